@@ -1,0 +1,94 @@
+"""Analyses of populations: arrays in, frozen results out; no files, no figures, no torch.
+
+Everything below is imported from its module on first use, so that ``import analysis`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import Any
+
+COMMANDS = {
+    "eigenvalue": "analysis.eigenvalue:summarise_eigenvalues",
+    "embedding": "analysis.embedding:embed_population",
+    "persistence": "analysis.persistence:analyse_persistence",
+    "compare": "analysis.comparison:compare_populations",
+}
+"""Command of analyze.py -> the function behind it."""
+
+_PUBLIC = {
+    "population": ("AnalysisError", "Population", "from_summary"),
+    "spectra": (
+        "SpectralError",
+        "corrected_statistics",
+        "eigenvalue_histograms",
+        "eigenvalue_statistics",
+        "histogram_to_eigenvalues",
+        "match_modes",
+        "spectral_error",
+    ),
+    "signatures": ("signature_table", "spectral_signature", "standardise"),
+    "distances": (
+        "circular_wasserstein",
+        "distance_statistics",
+        "find_outliers",
+        "histogram_distance",
+        "nearest_neighbours",
+        "pairwise_distances",
+        "pairwise_histogram_distances",
+        "spectral_distance",
+    ),
+    "eigenvalue": ("EigenvalueSummary", "summarise_eigenvalues"),
+    "embedding": (
+        "Embedding",
+        "classical_scaling",
+        "embed_distances",
+        "embed_population",
+        "embedding_quality",
+        "intrinsic_dimension",
+        "principal_components",
+        "signature_distances",
+    ),
+    "persistence": (
+        "Persistence",
+        "analyse_persistence",
+        "betti_numbers",
+        "diagram_distance",
+        "pairwise_diagram_distances",
+        "persistence_diagrams",
+        "scale_free_features",
+        "topological_features",
+        "unit_circle",
+    ),
+    "statistics": (
+        "Interval",
+        "PermutationTest",
+        "benjamini_hochberg",
+        "bootstrap_interval",
+        "cliffs_delta",
+        "cohens_d",
+        "energy_test",
+        "hedges_g",
+        "holm",
+        "mean_difference",
+        "mean_interval",
+        "permutation_test",
+    ),
+    "comparison": ("Comparison", "compare_populations"),
+    "companion": ("companion_cycles", "companion_eigenvalues", "companion_matrix"),
+    "subspaces": ("leading_subspace", "left_singular_subspace", "principal_subspace", "subspace_overlap"),
+    "summary": ("Circuit", "leading_eigenvalues", "sequence_accuracy", "summarise"),
+    "variables": ("VariableBasis", "find_variable_basis"),
+    "tables": ("save_results",),
+}
+_MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
+
+__all__ = ["COMMANDS", *_MODULE_OF]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'analysis' has no attribute {name!r}")
+    return getattr(import_module(f"analysis.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULE_OF])

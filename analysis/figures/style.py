@@ -1,0 +1,130 @@
+"""How figures look: column widths, fonts, colours; and how they are saved.
+
+Figures are made without pyplot: nothing is registered globally, no window opens, and the user's own matplotlib settings
+stay as they are. Decorate each drawing function with `styled`; `column_figure` and `save_figure` already are.
+To draw into a figure of your own, pass its axes: ``plot_x(result, ax)``.
+"""
+
+import io
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib as mpl
+import numpy as np
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from analysis.tables import write_bytes
+
+WIDTHS = {"single": 3.5, "double": 7.1}
+"""Column widths in inches."""
+
+# Okabe & Ito (2008), yellow last because it is faint on white.
+BLUE, VERMILION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
+PURPLE, SKY, BLACK, YELLOW = "#CC79A7", "#56B4E9", "#000000", "#F0E442"
+COLORS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, YELLOW)
+GRAY = "#8C8C8C"
+"""For what is missing, and for guide lines."""
+
+SEQUENTIAL = "viridis"
+"""The colour map of scalar values."""
+
+_SETTINGS: Any = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "figure.titlesize": 9,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.0,
+    "lines.markersize": 3.5,
+    "patch.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": cycler(color=COLORS),
+    "axes.axisbelow": True,
+    "image.cmap": SEQUENTIAL,
+    "legend.frameon": False,
+    "legend.handlelength": 1.2,
+    "figure.dpi": 150,
+    "savefig.dpi": 300,
+    "savefig.bbox": "standard",
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+}
+
+styled = mpl.rc_context(_SETTINGS)
+"""Decorator: run a function under the settings of this package and restore the user's afterwards."""
+
+
+@styled
+def column_figure(
+    width: Literal["single", "double"] = "single",
+    *,
+    height: float | None = None,
+    rows: int = 1,
+    columns: int = 1,
+    **layout: Any,
+) -> tuple[Figure, NDArray[Any]]:
+    """Return an empty figure one column wide and its axes, always as an array (row, column).
+
+    Parameters
+    ----------
+    width
+        "single" (3.5 in) or "double" (7.1 in).
+    height
+        In inches; without it the panels are about 3 : 4.
+    rows, columns
+        Panels.
+    layout
+        What else ``Figure.subplots`` takes: ``sharex``, ``sharey``, ``width_ratios``, ``subplot_kw``, …
+    """
+    inches = WIDTHS[width]
+    height = 0.75 * inches / columns * rows if height is None else height
+    figure = Figure(figsize=(inches, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **layout)
+
+
+@styled
+def single_axes(ax: Axes | None, width: Literal["single", "double"] = "single", height: float | None = None) -> Axes:
+    """Return ``ax``, or the axes of a new figure where it is None."""
+    return column_figure(width, height=height)[1][0, 0] if ax is None else ax
+
+
+@styled
+def complex_plane(ax: Axes, radius: float = 1.0) -> Axes:
+    """Prepare axes for a spectrum: unit circle, equal scales, labels, room for moduli up to ``radius``."""
+    angle = np.linspace(0, 2 * np.pi, 200)
+    ax.plot(np.cos(angle), np.sin(angle), color=GRAY, linewidth=0.6, zorder=0)
+    limit = 1.12 * max(radius, 1.0)
+    ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xlabel="Re λ", ylabel="Im λ")
+    return ax
+
+
+@styled
+def save_figure(
+    figure: Figure, stem: str | Path, formats: tuple[str, ...] = ("png", "pdf"), dpi: float = 300
+) -> list[Path]:
+    """Write ``figure`` as ``<stem>.<format>`` for each format; a file appears under its name only when whole.
+
+    Returns
+    -------
+    paths
+        The files written, in the order of ``formats``.
+    """
+    paths = [Path(f"{stem}.{extension}") for extension in formats]
+    for path, extension in zip(paths, formats, strict=True):
+        # Without a date the same data give the same bytes.
+        metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(extension)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=extension, dpi=dpi, metadata=metadata)
+        write_bytes(path, buffer.getvalue())
+    return paths

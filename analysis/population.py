@@ -1,0 +1,104 @@
+"""The object every analysis takes: one evaluated population at one sequence length, as arrays."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+
+class AnalysisError(ValueError):
+    """The data or an option does not allow this analysis; the message says expected, got and where."""
+
+
+@dataclass(frozen=True)
+class Population:
+    """Members of one experiment that have a spectrum at ``seq_length``.
+
+    Attributes
+    ----------
+    label
+        What figures call this population.
+    seq_length
+        The length L whose keys were read.
+    names
+        Model names, sorted by number.
+    eigenvalues
+        One complex array for each member, as evaluated: ``eigenvalues_rnn_seqL``. Lengths may differ.
+    theory
+        Spectrum of the task's companion matrix, or None where the task has no linear operator.
+    scalars
+        One row for each member, indexed by name: ``accuracy``, ``spectral_error_deg``, ``frob_error``, … (keys without
+        their ``_seqL``; NaN where a member lacks one).
+    skipped
+        Names of members without a spectrum at this length.
+    """
+
+    label: str
+    seq_length: int
+    names: tuple[str, ...]
+    eigenvalues: tuple[NDArray[np.complex128], ...]
+    theory: NDArray[np.complex128] | None
+    scalars: pd.DataFrame
+    skipped: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def from_summary(summary: Mapping[str, Any], *, label: str = "population", seq_length: int | None = None) -> Population:
+    """Build a population from the contents of an ``evaluation_summary.json``.
+
+    Parameters
+    ----------
+    summary
+        The parsed file; ``emt.runs`` describes the format. Files of the reference implementation are read too.
+    label
+        What figures call the population.
+    seq_length
+        The length to read; without it the file's only length, else 8.
+
+    Raises
+    ------
+    AnalysisError
+        If no member has a spectrum at that length; the message names the lengths that the file holds.
+    """
+    metrics = summary["metrics"]
+    lengths = sorted({int(m.group(1)) for entry in metrics for k in entry if (m := _SPECTRUM_KEY.fullmatch(k))})
+    if seq_length is None:
+        seq_length = lengths[0] if len(lengths) == 1 else 8
+    suffix = f"_seq{seq_length}"
+    present = [entry for entry in metrics if entry.get(f"eigenvalues_rnn{suffix}")]
+    if not present:
+        held = ", ".join(map(str, lengths)) or "none"
+        raise AnalysisError(f"--seq_length: expected one of the lengths in the summary ({held}); got {seq_length}")
+    theory = next((entry[key] for entry in present if (key := f"eigenvalues_theory{suffix}") in entry), None)
+    names = tuple(entry["model_name"] for entry in present)
+    return Population(
+        label=label,
+        seq_length=seq_length,
+        names=names,
+        eigenvalues=tuple(_complex(entry[f"eigenvalues_rnn{suffix}"]) for entry in present),
+        theory=None if theory is None else _complex(theory),
+        scalars=pd.DataFrame([_scalars(entry, suffix) for entry in present], index=pd.Index(names, name="model_name")),
+        skipped=tuple(entry["model_name"] for entry in metrics if entry not in present),
+    )
+
+
+_SPECTRUM_KEY = re.compile(r"eigenvalues_rnn_seq(\d+)")
+_ANY_LENGTH = re.compile(r".*_seq\d+")
+
+
+def _complex(pairs: Any) -> NDArray[np.complex128]:
+    array = np.asarray(pairs, dtype=float)
+    return array[:, 0] + 1j * array[:, 1]
+
+
+def _scalars(entry: Mapping[str, Any], suffix: str) -> dict[str, float]:
+    """Return an entry's plain numbers: those without a length and those of the length asked for."""
+    kept = {k: v for k, v in entry.items() if k.endswith(suffix) or not _ANY_LENGTH.fullmatch(k)}
+    numbers = {k.removesuffix(suffix): v for k, v in kept.items() if isinstance(v, int | float) or v is None}
+    return {"accuracy": float("nan")} | {k: float("nan") if v is None else float(v) for k, v in numbers.items()}

@@ -1,0 +1,206 @@
+"""Spectra of one model: statistics, histograms and their distance from the task's theory.
+
+Everywhere ``eigenvalues`` is a complex array (mode,), in any order. Angles are in radians, in (-π, π].
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from analysis.population import AnalysisError
+
+ANGLE_EDGES = np.linspace(0.0, np.pi, 37)
+MAGNITUDE_EDGES = np.linspace(0.0, 2.0, 21)
+ANGLE_EDGES.setflags(write=False)
+MAGNITUDE_EDGES.setflags(write=False)
+
+
+@dataclass(frozen=True)
+class SpectralError:
+    """How far a spectrum is from the theory's; all fields are finite.
+
+    Attributes
+    ----------
+    angle_deg
+        Mean angle in degrees between the theory's modes and the eigenvalues assigned to them, a missing mode counting
+        180.
+    relative
+        sqrt(Σ|λ-μ|² / Σ|μ|²) over the assignment that makes it smallest, the shorter list padded with zeros. Where
+        every μ is zero the denominator is left out.
+    missing
+        Modes of the theory that no eigenvalue answers.
+    """
+
+    angle_deg: float
+    relative: float
+    missing: int
+
+
+def check_eigenvalues(eigenvalues: ArrayLike, name: str = "eigenvalues") -> NDArray[np.complex128]:
+    """Return a spectrum as a flat complex array.
+
+    Raises
+    ------
+    AnalysisError
+        If it is empty or not finite.
+    """
+    values = np.asarray(eigenvalues, dtype=np.complex128).ravel()
+    if values.size == 0:
+        raise AnalysisError(f"{name}: expected at least one eigenvalue; got none")
+    if not np.isfinite(values).all():
+        position = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise AnalysisError(f"{name}: expected finite eigenvalues; got {values[position]} at position {position}")
+    return values
+
+
+def eigenvalue_statistics(eigenvalues: ArrayLike) -> dict[str, float]:
+    """Return 21 statistics of a spectrum with the names and definitions of the reference implementation.
+
+    Standard deviations divide by n, percentiles are linear, comparisons strict (modulus > 1; 0.95 < modulus < 1.05),
+    and angles are treated as numbers on a line, so their mean, spread and range are no good near ±π;
+    `corrected_statistics` holds the circular ones.
+    """
+    values = check_eigenvalues(eigenvalues)
+    magnitude, angle = np.abs(values), np.angle(values)
+    quarter, half, three_quarters = np.percentile(magnitude, [25, 50, 75])
+    statistics = {
+        "mag_mean": magnitude.mean(),
+        "mag_std": magnitude.std(),
+        "mag_median": half,
+        "mag_min": magnitude.min(),
+        "mag_max": magnitude.max(),
+        "mag_q25": quarter,
+        "mag_q75": three_quarters,
+        "angle_mean": angle.mean(),
+        "angle_std": angle.std(),
+        "angle_median": np.median(angle),
+        "real_mean": values.real.mean(),
+        "real_std": values.real.std(),
+        "imag_mean": values.imag.mean(),
+        "imag_std": values.imag.std(),
+        "spectral_radius": magnitude.max(),
+        "n_unstable": np.sum(magnitude > 1.0),
+        "n_near_unit_circle": np.sum((magnitude > 0.95) & (magnitude < 1.05)),
+        "mean_direction_cos": np.cos(angle).mean(),
+        "mean_direction_sin": np.sin(angle).mean(),
+        "mag_range": np.ptp(magnitude),
+        "angle_range": np.ptp(angle),
+    }
+    return {name: float(value) for name, value in statistics.items()}
+
+
+def corrected_statistics(eigenvalues: ArrayLike, tolerance: float = 1e-5) -> dict[str, float]:
+    """Return statistics that mend those of `eigenvalue_statistics`, under names of their own.
+
+    * ``n_unstable_tolerance``: eigenvalues of modulus > 1 + ``tolerance`` (rounding alone puts many of an exact
+      operator's eigenvalues above 1);
+    * ``angle_circular_mean``, ``angle_circular_std``: direction of the mean of exp(iθ), and sqrt(-2 ln R) with R its
+      length, ``angle_resultant_length``; the first two are NaN where R vanishes, as for roots of unity;
+    * ``angle_circular_range``: the shortest arc that holds all angles;
+    * ``angle_folded_mean``, ``angle_folded_std``: of the absolute angle, since a real matrix has conjugate pairs.
+    """
+    from scipy import stats
+
+    values = check_eigenvalues(eigenvalues)
+    angle = np.angle(values)
+    resultant = float(np.abs(np.exp(1j * angle).mean()))
+    directed = resultant > 1e-9
+    turn = np.sort(angle)
+    gaps = np.diff(turn, append=turn[0] + 2 * np.pi)
+    folded = np.abs(angle)
+    return {
+        "n_unstable_tolerance": float(np.sum(np.abs(values) > 1 + tolerance)),
+        "angle_circular_mean": float(stats.circmean(angle, high=np.pi, low=-np.pi)) if directed else float("nan"),
+        "angle_circular_std": float(stats.circstd(angle, high=np.pi, low=-np.pi)) if directed else float("nan"),
+        "angle_resultant_length": resultant,
+        "angle_circular_range": float(2 * np.pi - gaps.max()),
+        "angle_folded_mean": float(folded.mean()),
+        "angle_folded_std": float(folded.std()),
+    }
+
+
+def eigenvalue_histograms(
+    eigenvalues: ArrayLike,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Mapping[str, NDArray[np.float64]]]:
+    """Count absolute angles in 36 bins on [0, π] and moduli in 20 bins on [0, 2], larger moduli in the last bin.
+
+    Returns
+    -------
+    angle_counts, magnitude_counts, bins
+        Counts (36,) and (20,), and the edges ``{"angle": (37,), "magnitude": (21,)}``.
+    """
+    values = check_eigenvalues(eigenvalues)
+    angle_counts, _ = np.histogram(np.abs(np.angle(values)), ANGLE_EDGES)
+    magnitude_counts, _ = np.histogram(np.minimum(np.abs(values), MAGNITUDE_EDGES[-1]), MAGNITUDE_EDGES)
+    return angle_counts, magnitude_counts, {"angle": ANGLE_EDGES, "magnitude": MAGNITUDE_EDGES}
+
+
+def histogram_to_eigenvalues(angle_counts: ArrayLike, magnitude_counts: ArrayLike) -> NDArray[np.complex128]:
+    """Return a spectrum with given histograms, as the reference implementation makes one up.
+
+    Centres of bins are repeated by their counts, in ascending order, and the k-th angle goes with the k-th modulus. The
+    histograms of the result are right; which angle has which modulus, and the lower half plane, are not in them. Use
+    measured eigenvalues where there are any.
+    """
+    angles = np.repeat((ANGLE_EDGES[:-1] + ANGLE_EDGES[1:]) / 2, np.asarray(angle_counts, dtype=int))
+    magnitudes = np.repeat((MAGNITUDE_EDGES[:-1] + MAGNITUDE_EDGES[1:]) / 2, np.asarray(magnitude_counts, dtype=int))
+    if len(angles) != len(magnitudes):
+        raise AnalysisError(f"histograms: expected as many angles as moduli; got {len(angles)} and {len(magnitudes)}")
+    return magnitudes * np.exp(1j * angles)
+
+
+def match_modes(
+    eigenvalues: ArrayLike, theory: ArrayLike, threshold: float = 0.9
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Assign eigenvalues of modulus > ``threshold`` to the theory's nonzero modes by the smallest sum of angles.
+
+    Returns
+    -------
+    eigenvalue_index, theory_index
+        Positions of the pairs in the two inputs; as many as the shorter side allows.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    values, modes = check_eigenvalues(eigenvalues), check_eigenvalues(theory, "theory")
+    candidate, wanted = np.flatnonzero(np.abs(values) > threshold), np.flatnonzero(_is_mode(modes))
+    rows, columns = linear_sum_assignment(_angle_between(values[candidate, None], modes[None, wanted]))
+    return candidate[rows], wanted[columns]
+
+
+def spectral_error(eigenvalues: ArrayLike, theory: ArrayLike, threshold: float = 0.9) -> SpectralError:
+    """Compare a spectrum with the theory's under optimal assignment of all modes.
+
+    A mode that is zero in the theory (a variable that the task never reads) is no mode to be answered.
+    """
+    values, modes = check_eigenvalues(eigenvalues), check_eigenvalues(theory, "theory")
+    found, answered = match_modes(values, modes, threshold)
+    n_modes = int(_is_mode(modes).sum())
+    missing = n_modes - len(found)
+    angles = _angle_between(values[found], modes[answered])
+    return SpectralError(
+        angle_deg=float(np.degrees(angles.sum() + np.pi * missing) / max(n_modes, 1)),
+        relative=_relative_error(values, modes),
+        missing=missing,
+    )
+
+
+def _relative_error(values: NDArray[np.complex128], modes: NDArray[np.complex128]) -> float:
+    from scipy.optimize import linear_sum_assignment
+
+    size = max(len(values), len(modes))
+    values, modes = np.pad(values, (0, size - len(values))), np.pad(modes, (0, size - len(modes)))
+    squared = np.abs(values[:, None] - modes) ** 2
+    total = float(np.sum(np.abs(modes) ** 2))
+    return float(np.sqrt(squared[linear_sum_assignment(squared)].sum() / (total or 1.0)))
+
+
+def _is_mode(modes: NDArray[np.complex128]) -> NDArray[np.bool_]:
+    # Companion matrices have moduli 0 or 1; numerical zeros of a defective block reach about 1e-2.
+    return np.abs(modes) > 0.1
+
+
+def _angle_between(a: NDArray[np.complex128], b: NDArray[np.complex128]) -> NDArray[np.float64]:
+    # Unlike arccos of the dot product, exact for equal directions.
+    return np.abs(np.angle(a * np.conj(b)))

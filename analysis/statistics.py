@@ -1,0 +1,263 @@
+"""Uncertainty, effect sizes and permutation tests for small samples, on `scipy.stats`.
+
+A sample is an array (member,): one number for each trained model, so seeds are what is sampled. Values that are not
+finite are left out. What a sample is too small for is NaN, never a warning.
+"""
+
+import itertools
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+N_RESAMPLES = 9999
+"""Resamples of a bootstrap, and the largest number of relabellings that a permutation test enumerates."""
+
+ROUNDING = 1e-12
+"""Relative differences below this come from adding up in another order."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its confidence interval; ``low`` and ``high`` are NaN where it is undefined.
+
+    Attributes
+    ----------
+    n
+        Values behind the estimate, of all samples together.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class PermutationTest:
+    """Outcome of a test that permutes the labels of two samples.
+
+    Attributes
+    ----------
+    statistic
+        Its observed value.
+    p
+        The p-value, NaN where a sample is empty.
+    smallest_p
+        The smallest p-value that samples of these sizes can give: where it exceeds the level aimed at, no difference
+        however large can be significant.
+    exact
+        Whether all relabellings were enumerated; otherwise `N_RESAMPLES` random ones were drawn.
+    """
+
+    statistic: float
+    p: float
+    smallest_p: float
+    exact: bool
+
+
+def mean_difference(a: NDArray[np.float64], b: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
+    """Mean of ``b`` minus mean of ``a`` along ``axis``."""
+    return np.mean(b, axis=axis) - np.mean(a, axis=axis)
+
+
+def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
+    """Mean of a sample with its Student t interval; the interval needs two values."""
+    from scipy import stats
+
+    sample = _finite(values)
+    n = len(sample)
+    if n < 2:
+        return Interval(float(sample[0]) if n else math.nan, math.nan, math.nan, n)
+    reach = stats.t.ppf(0.5 + confidence / 2, n - 1) * sample.std(ddof=1) / math.sqrt(n)
+    return Interval(float(sample.mean()), float(sample.mean() - reach), float(sample.mean() + reach), n)
+
+
+def bootstrap_interval(
+    statistic: Callable[..., NDArray[np.float64]], *samples: ArrayLike, confidence: float = 0.95, seed: int = 0
+) -> Interval:
+    """Bias-corrected and accelerated (BCa) bootstrap interval (Efron 1987); each sample needs two values.
+
+    Parameters
+    ----------
+    statistic
+        ``statistic(*samples, axis=-1)``, vectorised over leading axes.
+    samples
+        Independent samples; constant samples give an interval of width zero.
+    confidence
+        Coverage aimed at.
+    seed
+        Seed of the resampling.
+    """
+    from scipy import stats
+
+    data = [_finite(sample) for sample in samples]
+    n = sum(map(len, data))
+    if min(map(len, data)) == 0:
+        return Interval(math.nan, math.nan, math.nan, n)
+    estimate = float(statistic(*data, axis=-1))
+    if min(map(len, data)) < 2:
+        return Interval(estimate, math.nan, math.nan, n)
+    if all(np.ptp(sample) == 0 for sample in data):
+        return Interval(estimate, estimate, estimate, n)
+    low, high = math.nan, math.nan
+    for method in ("BCa", "percentile"):  # BCa is undefined where the estimate lies outside all resampled values
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            low, high = stats.bootstrap(
+                data,
+                statistic,
+                confidence_level=confidence,
+                n_resamples=N_RESAMPLES,
+                method=method,
+                random_state=np.random.default_rng(seed),
+            ).confidence_interval
+        if math.isfinite(low) and math.isfinite(high):
+            break
+    return Interval(estimate, float(low), float(high), n)
+
+
+def permutation_test(
+    a: ArrayLike,
+    b: ArrayLike,
+    statistic: Callable[..., NDArray[np.float64]] = mean_difference,
+    seed: int = 0,
+) -> PermutationTest:
+    """Two-sided test that two samples are exchangeable, exact where the samples are small enough.
+
+    Parameters
+    ----------
+    a, b
+        Samples (member,), sizes may differ.
+    statistic
+        ``statistic(a, b, axis=-1)``, vectorised over leading axes.
+    seed
+        Seed of the relabellings where there are too many to enumerate.
+    """
+    a, b = _finite(a), _finite(b)
+    if not (len(a) and len(b)):
+        return PermutationTest(math.nan, math.nan, math.nan, exact=True)
+    pooled = np.concatenate([a, b])
+    first = _relabellings(len(pooled), len(a), seed)
+    pooled = np.broadcast_to(pooled, first.shape)
+    values = statistic(pooled[first].reshape(-1, len(a)), pooled[~first].reshape(-1, len(b)), axis=-1)
+    tail = min(_share_as_large(values), _share_as_large(-values))
+    exact = _is_exact(first, len(a))
+    return PermutationTest(float(values[0]), min(2 * tail, 1.0), min(2 / len(first), 1.0), exact)
+
+
+def energy_test(distances: ArrayLike, n_first: int, seed: int = 0) -> PermutationTest:
+    """Test from distances between members that two samples are exchangeable (Székely & Rizzo 2013).
+
+    The statistic is 2 E d(a,b) - E d(a,a') - E d(b,b'), means over all ordered pairs: zero for equal samples, and never
+    below for distances of negative type (Euclidean, one-dimensional Wasserstein). Labels of members are permuted.
+
+    Parameters
+    ----------
+    distances
+        Symmetric (member, member), members of the first sample in front.
+    n_first
+        Size of the first sample.
+    seed
+        Seed of the relabellings where there are too many to enumerate.
+    """
+    D = np.asarray(distances, dtype=float)
+    n = len(D)
+    if not 0 < n_first < n:
+        return PermutationTest(math.nan, math.nan, math.nan, exact=True)
+    first = _relabellings(n, n_first, seed)
+    # With weights w of 1/n_a on one sample and -1/n_b on the other the statistic is -w D w.
+    weights = np.where(first, 1 / n_first, -1 / (n - n_first))
+    energies = 0.0 - np.einsum("si,si->s", weights @ D, weights)
+    exact = _is_exact(first, n_first)
+    # Samples of equal sizes may swap names without changing the statistic.
+    mirrored = 2 if exact and 2 * n_first == n else 1
+    return PermutationTest(float(energies[0]), _share_as_large(energies), mirrored / len(first), exact)
+
+
+def pooled_std(a: ArrayLike, b: ArrayLike) -> float:
+    """Standard deviation within two samples together, with n_a + n_b - 2 degrees of freedom; NaN without any."""
+    a, b = _finite(a), _finite(b)
+    if not (len(a) and len(b)) or len(a) + len(b) < 3:
+        return math.nan
+    squares = np.sum((a - a.mean()) ** 2) + np.sum((b - b.mean()) ** 2)
+    return math.sqrt(squares / (len(a) + len(b) - 2))
+
+
+def cohens_d(a: ArrayLike, b: ArrayLike) -> float:
+    """Difference of means (b - a) over the pooled standard deviation; 0 for equal means, ±inf for unequal constants."""
+    a, b = _finite(a), _finite(b)
+    pooled = pooled_std(a, b)
+    if math.isnan(pooled):
+        return math.nan
+    difference = float(mean_difference(a, b))
+    rounding = ROUNDING * max(np.abs(a).max(), np.abs(b).max())
+    if abs(difference) <= rounding:
+        return 0.0
+    return difference / pooled if pooled > rounding else math.copysign(math.inf, difference)
+
+
+def hedges_g(a: ArrayLike, b: ArrayLike) -> float:
+    """Cohen's d times 1 - 3 / (4 (n_a + n_b) - 9), nearly unbiased in small samples (Hedges 1981)."""
+    return cohens_d(a, b) * (1 - 3 / (4 * (len(_finite(a)) + len(_finite(b))) - 9))
+
+
+def cliffs_delta(a: ArrayLike, b: ArrayLike) -> float:
+    """P(b > a) - P(b < a) over all pairs, in [-1, 1]; the area under the ROC curve is (δ + 1) / 2."""
+    a, b = _finite(a), _finite(b)
+    return float(np.sign(b[:, None] - a).mean()) if len(a) and len(b) else math.nan
+
+
+def holm(p: ArrayLike) -> NDArray[np.float64]:
+    """Adjust p-values for the family-wise error rate (Holm 1979); NaN stays NaN and does not count as a test."""
+
+    def adjust(valid: NDArray[np.float64]) -> NDArray[np.float64]:
+        order = np.argsort(valid)
+        stepped = np.maximum.accumulate(valid[order] * np.arange(len(valid), 0, -1))
+        return np.minimum(stepped, 1.0)[np.argsort(order)]
+
+    return _adjust(p, adjust)
+
+
+def benjamini_hochberg(p: ArrayLike) -> NDArray[np.float64]:
+    """Adjust p-values for the false discovery rate (Benjamini & Hochberg 1995); NaN stays NaN and does not count."""
+    from scipy import stats
+
+    return _adjust(p, stats.false_discovery_control)
+
+
+def _adjust(p: ArrayLike, adjust: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> NDArray[np.float64]:
+    values = np.array(p, dtype=float)
+    tested = ~np.isnan(values)
+    values[tested] = adjust(values[tested])
+    return values
+
+
+def _relabellings(n: int, n_first: int, seed: int) -> NDArray[np.bool_]:
+    """Return which members come first, (split, member), the observed split in front; all splits where they are few."""
+    n_splits = math.comb(n, n_first)
+    if n_splits <= N_RESAMPLES:
+        chosen = np.array(list(itertools.combinations(range(n), n_first)))
+        first = np.zeros((n_splits, n), dtype=bool)
+        np.put_along_axis(first, chosen, True, axis=1)
+        return first
+    observed = np.arange(n) < n_first
+    drawn = np.random.default_rng(seed).permuted(np.tile(observed, (N_RESAMPLES, 1)), axis=1)
+    return np.vstack([observed, drawn])
+
+
+def _is_exact(first: NDArray[np.bool_], n_first: int) -> bool:
+    return len(first) == math.comb(first.shape[1], n_first)
+
+
+def _share_as_large(values: NDArray[np.float64]) -> float:
+    """Share of relabellings that give at least the observed value, which stands in front."""
+    return float(np.mean(values >= values[0] - ROUNDING * np.abs(values).max()))
+
+
+def _finite(values: ArrayLike) -> NDArray[np.float64]:
+    sample = np.asarray(values, dtype=float).ravel()
+    return sample[np.isfinite(sample)]

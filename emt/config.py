@@ -1,0 +1,169 @@
+"""What all runs share, typed, strict and complete; reads and writes ``config.json``.
+
+The options of a task or a model are the keyword parameters of its constructor (`emt.options`); they stand here as
+mappings, beside their ``name`` or ``type``, and their registry checks them before any work.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from emt.options import UserError, first_problem
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class TrainingConfig(_Section):
+    """How a population is trained; every field is a flag of ``train_multiple.py``."""
+
+    num_models: Positive = Field(
+        default=50, description="members of the population; member i (from 0) has seed + 1000 i"
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(default=0, description="base seed")
+    epochs: Positive = Field(default=20, description="epochs; validation ends each one")
+    epoch_batches: Positive | None = Field(
+        default=None,
+        description="training batches in an epoch (default: the task's own; variable binding 2000, streams 500)",
+    )
+    batch_size: Positive = Field(default=64, description="sequences in a batch")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(default=1e-3, description="Adam's step size")
+    gradient_clip: Annotated[float, Field(ge=0)] = Field(
+        default=1.0, description="largest gradient norm of a member; 0: no clipping"
+    )
+    l2_penalty: Annotated[float, Field(ge=0)] = Field(default=0.0, description="L2 penalty (Adam's weight decay)")
+    curriculum: bool = Field(
+        default=True, description="start at the first of --curriculum_horizons and move up with success"
+    )
+    curriculum_threshold: Share = Field(
+        default=0.96, description="batch accuracy above which a member moves up one horizon"
+    )
+    curriculum_horizons: tuple[Positive, ...] = Field(
+        default=(10, 20, 40, 60, 100),
+        description="numbers of output steps, ascending; validation and --no_curriculum use the last",
+    )
+    stop_accuracy: Share | None = Field(
+        default=None,
+        description="a member is done when its mean accuracy over 100 batches at the last horizon reaches this "
+        "(default: off, all epochs are trained)",
+    )
+    validation_batches: Positive = Field(default=20, description="fixed validation batches after each epoch")
+
+    @model_validator(mode="after")
+    def _horizons_ascend(self) -> "TrainingConfig":
+        horizons = self.curriculum_horizons
+        if not horizons or list(horizons) != sorted(set(horizons)):
+            raise UserError(f"--curriculum_horizons: expected ascending numbers; got {' '.join(map(str, horizons))}")
+        return self
+
+    def seeds(self) -> tuple[int, ...]:
+        """Return the seed of each member."""
+        return tuple(self.seed + 1000 * i for i in range(self.num_models))
+
+
+class ExecutionConfig(_Section):
+    """Where a population is trained; changes no number and may differ when a run is continued."""
+
+    accelerator: Literal["auto", "cpu", "gpu"] = Field(default="auto", description="auto: a GPU where there is one")
+    num_workers: Positive = Field(default=2, description="worker processes, one thread each; on GPUs one worker each")
+
+
+class RunConfig(_Section):
+    """The contents of ``config.json``: everything needed to repeat a run."""
+
+    format_version: Literal[1] = 1
+    metadata: dict[str, str] = Field(default_factory=dict)
+    task: dict[str, Any]
+    model: dict[str, Any]
+    training: TrainingConfig = TrainingConfig()
+    execution: ExecutionConfig = ExecutionConfig()
+
+    @property
+    def task_name(self) -> str:
+        """Name of the task in its registry."""
+        return str(self.task["name"])
+
+    @property
+    def model_type(self) -> str:
+        """Name of the model in its registry."""
+        return str(self.model["type"])
+
+    def task_options(self) -> dict[str, Any]:
+        """Return the task's options without its name."""
+        return {k: v for k, v in self.task.items() if k != "name"}
+
+    def model_options(self) -> dict[str, Any]:
+        """Return the model's options without its type."""
+        return {k: v for k, v in self.model.items() if k != "type"}
+
+    @model_validator(mode="after")
+    def _named(self) -> "RunConfig":
+        for section, field, default in ((self.task, "name", "variable_binding"), (self.model, "type", "rnn")):
+            if not isinstance(section.setdefault(field, default), str):
+                raise UserError(f"--{field}: expected text; got {section[field]!r}")
+        return self
+
+
+def parse(text: str, source: str) -> RunConfig:
+    """Read a configuration from JSON text; ``source`` says where it is from.
+
+    Raises
+    ------
+    UserError
+        For text that is no JSON, unknown fields and wrong values, by their flag names.
+    """
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{source}: expected a whole JSON document; got {error}") from None
+    try:
+        config = RunConfig.model_validate_json(text)
+    except ValidationError as error:
+        raise UserError(first_problem(error, source)) from None
+    return config.model_copy(update={"task": _tuples(config.task), "model": _tuples(config.model)})
+
+
+def read(path: Path) -> RunConfig:
+    """Read a ``config.json``.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or no valid configuration.
+    """
+    try:
+        return parse(path.read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError:
+        raise UserError(f"{path}: expected a configuration file; it does not exist") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: expected a whole JSON document; got bytes that are no text") from None
+
+
+def differences(old: RunConfig, new: RunConfig) -> list[str]:
+    """Return ``field: old → new`` for each field that changes the numbers of a run."""
+    a, b = (_flat(c.model_dump(include={"format_version", "task", "model", "training"})) for c in (old, new))
+    return [f"{k}: {a.get(k, 'absent')} → {b.get(k, 'absent')}" for k in {**a, **b} if a.get(k) != b.get(k)]
+
+
+def _flat(tree: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
+    return flat
+
+
+def _tuples(section: dict[str, Any]) -> dict[str, Any]:
+    """Turn JSON lists into tuples and the text of integers above 2^53 into integers."""
+
+    def restore(value: Any) -> Any:
+        if isinstance(value, list):
+            return tuple(restore(v) for v in value)
+        return int(value) if isinstance(value, str) and len(value) > 15 and value.isdigit() else value
+
+    return {k: restore(v) for k, v in section.items()}

@@ -1,0 +1,21 @@
+"""Which device a run uses."""
+
+from typing import Literal
+
+from emt.options import UserError
+
+
+def choose_device(accelerator: Literal["auto", "cpu", "gpu"] | str) -> Literal["cpu", "cuda"]:
+    """Resolve ``--accelerator``: "auto" takes a GPU where torch finds one.
+
+    Raises
+    ------
+    UserError
+        If a GPU was asked for and there is none.
+    """
+    import torch
+
+    available = torch.cuda.is_available()
+    if accelerator == "gpu" and not available:
+        raise UserError("--accelerator: expected a GPU; torch finds none here (use --accelerator cpu or auto)")
+    return "cuda" if available and accelerator != "cpu" else "cpu"

@@ -1,0 +1,119 @@
+"""What a model offers: members stacked along the first axis of each parameter, one forward path, plain weight files.
+
+A lone model is a population of one. Weights apply from the right, ``x (member, batch, in) @ W (member, in, out)``, so
+that a model reads like the equation for one member.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from emt.streams import stream
+
+State = dict[str, Tensor]
+"""The carried state: tensors (member, batch, …) by name."""
+
+Log = dict[str, Tensor]
+"""What a forward pass reports: tensors (member, batch, time, …) by name."""
+
+
+class Model(nn.Module):
+    """A stack of equal architectures.
+
+    Attributes
+    ----------
+    state_dims
+        Names of the state's tensors and of their axes after (member, batch).
+    torch_names
+        For each parameter the name it has in a member's weight file. Matrices are stored there as (out, in).
+    recurrent_name, readout_name
+        Names in the weight file of W_hh, where the state follows h_t = f(W_hh h_{t-1} + …), and of the linear readout.
+    """
+
+    state_dims: ClassVar[dict[str, tuple[str, ...]]]
+    torch_names: ClassVar[dict[str, str]]
+    recurrent_name: ClassVar[str | None] = None
+    readout_name: ClassVar[str | None] = "readout.weight"
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        super().__init__()
+        self.seeds = tuple(seeds)
+
+    @property
+    def members(self) -> int:
+        """Number of members in the stack."""
+        return next(self.parameters()).shape[0]
+
+    def zero_state(self, like: Tensor) -> State:
+        """Return the state before the first step for inputs ``like``, (member, batch, …)."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, state: State | None = None, steps: int | None = None) -> tuple[Tensor, State, Log]:
+        """Run the members over a sequence.
+
+        Parameters
+        ----------
+        x
+            Inputs (member, batch, time, channel).
+        state
+            Carried state; zeros if None.
+        steps
+            Number of time steps; inputs after those of ``x`` are zero.
+
+        Returns
+        -------
+        outputs, state, log
+            Outputs (member, batch, time, output); the state after the last step; the recorded tensors.
+        """
+        raise NotImplementedError
+
+    def parameter_of(self, name: str, shape: tuple[int, ...], draw: Callable[..., NDArray[np.float64]]) -> nn.Parameter:
+        """Return a stacked parameter: ``draw(generator, shape)`` for each member from its own stream."""
+        values = [draw(stream(f"weights.{name}", seed, "train", 0), shape) for seed in self.seeds]
+        return nn.Parameter(torch.from_numpy(np.stack(values).astype(np.float32)))
+
+    def export(self, member: int) -> dict[str, NDArray[np.float32]]:
+        """Return the weights of stack position ``member`` under the names and orientation of torch's modules."""
+        weights = {name: p[member].detach().cpu() for name, p in self.named_parameters()}
+        return {
+            self.torch_names[n]: np.ascontiguousarray(w.t().numpy() if w.ndim == 2 else w.numpy())
+            for n, w in weights.items()
+        }
+
+    def load(self, member: int, weights: Mapping[str, NDArray[np.float32]]) -> None:
+        """Set the parameters at stack position ``member`` from a weight file's arrays.
+
+        Raises
+        ------
+        ValueError
+            If names or shapes are not this architecture's.
+        """
+        names = {self.torch_names[n]: p for n, p in self.named_parameters()}
+        if set(weights) != set(names):
+            raise ValueError(f"expected the weights {sorted(names)}; got {sorted(weights)}")
+        for name, parameter in names.items():
+            value = torch.from_numpy(np.array(weights[name], np.float32))
+            value = value.t() if value.ndim == 2 else value
+            if value.shape != parameter.shape[1:]:
+                expected, got = tuple(parameter.shape[1:]), tuple(value.shape)
+                raise ValueError(f"{name}: expected shape {expected} (in, out); got {got}")
+            parameter.data[member] = value
+
+
+def uniform(bound: float) -> Callable[..., NDArray[np.float64]]:
+    """Return a draw from U(−bound, bound), torch's default for recurrent and linear layers with bound 1/√units."""
+    return lambda generator, shape: generator.uniform(-bound, bound, shape)
+
+
+def orthogonal(generator: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Return a (semi-)orthogonal matrix from the Haar measure, (n, k·n) as k square blocks (Saxe et al. 2014)."""
+    size = shape[0]
+    blocks = []
+    for _ in range(shape[1] // size):
+        q, r = np.linalg.qr(generator.standard_normal((size, size)))
+        blocks.append(q * np.sign(np.diag(r)))
+    return np.concatenate(blocks, axis=1)

@@ -1,0 +1,160 @@
+"""The border between torch and arrays: load trained members, record their Trace, take Jacobians."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from torch import Tensor
+
+from emt import runs, trace
+from emt.config import RunConfig
+from emt.models import MODELS
+from emt.models.base import Log, Model, State
+from emt.options import UserError, load
+from emt.tasks import TASKS
+from emt.tasks.base import Batch, Task
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Trained members as one stack, with the task they were trained on."""
+
+    config: RunConfig
+    task: Task
+    model: Model
+    numbers: tuple[int, ...]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the members run."""
+        return next(self.model.parameters()).device
+
+
+def load_members(experiment: Path, config: RunConfig, numbers: Sequence[int], device: str = "cpu") -> Loaded:
+    """Load the weights of members of an experiment as one stack, for recording on ``device``.
+
+    Raises
+    ------
+    UserError
+        If a member is unfinished, its file broken, of another architecture or not finite; the message names it.
+    """
+    task = load(TASKS, config.task_name, "task")(**config.task_options())
+    seeds = config.training.seeds()
+    build = load(MODELS, config.model_type, "model_type")
+    stack: Model = build(
+        [seeds[n - 1] for n in numbers], task.input_channels, task.output_channels, **config.model_options()
+    )
+    for position, number in enumerate(numbers):
+        folder = runs.model_folder(experiment, number)
+        weights, _ = runs.read_weights(folder)
+        wrong = [name for name, value in weights.items() if not np.isfinite(value).all()]
+        if wrong:
+            raise UserError(f"{folder.name}: expected finite weights; {wrong[0]} holds NaN or infinity")
+        try:
+            stack.load(position, weights)
+        except ValueError as error:
+            raise UserError(f"{folder.name}: the weights are not of the architecture in config.json: {error}") from None
+    return Loaded(config, task, stack.requires_grad_(False).to(device), tuple(numbers))
+
+
+@torch.no_grad()
+def record(loaded: Loaded, batch: Batch, length: int) -> xr.DataTree:
+    """Run all members on one batch and return their Trace.
+
+    Parameters
+    ----------
+    loaded
+        The members.
+    batch
+        One batch, (1, batch, time, …); every member sees it, so that members compare trial by trial.
+    length
+        Sequence length of the batch; its operator comes along.
+    """
+    members = len(loaded.numbers)
+    inputs = torch.from_numpy(batch.inputs).to(loaded.device).expand(members, -1, -1, -1)
+    outputs, _, log = loaded.model(inputs, None, batch.steps)
+    arrays: dict[str, tuple[tuple[str, ...], NDArray[Any]]] = {
+        "inputs": (("batch", "time", "channel"), batch.padded_inputs()[0]),
+        "targets": (("batch", "time", "target"), batch.targets[0]),
+        "scored": (("batch", "time"), batch.scored[0].astype(np.int8)),
+        "outputs": ((*trace.MEMBER_TIME, "output"), to_array(outputs)),
+    }
+    arrays |= {name: (("batch", "time"), event[0].astype(np.int64)) for name, event in batch.events.items()}
+    for name, tensor in {**log, **further_states(loaded.model, inputs, batch.steps, log)}.items():
+        arrays[name] = ((*trace.MEMBER_TIME, *loaded.model.state_dims[name]), to_array(tensor))
+    operator = loaded.task.operator(length)
+    if operator is not None:
+        arrays["operator"] = (("window", "target"), operator)
+    about = {
+        "model": loaded.config.model,
+        "task": {k: str(v) for k, v in loaded.config.task.items()},
+        "experiment": loaded.config.metadata.get("experiment_name", ""),
+        "seeds": list(loaded.model.seeds),
+        "length": length,
+    }
+    return trace.make(arrays, list(loaded.numbers), about)
+
+
+def to_array(tensor: Tensor) -> NDArray[Any]:
+    """Return a tensor as a contiguous array."""
+    return tensor.detach().cpu().contiguous().numpy()
+
+
+def mean_state_jacobian(loaded: Loaded, recorded: xr.DataTree) -> NDArray[np.float64]:
+    """Return each member's `state_jacobian` at its mean recorded state, without input, (member, state, state)."""
+    device, model = loaded.device, loaded.model
+    means = {name: recorded[name].mean(("batch", "time")).values for name in model.state_dims}
+    silence = torch.zeros(len(loaded.numbers), recorded.sizes["channel"], device=device)
+    return state_jacobian(model, {n: torch.from_numpy(m).to(device) for n, m in means.items()}, silence)
+
+
+def further_states(model: Model, inputs: Tensor, steps: int, log: Log) -> dict[str, Tensor]:
+    """Return the state tensors that the log lacks, (member, batch, time, …): the members run again, step by step.
+
+    A fused kernel reports only its outputs; an LSTM's cell is inside it.
+    """
+    names = [name for name in model.state_dims if name not in log]
+    silence = inputs.new_zeros(*inputs.shape[:2], 1, inputs.shape[-1])
+    state: State | None = None
+    seen: dict[str, list[Tensor]] = {name: [] for name in names}
+    for t in range(steps if names else 0):
+        _, state, _ = model(inputs[:, :, t : t + 1] if t < inputs.shape[2] else silence, state)
+        for name in names:
+            seen[name].append(state[name])
+    return {name: torch.stack(tensors, dim=2) for name, tensors in seen.items()}
+
+
+def state_jacobian(model: Model, state: State, x: Tensor) -> NDArray[np.float64]:
+    """Return ∂(next state)/∂(state), all state tensors joined in the order of ``state_dims``.
+
+    Batch items do not see each other, so one backward pass over as many copies as the state has numbers gives all rows.
+
+    Parameters
+    ----------
+    model
+        The members.
+    state
+        Where to take it: tensors (member, …), one state for each member.
+    x
+        Input of the step, (member, channel).
+
+    Returns
+    -------
+    ndarray
+        (member, state, state): entry (i, j) is the change of component i of the next state with component j.
+    """
+    names = list(model.state_dims)
+    sizes = [state[name][0].numel() for name in names]
+    joined = torch.cat([state[name].flatten(1) for name in names], dim=1)
+    copies = joined[:, None].repeat(1, sum(sizes), 1).requires_grad_()
+    parts = zip(names, copies.split(sizes, dim=-1), strict=True)
+    carried = {name: part.unflatten(-1, state[name].shape[1:]) for name, part in parts}
+    _, following, _ = model(x[:, None, None].repeat(1, sum(sizes), 1, 1), carried)
+    result = torch.cat([following[name].flatten(2) for name in names], dim=-1)
+    rows = result.diagonal(dim1=1, dim2=2).sum()
+    return to_array(torch.autograd.grad(rows, copies)[0].double())

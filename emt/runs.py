@@ -1,0 +1,313 @@
+"""The run directory: what is in it, who writes it, how it is read back. This docstring is the specification.
+
+::
+
+    <experiment>/
+      config.json                        the whole configuration (`emt.config.RunConfig`)              train
+      population/                        resume state of unfinished members, one file a chunk; lock    train
+      model-k/checkpoint/                weights.safetensors, done.json                                train
+      model-k/training.log               what happened to this member, in words                        train
+      model-k/training_curve.csv         step, horizon, loss and accuracy, training and validation     train
+      model-k/lightning_logs/            TensorBoard events of this member                             train
+      eval_config.json                   what was evaluated and how                                    evaluate
+      evaluation_summary.json            numbers of all members (below)                                evaluate
+      model-k/results/                   figures of one member                                         evaluate
+      traces/                            recorded runs (`emt.trace`)                                   evaluate
+      global_analysis/                   figures across members                                        evaluate
+      <kind>_analysis/                   tables and figures of one analysis                            analyze
+
+Members are numbered from 1 and sorted by number. Each file has one writer and appears under its final name only when
+it is whole. ``done.json`` holds ``{"sha256": …, "step": …, "status": "finished" | "stopped early" | "diverged"}``; a
+weight file that does not match its hash is refused.
+
+``weights.safetensors`` holds one member's parameters under the names of torch's modules (``rnn.weight_ih_l0``,
+``rnn.weight_hh_l0``, ``readout.weight``, …), in torch's orientation (out, in).
+
+``evaluation_summary.json`` is an object with ``timestamp``, ``n_models``, ``evaluation_config``, ``failed`` (a list of
+``{"model_name", "error"}``) and ``metrics``, a list with one object for each evaluated member:
+
+=====================================  ===============================================================================
+``model_name model_path output_dir``   "model-3", its folder, the folder of its figures
+``accuracy``                           share of output bits with the right sign on held-out sequences, or null
+``accuracy_interval``                  95 % interval of the accuracy over sequences
+``seq_lengths hidden_dim input_dim``   the lengths L analysed, units, input channels
+``batch_size``                         sequences in the accuracy sample
+``histogram_bins``                     ``{"angle": 37 edges on [0, π], "magnitude": 21 edges on [0, 2]}``
+=====================================  ===============================================================================
+
+and for each length L (keys that end in ``_seqL``; [re, im] pairs for complex numbers):
+
+====================================  ================================================================================
+``eigenvalues_rnn``                   spectrum of the leading invariant subspace, L·d values by descending modulus
+``eigenvalues_theory``                spectrum of the task's companion matrix Φ
+``spectral_error_deg``                mean angle between matched modes, a missing mode counting 180 degrees
+``spectral_relative_error``           sqrt(Σ|λ−μ|²/Σ|μ|²) after optimal assignment
+``missing_modes``                     modes of Φ that no eigenvalue answers
+``angle_histogram_rnn``               counts of |angle|, 36 bins on [0, π]
+``magnitude_histogram_rnn``           counts of modulus, 20 bins on [0, 2], larger values in the last bin
+``variance_ratio frob_error``         the reference implementation's values: leading left singular subspace of W_hh
+``frob_relative``                     (Elman networks only)
+``eigenvalues_rnn_reference``         the reference implementation's spectrum (Elman networks only)
+``spectral_error_deg_reference``      its spectral error; absent where that is undefined
+====================================  ================================================================================
+
+Theory keys are absent where a task has no linear operator. Integers above 2^53 are written as text and read either way;
+numbers that are not finite are written as null.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import math
+import os
+import re
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from emt.options import UserError
+
+FORMAT_VERSION = 1
+LARGEST_EXACT_INTEGER = 2**53
+
+
+def default_folder() -> Path:
+    """``$EXPERIMENT_OUTPUT_DIR``, else the working directory: where relative experiment paths are looked up."""
+    return Path(os.environ.get("EXPERIMENT_OUTPUT_DIR") or ".")
+
+
+def find(path: str | Path, flag: str) -> Path:
+    """Return an existing path, looked up as given and below ``$EXPERIMENT_OUTPUT_DIR``.
+
+    Raises
+    ------
+    UserError
+        If neither exists.
+    """
+    given = Path(path)
+    candidates = [given] if given.is_absolute() else list(dict.fromkeys([given, default_folder() / given]))
+    for candidate in candidates:
+        if candidate.exists():
+            return candidate
+    raise UserError(
+        f"--{flag}: expected an existing path; got {' and '.join(map(str, candidates))}, which do not exist"
+    )
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file that appears under its name only when whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file that appears under its name only when whole."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, content: Any, *, indent: int | None = 1) -> None:
+    """Write JSON: non-finite numbers become null, integers above 2^53 text, lists of numbers one line."""
+    text = json.dumps(_to_json(content), indent=indent, allow_nan=False)
+    # One real number a line makes a summary unreadable; innermost lists go back onto one line.
+    text = re.sub(r"\[[^\[\]{}]*\]", lambda m: re.sub(r"\s*\n\s*", " ", m.group()), text)
+    write_text(path, text + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; text that is an integer above 2^53 becomes that integer.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or no whole JSON document.
+    """
+    try:
+        return _from_json(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UserError(f"expected the file {path}; it does not exist") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: expected a whole JSON document; got {error}") from None
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """Read an ``evaluation_summary.json``, ours or the reference implementation's, members sorted by number.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, broken, of another format or holds no members.
+    """
+    path = path / "evaluation_summary.json" if path.is_dir() else path
+    summary = read_json(path)
+    metrics = summary.get("metrics") if isinstance(summary, dict) else None
+    if not isinstance(metrics, list):
+        raise UserError(f"{path}: expected an evaluation summary with a list 'metrics'; found none")
+    if not metrics:
+        raise UserError(f"{path}: expected at least one evaluated model; the population is empty")
+    for position, entry in enumerate(metrics):
+        if not isinstance(entry, dict) or not isinstance(entry.get("model_name"), str):
+            raise UserError(f"{path}: expected a 'model_name' in metrics[{position}]; found none")
+    summary["metrics"] = sorted(metrics, key=lambda entry: sort_key(entry["model_name"]))
+    return summary
+
+
+def sort_key(name: str) -> tuple[Any, ...]:
+    """Sort names by the numbers in them: model-2 before model-10."""
+    return tuple(int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name))
+
+
+def model_folder(experiment: Path, number: int) -> Path:
+    """Return the folder of member ``number`` (from 1)."""
+    return experiment / f"model-{number}"
+
+
+def model_folders(experiment: Path, pattern: str = "model-*") -> list[Path]:
+    """Return the folders of members that match a glob pattern, sorted by number.
+
+    Raises
+    ------
+    UserError
+        If there are none.
+    """
+    if "/" in pattern or ".." in pattern:
+        raise UserError(f"--model_pattern: expected a pattern for names inside {experiment}; got {pattern!r}")
+    folders = sorted((p for p in experiment.glob(pattern) if p.is_dir()), key=lambda p: sort_key(p.name))
+    if not folders:
+        raise UserError(f"--model_pattern: expected folders named {pattern!r} in {experiment}; found none")
+    return folders
+
+
+def model_number(folder: Path) -> int:
+    """Return the number of a member from its folder's name.
+
+    Raises
+    ------
+    UserError
+        If the folder is not named model-<number>.
+    """
+    match = re.fullmatch(r"model-([1-9]\d*)", folder.name)
+    if not match:
+        raise UserError(f"--model_pattern: expected folders named model-<number>; got {folder.name}")
+    return int(match[1])
+
+
+def sha256(content: bytes) -> str:
+    """Return the hash that done markers hold."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def is_done(experiment: Path, number: int) -> bool:
+    """Whether a member's training has ended and its weight file is whole."""
+    try:
+        read_weights(model_folder(experiment, number))
+    except UserError:
+        return False
+    return True
+
+
+def write_weights(folder: Path, weights: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+    """Write a member's weights (arrays by name) and then its done marker with ``about``."""
+    from safetensors.numpy import save
+
+    content = save(dict(weights))
+    write_bytes(folder / "checkpoint" / "weights.safetensors", content)
+    write_json(folder / "checkpoint" / "done.json", {"sha256": sha256(content), **about})
+
+
+def read_weights(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a member's weights (arrays by name) and its done marker.
+
+    Raises
+    ------
+    UserError
+        If the member is unfinished or its files do not belong together.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    marker_path, weights_path = folder / "checkpoint" / "done.json", folder / "checkpoint" / "weights.safetensors"
+    if not marker_path.exists():
+        raise UserError(f"{folder.name}: expected a finished model; {marker_path} does not exist (train it to the end)")
+    marker = read_json(marker_path)
+    try:
+        content = weights_path.read_bytes()
+        if sha256(content) != marker.get("sha256"):
+            raise UserError(
+                f"{folder.name}: {weights_path} is truncated or was changed: its hash is not the recorded one"
+            )
+        return load(content), marker
+    except (FileNotFoundError, SafetensorError) as error:
+        raise UserError(f"{folder.name}: expected a whole weight file {weights_path}; got {error}") from None
+
+
+@contextlib.contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold a lock file while working; a second holder is refused by name.
+
+    The kernel frees the lock when its holder dies, however it dies.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+            file.seek(0)
+            raise UserError(f"{path.parent}: in use by {file.read().strip() or 'another process'}") from None
+        file.seek(0)
+        file.truncate()
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield
+
+
+def explain_os_error(error: OSError) -> str:
+    """Say in one line what the operating system refused."""
+    what = {errno.ENOSPC: "no space left on the disk", errno.EDQUOT: "the disk quota is used up"}.get(
+        error.errno or 0, (error.strerror or str(error)).lower()
+    )
+    return f"{error.filename or 'file system'}: {what}"
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _to_json(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_json(v) for v in value]
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return _to_json(value.tolist())
+    if isinstance(value, complex):
+        return [_to_json(value.real), _to_json(value.imag)]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value) if abs(value) > LARGEST_EXACT_INTEGER else value
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _from_json(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_from_json(v) for v in value]
+    if isinstance(value, str) and re.fullmatch(r"-?\d{16,}", value):
+        return int(value)
+    return value

@@ -1,0 +1,30 @@
+"""How every command line of the project ends: one line for what the user can put right, and an honest exit code."""
+
+import sys
+from collections.abc import Callable
+
+
+def run_script(name: str, main: Callable[[], int]) -> int:
+    """Call ``main`` and return its exit code: 2 for bad input or a refusing disk, 130 for Ctrl-C.
+
+    ``ValueError`` subclasses that scripts raise for bad input (`emt.options.UserError`, ``analysis.AnalysisError``) and
+    ``OSError`` become one line; anything else is a fault of ours and keeps its traceback.
+    """
+    from emt.options import UserError
+    from emt.runs import explain_os_error
+
+    try:
+        return main()
+    except UserError as error:
+        message = str(error)
+    except OSError as error:
+        message = explain_os_error(error)
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)  # noqa: T201
+        return 130
+    except ValueError as error:
+        if type(error).__name__ != "AnalysisError":
+            raise
+        message = str(error)
+    print(f"{name}: {message}", file=sys.stderr)  # noqa: T201
+    return 2

@@ -1,0 +1,5 @@
+"""Tasks by name. A new task is one file here and one line below."""
+
+TASKS = {
+    "variable_binding": "emt.tasks.variable_binding:VariableBinding",
+}

@@ -1,0 +1,173 @@
+"""The Trace: what every model records, as labelled arrays with a fixed schema, and its file.
+
+A trace is an `xarray.DataTree`. Its root holds the batch that all members saw and what each member did with it:
+
+==============================  ==========================  =========================================================
+``inputs`` ``targets``          batch, time, channel        ``target`` for targets; with a leading ``member`` only
+                                                            where a model's actions change its inputs
+``scored`` ``phase`` ``token``  batch, time                 the task's events: integers, −1 for none; ``written`` and
+``written`` ``asked`` ``trial``                             ``asked`` name items, ``trial`` numbers trials in a stream
+``outputs``                     member, batch, time, output coordinate ``member`` holds model numbers
+``hidden``                      member, batch, time, unit
+further states                  member, batch, time, …      an LSTM's ``cell`` and so on
+``operator``                    window, target              f of a linear task: next vector = window @ f (optional)
+==============================  ==========================  =========================================================
+
+A model with an associative memory adds one node ``memory/<name>`` for each memory, all of it or nothing: ``write_key``,
+``write_value`` (NaN where nothing is written), ``write_strength``, ``write_erase``, ``write_keep`` (member, batch,
+time), ``read_query`` and ``read_value`` (member, batch, time, read, …; NaN where nothing is read). The attribute
+``about`` is one JSON string: model, run, seeds, format version, and for memories their rules.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+FORMAT_VERSION = 1
+
+MEMBER_TIME = ("member", "batch", "time")
+EVENTS = ("scored", "phase", "token", "written", "asked", "trial")
+REQUIRED = {"inputs": ("batch", "time", "channel"), "targets": ("batch", "time", "target"), "scored": ("batch", "time")}
+RECORDED = {"outputs": (*MEMBER_TIME, "output"), "hidden": (*MEMBER_TIME, "unit")}
+MEMORY = {
+    "write_key": (*MEMBER_TIME, "key"),
+    "write_value": (*MEMBER_TIME, "value"),
+    "write_strength": MEMBER_TIME,
+    "write_erase": MEMBER_TIME,
+    "write_keep": MEMBER_TIME,
+    "read_query": (*MEMBER_TIME, "read", "key"),
+    "read_value": (*MEMBER_TIME, "read", "value"),
+}
+
+
+class TraceError(ValueError):
+    """A trace that does not follow the schema; the message says expected, got and where."""
+
+
+def make(
+    variables: Mapping[str, tuple[tuple[str, ...], NDArray[Any]]],
+    numbers: list[int],
+    about: Mapping[str, Any],
+    memories: Mapping[str, Mapping[str, tuple[tuple[str, ...], NDArray[Any]]]] | None = None,
+) -> xr.DataTree:
+    """Return a checked trace.
+
+    Parameters
+    ----------
+    variables
+        Name → (dims, array) of the root, as in the module's table.
+    numbers
+        Model numbers, one for each place on the ``member`` axis.
+    about
+        What the trace is of; JSON.
+    memories
+        For each memory its variables.
+
+    Raises
+    ------
+    TraceError
+        If the schema is not met.
+    """
+    root = xr.Dataset(dict(variables), coords={"member": numbers})
+    root.attrs["about"] = json.dumps({"format_version": FORMAT_VERSION, **about})
+    nodes = {f"memory/{name}": xr.Dataset(dict(content)) for name, content in (memories or {}).items()}
+    tree = xr.DataTree.from_dict({"/": root, **nodes})
+    check(tree)
+    return tree
+
+
+def about(tree: xr.DataTree) -> dict[str, Any]:
+    """Return what a trace is of."""
+    content: dict[str, Any] = json.loads(tree.attrs["about"])
+    return content
+
+
+def memories(tree: xr.DataTree) -> dict[str, xr.DataTree]:
+    """Return the memories of a trace by name; empty for a model that keeps none."""
+    return dict(tree["memory"].children) if "memory" in tree.children else {}
+
+
+def check(tree: xr.DataTree, where: str = "trace") -> None:
+    """Refuse a tree that is no trace.
+
+    Raises
+    ------
+    TraceError
+        Naming the first variable that is missing or has the wrong axes.
+    """
+    try:
+        version = about(tree)["format_version"]
+    except (KeyError, ValueError):
+        raise TraceError(f"{where}: expected an attribute 'about' with a format version; found none") from None
+    if version != FORMAT_VERSION:
+        raise TraceError(f"{where}: expected format version {FORMAT_VERSION}; got {version}")
+    _expect(tree, REQUIRED | RECORDED, where, optional_first={"inputs", "targets"})
+    for event in EVENTS:
+        if event in tree.data_vars:
+            _expect(tree, {event: ("batch", "time")}, where, optional_first={event})
+    for name, memory in memories(tree).items():
+        _expect(memory, MEMORY, f"{where}: memory/{name}", factor=True)
+
+
+def save(tree: xr.DataTree, path: Path) -> None:
+    """Write a trace as one NetCDF file that appears only when whole."""
+    check(tree, str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        tree.to_netcdf(temporary, engine="h5netcdf")
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def load(path: Path) -> xr.DataTree:
+    """Read a trace into memory and check it.
+
+    Raises
+    ------
+    TraceError
+        If the file is missing, broken or no trace.
+    """
+    try:
+        with xr.open_datatree(path, engine="h5netcdf") as file:
+            tree = file.load()
+    except FileNotFoundError:
+        raise TraceError(f"expected the trace {path}; it does not exist") from None
+    except (OSError, ValueError) as error:
+        raise TraceError(f"{path}: expected a whole NetCDF file; got {error}") from None
+    check(tree, str(path))
+    return tree
+
+
+def _expect(
+    tree: xr.DataTree,
+    schema: Mapping[str, tuple[str, ...]],
+    where: str,
+    optional_first: set[str] | None = None,
+    factor: bool = False,
+) -> None:
+    for name, dims in schema.items():
+        if name not in tree.data_vars:
+            raise TraceError(
+                f"{where}: expected the variable {name!r}; found {', '.join(map(str, tree.data_vars)) or 'none'}"
+            )
+        got = tuple(map(str, tree[name].dims))
+        if name in (optional_first or ()) and got[:1] == ("member",):
+            got = got[1:]
+        if factor:
+            got = tuple(d for d in got if d != "factor")
+        if got != dims:
+            raise TraceError(f"{where}: expected {name!r} with axes {dims}; got {got}")
+        if not np.issubdtype(tree[name].dtype, np.number) and tree[name].dtype != bool:
+            raise TraceError(f"{where}: expected numbers in {name!r}; got {tree[name].dtype}")

@@ -1,0 +1,1 @@
+"""Training of populations: the only place that imports Lightning."""

@@ -1,0 +1,96 @@
+"""Adam over stacked members: each member keeps its own step count, gradient norm and fate."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+
+class MemberAdam(torch.optim.Optimizer):
+    """Adam (Kingma & Ba 2015) with gradient clipping, member by member, as if each were trained alone.
+
+    Every parameter has a leading member axis. Lightning's own clipping and torch's Adam would share norm and step
+    count over the stack.
+
+    Parameters
+    ----------
+    params
+        Stacked parameters, (member, …) each.
+    learning_rate
+        Step size.
+    gradient_clip
+        Largest norm of a member's whole gradient; 0 leaves gradients as they are.
+    l2_penalty
+        Weight of the L2 penalty, added to the gradient after clipping (as torch's ``weight_decay``).
+    """
+
+    BETAS = (0.9, 0.999)
+    EPSILON = 1e-8
+
+    def __init__(
+        self, params: Iterable[Tensor], learning_rate: float, gradient_clip: float = 0.0, l2_penalty: float = 0.0
+    ) -> None:
+        super().__init__(params, {"lr": learning_rate})
+        self.gradient_clip, self.l2_penalty = gradient_clip, l2_penalty
+        members = self._stacked()[0].shape[0]
+        self.frozen = torch.zeros(members, dtype=torch.bool)
+        self.steps = torch.zeros(members, dtype=torch.float64)
+
+    def _stacked(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+    def moments(self, parameter: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the running means of gradient and squared gradient, zeros before the first step."""
+        state = self.state[parameter]
+        if not state:
+            state["mean"], state["square"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        return state["mean"], state["square"]
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Update all members that are not frozen; a member whose gradient is not finite is frozen instead."""
+        if closure is not None:
+            with torch.enable_grad():
+                closure()
+        parameters = self._stacked()
+        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
+        norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients]).norm(dim=0)
+        self.frozen |= ~torch.isfinite(norms).to(self.frozen.device)
+        self.steps += ~self.frozen
+        if self.gradient_clip:
+            scale = (self.gradient_clip / (norms + 1e-6)).clamp(max=1.0)
+            torch._foreach_mul_(gradients, [_along(scale, g) for g in gradients])
+        moving = None if not self.frozen.any() else ~self.frozen
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            self._update(parameter, gradient, moving)
+
+    def _update(self, parameter: Tensor, gradient: Tensor, moving: Tensor | None) -> None:
+        mean, square = self.moments(parameter)
+        if self.l2_penalty:
+            gradient = gradient.add(parameter, alpha=self.l2_penalty)
+        if moving is not None:
+            # Zero times NaN is NaN: a frozen member's gradient must not reach its moments.
+            gradient = torch.where(_along(moving.to(gradient.device), gradient), gradient, torch.zeros_like(gradient))
+        beta1, beta2 = self.BETAS
+        mean.lerp_(gradient, 1 - beta1)
+        square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        steps = self.steps.clamp(min=1)
+        size = self.param_groups[0]["lr"] / (1 - beta1**steps)
+        if moving is not None:
+            size = size * moving
+        denominator = square.sqrt().mul_(_along((1 - beta2**steps).rsqrt().to(square), square)).add_(self.EPSILON)
+        parameter.sub_(mean.div(denominator).mul_(_along(size.to(mean), mean)))
+
+    @torch.no_grad()
+    def keep(self, positions: Tensor) -> None:
+        """Keep only the members at these stack positions, parameters included."""
+        for parameter in self._stacked():
+            mean, square = self.moments(parameter)
+            index = positions.to(parameter.device)
+            self.state[parameter] = {"mean": mean[index], "square": square[index]}
+            parameter.data, parameter.grad = parameter.data[index], None
+        self.steps, self.frozen = self.steps[positions], self.frozen[positions]
+
+
+def _along(per_member: Tensor, like: Tensor) -> Tensor:
+    return per_member.view(-1, *[1] * (like.ndim - 1))

@@ -1,0 +1,81 @@
+"""Train one chunk of a population: what an engine hands to a worker."""
+
+import logging
+import time
+import warnings
+from typing import Any
+
+import torch
+
+from emt import runs
+from emt.config import RunConfig
+from emt.devices import choose_device
+from emt.models import MODELS
+from emt.options import load
+from emt.tasks import TASKS
+from emt.training.journal import Journal
+from emt.training.module import PopulationModule
+from emt.training.population import Chunk
+from emt.training.stack import Stack
+
+
+def build(config: RunConfig, numbers: tuple[int, ...]) -> Stack:
+    """Return the stack of the given members at step 0."""
+    task = load(TASKS, config.task_name, "task")(**config.task_options())
+    seeds = config.training.seeds()
+    model = load(MODELS, config.model_type, "model_type")(
+        [seeds[n - 1] for n in numbers], task.input_channels, task.output_channels, **config.model_options()
+    )
+    return Stack(config.training, task, model, numbers)
+
+
+def train_chunk(chunk: Chunk) -> None:
+    """Train the members of a chunk to their ends, from where an earlier process left off."""
+    if all(runs.is_done(chunk.experiment, number) for number in chunk.numbers):
+        return
+    torch.set_num_threads(1)
+    with runs.lock(chunk.lock_path):
+        stack, journal = build(chunk.config, chunk.numbers), Journal(chunk)
+        if not journal.resume(stack):
+            for number, seed in zip(chunk.numbers, stack.model.seeds, strict=True):
+                journal.note(number, 0, f"start: seed {seed}, task {chunk.config.task}, model {chunk.config.model}")
+        journal.status(stack, {"model_steps_per_s": 0.0, "seconds_per_step": seconds_per_step(chunk)})
+        fit(PopulationModule(stack, journal), chunk.config)
+
+
+def seconds_per_step(chunk: Chunk) -> float:
+    """Measure how long one step of the whole chunk takes at the last horizon, on a copy."""
+    stack = build(chunk.config, chunk.numbers)
+    stack.level[:] = len(chunk.config.training.curriculum_horizons) - 1
+    stack.gradients()
+    start = time.perf_counter()
+    stack.gradients()
+    return time.perf_counter() - start
+
+
+def fit(module: PopulationModule, config: RunConfig) -> None:
+    """Run Lightning's trainer over the epochs that are left."""
+    import pytorch_lightning as pl
+
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    stack = module.stack
+    with warnings.catch_warnings():
+        # Lightning looks for a DataLoader with workers; the batches here are step counts.
+        warnings.filterwarnings("ignore", module="pytorch_lightning")
+        trainer = pl.Trainer(
+            max_epochs=-(-(stack.total_steps - stack.step) // stack.epoch_steps),
+            accelerator={"cpu": "cpu", "cuda": "gpu"}[choose_device(config.execution.accelerator)],
+            devices=1,
+            reload_dataloaders_every_n_epochs=1,
+            **_quiet(),
+        )
+        trainer.fit(module)
+
+
+def _quiet() -> dict[str, Any]:
+    return {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }

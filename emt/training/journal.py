@@ -1,0 +1,182 @@
+"""What a chunk of members writes while it trains: curves, TensorBoard events, logs, weights, resume state, status."""
+
+import csv
+import io
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from emt import runs
+from emt.training.population import Chunk
+from emt.training.stack import Stack, StepReport
+
+LOG_EVERY = 50
+"""Training steps that one point of a curve averages over."""
+
+CURVE_COLUMNS = ("step", "horizon", "train_loss", "train_acc", "val_loss", "val_acc")
+
+
+class Journal:
+    """The written side of one chunk.
+
+    Attributes
+    ----------
+    curves
+        For each model number, rows of `CURVE_COLUMNS`; a row holds training or validation figures, NaN for the others.
+    """
+
+    def __init__(self, chunk: Chunk) -> None:
+        self.experiment, self.state_path, self.status_path = chunk.experiment, chunk.state_path, chunk.status_path
+        numbers = chunk.numbers
+        self.curves: dict[int, list[list[float]]] = {n: [] for n in numbers}
+        self.notes: dict[int, list[str]] = {n: [] for n in numbers}
+        self._sums: dict[int, NDArray[np.float64]] = {n: np.zeros(3) for n in numbers}
+        self._recent: dict[int, tuple[int, float]] = dict.fromkeys(numbers, (0, 0.0))
+        self._done: dict[int, str] = {}
+
+    def note(self, number: int, step: int, text: str) -> None:
+        """Add a line to a member's training.log."""
+        self.notes[number].append(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  step {step:>6}  {text}")
+
+    def record(self, stack: Stack, report: StepReport) -> None:
+        """Take up one training step of all members in the stack."""
+        for position, number in enumerate(stack.numbers):
+            if stack.frozen[position]:
+                continue
+            self._sums[number] += (report.loss[position], report.accuracy[position], 1)
+            self._recent[number] = (int(report.horizon[position]), float(report.accuracy[position]))
+            if stack.step % LOG_EVERY == 0:
+                loss, accuracy, count = self._sums[number]
+                row = [stack.step, report.horizon[position], loss / count, accuracy / count, np.nan, np.nan]
+                self.curves[number].append([float(v) for v in row])
+                self._sums[number] = np.zeros(3)
+
+    def record_validation(self, stack: Stack, positions: NDArray[np.intp]) -> None:
+        """Validate the members at these stack positions and take up the figures."""
+        horizon = stack.config.curriculum_horizons[-1]
+        for position, loss, accuracy in zip(positions, *stack.validate(positions), strict=True):
+            number = stack.numbers[position]
+            self.curves[number].append(
+                [float(stack.step), float(horizon), np.nan, np.nan, float(loss), float(accuracy)]
+            )
+            self.note(number, stack.step, f"validation at horizon {horizon}: loss {loss:.4f}, accuracy {accuracy:.4f}")
+
+    def finish(self, stack: Stack, position: int, status: str) -> None:
+        """Write a member's weights and done marker, unless an earlier process has."""
+        number = stack.numbers[position]
+        self._done[number] = status
+        folder = runs.model_folder(self.experiment, number)
+        if runs.is_done(self.experiment, number):
+            return
+        self.note(number, stack.step, f"done: {status}")
+        self._write_member(number)
+        about = {
+            "step": stack.step,
+            "status": status,
+            "seed": stack.model.seeds[position],
+            "horizon": int(stack.horizons()[position]),
+            "train_acc": self._recent[number][1],
+        }
+        runs.write_weights(folder, stack.model.export(position), about)
+
+    def save(self, stack: Stack) -> None:
+        """Write the resume state of the whole chunk in one piece, and the members' curves and logs."""
+        tensors, about = stack.state_dict()
+        for number in stack.numbers:
+            if not runs.is_done(self.experiment, number):
+                self._write_member(number)
+            tensors[f"curve.{number}"] = torch.tensor(self.curves[number], dtype=torch.float64).reshape(
+                -1, len(CURVE_COLUMNS)
+            )
+            tensors[f"sums.{number}"] = torch.from_numpy(self._sums[number].copy())
+        about |= {"notes": {str(n): self.notes[n] for n in stack.numbers}}
+        runs.write_bytes(self.state_path, save(tensors, metadata={"about": json.dumps(about)}))
+
+    def close(self, stack: Stack) -> None:
+        """Remove the resume state: all members of the chunk are done."""
+        self.status(stack, {"model_steps_per_s": 0.0})
+        self.state_path.unlink(missing_ok=True)
+
+    def resume(self, stack: Stack) -> bool:
+        """Go on from the chunk's resume state where there is one.
+
+        Raises
+        ------
+        UserError
+            If the file is damaged.
+        """
+        if not self.state_path.exists():
+            return False
+        try:
+            with safe_open(self.state_path, framework="pt") as file:
+                about = json.loads(file.metadata()["about"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise runs.UserError(
+                f"{self.state_path}: damaged resume state ({error}); delete it to start these models anew"
+            ) from None
+        stack.load_state_dict(tensors, about)
+        for number in stack.numbers:
+            self.curves[number] = tensors[f"curve.{number}"].tolist()
+            self._sums[number] = tensors[f"sums.{number}"].numpy().copy()
+            self.notes[number] = about["notes"][str(number)]
+            self.note(number, stack.step, "continued after an interruption")
+        return True
+
+    def status(self, stack: Stack, extra: Mapping[str, Any]) -> None:
+        """Write where the chunk stands, for whoever shows progress."""
+        members = {
+            n: {"step": stack.step, "horizon": self._recent[n][0], "accuracy": self._recent[n][1], "frozen": bool(f)}
+            for n, f in zip(stack.numbers, stack.frozen, strict=True)
+        }
+        content = {
+            "step": stack.step,
+            "total_steps": stack.total_steps,
+            "members": members,
+            "done": self._done,
+            **extra,
+        }
+        runs.write_json(self.status_path, content, indent=None)
+
+    def _write_member(self, number: int) -> None:
+        folder = runs.model_folder(self.experiment, number)
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(CURVE_COLUMNS)
+        for step, horizon, *figures in self.curves[number]:
+            rows.writerow([int(step), int(horizon), *("" if np.isnan(v) else f"{v:.6g}" for v in figures)])
+        runs.write_text(folder / "training_curve.csv", text.getvalue())
+        runs.write_text(folder / "training.log", "\n".join(self.notes[number]) + "\n")
+        write_events(folder / "lightning_logs" / "version_0", self.curves[number])
+
+
+def write_events(folder: Path, curve: list[list[float]]) -> None:
+    """Write a member's curve as one TensorBoard event file, in one piece.
+
+    One file is rewritten in turn for each member: an open TensorBoard writer is a thread, and a population has hundreds
+    of members.
+    """
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    buffer = io.BytesIO()
+    writer = RecordWriter(buffer)
+    writer.write(Event(wall_time=0.0, file_version="brain.Event:2").SerializeToString())
+    for step, *figures in curve:
+        values = [
+            Summary.Value(tag=tag, simple_value=value)
+            for tag, value in zip(CURVE_COLUMNS[1:], figures, strict=True)
+            if not np.isnan(value)
+        ]
+        event = Event(wall_time=step, step=int(step), summary=Summary(value=values))
+        writer.write(event.SerializeToString())
+    runs.write_bytes(folder / "events.out.tfevents.0.emt", buffer.getvalue())

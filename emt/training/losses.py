@@ -1,0 +1,32 @@
+"""Losses that tasks name, each with its accuracy; one number for each member."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+LossFunction = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def mean_squared_error(outputs: Tensor, targets: Tensor, scored: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each member's mean squared error and share of matching signs over the scored steps.
+
+    Parameters
+    ----------
+    outputs, targets
+        (member, batch, time, output).
+    scored
+        (member, batch, time), bool.
+
+    Returns
+    -------
+    loss, accuracy
+        (member,) each. Zero, also −0.0, counts as a positive sign.
+    """
+    count = scored.sum(dim=(1, 2)) * outputs.shape[-1]
+    mask = scored[..., None]
+    squares = (outputs - targets).square() * mask
+    matches = ((outputs >= 0) == (targets >= 0)) & mask
+    return squares.sum(dim=(1, 2, 3)) / count, matches.sum(dim=(1, 2, 3)) / count
+
+
+LOSSES: dict[str, LossFunction] = {"mse": mean_squared_error}

@@ -1,0 +1,130 @@
+"""Show how a population gets on, from the status files of its chunks; any process may look."""
+
+import json
+import time
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from emt.training.population import Chunk
+
+LINE_EVERY_S = 15.0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a population stands; ``seconds_left`` is an upper bound with early stopping, None while unknown."""
+
+    members: int
+    done: int
+    diverged: int
+    share: float
+    horizon: float
+    accuracy: float
+    model_steps_per_s: float
+    seconds_left: float | None
+    seconds_for_all: float | None
+
+
+def standing(chunks: list[Chunk]) -> Standing:
+    """Sum up the status files of all chunks."""
+    done = diverged = 0
+    rate, work_done, work_left, figures, seconds = 0.0, 0.0, 0.0, [], []
+    for chunk in chunks:
+        try:
+            status = json.loads(chunk.status_path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            continue
+        done += len(status["done"])
+        diverged += sum(m["frozen"] for m in status["members"].values()) + list(status["done"].values()).count(
+            "diverged"
+        )
+        rate += status["model_steps_per_s"]
+        figures += [(m["horizon"], m["accuracy"]) for m in status["members"].values() if not m["frozen"]]
+        total = status["total_steps"]
+        work_done += status["step"] * len(status["members"]) + total * len(status["done"])
+        work_left += (total - status["step"]) * len(status["members"])
+        if "seconds_per_step" in status:
+            seconds.append(status["seconds_per_step"] * total)
+    count = max(1, len(figures))
+    return Standing(
+        members=sum(len(c.numbers) for c in chunks),
+        done=done,
+        diverged=diverged,
+        share=work_done / max(1.0, work_done + work_left),
+        horizon=sum(h for h, _ in figures) / count,
+        accuracy=sum(a for _, a in figures) / count,
+        model_steps_per_s=rate,
+        seconds_left=work_left / rate if rate else None,
+        seconds_for_all=sum(seconds) / len(seconds) if seconds else None,
+    )
+
+
+class Display:
+    """A live line on a terminal, a plain line now and then elsewhere."""
+
+    def __init__(self, console: Console, members: int, workers: int, stop_accuracy: float | None) -> None:
+        self.console, self.workers, self.stop_accuracy = console, workers, stop_accuracy
+        self._estimated = False
+        self._printed_at = time.monotonic()
+        self._bar = Progress(
+            TextColumn("{task.fields[text]}"),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
+            console=console,
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=1.0, text=f"0 of {members} models done, starting")
+
+    def __enter__(self) -> "Display":
+        if self.console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, chunks: list[Chunk]) -> None:
+        """Take a look at the status files and show them."""
+        now = standing(chunks)
+        if not self._estimated and now.seconds_for_all:
+            self._estimated = True
+            self.console.print(self._estimate(now.seconds_for_all * max(1, len(chunks) / self.workers)))
+        if not now.model_steps_per_s:
+            return
+        if self.console.is_terminal:
+            self._bar.update(self._task, completed=now.share, text=describe(now))
+        elif time.monotonic() - self._printed_at > LINE_EVERY_S:
+            self._printed_at = time.monotonic()
+            self.console.print(describe(now))
+
+    def _estimate(self, seconds: float) -> str:
+        if self.stop_accuracy is not None:
+            return f"At most {duration(seconds)}; less where models reach --stop_accuracy {self.stop_accuracy:g} early."
+        text = "With --stop_accuracy 0.99 each model ends as soon as it has learnt the task."
+        return f"About {duration(seconds)} for all epochs. {text}"
+
+
+def describe(now: Standing) -> str:
+    """Return a population's standing as one line."""
+    parts = [f"{now.done} of {now.members} models done"]
+    if now.diverged:
+        parts.append(f"{now.diverged} diverged")
+    parts += [
+        f"horizon {now.horizon:.0f}",
+        f"accuracy {now.accuracy:.3f}",
+        f"{now.model_steps_per_s:.0f} model-steps/s",
+    ]
+    if now.seconds_left is not None:
+        parts.append(f"at most {duration(now.seconds_left)} left")
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in words."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

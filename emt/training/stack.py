@@ -1,0 +1,172 @@
+"""The members of one chunk in training: weights, optimiser, place in the curriculum; one real step at a time."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.func import functional_call
+
+from emt.config import TrainingConfig
+from emt.models.base import Model
+from emt.streams import Split
+from emt.tasks.base import Batch, Task
+from emt.training.adam import MemberAdam
+from emt.training.losses import LOSSES
+
+STOP_WINDOW = 100
+"""Batches over which ``stop_accuracy`` must hold."""
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """Loss and accuracy of one step and the horizons it was made at, (member,) each."""
+
+    loss: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+    horizon: NDArray[np.int64]
+
+
+class Stack:
+    """Members that train together, each exactly as it would alone.
+
+    Attributes
+    ----------
+    numbers
+        Model numbers of the members still in the stack, in stack order.
+    step
+        Real steps done; the same for all members.
+    level
+        Index into the curriculum's horizons, (member,).
+    window
+        Accuracies of the last batches at the last horizon, (member, STOP_WINDOW); NaN where there are fewer.
+    """
+
+    def __init__(self, config: TrainingConfig, task: Task, model: Model, numbers: Sequence[int]) -> None:
+        self.config, self.task, self.model = config, task, model
+        self.numbers = list(numbers)
+        self.step = 0
+        starts_last = not (config.curriculum and task.curriculum)
+        self.level = np.full(len(numbers), (len(config.curriculum_horizons) - 1) * starts_last)
+        self.window = np.full((len(numbers), STOP_WINDOW), np.nan)
+        self.optimizer = MemberAdam(model.parameters(), config.learning_rate, config.gradient_clip, config.l2_penalty)
+
+    @property
+    def epoch_steps(self) -> int:
+        """Training steps in an epoch."""
+        return self.config.epoch_batches or self.task.epoch_batches
+
+    @property
+    def total_steps(self) -> int:
+        """Training steps in all."""
+        return self.config.epochs * self.epoch_steps
+
+    @property
+    def frozen(self) -> NDArray[np.bool_]:
+        """Which members diverged, (member,)."""
+        return self.optimizer.frozen.numpy()
+
+    def horizons(self) -> NDArray[np.int64]:
+        """Return the number of output steps at which each member trains, (member,)."""
+        return np.asarray(self.config.curriculum_horizons)[self.level]
+
+    def gradients(self) -> StepReport:
+        """Compute all members' losses and gradients on their next batches."""
+        horizons = self.horizons()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss, accuracy = np.empty(len(self.numbers)), np.empty(len(self.numbers))
+        for shape, members in self._groups("train", self.step, dict(enumerate(horizons.tolist()))).items():
+            batch = self._batch(members, "train", self.step, shape)
+            losses, accuracies = self._evaluate(members, batch)
+            losses.sum().backward()
+            loss[members] = losses.detach().cpu().double()
+            accuracy[members] = accuracies.cpu().double()
+        self.optimizer.frozen |= torch.from_numpy(~np.isfinite(loss))
+        return StepReport(loss, accuracy, horizons)
+
+    def advance(self, report: StepReport) -> None:
+        """Move the curriculum on after the optimiser's step."""
+        self.step += 1
+        last = len(self.config.curriculum_horizons) - 1
+        at_last = (self.level == last) & ~self.frozen
+        self.window[at_last] = np.roll(self.window[at_last], -1, axis=1)
+        self.window[at_last, -1] = report.accuracy[at_last]
+        if self.config.curriculum and self.task.curriculum:
+            self.level += (report.accuracy > self.config.curriculum_threshold) & (self.level < last) & ~self.frozen
+
+    def finished(self) -> NDArray[np.bool_]:
+        """Return which members meet ``stop_accuracy`` or have done all steps, (member,)."""
+        if self.step >= self.total_steps:
+            return np.ones(len(self.numbers), bool)
+        if self.config.stop_accuracy is None:
+            return np.zeros(len(self.numbers), bool)
+        # A window that is not full has a NaN in it, and NaN is at least nothing.
+        return (self.window.mean(axis=1) >= self.config.stop_accuracy) & ~self.frozen
+
+    def keep(self, kept: NDArray[np.bool_]) -> None:
+        """Let the other members leave the stack."""
+        positions = np.flatnonzero(kept)
+        self.optimizer.keep(torch.from_numpy(positions))
+        self.model.seeds = tuple(np.array(self.model.seeds)[positions].tolist())
+        self.numbers = [self.numbers[i] for i in positions]
+        self.level, self.window = self.level[positions], self.window[positions]
+
+    @torch.no_grad()
+    def validate(self, positions: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return loss and accuracy on the fixed validation batches at the last horizon, one for each stack position."""
+        count, horizon = self.config.validation_batches, self.config.curriculum_horizons[-1]
+        totals = np.zeros((2, len(self.numbers)))
+        for step in range(count):
+            for shape, members in self._groups("validation", step, dict.fromkeys(positions.tolist(), horizon)).items():
+                figures = self._evaluate(members, self._batch(members, "validation", step, shape))
+                totals[:, members] += torch.stack(figures).cpu().double().numpy()
+        loss, accuracy = totals[:, positions] / count
+        return loss, accuracy
+
+    def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return everything needed to go on: tensors by name, and plain values."""
+        tensors: dict[str, Tensor] = {}
+        for name, parameter in self.model.named_parameters():
+            mean, square = self.optimizer.moments(parameter)
+            tensors |= {f"weight.{name}": parameter.detach(), f"mean.{name}": mean, f"square.{name}": square}
+        tensors |= {"steps": self.optimizer.steps, "frozen": self.optimizer.frozen}
+        tensors |= {"level": torch.from_numpy(self.level), "window": torch.from_numpy(self.window)}
+        return {k: v.cpu().contiguous() for k, v in tensors.items()}, {"step": self.step, "numbers": self.numbers}
+
+    def load_state_dict(self, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
+        """Go on from `state_dict`; members that had left the stack by then leave this one too."""
+        self.keep(np.isin(self.numbers, about["numbers"]))
+        for name, parameter in self.model.named_parameters():
+            parameter.data = tensors[f"weight.{name}"].to(parameter.device)
+            self.optimizer.state[parameter] = {
+                "mean": tensors[f"mean.{name}"].to(parameter.device),
+                "square": tensors[f"square.{name}"].to(parameter.device),
+            }
+        self.optimizer.steps, self.optimizer.frozen = tensors["steps"], tensors["frozen"]
+        self.level, self.window = tensors["level"].numpy(), tensors["window"].numpy()
+        self.step = int(about["step"])
+
+    def _groups(self, split: Split, step: int, horizons: Mapping[int, int]) -> dict[Hashable, list[int]]:
+        """Return stack positions by the time shape of their batch, for the positions and horizons given."""
+        groups: dict[Hashable, list[int]] = defaultdict(list)
+        for position, horizon in horizons.items():
+            groups[self.task.shape(self.model.seeds[position], split, step, horizon)].append(position)
+        return groups
+
+    def _batch(self, members: list[int], split: Split, step: int, shape: Hashable) -> Batch:
+        return self.task.batch([self.model.seeds[m] for m in members], split, step, shape, self.config.batch_size)
+
+    def _evaluate(self, members: list[int], batch: Batch) -> tuple[Tensor, Tensor]:
+        parameters: dict[str, Tensor] = dict(self.model.named_parameters())
+        device = next(iter(parameters.values())).device
+        if len(members) < len(self.numbers):
+            index = torch.tensor(members, device=device)
+            parameters = {name: p.index_select(0, index) for name, p in parameters.items()}
+        inputs, targets = (torch.from_numpy(a).to(device) for a in (batch.inputs, batch.targets))
+        scored = torch.from_numpy(np.array(batch.scored)).to(device)
+        outputs, _, _ = functional_call(self.model, parameters, (inputs, None, batch.steps))
+        return LOSSES[self.task.loss](outputs, targets, scored)

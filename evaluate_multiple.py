@@ -1,0 +1,346 @@
+#!/usr/bin/env python
+"""Evaluate a trained population: accuracy on held-out sequences, spectra against theory, figures, traces.
+
+Writes evaluation_summary.json, which analyze.py reads, figures for each model in model-k/results and across models in
+global_analysis, and recorded runs in traces. Models that were evaluated before with the same settings are not
+evaluated again.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from emt import config as configuration
+from emt import engine, runs
+from emt.config import RunConfig
+from emt.devices import choose_device
+from emt.options import UserError, load
+from emt.script import run_script
+from emt.tasks import TASKS
+
+TEST_SEQUENCES = 256
+"""Held-out sequences of each length in the accuracy sample."""
+
+TRACE_SEQUENCES, TRACE_HORIZON = 32, 32
+"""Trials and output steps of a recorded run."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an evaluation depends on beside weights and configuration."""
+
+    seq_lengths: tuple[int, ...]
+    test_horizon: int
+    accelerator: str
+    figures: bool
+
+
+@dataclass(frozen=True)
+class Work:
+    """A worker's share of the models."""
+
+    experiment: Path
+    config: RunConfig
+    settings: Settings
+    numbers: tuple[int, ...]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, evaluate, report; return the exit code."""
+    options = parser().parse_args(arguments)
+    experiment = runs.find(options.models_dir, "models_dir")
+    config = configuration.read(experiment / "config.json")
+    numbers = [runs.model_number(folder) for folder in runs.model_folders(experiment, options.model_pattern)]
+    task = load(TASKS, config.task_name, "task")(**config.task_options())
+    lengths = wanted_lengths(options.seq_length, task)
+    if options.test_horizon < 1:
+        raise UserError(f"--test_horizon: expected at least 1; got {options.test_horizon}")
+    if options.accelerator == "gpu":
+        choose_device("gpu")
+    settings = Settings(lengths, options.test_horizon, options.accelerator, options.figures)
+    return evaluate(experiment, config, settings, numbers, options)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(
+        prog="evaluate_multiple.py",
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "--models_dir", required=True, metavar="DIR", help="the run's folder (also looked up in $EXPERIMENT_OUTPUT_DIR)"
+    )
+    add(
+        "--seq_length",
+        nargs="+",
+        type=int,
+        metavar="N",
+        help="length to analyse, or an inclusive range (default: as trained)",
+    )
+    add("--test_horizon", type=int, default=200, metavar="N", help="output steps of the accuracy sample (default: 200)")
+    add("--accelerator", choices=("auto", "cpu", "gpu"), default="auto", help="where the models run (default: auto)")
+    add("--model_pattern", default="model-*", metavar="GLOB", help="which models (default: model-*)")
+    add(
+        "--magnitude_threshold",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="hide eigenvalues of smaller modulus in global_complex_plane, and nowhere else (default: 0)",
+    )
+    add("--num_workers", type=int, default=2, metavar="N", help="worker processes (default: 2)")
+    add("--no_figures", dest="figures", action="store_false", help="numbers and traces only")
+    return parser
+
+
+def wanted_lengths(given: list[int] | None, task: Any) -> tuple[int, ...]:
+    """Return the lengths to analyse: those given, or those the models were trained at.
+
+    Raises
+    ------
+    UserError
+        If they are no length or range, or the task does not exist at one of them.
+    """
+    if given is None:
+        return tuple(task.lengths)
+    if len(given) > 2 or min(given) < 1 or given != sorted(given):
+        raise UserError(
+            f"--seq_length: expected one length from 1 or an ascending range; got {' '.join(map(str, given))}"
+        )
+    lengths = tuple(range(given[0], given[-1] + 1))
+    for length in lengths:
+        task.operator(length)
+    return lengths
+
+
+def evaluate(
+    experiment: Path, config: RunConfig, settings: Settings, numbers: list[int], options: argparse.Namespace
+) -> int:
+    """Evaluate all models with a progress bar, write the summary, draw the population."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress
+
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(
+        f"Evaluating {len(numbers)} models of {experiment} at length {' '.join(map(str, settings.seq_lengths))}"
+    )
+    workers = max(1, min(options.num_workers, len(numbers)))
+    shares = [Work(experiment, config, settings, tuple(numbers[i::workers])) for i in range(workers)]
+    evaluation = {
+        "seq_lengths": settings.seq_lengths,
+        "test_horizon": settings.test_horizon,
+        "test_sequences": TEST_SEQUENCES,
+        "accelerator": settings.accelerator,
+        "model_pattern": options.model_pattern,
+        "magnitude_threshold": options.magnitude_threshold,
+    }
+    when = datetime.now().astimezone().isoformat(timespec="seconds")
+    eval_config = {
+        "metadata": {"evaluated_at": when, "script": "evaluate_multiple.py", "models_dir": str(experiment)},
+        "evaluation": evaluation,
+        "training_config": config.model_dump(),
+    }
+    runs.write_json(experiment / "eval_config.json", eval_config)
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), *Progress.get_default_columns()[3:])
+    with Progress(*columns, console=console, transient=True) as bar:
+        progress = bar.add_task("models", total=len(numbers))
+        tick = lambda: bar.update(progress, completed=sum(is_current(shares[0], n) for n in numbers))  # noqa: E731
+        results = engine.run(evaluate_share, shares, workers, tick)
+    failed: dict[int, str] = {}
+    for result in results:
+        failed |= dict.fromkeys(result.item.numbers, result.failure) if result.failure else result.value
+        print(result.details, end="", file=sys.stderr)
+    good = [n for n in numbers if n not in failed]
+    for number in sorted(failed):
+        print(
+            f"evaluate_multiple.py: model-{number}: {failed[number].removeprefix(f'model-{number}: ')}", file=sys.stderr
+        )
+    if not good:
+        raise UserError(f"{experiment}: none of the {len(numbers)} models could be evaluated")
+    entries = [runs.read_json(entry_path(experiment, n))["entry"] for n in good]
+    summary = {
+        "timestamp": when,
+        "n_models": len(good),
+        "evaluation_config": eval_config,
+        "failed": [{"model_name": f"model-{n}", "error": failed[n]} for n in sorted(failed)],
+        "metrics": entries,
+    }
+    runs.write_json(experiment / "evaluation_summary.json", summary)
+    results = engine.run(finish_population, [(shares[0], tuple(good), options.magnitude_threshold)], 1)
+    for result in results:
+        if result.failure:
+            raise UserError(f"{experiment}: figures and traces across models: {result.failure}\n{result.details}")
+    report(console, experiment, entries, failed)
+    return 1 if failed else 0
+
+
+def report(console: Any, experiment: Path, metrics: list[dict[str, Any]], failed: Mapping[int, str]) -> None:
+    """Print a table of the population and where everything is."""
+    import statistics
+
+    from rich.table import Table
+
+    table = Table(
+        "",
+        "median",
+        "lowest",
+        "highest",
+        title=f"{len(metrics)} models" + (f", {len(failed)} failed" if failed else ""),
+    )
+    keys = [
+        k
+        for k in metrics[0]
+        if k == "accuracy" or k.startswith(("spectral_error_deg_seq", "spectral_relative_error_seq"))
+    ]
+    for key in keys:
+        values = [m[key] for m in metrics if m.get(key) is not None]
+        if values:
+            table.add_row(key, *(f"{f(values):.4f}" for f in (statistics.median, min, max)))
+    console.print(table)
+    console.print(f"Summary: {experiment / 'evaluation_summary.json'}")
+    console.print(f"Figures: {experiment / 'global_analysis'} and {experiment / 'model-k' / 'results'}")
+    console.print(f"Next: python analyze.py eigenvalue --summary_file {experiment / 'evaluation_summary.json'}")
+
+
+def entry_path(experiment: Path, number: int) -> Path:
+    """File of one model's entry, and of the hash of what it was computed from."""
+    return runs.model_folder(experiment, number) / "results" / "metrics.json"
+
+
+def fingerprint(work: Work, number: int) -> str:
+    """Return the hash of everything a model's evaluation depends on."""
+    weights = runs.read_json(runs.model_folder(work.experiment, number) / "checkpoint" / "done.json")["sha256"]
+    parts = [weights, asdict(work.settings), work.config.task, work.config.model, runs.FORMAT_VERSION]
+    return runs.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
+
+
+def is_current(work: Work, number: int) -> bool:
+    """Whether a model was evaluated already with these weights and settings."""
+    try:
+        return bool(runs.read_json(entry_path(work.experiment, number))["fingerprint"] == fingerprint(work, number))
+    except (UserError, KeyError, TypeError):
+        return False
+
+
+def evaluate_share(work: Work) -> dict[int, str]:
+    """Evaluate a share of the models; return what failed, by model number."""
+    import torch
+
+    from analysis.population import AnalysisError
+
+    torch.set_num_threads(1)
+    failed = {}
+    for number in work.numbers:
+        try:
+            runs.read_weights(runs.model_folder(work.experiment, number))
+            if not is_current(work, number):
+                evaluate_model(work, number)
+        except (UserError, AnalysisError, OSError) as error:
+            failed[number] = str(error)
+        except Exception as error:
+            failed[number] = f"{type(error).__name__}: {error}"
+    return failed
+
+
+def evaluate_model(work: Work, number: int) -> None:
+    """Write one model's figures and then its entry."""
+    from analysis.figures.evaluation import draw_model
+    from analysis.figures.style import save_figure
+    from analysis.inspection import inspect_circuit
+    from analysis.summary import sequence_accuracy, summarise
+
+    circuit, operators, parts = load_circuit(work, number)
+    lengths = work.settings.seq_lengths
+    folder = entry_path(work.experiment, number).parent
+    entry = summarise(circuit, operators, lengths)
+    for length, rows in parts.items():
+        accuracy, interval = sequence_accuracy(circuit.outputs[rows], circuit.targets[rows], circuit.scored[rows])
+        entry |= {f"accuracy_seq{length}": accuracy, f"accuracy_interval_seq{length}": interval}
+    entry |= {"model_path": str(folder.parent), "output_dir": str(folder)}
+    if work.settings.figures:
+        for name, figure in draw_model(inspect_circuit(circuit, operators, lengths)):
+            save_figure(figure, folder / name, formats=("png",), dpi=150)
+    runs.write_json(entry_path(work.experiment, number), {"fingerprint": fingerprint(work, number), "entry": entry})
+
+
+def load_circuit(work: Work, number: int) -> tuple[Any, dict[int, Any], dict[int, slice]]:
+    """Record a model on its held-out sequences.
+
+    Returns
+    -------
+    circuit, operators, rows
+        The member as arrays, all lengths one after the other on the batch axis and padded with steps that are not
+        scored; the task's operator for each length; the batch rows of each length.
+    """
+    import numpy as np
+
+    from analysis.summary import Circuit
+    from emt import record
+
+    device = choose_device(work.settings.accelerator)
+    loaded = record.load_members(work.experiment, work.config, [number], device)
+    weights, _ = runs.read_weights(runs.model_folder(work.experiment, number))
+    seed, horizon = work.config.training.seed, work.settings.test_horizon
+    lengths = work.settings.seq_lengths
+    traces = [
+        record.record(loaded, loaded.task.test_batch(seed, length, horizon, TEST_SEQUENCES), length)
+        for length in lengths
+    ]
+    steps = max(trace.sizes["time"] for trace in traces)
+
+    def joined(name: str) -> Any:
+        values = [np.asarray(t[name]) for t in traces]
+        arrays = [v[0] if "member" in t[name].dims else v for v, t in zip(values, traces, strict=True)]
+        padding = [(0, 0), (0, steps)] + [(0, 0)] * (arrays[0].ndim - 2)
+        return np.concatenate([np.pad(a, padding)[:, :steps] for a in arrays])
+
+    model = loaded.model
+    recurrent = weights[model.recurrent_name] if model.recurrent_name else None
+    circuit = Circuit(
+        name=f"model-{number}",
+        recurrent=None if recurrent is None else recurrent.astype(float),
+        readout=weights[model.readout_name].astype(float) if model.readout_name else None,
+        jacobian=None if recurrent is not None else record.mean_state_jacobian(loaded, traces[0])[0],
+        hidden=joined("hidden"),
+        inputs=joined("inputs"),
+        outputs=joined("outputs"),
+        targets=joined("targets"),
+        scored=joined("scored").astype(bool),
+    )
+    operators = {n: t["operator"].values for n, t in zip(lengths, traces, strict=True) if "operator" in t}
+    rows = {n: slice(i * TEST_SEQUENCES, (i + 1) * TEST_SEQUENCES) for i, n in enumerate(lengths)}
+    return circuit, operators, rows
+
+
+def finish_population(item: tuple[Work, tuple[int, ...], float]) -> None:
+    """Record all models on the same trials, and draw the figures across models."""
+    from analysis.figures.population import draw_population
+    from analysis.figures.style import save_figure
+    from analysis.population import from_summary
+    from emt import record, trace
+
+    work, numbers, threshold = item
+    loaded = record.load_members(work.experiment, work.config, numbers, choose_device(work.settings.accelerator))
+    summary = runs.read_summary(work.experiment)
+    several = len(work.settings.seq_lengths) > 1
+    for length in work.settings.seq_lengths:
+        horizon = min(TRACE_HORIZON, work.settings.test_horizon)
+        batch = loaded.task.test_batch(work.config.training.seed, length, horizon, TRACE_SEQUENCES)
+        trace.save(record.record(loaded, batch, length), work.experiment / "traces" / f"seq{length}.nc")
+        if not work.settings.figures:
+            continue
+        population = from_summary(summary, label=work.experiment.name, seq_length=length)
+        for name, figure in draw_population(population, magnitude_threshold=threshold):
+            stem = f"{name}_seq{length}" if several else name
+            save_figure(figure, work.experiment / "global_analysis" / stem)
+
+
+if __name__ == "__main__":
+    sys.exit(run_script("evaluate_multiple.py", main))

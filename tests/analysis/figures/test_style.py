@@ -1,0 +1,44 @@
+"""Figure style."""
+
+import matplotlib as mpl
+import pytest
+
+from analysis.figures.style import COLORS, WIDTHS, column_figure, complex_plane, save_figure
+
+
+@pytest.mark.parametrize("width", ["single", "double"])
+def test_figures_are_one_column_wide(width):
+    figure, axes = column_figure(width, rows=2, columns=3)
+    assert figure.get_figwidth() == WIDTHS[width]
+    assert axes.shape == (2, 3)
+
+
+def test_the_users_settings_stay_as_they_are(tmp_path):
+    before = dict(mpl.rcParams)
+    figure, axes = column_figure()
+    complex_plane(axes[0, 0])
+    save_figure(figure, tmp_path / "a")
+    assert dict(mpl.rcParams) == before
+
+
+def test_saving_writes_both_formats_with_text_as_text_and_the_same_bytes_again(tmp_path):
+    figure, axes = column_figure()
+    axes[0, 0].set_xlabel("angle (rad)")
+    paths = save_figure(figure, tmp_path / "deep" / "v1.2")
+    assert [p.name for p in paths] == ["v1.2.png", "v1.2.pdf"]
+    first = paths[1].read_bytes()
+    assert b"/CIDFontType2" in first  # TrueType, which editors read as text
+    assert b"/Type3" not in first
+    assert save_figure(figure, tmp_path / "again", formats=("pdf",))[0].read_bytes() == first
+
+
+def test_figures_do_not_pile_up_in_pyplot():
+    import matplotlib.pyplot as plt
+
+    for _ in range(30):
+        column_figure()
+    assert plt.get_fignums() == []
+
+
+def test_colours_differ():
+    assert len(set(COLORS)) == 8

@@ -1,0 +1,153 @@
+"""Intervals, tests and corrections for small samples."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.statistics import (
+    N_RESAMPLES,
+    benjamini_hochberg,
+    bootstrap_interval,
+    cliffs_delta,
+    cohens_d,
+    energy_test,
+    hedges_g,
+    holm,
+    mean_difference,
+    mean_interval,
+    permutation_test,
+    pooled_std,
+)
+
+
+def normal(size, mean=0.0, seed=0):
+    return np.random.default_rng(seed).normal(mean, 1.0, size)
+
+
+def between(points):
+    return np.abs(np.subtract.outer(points, points))
+
+
+def test_mean_interval_is_students():
+    values = normal(7)
+    expected = stats.ttest_1samp(values, 0.0).confidence_interval(0.9)
+    interval = mean_interval(np.append(values, np.nan), 0.9)
+    np.testing.assert_allclose((interval.low, interval.high), expected)
+    assert interval.n == 7
+
+
+@pytest.mark.parametrize("values", [[], [2.5]])
+def test_an_interval_needs_two_values(values):
+    interval = mean_interval(values)
+    assert math.isnan(interval.low)
+    assert math.isnan(interval.high)
+    assert interval.n == len(values)
+
+
+def test_bootstrap_interval_finds_a_shift_and_none_where_there_is_none():
+    shifted = bootstrap_interval(mean_difference, normal(11), normal(13, mean=2.0, seed=1))
+    equal = bootstrap_interval(mean_difference, normal(11), normal(13, seed=1))
+    assert 0 < shifted.low < shifted.estimate < shifted.high
+    assert equal.low < 0 < equal.high
+
+
+def test_bootstrap_interval_depends_on_its_seed_only():
+    first, again, other = (bootstrap_interval(mean_difference, normal(5), normal(4, seed=1), seed=s) for s in (3, 3, 4))
+    assert first == again
+    assert first != other
+
+
+def test_bootstrap_interval_of_degenerate_samples():
+    constant = bootstrap_interval(mean_difference, [1.0, 1.0], [3.0, 3.0, 3.0])
+    assert (constant.low, constant.high) == (2.0, 2.0)
+    half = bootstrap_interval(mean_difference, [1.0, 1.0], [3.0, 4.0, 6.0])
+    assert 2.0 <= half.low < half.high <= 5.0
+    single = bootstrap_interval(mean_difference, [1.0], [3.0, 4.0])
+    assert single.estimate == 2.5
+    assert math.isnan(single.low)
+    assert math.isnan(bootstrap_interval(mean_difference, [], [3.0]).estimate)
+
+
+def test_exact_permutation_test_agrees_with_scipy():
+    a, b = normal(6), normal(4, mean=1.0, seed=1)
+    ours, theirs = permutation_test(a, b), stats.permutation_test((a, b), mean_difference, vectorized=True)
+    assert ours.exact
+    assert ours.p == pytest.approx(theirs.pvalue)
+    assert ours.statistic == pytest.approx(theirs.statistic)
+
+
+def test_permutation_test_of_identical_samples():
+    assert permutation_test(normal(5), normal(5)).p == 1.0
+    assert permutation_test([0.1] * 3, [0.1] * 2).p == 1.0  # means that differ by rounding
+
+
+def test_the_smallest_attainable_p_is_reported():
+    apart = permutation_test([0.0, 1.0, 2.0], [7.0, 8.0, 9.0])
+    assert apart.p == apart.smallest_p == pytest.approx(0.1)  # 2 of 20 splits
+    many = permutation_test(normal(16), normal(17, mean=9.0, seed=1))
+    assert not many.exact
+    assert many.p == many.smallest_p == pytest.approx(2 / (N_RESAMPLES + 1))
+    assert permutation_test([1.0], [2.0]).smallest_p == 1.0
+    assert math.isnan(permutation_test([], [2.0]).p)
+
+
+def test_permutation_test_keeps_its_level():
+    rng = np.random.default_rng(0)
+    rejected = [permutation_test(rng.normal(size=5), rng.normal(size=4)).p <= 0.05 for _ in range(300)]
+    assert 0.01 < np.mean(rejected) < 0.09
+
+
+def test_energy_statistic_is_the_one_of_scipy():
+    a, b = normal(6), normal(4, mean=1.0, seed=1)
+    result = energy_test(between(np.concatenate([a, b])), 6)
+    assert result.statistic == pytest.approx(stats.energy_distance(a, b) ** 2)
+
+
+@pytest.mark.parametrize("sizes", [(4, 5), (20, 17)])
+def test_energy_test_finds_a_shift_and_none_where_there_is_none(sizes):
+    a, b = normal(sizes[0]), normal(sizes[1], seed=1)
+    shifted, equal = (energy_test(between(np.concatenate([a, other])), len(a)) for other in (b + 9, b))
+    assert shifted.p == shifted.smallest_p < 0.02
+    assert equal.p > 0.05
+    assert shifted.exact == (sizes == (4, 5))
+
+
+def test_energy_test_counts_mirrored_splits():
+    apart = energy_test(between([0.0, 0.1, 0.2, 5.0, 5.1, 5.2]), 3)
+    assert apart.p == apart.smallest_p == pytest.approx(2 / 20)
+    assert energy_test(np.zeros((5, 5)), 2).p == 1.0
+    assert math.isnan(energy_test(np.zeros((5, 5)), 5).p)
+
+
+def test_effect_sizes():
+    a, b = np.array([1.0, 2.0, 3.0]), np.array([3.0, 4.0, 5.0, 6.0])
+    assert cohens_d(a, b) == pytest.approx(2.5 / pooled_std(a, b))
+    assert hedges_g(a, b) == pytest.approx(cohens_d(a, b) * (1 - 3 / (4 * 7 - 9)))
+    assert cliffs_delta(a, b) == pytest.approx(11 / 12)
+    assert cliffs_delta(a, a) == cohens_d(a, a) == 0.0
+    assert cohens_d([1.0, 1.0], [2.0, 2.0]) == math.inf
+    assert cohens_d([0.1] * 3, [0.1] * 2) == 0.0
+    assert math.isnan(cohens_d([1.0], [2.0]))
+    assert math.isnan(cliffs_delta([], [2.0]))
+
+
+def test_corrections_for_many_tests():
+    p = [0.01, 0.04, math.nan, 0.03, 0.005]
+    np.testing.assert_allclose(holm(p), [0.03, 0.06, math.nan, 0.06, 0.02])
+    np.testing.assert_allclose(benjamini_hochberg(p), [0.02, 0.04, math.nan, 0.04, 0.02])
+    np.testing.assert_allclose(holm([0.6, 0.7]), [1.0, 1.0])
+    assert holm([]).size == 0
+
+
+def test_inputs_are_left_alone():
+    a, b, p = normal(4), normal(3, seed=1), np.array([0.2, 0.01])
+    for array in (a, b, p):
+        array.setflags(write=False)
+    permutation_test(a, b)
+    bootstrap_interval(mean_difference, a, b)
+    holm(p)
+    distances = between(a)
+    distances.setflags(write=False)
+    energy_test(distances, 2)

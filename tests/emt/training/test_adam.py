@@ -1,0 +1,83 @@
+import pytest
+import torch
+
+from emt.training.adam import MemberAdam
+
+
+def problem(members=3, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(members, 4, 5), (members, 6)]
+    return [torch.nn.Parameter(torch.randn(s, generator=generator, dtype=torch.float64)) for s in shapes]
+
+
+def set_gradients(parameters, step, scale=1.0):
+    for i, p in enumerate(parameters):
+        p.grad = scale * (p.detach() * (i + 1) + torch.sin(torch.arange(p.numel(), dtype=p.dtype).view_as(p) + step))
+
+
+@pytest.mark.parametrize(("clip", "penalty"), [(0.0, 0.0), (1.0, 0.0), (1.0, 0.1)])
+def test_each_member_follows_torch_adam_with_its_own_clipping(clip, penalty):
+    stacked = problem()
+    ours = MemberAdam(stacked, 1e-2, clip, penalty)
+    lone = [[torch.nn.Parameter(p[m].detach().clone()) for p in stacked] for m in range(3)]
+    theirs = [torch.optim.Adam(ps, lr=1e-2, weight_decay=penalty) for ps in lone]
+    for step in range(7):
+        set_gradients(stacked, step)
+        for m, ps in enumerate(lone):
+            for p, s in zip(ps, stacked, strict=True):
+                p.grad = s.grad[m].clone()
+            if clip:
+                torch.nn.utils.clip_grad_norm_(ps, clip)
+            theirs[m].step()
+        ours.step()
+    for m, ps in enumerate(lone):
+        for p, s in zip(ps, stacked, strict=True):
+            torch.testing.assert_close(s[m], p, rtol=1e-12, atol=1e-12)
+
+
+def test_clipping_matters():
+    moved = []
+    for clip in (0.0, 0.5):
+        parameters = problem()
+        optimizer = MemberAdam(parameters, 1e-2, clip)
+        for step in range(3):
+            set_gradients(parameters, step, scale=3.0 if step == 1 else 0.1)
+            optimizer.step()
+        moved.append(parameters[0].detach().clone())
+    assert not torch.allclose(*moved)
+
+
+def test_a_member_without_finite_gradient_is_frozen_and_the_others_are_not_touched():
+    clean, poisoned = problem(), problem()
+    a, b = MemberAdam(clean, 1e-2, 1.0), MemberAdam(poisoned, 1e-2, 1.0)
+    for step in range(4):
+        set_gradients(clean, step)
+        set_gradients(poisoned, step)
+        if step >= 2:
+            poisoned[1].grad[1, 3] = float("nan")
+        a.step()
+        b.step()
+    assert b.frozen.tolist() == [False, True, False]
+    for c, p in zip(clean, poisoned, strict=True):
+        assert torch.isfinite(p).all()
+        assert torch.equal(c[[0, 2]], p[[0, 2]])
+        assert not torch.equal(c[1], p[1])
+
+
+def test_members_that_leave_take_their_moments_along():
+    whole, part = problem(), problem()
+    a, b = MemberAdam(whole, 1e-2), MemberAdam(part, 1e-2)
+    for step in range(3):
+        set_gradients(whole, step)
+        set_gradients(part, step)
+        a.step()
+        b.step()
+    b.keep(torch.tensor([0, 2]))
+    for step in range(3, 5):
+        set_gradients(whole, step)
+        for w, p in zip(whole, part, strict=True):
+            p.grad = w.grad[[0, 2]].clone()
+        a.step()
+        b.step()
+    for w, p in zip(whole, part, strict=True):
+        assert torch.equal(w[[0, 2]], p)

@@ -1,0 +1,196 @@
+"""A chunk of members on disk: what is written, and that an interruption changes no byte of it."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from emt import runs
+from emt.options import UserError
+from emt.training import chunk as chunks
+from emt.training import module
+from emt.training.population import Chunk, prepare, split
+from emt.training.progress import describe, standing
+from emt.training.stack import Stack
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+def contents(folder):
+    """Return the bytes of every weight file by model."""
+    return {p.parts[-3]: p.read_bytes() for p in sorted(folder.glob("model-*/checkpoint/weights.safetensors"))}
+
+
+def train(config, folder, numbers=(1, 2, 3)):
+    work = Chunk(folder, config, numbers)
+    chunks.train_chunk(work)
+    return work
+
+
+class Interrupt:
+    """Raise KeyboardInterrupt before a given real step, once."""
+
+    def __init__(self, monkeypatch, step):
+        self.step, self.original = step, Stack.gradients
+        monkeypatch.setattr(Stack, "gradients", lambda stack: self(stack))
+
+    def __call__(self, stack):
+        if stack.step == self.step:
+            self.step = -1
+            raise KeyboardInterrupt
+        return self.original(stack)
+
+
+@pytest.fixture
+def config(make_config):
+    return make_config(num_models=3, epoch_batches=40, stop_accuracy=0.8, curriculum_threshold=0.6)
+
+
+@pytest.fixture
+def whole(config, tmp_path):
+    folder = tmp_path / "whole"
+    train(config, folder)
+    return folder
+
+
+def test_every_file_of_a_member_is_there(whole):
+    for number in (1, 2, 3):
+        folder = whole / f"model-{number}"
+        weights, marker = runs.read_weights(folder)
+        assert {k: v.shape for k, v in weights.items()} == {
+            "rnn.weight_ih_l0": (24, 4),
+            "rnn.weight_hh_l0": (24, 24),
+            "readout.weight": (4, 24),
+        }
+        assert marker["status"] in ("finished", "stopped early")
+        assert marker["seed"] == 1000 * (number - 1)
+        rows = list(csv.DictReader((folder / "training_curve.csv").read_text().splitlines()))
+        assert float(rows[-1]["val_acc"]) > 0.4
+        assert int(rows[-1]["step"]) == marker["step"]
+        assert "horizon 4 → 6" in (folder / "training.log").read_text()
+        assert len(list((folder / "lightning_logs" / "version_0").iterdir())) == 1
+    assert not list((whole / "population").glob("*.safetensors")), "nobody is unfinished"
+
+
+def test_tensorboard_reads_the_curve(whole):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(whole / "model-2" / "lightning_logs" / "version_0"))
+    events.Reload()
+    rows = list(csv.DictReader((whole / "model-2" / "training_curve.csv").read_text().splitlines()))
+    for tag in ("train_loss", "val_acc"):
+        expected = [(int(r["step"]), float(r[tag])) for r in rows if r[tag]]
+        got = [(e.step, e.value) for e in events.Scalars(tag)]
+        np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("step", [5, 40, 63])
+def test_an_interrupted_run_ends_with_the_same_bytes(config, whole, tmp_path, monkeypatch, step):
+    folder = tmp_path / "interrupted"
+    with monkeypatch.context() as patch:
+        Interrupt(patch, step)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            train(config, folder)
+    state = list((folder / "population").glob("*.safetensors"))
+    assert state, "the run was interrupted before its end and saved"
+    train(config, folder)
+    assert contents(folder) == contents(whole)
+    for number in (1, 2, 3):
+        name = f"model-{number}/training_curve.csv"
+        assert (folder / name).read_text() == (whole / name).read_text()
+
+
+def test_a_run_killed_without_saving_ends_with_the_same_bytes(config, whole, tmp_path, monkeypatch):
+    folder = tmp_path / "killed"
+    with monkeypatch.context() as patch:
+        patch.setattr(module.SaveOnInterruption, "on_exception", lambda *_: None)
+        Interrupt(patch, 70)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            train(config, folder)
+    done = {p: p.stat().st_mtime_ns for p in folder.glob("model-*/checkpoint/*")}
+    train(config, folder)
+    assert contents(folder) == contents(whole)
+    assert {p: p.stat().st_mtime_ns for p in done} == done, "finished members are not touched"
+
+
+def test_a_finished_chunk_is_left_alone(config, whole):
+    before = {p: p.stat().st_mtime_ns for p in whole.rglob("*") if p.is_file()}
+    train(config, whole)
+    assert {p: p.stat().st_mtime_ns for p in whole.rglob("*") if p.is_file()} == before
+
+
+def test_a_damaged_weight_file_is_trained_again(config, whole):
+    expected = contents(whole)
+    path = whole / "model-2" / "checkpoint" / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-7])
+    assert not runs.is_done(whole, 2)
+    train(config, whole)
+    assert contents(whole) == expected
+
+
+def test_damaged_resume_state_is_refused_by_name(config, tmp_path):
+    work = Chunk(tmp_path, config, (1, 2, 3))
+    work.state_path.parent.mkdir(parents=True)
+    work.state_path.write_bytes(b"\x10\0\0\0\0\0\0\0{not a header}")
+    with pytest.raises(UserError, match=r"models-1-3\.safetensors: damaged resume state"):
+        chunks.train_chunk(work)
+
+
+def test_a_diverged_member_is_named_and_the_others_finish(config, whole, tmp_path, monkeypatch):
+    original = Stack.gradients
+
+    def poisoned(stack):
+        if stack.step == 10 and 2 in stack.numbers:
+            with torch.no_grad():
+                stack.model.w_rec[stack.numbers.index(2)] = float("nan")
+        return original(stack)
+
+    monkeypatch.setattr(Stack, "gradients", poisoned)
+    monkeypatch.setattr(chunks, "seconds_per_step", lambda _: 0.0)
+    folder = tmp_path / "poisoned"
+    work = train(config, folder)
+    statuses = {n: runs.read_weights(folder / f"model-{n}")[1]["status"] for n in (1, 2, 3)}
+    assert statuses[2] == "diverged"
+    assert "diverged" not in (statuses[1], statuses[3])
+    assert "frozen" in (folder / "model-2" / "training.log").read_text()
+    assert contents(folder)["model-1"] == contents(whole)["model-1"]
+    assert standing([work]).diverged == 1
+
+
+def test_another_configuration_is_refused_with_the_fields_that_differ(make_config, tmp_path):
+    prepare(make_config(), tmp_path)
+    prepare(make_config(), tmp_path)
+    with pytest.raises(UserError, match=r"training\.epochs: 2 → 3; training\.batch_size: 16 → 17"):
+        prepare(make_config(epochs=3, batch_size=17), tmp_path)
+
+
+def test_chunks_stay_when_the_number_of_workers_changes(make_config, tmp_path):
+    config = make_config(num_models=7)
+    execution = config.execution.model_copy(update={"num_workers": 3})
+    first = prepare(config, tmp_path)
+    again = prepare(config.model_copy(update={"execution": execution}), tmp_path)
+    assert [c.numbers for c in first] == [c.numbers for c in again] == [(1, 2, 3, 4), (5, 6, 7)]
+
+
+@pytest.mark.parametrize(("members", "workers"), [(1, 2), (7, 2), (50, 2), (130, 3)])
+def test_split_covers_every_member_once(members, workers):
+    parts = split(members, workers)
+    assert [n for part in parts for n in part] == list(range(1, members + 1))
+    assert len(parts) >= min(members, workers)
+    assert max(map(len, parts)) <= 25
+
+
+def test_standing_is_read_from_disk(whole, config):
+    work = Chunk(whole, config, (1, 2, 3))
+    now = standing([work])
+    assert (now.members, now.done, now.diverged) == (3, 3, 0)
+    assert describe(now).startswith("3 of 3 models done")
+    assert json.loads(work.status_path.read_text())["total_steps"] == 80
+
+
+def test_a_held_chunk_names_its_holder(config, tmp_path):
+    work = Chunk(tmp_path, config, (1, 2, 3))
+    with runs.lock(work.lock_path), pytest.raises(UserError, match=r"in use by process \d+ on "):
+        chunks.train_chunk(work)

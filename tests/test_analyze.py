@@ -1,0 +1,180 @@
+"""The command line of analyze.py."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import analyze
+from analysis import COMMANDS
+
+SCRIPT = Path(analyze.__file__)
+
+
+@pytest.fixture
+def summary(write_summary, tmp_path):
+    return write_summary(tmp_path / "experiment", 11, missing=(1, 3), nan_accuracy=(2,))
+
+
+@pytest.fixture(autouse=True)
+def _work_in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EXPERIMENT_OUTPUT_DIR", raising=False)
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Leave out what takes most of the time."""
+    monkeypatch.setattr("analysis.figures.style.save_figure", lambda *_: [])
+
+
+def refuse(capsys, *arguments):
+    """Run, expect exit code 2 and one line on stderr; return it."""
+    assert analyze.main([str(a) for a in arguments]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c != "compare"])
+def test_results_go_beside_the_summary_file_each_table_twice_each_figure_twice(summary, command, capsys):
+    assert analyze.main([command, "--summary_file", str(summary)]) == 0
+    folder = summary.parent / f"{command}_analysis"
+    suffixes = {}
+    for path in folder.iterdir():
+        suffixes.setdefault(path.stem, set()).add(path.suffix)
+    assert any(".csv" in kinds for kinds in suffixes.values())
+    assert any(".png" in kinds for kinds in suffixes.values())
+    for kinds in suffixes.values():
+        assert (".csv" in kinds) <= (".json" in kinds)
+        assert (".png" in kinds) == (".pdf" in kinds)
+    printed = capsys.readouterr().out
+    assert "skipped, without a spectrum at that length: model-1, model-3" in printed
+    assert str(folder) in printed
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_statistics_carry_the_names_of_their_models(summary):
+    analyze.main(["eigenvalue", "--summary_file", str(summary)])
+    folder = summary.parent / "eigenvalue_analysis"
+    names = [f"model-{k}" for k in (2, 4, 5, 6, 7, 8, 9, 10, 11)]
+    models = json.loads((folder / "eigenvalue_statistics.json").read_text())["models"]
+    assert [m["model_name"] for m in models] == names
+    assert pd.read_csv(folder / "eigenvalue_statistics.csv")["model_name"].tolist() == names
+
+
+def test_embedding_takes_its_flags_and_makes_nested_folders(summary, tmp_path):
+    out = tmp_path / "a" / "b"
+    flags = "--method mds --signature_type statistics --distance_metric cityblock --color_by spectral_error"
+    code = analyze.main(
+        ["embedding", "--summary_file", str(summary), "--output_dir", str(out), "--annotate_outliers", *flags.split()]
+    )
+    assert code == 0
+    assert {"mds_embedding.npy", "mds_embedding.png", "distance_matrix.npy"} <= {p.name for p in out.iterdir()}
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_compare_names_sets_that_have_no_label(write_summary, tmp_path, capsys):
+    files = [str(write_summary(tmp_path / name, 4, noise=noise)) for name, noise in (("a", 0.1), ("b", 0.3))]
+    assert analyze.main(["compare", "--summary_files", *files, "--labels", "quiet"]) == 0
+    assert (tmp_path / "comparison_analysis" / "comparison_statistics.json").exists()
+    printed = capsys.readouterr().out
+    assert "quiet: 4 models" in printed
+    assert "Set 2: 4 models" in printed
+
+
+def test_labels_must_fit_the_sets(summary, capsys):
+    line = refuse(capsys, "compare", "--summary_files", summary, "--labels", "a", "b")
+    assert "--labels: expected at most one label for each of 1 summary files; got 2" in line
+    assert "differ" in refuse(capsys, "compare", "--summary_files", summary, summary, "--labels", "a", "a")
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_only_length_is_taken_and_a_wrong_one_says_which_there_are(write_summary, tmp_path, capsys):
+    one, two = write_summary(tmp_path / "one", 3, lengths=(5,)), write_summary(tmp_path / "two", 3, lengths=(3, 4))
+    assert analyze.main(["eigenvalue", "--summary_file", str(one)]) == 0
+    capsys.readouterr()
+    assert "(3, 4); got 8" in refuse(capsys, "eigenvalue", "--summary_file", two)
+    assert "(5); got 7" in refuse(capsys, "eigenvalue", "--summary_file", one, "--seq_length", "7")
+    assert analyze.main(["eigenvalue", "--summary_file", str(two), "--seq_length", "4"]) == 0
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_relative_files_are_looked_up_in_the_experiment_folder(write_summary, tmp_path, monkeypatch):
+    write_summary(tmp_path / "runs" / "mine", 3)
+    monkeypatch.setenv("EXPERIMENT_OUTPUT_DIR", str(tmp_path / "runs"))
+    assert analyze.main(["eigenvalue", "--summary_file", "mine/evaluation_summary.json"]) == 0
+    assert (tmp_path / "runs" / "mine" / "eigenvalue_analysis").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["embedding", "--summary_file", "X", "--methods", "pca"], "--methods"),
+        (["embedding", "--summary_file", "X", "--meth", "pca"], "--meth"),
+        (["embedding", "--summary_file", "X", "--method", "umap"], "umap"),
+        (["embedding", "--summary_file", "X", "--distance_metric", "nearest"], "--distance_metric"),
+        (["eigenvalue", "--summary_file", "X", "--seq_length", "eight"], "--seq_length"),
+        (["eigenvalue"], "--summary_file"),
+        (["eigenvalues", "--summary_file", "X"], "eigenvalues"),
+        (["eigenvalue", "--summary_file", "missing.json"], "--summary_file: expected an existing path"),
+    ],
+)
+def test_bad_input_gets_one_line(summary, capsys, arguments, message):
+    assert message in refuse(capsys, *[str(summary) if a == "X" else a for a in arguments])
+
+
+@pytest.mark.parametrize("text", ["", '{"metrics": [', '{"metrics": []}', "[1]", '{"metrics": [{"accuracy": 1}]}'])
+def test_broken_summaries_get_one_line(tmp_path, capsys, text):
+    path = tmp_path / "evaluation_summary.json"
+    path.write_text(text)
+    assert "evaluation_summary.json" in refuse(capsys, "eigenvalue", "--summary_file", path)
+
+
+def test_two_models_cannot_be_embedded(write_summary, tmp_path, capsys):
+    path = write_summary(tmp_path / "few", 2)
+    assert "at least 3 models" in refuse(capsys, "embedding", "--summary_file", path)
+
+
+def test_an_output_folder_that_cannot_be_made_gets_one_line(summary, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert "file" in refuse(capsys, "eigenvalue", "--summary_file", summary, "--output_dir", tmp_path / "file" / "x")
+
+
+def test_a_failing_figure_does_not_cost_the_tables(summary, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no figure")
+
+    monkeypatch.setattr("analysis.figures.eigenvalue.draw", fail)
+    with pytest.raises(RuntimeError, match="no figure"):
+        analyze.main(["eigenvalue", "--summary_file", str(summary)])
+    assert (summary.parent / "eigenvalue_analysis" / "eigenvalue_statistics.csv").exists()
+
+
+def test_interruption_is_said_in_one_line(summary, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("analyze.read_summary", interrupt)
+    assert analyze.main(["eigenvalue", "--summary_file", str(summary)]) == 130
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_without_a_command_help_is_printed(capsys):
+    assert analyze.main([]) == 1
+    assert "eigenvalue" in capsys.readouterr().out
+
+
+def test_help_loads_no_analysis():
+    code = (
+        f"import sys; sys.path.insert(0, {str(SCRIPT.parent)!r}); sys.argv = ['analyze.py', 'embedding', '--help']\n"
+        "import analyze\n"
+        "try:\n    analyze.main()\n"
+        "finally:\n    print(sorted({'numpy', 'pandas', 'matplotlib', 'torch'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--annotate_outliers" in result.stdout
+    assert result.stdout.splitlines()[-1] == "[]"

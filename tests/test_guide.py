@@ -1,0 +1,42 @@
+"""ANALYSIS_GUIDE.md: its code runs as it stands."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import analyze
+
+GUIDE = (Path(analyze.__file__).parent / "ANALYSIS_GUIDE.md").read_text(encoding="utf-8")
+PYTHON = re.findall(r"^```python\n(.*?)^```", GUIDE, re.S | re.M)
+COMMANDS = [
+    line
+    for block in re.findall(r"^```bash\n(.*?)^```", GUIDE, re.S | re.M)
+    for line in block.replace("\\\n", " ").splitlines()
+]
+
+
+@pytest.mark.parametrize("code", PYTHON, ids=range(1, len(PYTHON) + 1))
+def test_examples_run(code, write_summary, tmp_path, monkeypatch):
+    write_summary(tmp_path / "experiment", 6)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "ANALYSIS_GUIDE.md", "exec"), {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_parse(command):
+    words = shlex.split(command)
+    assert words[:2] == ["python", "analyze.py"]
+    assert analyze.build_parser().parse_args(words[2:]).command == words[2]
+
+
+def test_every_section_is_there():
+    sections = re.findall(r"^## (.+)", GUIDE, re.M)
+    assert sections == [
+        "Eigenvalue distributions",
+        "Dimensionality reduction",
+        "Persistent homology",
+        "Distances and comparison",
+        "Programmatic API",
+    ]
