@@ -19,7 +19,7 @@ from emt import config as configuration
 from emt import engine, runs
 from emt.config import RunConfig
 from emt.devices import choose_device
-from emt.options import UserError, load
+from emt.options import Parser, UserError, load
 from emt.script import run_script
 from emt.tasks import TASKS
 
@@ -68,10 +68,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="evaluate_multiple.py",
         description=__doc__,
-        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -149,7 +148,7 @@ def evaluate(
     }
     runs.write_json(experiment / "eval_config.json", eval_config)
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), *Progress.get_default_columns()[3:])
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         progress = bar.add_task("models", total=len(numbers))
         tick = lambda: bar.update(progress, completed=sum(is_current(shares[0], n) for n in numbers))  # noqa: E731
         results = engine.run(evaluate_share, shares, workers, tick)

@@ -18,6 +18,7 @@ from emt.devices import choose_device
 from emt.models import MODELS
 from emt.options import (
     Option,
+    Parser,
     UserError,
     add_flags,
     check,
@@ -52,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def first_pass(arguments: list[str]) -> tuple[argparse.Namespace, RunConfig | None]:
     """Find which task and model the other flags belong to, and the configuration file they stand on."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = Parser(add_help=False)
     for flag in ("--task", "--model_type", "--config"):
         parser.add_argument(flag)
     first, _ = parser.parse_known_args(arguments)
@@ -64,10 +65,9 @@ def first_pass(arguments: list[str]) -> tuple[argparse.Namespace, RunConfig | No
 
 def second_pass(task: str, model: str, first: argparse.Namespace, base: RunConfig | None) -> argparse.ArgumentParser:
     """Return the parser with all flags of the chosen task and model."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="train_multiple.py",
         description=__doc__,
-        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )

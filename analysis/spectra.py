@@ -27,8 +27,8 @@ class SpectralError:
         Mean angle in degrees between the theory's modes and the eigenvalues assigned to them, a missing mode counting
         180.
     relative
-        sqrt(Σ|λ-μ|² / Σ|μ|²) over the assignment that makes it smallest, the shorter list padded with zeros. Where
-        every μ is zero the denominator is left out.
+        sqrt(Σ|λ-μ|² / Σ|μ|²) over the theory's modes μ and as many leading eigenvalues λ, under the assignment that
+        makes it smallest; eigenvalues that lack are zeros. Zero for a theory without modes.
     missing
         Modes of the theory that no eigenvalue answers.
     """
@@ -189,11 +189,14 @@ def spectral_error(eigenvalues: ArrayLike, theory: ArrayLike, threshold: float =
 def _relative_error(values: NDArray[np.complex128], modes: NDArray[np.complex128]) -> float:
     from scipy.optimize import linear_sum_assignment
 
-    size = max(len(values), len(modes))
-    values, modes = np.pad(values, (0, size - len(values))), np.pad(modes, (0, size - len(modes)))
-    squared = np.abs(values[:, None] - modes) ** 2
-    total = float(np.sum(np.abs(modes) ** 2))
-    return float(np.sqrt(squared[linear_sum_assignment(squared)].sum() / (total or 1.0)))
+    modes = modes[_is_mode(modes)]
+    if not len(modes):
+        return 0.0
+    # What decays in the theory may decay at any speed in a network: only modes that last are compared.
+    leading = values[np.argsort(-np.abs(values), kind="stable")][: len(modes)]
+    leading = np.pad(leading, (0, len(modes) - len(leading)))
+    squared = np.abs(leading[:, None] - modes) ** 2
+    return float(np.sqrt(squared[linear_sum_assignment(squared)].sum() / np.sum(np.abs(modes) ** 2)))
 
 
 def _is_mode(modes: NDArray[np.complex128]) -> NDArray[np.bool_]:

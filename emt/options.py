@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
@@ -29,6 +29,17 @@ _ANNOTATION_NAMES = {"int": int, "float": float, "str": str, "bool": bool, "tupl
 
 class UserError(ValueError):
     """Something the user can put right; scripts print it as one line and exit with code 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A command line that accepts no abbreviations and refuses bad input as a `UserError`, without its usage."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse; whoever runs the script prints the line."""
+        raise UserError(f"{message} (--help shows all flags)")
 
 
 @dataclass(frozen=True)

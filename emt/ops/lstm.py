@@ -105,7 +105,7 @@ class _LSTMCell(Cell):
         c, tanh_c = self.cell[t], self.tanh_cell[t]
         torch.sigmoid(a, out=self.activated[t])
         i, f, g, o = self.activated[t].chunk(4, dim=1)
-        torch.add(g.new_tensor(-1.0), g, alpha=2, out=g)
+        g.mul_(2).sub_(1)
         torch.mul(i, g, out=c)
         before = self._before(t)
         if before is not None:

@@ -11,6 +11,7 @@ from emt import runs
 from emt.config import RunConfig
 from emt.devices import choose_device
 from emt.models import MODELS
+from emt.ops import fast_matmul, keep_freed_memory
 from emt.options import load
 from emt.tasks import TASKS
 from emt.training.journal import Journal
@@ -34,11 +35,13 @@ def train_chunk(chunk: Chunk) -> None:
     if all(runs.is_done(chunk.experiment, number) for number in chunk.numbers):
         return
     torch.set_num_threads(1)
-    with runs.lock(chunk.lock_path):
+    keep_freed_memory()
+    with runs.lock(chunk.lock_path), fast_matmul() as fast:
         stack, journal = build(chunk.config, chunk.numbers), Journal(chunk)
         if not journal.resume(stack):
             for number, seed in zip(chunk.numbers, stack.model.seeds, strict=True):
                 journal.note(number, 0, f"start: seed {seed}, task {chunk.config.task}, model {chunk.config.model}")
+                journal.note(number, 0, f"stacked with {chunk}; float32 products by {'oneDNN' if fast else 'default'}")
         journal.status(stack, {"model_steps_per_s": 0.0, "seconds_per_step": seconds_per_step(chunk)})
         fit(PopulationModule(stack, journal), chunk.config)
 

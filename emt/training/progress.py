@@ -83,7 +83,8 @@ class Display:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        if self.console.is_terminal:
+            self._bar.stop()
 
     def show(self, chunks: list[Chunk]) -> None:
         """Take a look at the status files and show them."""

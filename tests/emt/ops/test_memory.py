@@ -12,11 +12,10 @@ import torch
 kept = memory.keep_freed_memory() if {keep} else None
 def fill():
     torch.empty(20_000_000).fill_(1.0)
-for _ in range(5):
+for _ in range(15):
     fill()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(3):
-    fill()
+fill()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 

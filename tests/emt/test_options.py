@@ -1,0 +1,210 @@
+"""Options read from signatures, checked, and turned into flags."""
+
+import argparse
+from typing import Literal
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field
+
+from emt.models import MODELS
+from emt.options import (
+    Option,
+    Parser,
+    UserError,
+    add_flags,
+    check,
+    load,
+    options_of,
+    options_of_model,
+    settle,
+    summary_of,
+    target_of,
+)
+from emt.tasks import TASKS
+
+OPTIONS = (
+    Option("count", int, 3, "how many"),
+    Option("rate", float, 0.5),
+    Option("name", str, "x"),
+    Option("deep", bool, False),
+    Option("wide", bool, True, "as wide as 100%"),
+    Option("kind", Literal["a", "b"], "a"),
+    Option("span", int | tuple[int, int], 8),
+    Option("code", Literal["T1", "T2"] | tuple[int, int, int], "T1"),
+    Option("limit", int | None, None),
+    Option("steps", tuple[int, ...], (1, 2)),
+)
+
+
+def parse(*words, options=OPTIONS):
+    parser = Parser(prog="p")
+    add_flags(parser, options)
+    return vars(parser.parse_args(words))
+
+
+def settled(*words):
+    return check(OPTIONS, parse(*words), "here", words=True)
+
+
+@pytest.mark.parametrize("registry", [TASKS, MODELS])
+def test_registered_options_are_those_of_the_constructor(registry):
+    for name, target in registry.items():
+        options = options_of(target)
+        assert all(o.help for o in options), f"{name}: an option without a help text"
+        defaults = load(registry, name, "kind").__init__.__kwdefaults__ or {}
+        assert {o.name: o.default for o in options if not o.required} == defaults
+        assert summary_of(target).endswith((".", ")"))
+
+
+def test_options_of_a_function_come_in_order_with_their_help():
+    module = "analysis.embedding:embed_population"
+    options = options_of(module)
+    assert [o.name for o in options][:2] == ["method", "signature_type"]
+    assert "pca" in options[0].choices
+    assert all(o.help for o in options)
+
+
+@pytest.mark.parametrize("target", ["emt.models.elman:Missing", "emt.nowhere:Elman"])
+def test_a_registry_line_that_leads_nowhere_is_a_fault_of_ours(target):
+    with pytest.raises((LookupError, ImportError)):
+        options_of(target)
+
+
+def test_an_unknown_name_says_which_there_are():
+    with pytest.raises(UserError, match=r"--model_type: expected one of rnn, lstm; got 'gru'"):
+        target_of({"rnn": "m:A", "lstm": "m:B"}, "gru", "model_type")
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        ((), "count", 3),
+        (("--count", "4"), "count", 4),
+        (("--rate", "1e-3"), "rate", 1e-3),
+        (("--deep",), "deep", True),
+        (("--no_wide",), "wide", False),
+        (("--deep", "--no_deep"), "deep", False),
+        (("--kind", "b"), "kind", "b"),
+        (("--span", "3"), "span", 3),
+        (("--span", "3", "7"), "span", (3, 7)),
+        (("--code", "T2"), "code", "T2"),
+        (("--code", "9241421688590303745", "0", "1"), "code", (9241421688590303745, 0, 1)),
+        (("--limit", "5"), "limit", 5),
+        (("--steps", "4"), "steps", (4,)),
+        (("--steps", "4", "5", "6"), "steps", (4, 5, 6)),
+    ],
+)
+def test_words_become_values(words, name, value):
+    assert settled(*words)[name] == value
+    assert type(settled(*words)[name]) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--count", "four"), "--count: expected an integer; got four (here)"),
+        (("--count", "1.5"), "--count: expected an integer; got 1.5 (here)"),
+        (("--rate", "fast"), "--rate: expected a number; got fast (here)"),
+        (("--span", "3", "4", "5"), "--span: expected an integer or 2 integers; got 3 4 5 (here)"),
+        (("--code", "T9"), "--code: expected one of T1, T2 or 3 integers; got T9 (here)"),
+        (("--code", "1", "2"), "--code: expected one of T1, T2 or 3 integers; got 1 2 (here)"),
+        (("--steps", "4", "x"), "--steps: expected some integers; got 4 x (here)"),
+    ],
+)
+def test_wrong_words_are_refused_by_flag(words, message):
+    with pytest.raises(UserError) as caught:
+        settled(*words)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (("--cuont", "4"), "--cuont"),
+        (("--coun", "4"), "--coun"),
+        (("--count",), "--count: expected one argument"),
+        (("--kind", "c"), "--kind: invalid choice: 'c'"),
+        (("stray",), "stray"),
+    ],
+)
+def test_a_parser_refuses_in_one_line_and_takes_no_abbreviation(words, part):
+    with pytest.raises(UserError) as caught:
+        parse(*words)
+    assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_flags_not_given_leave_no_trace():
+    assert parse("--rate", "2") == {"rate": "2"}
+
+
+def test_a_required_option_is_asked_for_unless_a_configuration_may_hold_it():
+    options = (Option("size", int),)
+    with pytest.raises(UserError, match="--size"):
+        parse(options=options)
+    with pytest.raises(UserError, match=r"--size: expected an integer; got none \(here\)"):
+        check(options, {}, "here")
+    parser = argparse.ArgumentParser()
+    add_flags(parser, options, required=False)
+    assert vars(parser.parse_args([])) == {}
+
+
+def test_help_shows_defaults_and_survives_a_percent_sign():
+    parser = argparse.ArgumentParser()
+    add_flags(parser, OPTIONS)
+    text = " ".join(parser.format_help().split())
+    assert "how many (default: 3)" in text
+    assert "as wide as 100% (default: True)" in text
+    assert "--no_wide" in text
+    assert "(default: None)" not in text
+
+
+def test_configured_values_are_strict_where_words_are_not():
+    assert check(OPTIONS, {"count": 4, "span": (3, 7)}, "here")["span"] == (3, 7)
+    for wrong in ({"count": "4"}, {"deep": 1}, {"rate": "0.1"}):
+        with pytest.raises(UserError, match=f"--{next(iter(wrong))}: expected"):
+            check(OPTIONS, wrong, "here")
+
+
+def test_an_unknown_option_names_the_known_ones():
+    with pytest.raises(UserError, match=r"--coutn: here has no such option; it has: count, rate"):
+        check(OPTIONS, {"coutn": 4}, "here")
+    with pytest.raises(UserError, match="it has: none"):
+        check((), {"coutn": 4}, "here")
+
+
+def test_partial_leaves_defaults_out():
+    assert check(OPTIONS, {"count": "4"}, "here", words=True, partial=True) == {"count": 4}
+    assert set(check(OPTIONS, {"count": "4"}, "here", words=True)) == {o.name for o in OPTIONS}
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    depth: int = Field(default=2, ge=1, description="how deep")
+    label: str
+
+
+def test_fields_of_a_model_are_options():
+    depth, label = options_of_model(Section)
+    assert (depth.name, depth.annotation, depth.default, depth.help) == ("depth", int, 2, "how deep")
+    assert label.required
+    assert not depth.required
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"label": "x", "depth": 0}, "--depth: expected greater than or equal to 1; got 0 (there)"),
+        ({"label": "x", "deep": 0}, "--deep: no such field (there)"),
+        ({}, "--label: expected a value; got none (there)"),
+    ],
+)
+def test_settle_names_the_wrong_field(values, message):
+    with pytest.raises(UserError) as caught:
+        settle(Section, values, "there")
+    assert str(caught.value) == message
+
+
+def test_settle_makes_the_model():
+    assert settle(Section, {"label": "x"}, "there") == Section(label="x")
