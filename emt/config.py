@@ -26,7 +26,7 @@ class TrainingConfig(_Section):
     num_models: Positive = Field(
         default=50, description="members of the population; member i (from 0) has seed + 1000 i"
     )
-    seed: Annotated[int, Field(ge=0)] = Field(default=0, description="base seed")
+    seed: Annotated[int, Field(ge=0, le=2**53)] = Field(default=0, description="base seed")
     epochs: Positive = Field(default=20, description="epochs; validation ends each one")
     epoch_batches: Positive | None = Field(
         default=None,
@@ -120,7 +120,7 @@ def parse(text: str, source: str) -> RunConfig:
     """
     try:
         json.loads(text)
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise UserError(f"{source}: expected a whole JSON document; got {error}") from None
     try:
         config = RunConfig.model_validate_json(text)

@@ -109,7 +109,9 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError):
+            error.filename = str(path)
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
@@ -140,7 +142,7 @@ def read_json(path: Path) -> Any:
         return _from_json(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise UserError(f"expected the file {path}; it does not exist") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: expected a whole JSON document; got {error}") from None
 
 
@@ -168,7 +170,7 @@ def read_summary(path: Path) -> dict[str, Any]:
 
 def sort_key(name: str) -> tuple[Any, ...]:
     """Sort names by the numbers in them: model-2 before model-10."""
-    return tuple(int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name))
+    return tuple(int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name)))
 
 
 def model_folder(experiment: Path, number: int) -> Path:
@@ -184,7 +186,7 @@ def model_folders(experiment: Path, pattern: str = "model-*") -> list[Path]:
     UserError
         If there are none.
     """
-    if "/" in pattern or ".." in pattern:
+    if not pattern or "/" in pattern or ".." in pattern:
         raise UserError(f"--model_pattern: expected a pattern for names inside {experiment}; got {pattern!r}")
     folders = sorted((p for p in experiment.glob(pattern) if p.is_dir()), key=lambda p: sort_key(p.name))
     if not folders:
@@ -246,7 +248,7 @@ def read_weights(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     marker = read_json(marker_path)
     try:
         content = weights_path.read_bytes()
-        if sha256(content) != marker.get("sha256"):
+        if not isinstance(marker, dict) or marker.get("sha256") != sha256(content):
             raise UserError(
                 f"{folder.name}: {weights_path} is truncated or was changed: its hash is not the recorded one"
             )
@@ -308,6 +310,6 @@ def _from_json(value: Any) -> Any:
         return {k: _from_json(v) for k, v in value.items()}
     if isinstance(value, list):
         return [_from_json(v) for v in value]
-    if isinstance(value, str) and re.fullmatch(r"-?\d{16,}", value):
+    if isinstance(value, str) and re.fullmatch(r"-?[1-9]\d{15,}", value) and abs(int(value)) > LARGEST_EXACT_INTEGER:
         return int(value)
     return value

@@ -74,12 +74,14 @@ class MemberAdam(torch.optim.Optimizer):
         beta1, beta2 = self.BETAS
         mean.lerp_(gradient, 1 - beta1)
         square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        # The bias corrections are numbers for each member; folded into step size and epsilon they cost no pass.
         steps = self.steps.clamp(min=1)
-        size = self.param_groups[0]["lr"] / (1 - beta1**steps)
+        correction = (1 - beta2**steps).sqrt()
+        size = -self.param_groups[0]["lr"] * correction / (1 - beta1**steps)
         if moving is not None:
             size = size * moving
-        denominator = square.sqrt().mul_(_along((1 - beta2**steps).rsqrt().to(square), square)).add_(self.EPSILON)
-        parameter.sub_(mean.div(denominator).mul_(_along(size.to(mean), mean)))
+        denominator = square.sqrt().add_(_along((self.EPSILON * correction).to(square), square))
+        parameter.addcmul_(torch.div(mean, denominator, out=denominator), _along(size.to(square), square))
 
     @torch.no_grad()
     def keep(self, positions: Tensor) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from emt.training.chunk import build
+from emt.training.chunk import bits_depend_on_stack, build
 
 
 def train(stack, steps):
@@ -38,6 +38,17 @@ def test_population_of_four_equals_four_separate_trainings(make_config, model, t
         alone = build(config, (number,))
         np.testing.assert_array_equal(train(alone, 50)[:, 0], horizons[:, position])
         assert distance(weights(alone, 0), weights(population, position)) < 1e-5
+
+
+@pytest.mark.parametrize("model", ["rnn", "lstm"])
+def test_where_the_probe_finds_no_difference_training_is_equal_to_the_bit(make_config, model):
+    config = make_config(model, hidden_dim=32, batch_size=64)
+    population = build(config, (1, 2, 3))
+    independent = not bits_depend_on_stack(population)
+    train(population, 20)
+    alone = build(config, (2,))
+    train(alone, 20)
+    assert (distance(weights(alone, 0), weights(population, 1)) == 0) or not independent
 
 
 def test_members_differ(make_config):
