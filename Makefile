@@ -20,10 +20,8 @@ demo: $(VENV)/.installed
 	$(BIN)/python analyze.py persistence --summary_file $(DEMO)/repeat_copy/evaluation_summary.json
 	$(BIN)/python analyze.py compare --summary_files $(DEMO)/repeat_copy/evaluation_summary.json $(DEMO)/orthogonal/evaluation_summary.json --labels "default init" "orthogonal init" --output_dir $(DEMO)/comparison_analysis
 	@echo
-	@echo "Demo done: 16 + 6 networks trained, evaluated and analysed. Open these:"
-	@for folder in $(DEMO)/repeat_copy/global_analysis $(DEMO)/repeat_copy/*_analysis $(DEMO)/comparison_analysis; do \
-	  echo "  $$folder: $$(ls $$folder | grep -c png) figures (PNG and PDF), $$(ls $$folder | grep -c csv) tables (CSV and JSON)"; done
-	@echo "  $(DEMO)/repeat_copy/model-1/results: the figures of one network"
+	@echo "Demo done: 16 + 6 networks trained, evaluated and analysed. Figures (PNG, PDF) and tables (CSV, JSON) are in"
+	@ls -d $(DEMO)/comparison_analysis $(DEMO)/repeat_copy/*_analysis $(DEMO)/repeat_copy/model-1/results | sed 's/^/  /'
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest

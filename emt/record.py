@@ -41,10 +41,14 @@ def load_members(experiment: Path, config: RunConfig, numbers: Sequence[int], de
     Raises
     ------
     UserError
-        If a member is unfinished, its file broken, of another architecture or not finite; the message names it.
+        If a member is not of the run, unfinished, its file broken, of another architecture or not finite; the message
+        names it.
     """
     task = load(TASKS, config.task_name, "task")(**config.task_options())
     seeds = config.training.seeds()
+    strangers = [n for n in numbers if n > len(seeds)]
+    if strangers:
+        raise UserError(f"model-{strangers[0]}: expected one of the {len(seeds)} models of the run in config.json")
     build = load(MODELS, config.model_type, "model_type")
     stack: Model = build(
         [seeds[n - 1] for n in numbers], task.input_channels, task.output_channels, **config.model_options()

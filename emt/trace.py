@@ -35,6 +35,7 @@ FORMAT_VERSION = 1
 MEMBER_TIME = ("member", "batch", "time")
 EVENTS = ("scored", "phase", "token", "written", "asked", "trial")
 REQUIRED = {"inputs": ("batch", "time", "channel"), "targets": ("batch", "time", "target"), "scored": ("batch", "time")}
+OPTIONAL = dict.fromkeys(EVENTS, ("batch", "time")) | {"operator": ("window", "target")}
 RECORDED = {"outputs": (*MEMBER_TIME, "output"), "hidden": (*MEMBER_TIME, "unit")}
 MEMORY = {
     "write_key": (*MEMBER_TIME, "key"),
@@ -104,14 +105,18 @@ def check(tree: xr.DataTree, where: str = "trace") -> None:
     """
     try:
         version = about(tree)["format_version"]
-    except (KeyError, ValueError):
+    except (KeyError, TypeError, ValueError):
         raise TraceError(f"{where}: expected an attribute 'about' with a format version; found none") from None
     if version != FORMAT_VERSION:
         raise TraceError(f"{where}: expected format version {FORMAT_VERSION}; got {version}")
     _expect(tree, REQUIRED | RECORDED, where, optional_first={"inputs", "targets"})
-    for event in EVENTS:
-        if event in tree.data_vars:
-            _expect(tree, {event: ("batch", "time")}, where, optional_first={event})
+    given = {name: dims for name, dims in OPTIONAL.items() if name in tree.data_vars}
+    _expect(tree, given, where, optional_first=set(EVENTS))
+    known = REQUIRED | RECORDED | OPTIONAL
+    for name in tree.data_vars:
+        got = tuple(map(str, tree[name].dims))
+        if name not in known and got[:3] != MEMBER_TIME:
+            raise TraceError(f"{where}: expected {name!r} with axes {MEMBER_TIME} and its own; got {got}")
     for name, memory in memories(tree).items():
         _expect(memory, MEMORY, f"{where}: memory/{name}", factor=True)
 

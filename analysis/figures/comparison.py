@@ -39,8 +39,8 @@ _LABELS = {
     "n_near_unit_circle": "n(|λ| ≈ 1)",
     "mean_direction_cos": "mean cos(angle)",
     "mean_direction_sin": "mean sin(angle)",
-    "mag_range": "range of |λ|",
-    "angle_range": "range of angle (rad)",
+    "mag_range": "|λ| range",
+    "angle_range": "angle range (rad)",
     "n_unstable_tolerance": "n(|λ| > 1 + 10⁻⁵)",
     "angle_circular_std": "circ. std (rad)",
     "angle_resultant_length": "resultant length",
@@ -113,8 +113,9 @@ def plot_differences(comparison: Comparison, pair: tuple[str, str], ax: Axes | N
         ax.plot([row["low"], row["high"]], [height, height], color=COLORS[0])
         face = COLORS[0] if p[statistic] < 0.05 else "white"
         ax.plot([row["difference"]], [height], "o", color=COLORS[0], markerfacecolor=face)
-    ax.set_xscale("symlog", linthresh=1)
-    ax.xaxis.set_major_formatter("{x:g}")
+    if rows[["low", "difference", "high"]].abs().max(axis=None) > 3:
+        ax.set_xscale("symlog", linthresh=1)
+        ax.xaxis.set_major_formatter("{x:g}")
     ax.set(yticks=range(len(rows)), yticklabels=[_LABELS.get(s, s) for s in rows.index], ylim=(-0.7, len(rows) - 0.3))
     ax.set_xlabel("difference / pooled std")
     first, second = (_name(comparison, comparison.labels.index(label)) for label in pair)

@@ -1,0 +1,200 @@
+"""Laws that every registered model obeys; a new model is tested by being registered."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from emt.models import MODELS
+from emt.models.base import orthogonal
+from emt.options import load, options_of
+
+BATCH, TIME, IN, UNITS, OUT = 3, 5, 4, 7, 6
+SEEDS = (11, 1011)
+GATES = {"rnn": 1, "lstm": 4}
+
+every_model = pytest.mark.parametrize("name", MODELS)
+
+
+def build(name, seeds=SEEDS, **options):
+    known = {o.name for o in options_of(MODELS[name])}
+    wanted = {"hidden_dim": UNITS, **options}
+    return load(MODELS, name, "model_type")(seeds, IN, OUT, **{k: v for k, v in wanted.items() if k in known})
+
+
+def draw(*shape, seed=0):
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
+
+
+def parameters(model):
+    return {name: p.detach().numpy() for name, p in model.named_parameters()}
+
+
+# Laws over the registry
+
+
+@every_model
+def test_every_axis_is_where_it_belongs(name):
+    model = build(name)
+    x = draw(len(SEEDS), BATCH, TIME, IN)
+    outputs, state, log = model(x)
+    assert outputs.shape == (len(SEEDS), BATCH, TIME, OUT)
+    zero = model.zero_state(x)
+    assert list(zero) == list(state) == list(model.state_dims)
+    for key, dims in model.state_dims.items():
+        assert zero[key].shape == state[key].shape
+        assert state[key].shape[:2] == (len(SEEDS), BATCH)
+        assert state[key].ndim == 2 + len(dims)
+        assert not zero[key].any()
+        assert key not in log or log[key].shape == (len(SEEDS), BATCH, TIME, *state[key].shape[2:])
+    assert model.members == len(SEEDS)
+    assert all(p.shape[0] == len(SEEDS) for p in model.parameters())
+
+
+@every_model
+def test_a_sequence_may_be_cut_anywhere(name):
+    model = build(name)
+    x = draw(len(SEEDS), BATCH, TIME, IN)
+    whole, last, _ = model(x)
+    first, state, _ = model(x[:, :, :2])
+    second, end, _ = model(x[:, :, 2:], state)
+    torch.testing.assert_close(torch.cat([first, second], dim=2), whole, atol=1e-6, rtol=0)
+    for key, value in last.items():
+        torch.testing.assert_close(end[key], value, atol=1e-6, rtol=0)
+
+
+@every_model
+def test_steps_after_the_last_input_are_silent(name):
+    model = build(name)
+    x = draw(len(SEEDS), BATCH, TIME, IN)
+    x[:, :, 2:] = 0
+    torch.testing.assert_close(model(x[:, :, :2], None, TIME)[0], model(x)[0], atol=1e-6, rtol=0)
+
+
+@every_model
+def test_members_and_batch_items_do_not_see_each_other(name):
+    model, x = build(name), draw(len(SEEDS), BATCH, TIME, IN)
+    changed = x.clone()
+    changed[1, 2] += 1
+    before, after = model(x)[0].detach(), model(changed)[0].detach()
+    same = (before == after).all(dim=(2, 3))
+    assert same.tolist() == [[True] * BATCH, [True, True, False]]
+
+
+@every_model
+def test_a_member_is_the_same_alone_and_in_a_stack(name):
+    model, x = build(name), draw(len(SEEDS), BATCH, TIME, IN)
+    alone = build(name, SEEDS[1:])
+    torch.testing.assert_close(alone(x[1:])[0], model(x)[0][1:], atol=1e-6, rtol=0)
+
+
+@every_model
+@pytest.mark.parametrize("bias", [False, True])
+def test_weights_survive_export_and_load(name, bias):
+    model, x = build(name, bias=bias), draw(len(SEEDS), BATCH, TIME, IN)
+    other = build(name, (5, 6), bias=bias)
+    assert not torch.equal(other(x)[0], model(x)[0])
+    for position in range(len(SEEDS)):
+        weights = model.export(position)
+        assert set(weights) == {model.torch_names[n] for n, _ in model.named_parameters()}
+        assert all(w.dtype == np.float32 and w.flags.c_contiguous for w in weights.values())
+        other.load(position, weights)
+    assert torch.equal(other(x)[0], model(x)[0])
+
+
+@every_model
+def test_weights_of_another_architecture_are_refused(name):
+    model = build(name)
+    weights = model.export(0)
+    key = next(iter(weights))
+    with pytest.raises(ValueError, match="expected the weights"):
+        model.load(0, {k: v for k, v in weights.items() if k != key})
+    with pytest.raises(ValueError, match=rf"{key}: expected shape .* got"):
+        model.load(0, weights | {key: weights[key].T})
+
+
+@every_model
+def test_initial_weights_are_a_function_of_the_seed_alone(name):
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002 (the global state must not matter)
+    first = parameters(build(name, (11, 1011), bias=True))
+    second = parameters(build(name, (3, 4, 1011), bias=True))
+    for key, value in first.items():
+        np.testing.assert_array_equal(value[1], second[key][2])
+        assert np.abs(value[0] - value[1]).max() > 1e-3
+    drawn = [v[1].ravel() for v in first.values()]
+    firsts = {v[0] for v in drawn}
+    assert len(firsts) == len(drawn), "two parameters share a stream"
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_default_weights_are_uniform_as_in_torch(name):
+    bound = 100**-0.5
+    for value in parameters(build(name, hidden_dim=100, bias=True)).values():
+        assert np.abs(value).max() <= bound
+        if value[0].size > 1000:
+            np.testing.assert_allclose(value.std(), bound / 3**0.5, rtol=0.05)
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_orthogonal_weights_are_orthogonal_gate_by_gate(name):
+    model = build(name, init="orthogonal")
+    for member in range(len(SEEDS)):
+        recurrent = model.export(member)["rnn.weight_hh_l0"].astype(float)
+        for gate in recurrent.reshape(-1, UNITS, UNITS):
+            np.testing.assert_allclose(gate @ gate.T, np.eye(UNITS), atol=1e-6)
+    default = build(name).export(0)["rnn.weight_hh_l0"].astype(float)[:UNITS]
+    assert np.abs(default @ default.T - np.eye(UNITS)).max() > 0.1
+
+
+def test_orthogonal_matrices_are_spread_evenly():
+    # Haar measure: E[Q_ij] = 0 and E[(tr Q)²] = 1; without the sign of R's diagonal the trace is far from that.
+    generator = np.random.default_rng(0)
+    draws = np.stack([orthogonal(generator, (5, 5)) for _ in range(4000)])
+    assert np.abs(draws.mean(axis=0)).max() < 0.03
+    np.testing.assert_allclose((draws.trace(axis1=1, axis2=2) ** 2).mean(), 1, atol=0.1)
+
+
+# The same as torch's modules
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("name", GATES)
+def test_a_weight_file_is_the_state_dict_of_torchs_modules(name, bias):
+    model, x = build(name, bias=bias), draw(len(SEEDS), BATCH, TIME, IN)
+    outputs, state, log = model(x)
+    for member in range(len(SEEDS)):
+        layer = {"rnn": nn.RNN, "lstm": nn.LSTM}[name](IN, UNITS, bias=bias, batch_first=True)
+        reference = nn.ModuleDict({"rnn": layer, "readout": nn.Linear(UNITS, OUT, bias=bias)})
+        weights = {k: torch.from_numpy(v) for k, v in model.export(member).items()}
+        reference.load_state_dict(weights, strict=True)
+        hidden, last = reference["rnn"](x[member])
+        torch.testing.assert_close(outputs[member], reference["readout"](hidden), atol=1e-6, rtol=0)
+        torch.testing.assert_close(log["hidden"][member], hidden, atol=1e-6, rtol=0)
+        for key, value in zip(state, last if name == "lstm" else (last,), strict=True):
+            torch.testing.assert_close(state[key][member], value[0], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_torchs_weights_can_be_loaded(name):
+    model, x = build(name, bias=True), draw(1, BATCH, TIME, IN)
+    layer = {"rnn": nn.RNN, "lstm": nn.LSTM}[name](IN, UNITS, batch_first=True)
+    reference = nn.ModuleDict({"rnn": layer, "readout": nn.Linear(UNITS, OUT)})
+    model.load(1, {k: v.detach().numpy() for k, v in reference.state_dict().items()})
+    expected = reference["readout"](layer(x[0])[0])
+    torch.testing.assert_close(model(x.repeat(2, 1, 1, 1))[0][1], expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_the_two_biases_start_apart(name):
+    weights = build(name, bias=True).export(0)
+    first, second = weights["rnn.bias_ih_l0"], weights["rnn.bias_hh_l0"]
+    assert first.shape == second.shape == (GATES[name] * UNITS,)
+    assert np.abs(first - second).max() > 0.1
+
+
+@pytest.mark.parametrize(("name", "matrix"), [("rnn", "rnn.weight_hh_l0"), ("lstm", None)])
+def test_only_an_elman_network_names_its_recurrent_matrix(name, matrix):
+    model = build(name)
+    assert model.recurrent_name == matrix
+    assert model.readout_name in model.export(0)

@@ -1,0 +1,241 @@
+"""Recording trained members: laws over the whole registry of models, and facts about single ones."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from emt import record, runs, trace
+from emt.config import RunConfig, TrainingConfig
+from emt.models import MODELS
+from emt.models.lstm import LSTM
+from emt.options import UserError, load
+
+MEMBERS, BATCH, LENGTH, HORIZON, UNITS = 3, 5, 2, 9, 7
+NUMBERS = (3, 1)
+
+every_model = pytest.mark.parametrize("model", MODELS)
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """Return a function that writes a run directory with untrained members and returns its configuration."""
+
+    def make(model="rnn", task=None, **options):
+        config = RunConfig(
+            metadata={"experiment_name": "planted"},
+            task={"name": "variable_binding", "seq_length": LENGTH, "input_dim": 4, **(task or {})},
+            model={"type": model, "hidden_dim": UNITS, "bias": True, **options},
+            training=TrainingConfig(num_models=MEMBERS, seed=5),
+        )
+        build = load(MODELS, model, "model_type")
+        stack = build(config.training.seeds(), 4 + bool((task or {}).get("use_eos")), 4, **config.model_options())
+        for position in range(MEMBERS):
+            runs.write_weights(runs.model_folder(tmp_path, position + 1), stack.export(position), {})
+        return config
+
+    return make
+
+
+@pytest.fixture
+def load_run(make_run, tmp_path):
+    return lambda *model, **options: record.load_members(tmp_path, make_run(*model, **options), NUMBERS)
+
+
+def batch_of(loaded, size=BATCH):
+    return loaded.task.test_batch(5, LENGTH, HORIZON, size)
+
+
+def inputs_of(batch):
+    return torch.from_numpy(batch.padded_inputs()).repeat(len(NUMBERS), 1, 1, 1)
+
+
+# Laws over the registry
+
+
+@every_model
+def test_recording_changes_no_bit_of_the_outputs(model, load_run):
+    loaded = load_run(model)
+    batch = batch_of(loaded)
+    recorded = record.record(loaded, batch, LENGTH)
+    loaded.model.requires_grad_(True)
+    plain, _, _ = loaded.model(torch.from_numpy(batch.inputs).repeat(len(NUMBERS), 1, 1, 1), None, batch.steps)
+    np.testing.assert_array_equal(recorded["outputs"].values, plain.detach().numpy())
+
+
+@every_model
+def test_states_step_by_step_are_those_recorded(model, load_run):
+    loaded = load_run(model)
+    batch = batch_of(loaded)
+    recorded = record.record(loaded, batch, LENGTH)
+    inputs = inputs_of(batch)
+    state = loaded.model.zero_state(inputs)
+    assert list(state) == list(loaded.model.state_dims)
+    for t in range(batch.steps):
+        outputs, state, _ = loaded.model(inputs[:, :, t : t + 1], state)
+        np.testing.assert_allclose(recorded["outputs"].values[:, :, t], outputs[:, :, 0], atol=1e-6)
+        for name, value in state.items():
+            np.testing.assert_allclose(recorded[name].values[:, :, t], value, atol=1e-6, err_msg=f"{name} at {t}")
+
+
+@every_model
+def test_a_recorded_run_follows_the_schema(model, load_run, tmp_path):
+    loaded = load_run(model)
+    recorded = record.record(loaded, batch_of(loaded), LENGTH)
+    for name, dims in loaded.model.state_dims.items():
+        assert recorded[name].dims == ("member", "batch", "time", *dims)
+    path = tmp_path / "traces" / "seq2.nc"
+    trace.save(recorded, path)
+    assert trace.load(path).identical(recorded)
+
+
+def central_differences(model, state, x, step=1e-5):
+    """∂(next state)/∂(state) of each member, one number of the state at a time."""
+    names = list(model.state_dims)
+
+    def following(joined):
+        sizes = [state[n].shape[-1] for n in names]
+        parts = dict(zip(names, joined.split(sizes, dim=-1), strict=True))
+        _, after, _ = model(x[:, None, None], {n: p[:, None] for n, p in parts.items()})
+        return torch.cat([after[n][:, 0] for n in names], dim=-1)
+
+    joined = torch.cat([state[n] for n in names], dim=-1)
+    directions = step * torch.eye(joined.shape[-1], dtype=joined.dtype)
+    columns = [(following(joined + d) - following(joined - d)) / (2 * step) for d in directions]
+    return torch.stack(columns, dim=-1).detach().numpy()
+
+
+@pytest.fixture
+def make_point(load_run):
+    """Return a function that gives a model in float64, a state and an input of it."""
+
+    def make(model):
+        stack = load_run(model).model.double()
+        draw = np.random.default_rng(2).standard_normal
+        state = {name: torch.from_numpy(draw((len(NUMBERS), UNITS))) for name in stack.state_dims}
+        return stack, state, torch.from_numpy(draw((len(NUMBERS), 4)))
+
+    return make
+
+
+@every_model
+def test_the_state_jacobian_is_that_of_central_differences(model, make_point):
+    stack, state, x = make_point(model)
+    jacobian = record.state_jacobian(stack, state, x)
+    assert jacobian.shape == (len(NUMBERS), *2 * [UNITS * len(state)])
+    expected = central_differences(stack, state, x)
+    np.testing.assert_allclose(jacobian, expected, atol=1e-5)
+    # Controls: neither its transpose nor another member's would pass.
+    assert np.abs(jacobian.swapaxes(1, 2) - expected).max() > 1e-2
+    assert np.abs(jacobian[::-1] - expected).max() > 1e-2
+
+
+def test_a_rotated_state_order_fails(make_point, monkeypatch):
+    stack, state, x = make_point("lstm")
+    jacobian = record.state_jacobian(stack, state, x)
+    monkeypatch.setattr(type(stack), "state_dims", dict(reversed(stack.state_dims.items())))
+    assert np.abs(jacobian - central_differences(stack, state, x)).max() > 1e-2
+
+
+# Facts
+
+
+def test_the_recorded_elman_network_is_a_tanh_loop(load_run, tmp_path):
+    loaded = load_run("rnn")
+    batch = batch_of(loaded)
+    recorded = record.record(loaded, batch, LENGTH)
+    x = batch.padded_inputs()[0].astype(float)
+    for position, number in enumerate(NUMBERS):
+        w, _ = runs.read_weights(runs.model_folder(tmp_path, number))
+        h = np.zeros((BATCH, UNITS))
+        for t in range(batch.steps):
+            a = x[:, t] @ w["rnn.weight_ih_l0"].T + h @ w["rnn.weight_hh_l0"].T
+            h = np.tanh(a + w["rnn.bias_ih_l0"] + w["rnn.bias_hh_l0"])
+            y = h @ w["readout.weight"].T + w["readout.bias"]
+            np.testing.assert_allclose(recorded["hidden"].values[position, :, t], h, atol=1e-6)
+            np.testing.assert_allclose(recorded["outputs"].values[position, :, t], y, atol=1e-6)
+
+
+def test_a_trace_holds_the_batch_its_events_and_its_theory(load_run):
+    loaded = load_run("rnn", task={"use_eos": True, "seq_length": (1, 3)})
+    batch = batch_of(loaded)
+    recorded = record.record(loaded, batch, LENGTH)
+    np.testing.assert_array_equal(recorded["inputs"].values, batch.padded_inputs()[0])
+    np.testing.assert_array_equal(recorded["targets"].values, batch.targets[0])
+    np.testing.assert_array_equal(recorded["operator"].values, loaded.task.operator(LENGTH))
+    np.testing.assert_array_equal(recorded["scored"].values, batch.scored[0])
+    for name, event in batch.events.items():
+        np.testing.assert_array_equal(recorded[name].values, event[0])
+    assert recorded["inputs"].shape == (BATCH, LENGTH + HORIZON, 5)
+
+
+def test_members_are_known_by_number_and_seed(load_run):
+    loaded = load_run("rnn")
+    recorded = record.record(loaded, batch_of(loaded), LENGTH)
+    assert recorded["member"].values.tolist() == [3, 1]
+    about = trace.about(recorded)
+    assert about["seeds"] == [2005, 5]
+    assert about["model"]["type"] == "rnn"
+    assert (about["experiment"], about["length"]) == ("planted", LENGTH)
+
+
+def test_the_jacobian_at_the_mean_of_an_elman_network_has_a_closed_form(load_run, tmp_path):
+    loaded = load_run("rnn")
+    recorded = record.record(loaded, batch_of(loaded), LENGTH)
+    jacobians = record.mean_state_jacobian(loaded, recorded)
+    for position, number in enumerate(NUMBERS):
+        w, _ = runs.read_weights(runs.model_folder(tmp_path, number))
+        mean = recorded["hidden"].values[position].mean((0, 1))
+        after = np.tanh(w["rnn.weight_hh_l0"] @ mean + w["rnn.bias_ih_l0"] + w["rnn.bias_hh_l0"])
+        expected = (1 - after**2)[:, None] * w["rnn.weight_hh_l0"]
+        np.testing.assert_allclose(jacobians[position], expected, atol=1e-6)
+
+
+def test_states_that_a_log_lacks_are_recomputed(load_run, monkeypatch):
+    loaded = load_run("lstm")
+    batch = batch_of(loaded)
+    whole = record.record(loaded, batch, LENGTH)
+    forward = LSTM.forward
+
+    def secretive(self, *arguments):
+        outputs, state, log = forward(self, *arguments)
+        return outputs, state, {"hidden": log["hidden"]}
+
+    monkeypatch.setattr(LSTM, "forward", secretive)
+    recomputed = record.record(loaded, batch, LENGTH)
+    np.testing.assert_allclose(recomputed["cell"].values, whole["cell"].values, atol=1e-6)
+    np.testing.assert_array_equal(recomputed["hidden"].values, whole["hidden"].values)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused_by_name(make_run, tmp_path, value):
+    config = make_run()
+    folder = runs.model_folder(tmp_path, 3)
+    weights, _ = runs.read_weights(folder)
+    weights["readout.weight"][0, 0] = value
+    runs.write_weights(folder, weights, {})
+    with pytest.raises(UserError, match=r"model-3: expected finite weights; readout\.weight holds NaN or infinity"):
+        record.load_members(tmp_path, config, NUMBERS)
+    record.load_members(tmp_path, config, [1])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hidden_dim": 8}, r"rnn\.weight_ih_l0: expected shape \(4, 8\) \(in, out\); got \(4, 7\)"),
+        ({"bias": False}, "expected the weights"),
+        ({"type": "lstm"}, "expected shape"),
+    ],
+)
+def test_another_architecture_is_refused_by_name(make_run, tmp_path, change, message):
+    config = make_run()
+    other = config.model_copy(update={"model": config.model | change})
+    with pytest.raises(UserError, match=rf"model-3: the weights are not of the architecture in config.*{message}"):
+        record.load_members(tmp_path, other, NUMBERS)
+
+
+def test_a_model_that_is_not_of_the_run_is_refused_by_name(make_run, tmp_path):
+    expected = "model-4: expected one of the 3 models of the run in config.json"
+    with pytest.raises(UserError, match=re.escape(expected)):
+        record.load_members(tmp_path, make_run(), [1, 4])
