@@ -1,4 +1,4 @@
-"""Analyse evaluated populations: eigenvalue distributions, embeddings, persistent homology, comparison of sets."""
+"""Analyse evaluated populations: spectra, embeddings, topology, comparison of sets, what associative memories do."""
 
 import argparse
 import importlib
@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from analysis import COMMANDS
-from emt.options import UserError, add_flags, check, options_of, summary_of
+from emt.models import MODELS
+from emt.options import UserError, add_flags, assigns, check, options_of, subject_of, summary_of
 from emt.runs import explain_os_error, find, read_summary
 
 
@@ -47,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     for command, target in COMMANDS.items():
         summary = summary_of(target).rstrip(".")
         sub = commands.add_parser(command, help=summary, description=summary + ".", allow_abbrev=False)
-        if command == "compare":
+        if subject_of(target) == "populations":
             sub.add_argument(
                 "--summary_files", nargs="+", required=True, metavar="PATH", help="one evaluation summary for each set"
             )
@@ -58,7 +59,8 @@ def build_parser() -> argparse.ArgumentParser:
             sub.add_argument(
                 "--summary_file", required=True, metavar="PATH", help="evaluation_summary.json of the population"
             )
-        folder = "./comparison_analysis" if command == "compare" else f"{command}_analysis beside the summary file"
+        several = subject_of(target) == "populations"
+        folder = "./comparison_analysis" if several else f"{command}_analysis beside the summary file"
         sub.add_argument("--output_dir", metavar="PATH", help=f"where results go (default: {folder})")
         sub.add_argument(
             "--seq_length", type=int, metavar="N", help="length to analyse (default: the file's only length, else 8)"
@@ -68,13 +70,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def run(command: str, given: dict[str, Any]) -> None:
-    """Read the summaries, analyse them, save tables and then figures, and say where they are."""
+    """Read what the analysis takes, analyse it, save tables and then figures, and say where they are."""
     shared = {
         name: given.pop(name, None) for name in ("summary_file", "summary_files", "labels", "output_dir", "seq_length")
     }
-    options = check(options_of(COMMANDS[command]), given, f"analyze.py {command}", words=True)
-    module, _, function = COMMANDS[command].partition(":")
-    if command == "compare":
+    target = COMMANDS[command]
+    options = check(options_of(target), given, f"analyze.py {command}", words=True)
+    if subject_of(target) == "populations":
         paths = [find(path, "summary_files") for path in shared["summary_files"]]
         labels = _labels(shared["labels"], len(paths))
         subject: Any = [_population(p, n, shared["seq_length"]) for p, n in zip(paths, labels, strict=True)]
@@ -82,10 +84,22 @@ def run(command: str, given: dict[str, Any]) -> None:
     else:
         path = find(shared["summary_file"], "summary_file")
         experiment = path if path.is_dir() else path.parent
-        subject = _population(path, experiment.resolve().name, shared["seq_length"])
+        read = {"population": _population, "recording": _recording}[subject_of(target)]
+        subject = read(path, experiment.resolve().name, shared["seq_length"])
         folder = Path(shared["output_dir"] or experiment / f"{command}_analysis")
-    result = getattr(importlib.import_module(module), function)(subject, **options)
-    _save(result, module, folder)
+    module = target.partition(":")[0]
+    _save(_analyse(command, subject, options), module, folder)
+
+
+def _analyse(command: str, subject: Any, options: dict[str, Any]) -> Any:
+    from analysis.population import NoMemoryError
+
+    module, _, function = COMMANDS[command].partition(":")
+    try:
+        return getattr(importlib.import_module(module), function)(subject, **options)
+    except NoMemoryError as error:
+        able = [name for name, model in MODELS.items() if assigns(model, "memories")]
+        raise UserError(f"{command}: {error}; models that do: {', '.join(able) or 'none yet'}") from None
 
 
 def _population(path: Path, label: str, seq_length: int | None) -> Any:
@@ -96,6 +110,23 @@ def _population(path: Path, label: str, seq_length: int | None) -> Any:
     if population.skipped:
         print(f"  skipped, without a spectrum at that length: {', '.join(population.skipped)}")
     return population
+
+
+def _recording(path: Path, label: str, seq_length: int | None) -> Any:
+    from emt import trace
+
+    folder = (path if path.is_dir() else path.parent) / "traces"
+    files = {int(file.stem[3:]): file for file in folder.glob("seq*.nc") if file.stem[3:].isdecimal()}
+    if not files:
+        raise UserError(f"--summary_file: expected recorded runs in {folder}, as evaluate_multiple.py leaves them")
+    length = seq_length or (min(files) if len(files) == 1 else 8)
+    if length not in files:
+        held = ", ".join(map(str, sorted(files)))
+        raise UserError(f"--seq_length: expected one of the lengths recorded ({held}); got {length}")
+    recording = trace.load(files[length])
+    members, sequences, steps = (recording.sizes[axis] for axis in trace.MEMBER_TIME)
+    print(f"{label}: {members} models on {sequences} sequences of {steps} steps ({files[length]})")
+    return recording
 
 
 def _labels(given: Sequence[str], n_sets: int) -> list[str]:
@@ -132,8 +163,9 @@ def _is_expected(error: ValueError) -> bool:
     if isinstance(error, UserError):
         return True
     from analysis.population import AnalysisError
+    from emt.trace import TraceError
 
-    return isinstance(error, AnalysisError)
+    return isinstance(error, AnalysisError | TraceError)
 
 
 if __name__ == "__main__":

@@ -58,8 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
     numbers = [runs.model_number(folder) for folder in runs.model_folders(experiment, options.model_pattern)]
     task = load(TASKS, config.task_name, "task")(**config.task_options())
     lengths = wanted_lengths(options.seq_length, task)
-    if options.test_horizon < 1:
-        raise UserError(f"--test_horizon: expected at least 1; got {options.test_horizon}")
+    for name in ("test_horizon", "num_workers"):
+        if getattr(options, name) < 1:
+            raise UserError(f"--{name}: expected at least 1; got {getattr(options, name)}")
     if options.accelerator == "gpu":
         choose_device("gpu")
     settings = Settings(lengths, options.test_horizon, options.accelerator, options.figures)
@@ -115,7 +116,8 @@ def wanted_lengths(given: list[int] | None, task: Any) -> tuple[int, ...]:
         )
     lengths = tuple(range(given[0], given[-1] + 1))
     for length in lengths:
-        task.operator(length)
+        if not task.test_batch(0, length, 1, 1).scored.any():
+            raise UserError(f"--seq_length: expected a length at which the task has outputs; got {length}")
     return lengths
 
 
@@ -130,7 +132,7 @@ def evaluate(
     console.print(
         f"Evaluating {len(numbers)} models of {experiment} at length {' '.join(map(str, settings.seq_lengths))}"
     )
-    workers = max(1, min(options.num_workers, len(numbers)))
+    workers = min(options.num_workers, len(numbers))
     shares = [Work(experiment, config, settings, tuple(numbers[i::workers])) for i in range(workers)]
     evaluation = {
         "seq_lengths": settings.seq_lengths,
@@ -152,23 +154,23 @@ def evaluate(
         progress = bar.add_task("models", total=len(numbers))
         tick = lambda: bar.update(progress, completed=sum(is_current(shares[0], n) for n in numbers))  # noqa: E731
         results = engine.run(evaluate_share, shares, workers, tick)
-    failed: dict[int, str] = {}
+    reasons: dict[int, str] = {}
     for result in results:
-        failed |= dict.fromkeys(result.item.numbers, result.failure) if result.failure else result.value
+        reasons |= dict.fromkeys(result.item.numbers, result.failure) if result.failure else result.value
         print(result.details, end="", file=sys.stderr)
+    failed = {n: reasons[n].removeprefix(f"model-{n}: ") for n in sorted(reasons)}
     good = [n for n in numbers if n not in failed]
-    for number in sorted(failed):
-        print(
-            f"evaluate_multiple.py: model-{number}: {failed[number].removeprefix(f'model-{number}: ')}", file=sys.stderr
-        )
     if not good:
-        raise UserError(f"{experiment}: none of the {len(numbers)} models could be evaluated")
+        first = f"model-{numbers[0]}: {failed[numbers[0]]}"
+        raise UserError(f"{experiment}: none of the {len(numbers)} models could be evaluated; {first}")
+    for number, reason in failed.items():
+        print(f"evaluate_multiple.py: model-{number}: {reason}", file=sys.stderr)
     entries = [runs.read_json(entry_path(experiment, n))["entry"] for n in good]
     summary = {
         "timestamp": when,
         "n_models": len(good),
         "evaluation_config": eval_config,
-        "failed": [{"model_name": f"model-{n}", "error": failed[n]} for n in sorted(failed)],
+        "failed": [{"model_name": f"model-{n}", "error": reason} for n, reason in failed.items()],
         "metrics": entries,
     }
     runs.write_json(experiment / "evaluation_summary.json", summary)
@@ -260,7 +262,9 @@ def evaluate_model(work: Work, number: int) -> None:
     folder = entry_path(work.experiment, number).parent
     entry = summarise(circuit, operators, lengths)
     for length, rows in parts.items():
-        accuracy, interval = sequence_accuracy(circuit.outputs[rows], circuit.targets[rows], circuit.scored[rows])
+        accuracy, interval = sequence_accuracy(
+            circuit.outputs[rows], circuit.targets[rows], circuit.scored[rows], circuit.rule
+        )
         entry |= {f"accuracy_seq{length}": accuracy, f"accuracy_interval_seq{length}": interval}
     entry |= {"model_path": str(folder.parent), "output_dir": str(folder)}
     if work.settings.figures:
@@ -281,7 +285,7 @@ def load_circuit(work: Work, number: int) -> tuple[Any, dict[int, Any], dict[int
     import numpy as np
 
     from analysis.summary import Circuit
-    from emt import record
+    from emt import record, trace
 
     device = choose_device(work.settings.accelerator)
     loaded = record.load_members(work.experiment, work.config, [number], device)
@@ -292,7 +296,7 @@ def load_circuit(work: Work, number: int) -> tuple[Any, dict[int, Any], dict[int
         record.record(loaded, loaded.task.test_batch(seed, length, horizon, TEST_SEQUENCES), length)
         for length in lengths
     ]
-    steps = max(trace.sizes["time"] for trace in traces)
+    steps = max(t.sizes["time"] for t in traces)
 
     def joined(name: str) -> Any:
         values = [np.asarray(t[name]) for t in traces]
@@ -312,6 +316,7 @@ def load_circuit(work: Work, number: int) -> tuple[Any, dict[int, Any], dict[int
         outputs=joined("outputs"),
         targets=joined("targets"),
         scored=joined("scored").astype(bool),
+        rule=trace.about(traces[0])["accuracy"],
     )
     operators = {n: t["operator"].values for n, t in zip(lengths, traces, strict=True) if "operator" in t}
     rows = {n: slice(i * TEST_SEQUENCES, (i + 1) * TEST_SEQUENCES) for i, n in enumerate(lengths)}

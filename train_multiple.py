@@ -7,12 +7,12 @@ same command.
 
 import argparse
 import sys
-from datetime import datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from emt import config as configuration
-from emt import runs
+from emt import engine, runs
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig
 from emt.devices import choose_device
 from emt.models import MODELS
@@ -37,7 +37,18 @@ DEFAULT_TASK, DEFAULT_MODEL = "variable_binding", "rnn"
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, train, report; return the exit code."""
-    first, base = first_pass(sys.argv[1:] if arguments is None else arguments)
+    return train(*parse(sys.argv[1:] if arguments is None else arguments))
+
+
+def parse(arguments: list[str]) -> tuple[RunConfig, Path]:
+    """Return the run that a command line describes and its folder.
+
+    Raises
+    ------
+    UserError
+        For the first flag or field that is wrong.
+    """
+    first, base = first_pass(arguments)
     task, model = target_of(TASKS, first.task, "task"), target_of(MODELS, first.model_type, "model_type")
     given = vars(second_pass(task, model, first, base).parse_args(arguments))
     config = build_config(given, task, model, base)
@@ -47,8 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
         raise UserError("--experiment_name: expected a name for the run's folder; got none")
     if Path(name).name != name or name in (".", ".."):
         raise UserError(f"--experiment_name: expected a plain folder name; got {name!r}")
-    config = config.model_copy(update={"metadata": metadata(name)})
-    return train(config, Path(folder) / name)
+    return config.model_copy(update={"metadata": configuration.metadata(name, "train_multiple.py")}), Path(
+        folder
+    ) / name
 
 
 def first_pass(arguments: list[str]) -> tuple[argparse.Namespace, RunConfig | None]:
@@ -115,15 +127,6 @@ def merge(options: tuple[Option, ...], base: dict[str, Any], words: dict[str, An
     return check(options, base | check(options, words, where, words=True, partial=True), where)
 
 
-def metadata(name: str) -> dict[str, str]:
-    """Return what identifies this run: name, time, versions."""
-    from importlib.metadata import version
-
-    libraries = {f"{lib}_version": version(lib) for lib in ("torch", "pytorch_lightning", "numpy")}
-    now = datetime.now().astimezone().isoformat(timespec="seconds")
-    return {"experiment_name": name, "created_at": now, "script": "train_multiple.py", **libraries}
-
-
 def train(config: RunConfig, experiment: Path) -> int:
     """Train with a live display and report how it ended."""
     from rich.console import Console
@@ -131,27 +134,38 @@ def train(config: RunConfig, experiment: Path) -> int:
     from emt.training import population
     from emt.training.progress import Display
 
-    if config.execution.accelerator == "gpu":
+    if config.execution.accelerator == "gpu" and config.execution.engine in ("local", "inline"):
         choose_device("gpu")
     console = Console(highlight=False, soft_wrap=True)
-    members, workers = config.training.num_models, config.execution.num_workers
+    members, (workers, _) = config.training.num_models, engine.capacity(config.execution)
     console.print(f"Training {members} models ({config.model_type} on {config.task_name}) in {experiment}")
     try:
         with Display(console, members, workers, config.training.stop_accuracy) as display:
             outcome = population.train(config, experiment, display.show)
     except KeyboardInterrupt:
-        console.print(f"Interrupted. What is done is kept in {experiment}; the same command continues.")
+        text = f"train_multiple.py: interrupted; what is done is kept in {experiment}, the same command continues"
+        print(text, file=sys.stderr)
         return 130
     for status in ("finished", "stopped early", "diverged"):
         numbers = [n for n, marker in outcome.done.items() if marker["status"] == status]
         if numbers:
             named = f": {', '.join(f'model-{n}' for n in numbers)}" if status == "diverged" else ""
             console.print(f"{len(numbers)} of {members} models {status}{named}")
+    passed = [marker["passed_step"] for marker in outcome.done.values() if marker.get("passed_step")]
+    if passed:
+        reached = f"Batch accuracy above {config.training.curriculum_threshold:g} at the last horizon"
+        console.print(f"{reached}: {len(passed)} of {members} models, median step {median(passed):.0f}")
     for failure in outcome.failures:
         print(failure.details or "", end="", file=sys.stderr)
         print(f"train_multiple.py: {failure.item}: {failure.failure}", file=sys.stderr)
     if outcome.failures:
         return 1
+    unfinished = members - len(outcome.done)
+    if unfinished and config.execution.part[1] == 1:
+        raise UserError(f"{experiment}: {unfinished} of {members} models are not done; the same command goes on")
+    if unfinished:
+        console.print(f"{unfinished} of {members} models are left to the other shards")
+        return 0
     console.print(f"Next: python evaluate_multiple.py --models_dir {experiment}")
     return 0
 

@@ -11,11 +11,13 @@ COMMANDS = {
     "embedding": "analysis.embedding:embed_population",
     "persistence": "analysis.persistence:analyse_persistence",
     "compare": "analysis.comparison:compare_populations",
+    "match": "analysis.matching:match_memories",
+    "memory": "analysis.memory:analyse_memory",
 }
 """Command of analyze.py -> the function behind it."""
 
 _PUBLIC = {
-    "population": ("AnalysisError", "Population", "from_summary"),
+    "population": ("AnalysisError", "NoMemoryError", "Population", "from_summary"),
     "spectra": (
         "SpectralError",
         "corrected_statistics",
@@ -71,12 +73,17 @@ _PUBLIC = {
         "mean_difference",
         "mean_interval",
         "permutation_test",
+        "proportion_interval",
     ),
     "comparison": ("Comparison", "compare_populations"),
     "companion": ("companion_cycles", "companion_eigenvalues", "companion_matrix"),
     "subspaces": ("leading_subspace", "left_singular_subspace", "principal_subspace", "subspace_overlap"),
-    "summary": ("Circuit", "leading_eigenvalues", "sequence_accuracy", "summarise"),
+    "summary": ("Circuit", "leading_eigenvalues", "sequence_accuracy", "summarise", "wrong_outputs"),
     "variables": ("VariableBasis", "find_variable_basis"),
+    "logs": ("MemoryLog", "memory_log", "memory_names", "select"),
+    "replay": ("MatchGrids", "match_grids", "recall_error", "replay_memory"),
+    "matching": ("Match", "TrialGrid", "match_memories", "score_asks"),
+    "memory": ("MemoryAnalysis", "MemoryContents", "analyse_memory", "class_separation", "effective_rank"),
     "tables": ("save_results",),
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}

@@ -14,6 +14,10 @@ class AnalysisError(ValueError):
     """The data or an option does not allow this analysis; the message says expected, got and where."""
 
 
+class NoMemoryError(AnalysisError):
+    """The analysis needs an associative memory, and the model keeps none."""
+
+
 @dataclass(frozen=True)
 class Population:
     """Members of one experiment that have a spectrum at ``seq_length``.

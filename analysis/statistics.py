@@ -76,6 +76,18 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     return Interval(float(sample.mean()), float(sample.mean() - reach), float(sample.mean() + reach), n)
 
 
+def proportion_interval(share: float, n: int, confidence: float = 0.95) -> Interval:
+    """Share of ``n`` independent trials with its Wilson (1927) score interval, which also has a width at 0 and 1."""
+    from scipy import stats
+
+    if n == 0 or math.isnan(share):
+        return Interval(math.nan, math.nan, math.nan, n)
+    z2 = stats.norm.ppf(0.5 + confidence / 2) ** 2 / n
+    middle = (share + z2 / 2) / (1 + z2)
+    reach = math.sqrt(z2 * (share * (1 - share) + z2 / 4)) / (1 + z2)
+    return Interval(share, max(middle - reach, 0.0), min(middle + reach, 1.0), n)
+
+
 def bootstrap_interval(
     statistic: Callable[..., NDArray[np.float64]], *samples: ArrayLike, confidence: float = 0.95, seed: int = 0
 ) -> Interval:

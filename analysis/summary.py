@@ -6,7 +6,7 @@ of its whole state.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from analysis.spectra import eigenvalue_histograms, spectral_error
 from analysis.subspaces import ReferenceComparison, compare_as_reference
 
 N_RESAMPLES = 2000
+
+Rule = Literal["sign", "argmax"]
+"""When an output is right: each number has its target's sign, or the largest one is where the target's is."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Circuit:
         (batch, time, output).
     scored
         Steps that count (batch, time), bool.
+    rule
+        When an output is right.
     """
 
     name: str
@@ -52,6 +57,7 @@ class Circuit:
     outputs: NDArray[np.float64]
     targets: NDArray[np.float64]
     scored: NDArray[np.bool_]
+    rule: Rule = "sign"
 
     @property
     def matrix(self) -> NDArray[np.float64]:
@@ -70,18 +76,42 @@ class Circuit:
         return np.asarray(matrix, dtype=np.float64)
 
     @property
+    def predictions(self) -> NDArray[np.float64]:
+        """The outputs as the targets are scaled: by "argmax" they are logits, and these their probabilities."""
+        if self.rule == "sign":
+            return self.outputs
+        odds = np.exp(self.outputs - self.outputs.max(axis=-1, keepdims=True))
+        probabilities: NDArray[np.float64] = odds / odds.sum(axis=-1, keepdims=True)
+        return probabilities
+
+    @property
     def matrix_name(self) -> str:
         """What figures call that matrix."""
         return "the Jacobian" if self.recurrent is None else "W_hh"
 
 
-def sequence_accuracy(
-    outputs: NDArray[np.float64], targets: NDArray[np.float64], scored: NDArray[np.bool_], seed: int = 0
-) -> tuple[float, tuple[float, float]]:
-    """Return the share of scored outputs with the right sign, and its 95 % interval over sequences.
+def wrong_outputs(outputs: NDArray[np.float64], targets: NDArray[np.float64], rule: Rule = "sign") -> NDArray[np.bool_]:
+    """Return which outputs are wrong, (…, output) as given: those of the wrong sign, or the one chosen by mistake.
 
-    Zero of either sign counts as positive. The interval is a percentile bootstrap that draws whole sequences, since
-    the errors of one sequence hang together; where all sequences do equally well it has no width.
+    Zero of either sign counts as positive; of several largest numbers the first is chosen.
+    """
+    if rule == "sign":
+        return (outputs >= 0) != (targets >= 0)
+    chosen, meant = (a.argmax(axis=-1)[..., None] for a in (outputs, targets))
+    return (np.arange(outputs.shape[-1]) == chosen) & (chosen != meant)
+
+
+def sequence_accuracy(
+    outputs: NDArray[np.float64],
+    targets: NDArray[np.float64],
+    scored: NDArray[np.bool_],
+    rule: Rule = "sign",
+    seed: int = 0,
+) -> tuple[float, tuple[float, float]]:
+    """Return the share of scored outputs that are right, and its 95 % interval over sequences.
+
+    The interval is a percentile bootstrap that draws whole sequences, since the errors of one sequence hang together;
+    where all sequences do equally well it has no width.
 
     Parameters
     ----------
@@ -89,6 +119,8 @@ def sequence_accuracy(
         (batch, time, output).
     scored
         (batch, time).
+    rule
+        When an output is right (`wrong_outputs`).
     seed
         Of the bootstrap.
 
@@ -97,8 +129,9 @@ def sequence_accuracy(
     accuracy, (low, high)
         NaN where an output is not finite or nothing is scored; the interval also for fewer than two sequences.
     """
-    agreed = ((outputs >= 0) == (targets >= 0)).mean(axis=2)
-    right, counted = (agreed * scored).sum(axis=1), scored.sum(axis=1)
+    wrong = wrong_outputs(outputs, targets, rule)
+    share = 1 - (wrong.any(axis=2) if rule == "argmax" else wrong.mean(axis=2))
+    right, counted = (share * scored).sum(axis=1), scored.sum(axis=1)
     n = len(right)
     undefined = float("nan"), float("nan")
     if not np.isfinite(outputs).all() or not counted.any():
@@ -141,7 +174,7 @@ def summarise(
         not finite.
     """
     lengths = sorted({*operators, *lengths})
-    accuracy, interval = sequence_accuracy(circuit.outputs, circuit.targets, circuit.scored)
+    accuracy, interval = sequence_accuracy(circuit.outputs, circuit.targets, circuit.scored, circuit.rule)
     spectrum = leading_eigenvalues(circuit.matrix)
     companions = {length: companion_matrix(operator, length) for length, operator in operators.items()}
     references = {} if circuit.recurrent is None else compare_as_reference(circuit.matrix, companions)

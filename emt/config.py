@@ -5,6 +5,9 @@ mappings, beside their ``name`` or ``type``, and their registry checks them befo
 """
 
 import json
+import re
+from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +17,8 @@ from emt.options import UserError, first_problem
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Word = Annotated[str, Field(pattern=r"^[\w.:,+-]+$")]
+"""Text that goes into a job script: nothing a shell would take apart."""
 
 
 class _Section(BaseModel):
@@ -54,6 +59,10 @@ class TrainingConfig(_Section):
         "(default: off, all epochs are trained)",
     )
     validation_batches: Positive = Field(default=20, description="fixed validation batches after each epoch")
+    keep: Literal["last", "best"] = Field(
+        default="last",
+        description="weights a member ends with: its last, or those of its highest validation accuracy",
+    )
 
     @model_validator(mode="after")
     def _horizons_ascend(self) -> "TrainingConfig":
@@ -71,7 +80,41 @@ class ExecutionConfig(_Section):
     """Where a population is trained; changes no number and may differ when a run is continued."""
 
     accelerator: Literal["auto", "cpu", "gpu"] = Field(default="auto", description="auto: a GPU where there is one")
-    num_workers: Positive = Field(default=2, description="worker processes, one thread each; on GPUs one worker each")
+    engine: Literal["local", "inline", "dask", "slurm"] = Field(
+        default="local",
+        description="where to work: local, processes on this machine; inline, this process; dask, a running Dask "
+        "scheduler; slurm, SLURM jobs that this command submits and replaces",
+    )
+    num_workers: Positive = Field(
+        default=2, description="workers of one thread each: processes (on GPUs one each), or SLURM jobs"
+    )
+    shard: str | None = Field(
+        default=None,
+        exclude=True,
+        description="do one part of the work, as in --shard 3/20 or, in sbatch --array=1-20, "
+        "--shard $SLURM_ARRAY_TASK_ID/20",
+    )
+    scheduler: str | None = Field(
+        default=None, exclude=True, description="address of the Dask scheduler, such as tcp://host:8786"
+    )
+    slurm_partition: Word | None = Field(default=None, description="partition of the jobs")
+    slurm_time: Word = Field(default="4:00:00", description="time limit of a job; a new job continues its work")
+    slurm_memory: Word = Field(default="4GB", description="memory of a job")
+    slurm_gpus: Word | None = Field(
+        default=None, description="one GPU for each job: 1, or with its type, as in a100:1 (without: CPU)"
+    )
+
+    @model_validator(mode="after")
+    def _shard_exists(self) -> "ExecutionConfig":
+        if self.shard is not None and not (re.fullmatch(r"\d+/\d+", self.shard) and 1 <= self.part[0] <= self.part[1]):
+            raise UserError(f"--shard: expected I/N with I from 1 to N, such as 3/20; got {self.shard}")
+        return self
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """Which part of the work is done, from 1, and of how many."""
+        index, _, count = ("1/1" if self.shard is None else self.shard).partition("/")
+        return int(index), int(count)
 
 
 class RunConfig(_Section):
@@ -110,6 +153,13 @@ class RunConfig(_Section):
         return self
 
 
+def metadata(name: str, script: str) -> dict[str, str]:
+    """Return what identifies a run of this name: its script, the time, the versions of libraries."""
+    libraries = {f"{lib}_version": version(lib) for lib in ("torch", "pytorch_lightning", "numpy")}
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    return {"experiment_name": name, "created_at": now, "script": script, **libraries}
+
+
 def parse(text: str, source: str) -> RunConfig:
     """Read a configuration from JSON text; ``source`` says where it is from.
 
@@ -145,17 +195,18 @@ def read(path: Path) -> RunConfig:
         raise UserError(f"{path}: expected a whole JSON document; got bytes that are no text") from None
 
 
-def differences(old: RunConfig, new: RunConfig) -> list[str]:
-    """Return ``field: old → new`` for each field that changes the numbers of a run."""
-    a, b = (_flat(c.model_dump(include={"format_version", "task", "model", "training"})) for c in (old, new))
-    return [f"{k}: {a.get(k, 'absent')} → {b.get(k, 'absent')}" for k in {**a, **b} if a.get(k) != b.get(k)]
-
-
-def _flat(tree: dict[str, Any]) -> dict[str, Any]:
+def fields(config: RunConfig) -> dict[str, Any]:
+    """Return the fields that change the numbers of a run, as ``section.field``."""
     flat: dict[str, Any] = {}
-    for key, value in tree.items():
+    for key, value in config.model_dump(include={"format_version", "task", "model", "training"}).items():
         flat |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
     return flat
+
+
+def differences(old: RunConfig, new: RunConfig) -> list[str]:
+    """Return ``field: old → new`` for each field that changes the numbers of a run."""
+    a, b = fields(old), fields(new)
+    return [f"{k}: {a.get(k, 'absent')} → {b.get(k, 'absent')}" for k in {**a, **b} if a.get(k) != b.get(k)]
 
 
 def _tuples(section: dict[str, Any]) -> dict[str, Any]:

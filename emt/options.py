@@ -17,14 +17,30 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 REQUIRED: Any = ...
 """The default of an option that has none."""
 
-_ANNOTATION_NAMES = {"int": int, "float": float, "str": str, "bool": bool, "tuple": tuple, "Literal": Literal}
+_ANNOTATION_NAMES = {
+    "int": int,
+    "float": float,
+    "str": str,
+    "bool": bool,
+    "tuple": tuple,
+    "Literal": Literal,
+    "Annotated": Annotated,
+    "Field": Field,
+}
+
+_BOUNDS = {
+    "greater_than_equal": " from {ge}",
+    "less_than_equal": " up to {le}",
+    "multiple_of": ", a multiple of {multiple_of}",
+}
+"""How a message goes on where a number is of the right type but not permitted, by pydantic's name for that."""
 
 
 class UserError(ValueError):
@@ -121,6 +137,23 @@ def summary_of(target: str) -> str:
     return (ast.get_docstring(_definition(module, name)) or "").partition("\n")[0]
 
 
+def subject_of(target: str) -> str:
+    """Name of the first positional parameter of ``"module:function"``, without importing it: what it is given."""
+    module, _, name = target.partition(":")
+    definition = _definition(module, name)
+    if not isinstance(definition, ast.FunctionDef) or not definition.args.args:
+        raise LookupError(f"{target}: expected a function with a positional parameter")
+    return definition.args.args[0].arg
+
+
+def assigns(target: str, name: str) -> bool:
+    """Whether the body of ``"module:Class"`` itself gives ``name`` a value, without importing it."""
+    module, _, class_name = target.partition(":")
+    nodes = [n for n in _definition(module, class_name).body if isinstance(n, ast.Assign | ast.AnnAssign) and n.value]
+    targets = [t for n in nodes for t in (n.targets if isinstance(n, ast.Assign) else [n.target])]
+    return name in map(ast.unparse, targets)
+
+
 def load(registry: Mapping[str, str], name: str, kind: str) -> Any:
     """Import and return what ``registry[name]`` names; ``kind`` is the flag the user gave the name with."""
     module, _, attribute = target_of(registry, name, kind).partition(":")
@@ -167,9 +200,11 @@ def check(
     try:
         return dict(model(**given))
     except ValidationError as error:
-        wrong = known[str(error.errors(include_url=False)[0]["loc"][0])]
+        details = error.errors(include_url=False)[0]
+        wrong = known[str(details["loc"][0])]
+        bound = _BOUNDS.get(details["type"], "").format_map(details.get("ctx", {}))
         got = _text(given[wrong.name]) if wrong.name in given else "none"
-        raise UserError(f"--{wrong.name}: expected {_describe(wrong)}; got {got} ({where})") from None
+        raise UserError(f"--{wrong.name}: expected {_describe(wrong)}{bound}; got {got} ({where})") from None
 
 
 def settle(model: type[BaseModel], values: Mapping[str, Any], where: str) -> Any:

@@ -1,6 +1,6 @@
 """The border between torch and arrays: load trained members, record their Trace, take Jacobians."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from emt.models import MODELS
 from emt.models.base import Log, Model, State
 from emt.options import UserError, load
 from emt.tasks import TASKS
-from emt.tasks.base import Batch, Task
+from emt.tasks.base import ACCURACY, Batch, Task
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,13 @@ def record(loaded: Loaded, batch: Batch, length: int) -> xr.DataTree:
         "outputs": ((*trace.MEMBER_TIME, "output"), to_array(outputs)),
     }
     arrays |= {name: (("batch", "time"), event[0].astype(np.int64)) for name, event in batch.events.items()}
-    for name, tensor in {**log, **further_states(loaded.model, inputs, batch.steps, log)}.items():
+    states = {name: log[name] for name in loaded.model.state_dims if name in log}
+    for name, tensor in {**states, **further_states(loaded.model, inputs, batch.steps, log)}.items():
         arrays[name] = ((*trace.MEMBER_TIME, *loaded.model.state_dims[name]), to_array(tensor))
+    memories = {
+        memory: {name: (dims, to_array(log[f"memory/{memory}/{name}"])) for name, dims in trace.MEMORY.items()}
+        for memory in loaded.model.memories
+    }
     operator = loaded.task.operator(length)
     if operator is not None:
         arrays["operator"] = (("window", "target"), operator)
@@ -99,9 +104,12 @@ def record(loaded: Loaded, batch: Batch, length: int) -> xr.DataTree:
         "task": {k: str(v) for k, v in loaded.config.task.items()},
         "experiment": loaded.config.metadata.get("experiment_name", ""),
         "seeds": list(loaded.model.seeds),
+        "accuracy": ACCURACY[loaded.task.loss],
+        "tokens": list(loaded.task.tokens),
         "length": length,
+        "memories": loaded.model.memories,
     }
-    return trace.make(arrays, list(loaded.numbers), about)
+    return trace.make(arrays, list(loaded.numbers), about, memories)
 
 
 def to_array(tensor: Tensor) -> NDArray[Any]:
@@ -112,9 +120,25 @@ def to_array(tensor: Tensor) -> NDArray[Any]:
 def mean_state_jacobian(loaded: Loaded, recorded: xr.DataTree) -> NDArray[np.float64]:
     """Return each member's `state_jacobian` at its mean recorded state, without input, (member, state, state)."""
     device, model = loaded.device, loaded.model
-    means = {name: recorded[name].mean(("batch", "time")).values for name in model.state_dims}
+    means = {
+        name: torch.from_numpy(recorded[name].mean(("batch", "time")).values).to(device)
+        for name in model.state_dims
+        if name not in model.held_state
+    }
     silence = torch.zeros(len(loaded.numbers), recorded.sizes["channel"], device=device)
-    return state_jacobian(model, {n: torch.from_numpy(m).to(device) for n, m in means.items()}, silence)
+    return state_jacobian(model, means | _mean_held_state(loaded, recorded), silence)
+
+
+@torch.no_grad()
+def _mean_held_state(loaded: Loaded, recorded: xr.DataTree) -> State:
+    """Return the mean over batch and time of what a trace does not store, (member, …): the members run again."""
+    model, sums = loaded.model, dict[str, Tensor]()
+    steps = recorded.sizes["time"] if model.held_state else 0
+    inputs = torch.from_numpy(recorded["inputs"].values).to(loaded.device).expand(len(loaded.numbers), -1, -1, -1)
+    for state in states_of(model, inputs, steps):
+        for name in model.held_state:
+            sums[name] = sums.get(name, 0) + state[name].mean(dim=1)
+    return {name: total / steps for name, total in sums.items()}
 
 
 def further_states(model: Model, inputs: Tensor, steps: int, log: Log) -> dict[str, Tensor]:
@@ -122,21 +146,29 @@ def further_states(model: Model, inputs: Tensor, steps: int, log: Log) -> dict[s
 
     A fused kernel reports only its outputs; an LSTM's cell is inside it.
     """
-    names = [name for name in model.state_dims if name not in log]
-    silence = inputs.new_zeros(*inputs.shape[:2], 1, inputs.shape[-1])
-    state: State | None = None
+    names = [name for name in model.state_dims if name not in log and name not in model.held_state]
     seen: dict[str, list[Tensor]] = {name: [] for name in names}
-    for t in range(steps if names else 0):
-        _, state, _ = model(inputs[:, :, t : t + 1] if t < inputs.shape[2] else silence, state)
+    for state in states_of(model, inputs, steps if names else 0):
         for name in names:
             seen[name].append(state[name])
     return {name: torch.stack(tensors, dim=2) for name, tensors in seen.items()}
 
 
-def state_jacobian(model: Model, state: State, x: Tensor) -> NDArray[np.float64]:
-    """Return ∂(next state)/∂(state), all state tensors joined in the order of ``state_dims``.
+def states_of(model: Model, inputs: Tensor, steps: int) -> Iterator[State]:
+    """Yield the state after each step of a run that starts from zero; later inputs than those given are zero."""
+    silence = inputs.new_zeros(*inputs.shape[:2], 1, inputs.shape[-1])
+    state: State | None = None
+    for t in range(steps):
+        _, state, _ = model(inputs[:, :, t : t + 1] if t < inputs.shape[2] else silence, state)
+        yield state
 
-    Batch items do not see each other, so one backward pass over as many copies as the state has numbers gives all rows.
+
+def state_jacobian(model: Model, state: State, x: Tensor) -> NDArray[np.float64]:
+    """Return ∂(next state)/∂(state), the state tensors joined in the order of ``state_dims``.
+
+    Contents of associative memories (``held_state``) stand still: with them a network of H units would have a matrix of
+    (H + H²)² numbers, and nearly all of its eigenvalues would be the memory's decay. Batch items do not see each other,
+    so one backward pass over as many copies as the state has numbers gives all rows.
 
     Parameters
     ----------
@@ -152,13 +184,14 @@ def state_jacobian(model: Model, state: State, x: Tensor) -> NDArray[np.float64]
     ndarray
         (member, state, state): entry (i, j) is the change of component i of the next state with component j.
     """
-    names = list(model.state_dims)
+    names = [name for name in model.state_dims if name not in model.held_state]
     sizes = [state[name][0].numel() for name in names]
     joined = torch.cat([state[name].flatten(1) for name in names], dim=1)
     copies = joined[:, None].repeat(1, sum(sizes), 1).requires_grad_()
     parts = zip(names, copies.split(sizes, dim=-1), strict=True)
     carried = {name: part.unflatten(-1, state[name].shape[1:]) for name, part in parts}
-    _, following, _ = model(x[:, None, None].repeat(1, sum(sizes), 1, 1), carried)
+    held = {name: state[name][:, None].expand(-1, sum(sizes), *state[name].shape[1:]) for name in model.held_state}
+    _, following, _ = model(x[:, None, None].repeat(1, sum(sizes), 1, 1), carried | held)
     result = torch.cat([following[name].flatten(2) for name in names], dim=-1)
     rows = result.diagonal(dim1=1, dim2=2).sum()
     return to_array(torch.autograd.grad(rows, copies)[0].double())

@@ -17,8 +17,9 @@
       <kind>_analysis/                   tables and figures of one analysis                            analyze
 
 Members are numbered from 1 and sorted by number. Each file has one writer and appears under its final name only when
-it is whole. ``done.json`` holds ``{"sha256": …, "step": …, "status": "finished" | "stopped early" | "diverged"}``; a
-weight file that does not match its hash is refused.
+it is whole. ``done.json`` holds ``sha256``, ``step``, ``status`` ("finished", "stopped early" or "diverged"), ``seed``,
+``horizon``, ``train_acc`` of the last batch and ``passed_step``, the first step whose batch accuracy at the last
+horizon was above ``curriculum_threshold``. A weight file that does not match its hash is refused.
 
 ``weights.safetensors`` holds one member's parameters under the names of torch's modules (``rnn.weight_ih_l0``,
 ``rnn.weight_hh_l0``, ``readout.weight``, …), in torch's orientation (out, in).
@@ -28,7 +29,8 @@ weight file that does not match its hash is refused.
 
 =====================================  ===============================================================================
 ``model_name model_path output_dir``   "model-3", its folder, the folder of its figures
-``accuracy``                           share of output bits with the right sign on held-out sequences, or null
+``accuracy``                           share of right outputs on held-out sequences (output bits of the right sign, or
+                                       largest outputs in the right place: the trace's ``accuracy``), or null
 ``accuracy_interval``                  95 % interval of the accuracy over sequences
 ``seq_lengths hidden_dim input_dim``   the lengths L analysed, units, input channels
 ``batch_size``                         sequences in the accuracy sample
@@ -228,7 +230,7 @@ def write_weights(folder: Path, weights: Mapping[str, Any], about: Mapping[str, 
 
     content = save(dict(weights))
     write_bytes(folder / "checkpoint" / "weights.safetensors", content)
-    write_json(folder / "checkpoint" / "done.json", {"sha256": sha256(content), **about})
+    write_json(folder / "checkpoint" / "done.json", {**about, "sha256": sha256(content)})
 
 
 def read_weights(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -258,23 +260,23 @@ def read_weights(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold a lock file while working; a second holder is refused by name.
+def lock(path: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold a lock file while working; a second holder is refused by name, unless both share.
 
     The kernel frees the lock when its holder dies, however it dies.
     """
+    holder = f"process {os.getpid()} on {socket.gethostname()}"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise
             file.seek(0)
-            raise UserError(f"{path.parent}: in use by {file.read().strip() or 'another process'}") from None
-        file.seek(0)
-        file.truncate()
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            raise UserError(f"{path.parent}: in use by {file.readline().strip() or 'another process'}") from None
+        file.truncate(0)
+        file.write(f"several processes, the latest {holder}\n" if shared else f"{holder}\n")
         file.flush()
         yield
 

@@ -16,7 +16,8 @@ further states                  member, batch, time, …      an LSTM's ``cell``
 A model with an associative memory adds one node ``memory/<name>`` for each memory, all of it or nothing: ``write_key``,
 ``write_value`` (NaN where nothing is written), ``write_strength``, ``write_erase``, ``write_keep`` (member, batch,
 time), ``read_query`` and ``read_value`` (member, batch, time, read, …; NaN where nothing is read). The attribute
-``about`` is one JSON string: model, run, seeds, format version, and for memories their rules.
+``about`` is one JSON string: model, run, seeds, format version; ``accuracy``, when an output is right ("sign" of each
+number, or "argmax"); ``tokens``, names of the ids in ``token``; and for memories their rules.
 """
 
 import json
@@ -114,7 +115,7 @@ def check(tree: xr.DataTree, where: str = "trace") -> None:
     _expect(tree, given, where, optional_first=set(EVENTS))
     known = REQUIRED | RECORDED | OPTIONAL
     for name in tree.data_vars:
-        got = tuple(map(str, tree[name].dims))
+        got = tuple(map(str, tree.data_vars[name].dims))
         if name not in known and got[:3] != MEMBER_TIME:
             raise TraceError(f"{where}: expected {name!r} with axes {MEMBER_TIME} and its own; got {got}")
     for name, memory in memories(tree).items():

@@ -1,6 +1,7 @@
 """The command line of analyze.py."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +11,26 @@ import pytest
 
 import analyze
 from analysis import COMMANDS
+from emt import trace
+from emt.options import subject_of
 
 SCRIPT = Path(analyze.__file__)
+
+
+def commands(subject):
+    return [name for name, target in COMMANDS.items() if subject_of(target) == subject]
 
 
 @pytest.fixture
 def summary(write_summary, tmp_path):
     return write_summary(tmp_path / "experiment", 11, missing=(1, 3), nan_accuracy=(2,))
+
+
+@pytest.fixture
+def recorded(summary, make_recording):
+    """Return the summary of an experiment with a recorded run of length 11."""
+    trace.save(make_recording(trials=5), summary.parent / "traces" / "seq11.nc")
+    return summary
 
 
 @pytest.fixture(autouse=True)
@@ -39,10 +53,10 @@ def refuse(capsys, *arguments):
     return lines[0]
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c != "compare"])
-def test_results_go_beside_the_summary_file_each_table_twice_each_figure_twice(summary, command, capsys):
-    assert analyze.main([command, "--summary_file", str(summary)]) == 0
-    folder = summary.parent / f"{command}_analysis"
+@pytest.mark.parametrize("command", commands("population") + commands("recording"))
+def test_results_go_beside_the_summary_file_each_table_twice_each_figure_twice(recorded, command, capsys):
+    assert analyze.main([command, "--summary_file", str(recorded)]) == 0
+    folder = recorded.parent / f"{command}_analysis"
     suffixes = {}
     for path in folder.iterdir():
         suffixes.setdefault(path.stem, set()).add(path.suffix)
@@ -52,7 +66,10 @@ def test_results_go_beside_the_summary_file_each_table_twice_each_figure_twice(s
         assert (".csv" in kinds) <= (".json" in kinds)
         assert (".png" in kinds) == (".pdf" in kinds)
     printed = capsys.readouterr().out
-    assert "skipped, without a spectrum at that length: model-1, model-3" in printed
+    if command in commands("population"):
+        assert "skipped, without a spectrum at that length: model-1, model-3" in printed
+    else:
+        assert "experiment: 3 models on 5 sequences of 11 steps" in printed
     assert str(folder) in printed
 
 
@@ -64,6 +81,45 @@ def test_statistics_carry_the_names_of_their_models(summary):
     models = json.loads((folder / "eigenvalue_statistics.json").read_text())["models"]
     assert [m["model_name"] for m in models] == names
     assert pd.read_csv(folder / "eigenvalue_statistics.csv")["model_name"].tolist() == names
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_memories_are_scored_in_one_line(recorded, capsys):
+    assert analyze.main(["match", "--summary_file", str(recorded), "--trials", "1", "--memory", "fast"]) == 0
+    assert "memory fast: the largest weight is on the asked-for item in 100.0 % of asks" in capsys.readouterr().out
+    scores = pd.read_csv(recorded.parent / "match_analysis" / "match_scores.csv")
+    assert scores["model_name"].tolist() == ["model-1", "model-3", "model-5"]
+    assert (scores["score"] == 1).all()
+    assert "--memory: expected one of fast; got 'slow'" in refuse(
+        capsys, "memory", "--summary_file", recorded, "--memory", "slow"
+    )
+
+
+@pytest.mark.parametrize("command", ["match", "memory"])
+def test_a_model_without_memory_is_refused_and_those_with_one_are_named(recorded, capsys, command):
+    path = recorded.parent / "traces" / "seq11.nc"
+    bare = trace.load(path)
+    del bare["memory"]
+    bare.attrs["about"] = bare.attrs["about"].replace('"planted"', '"rnn"')
+    trace.save(bare, path)
+    line = refuse(capsys, command, "--summary_file", recorded)
+    assert re.search(rf"{command}: model 'rnn' keeps no associative memory; models that do: (\w+, )*fw(,|$)", line)
+    assert "lstm" not in line.partition("models that do")[2]
+
+
+def test_recorded_runs_are_found_by_length(recorded, make_recording, capsys):
+    folder = recorded.parent / "traces"
+    assert "(11); got 7" in refuse(capsys, "match", "--summary_file", recorded, "--seq_length", "7")
+    trace.save(make_recording(members=1, trials=2, pairs=2), folder / "seq7.nc")
+    assert "(7, 11); got 8" in refuse(capsys, "match", "--summary_file", recorded)
+    (folder / "seq7.nc").write_bytes(b"broken")
+    assert "seq7.nc: expected a whole NetCDF file" in refuse(
+        capsys, "match", "--summary_file", recorded, "--seq_length", "7"
+    )
+    for file in folder.iterdir():
+        file.unlink()
+    (folder / "sequence.nc").touch()
+    assert "expected recorded runs in" in refuse(capsys, "match", "--summary_file", recorded)
 
 
 def test_embedding_takes_its_flags_and_makes_nested_folders(summary, tmp_path):

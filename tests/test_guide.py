@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import analyze
+from emt import trace
 
 GUIDE = (Path(analyze.__file__).parent / "ANALYSIS_GUIDE.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"^```python\n(.*?)^```", GUIDE, re.S | re.M)
@@ -18,8 +19,9 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("code", PYTHON, ids=range(1, len(PYTHON) + 1))
-def test_examples_run(code, write_summary, tmp_path, monkeypatch):
+def test_examples_run(code, write_summary, make_recording, tmp_path, monkeypatch):
     write_summary(tmp_path / "experiment", 6)
+    trace.save(make_recording(), tmp_path / "experiment" / "traces" / "seq11.nc")
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "ANALYSIS_GUIDE.md", "exec"), {"__name__": "__main__"})
 
@@ -38,5 +40,6 @@ def test_every_section_is_there():
         "Dimensionality reduction",
         "Persistent homology",
         "Distances and comparison",
+        "Associative memories",
         "Programmatic API",
     ]

@@ -1,6 +1,7 @@
 """Figures of one evaluated member (`analysis.inspection`)."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,9 +14,10 @@ from analysis.figures import subspaces, variables
 from analysis.figures.panels import few_ticks, jitter, scatter_modes, scatter_spectrum, spectra_by_length
 from analysis.figures.style import BLUE, GRAY, VERMILION, column_figure, complex_plane, single_axes, styled
 from analysis.inspection import STATISTICS, Inspection, LengthInspection
+from analysis.summary import wrong_outputs
 
 N_STEPS = 40
-"""Output steps that the sample shows."""
+"""Scored steps that the sample shows, of as many sequences as it takes."""
 
 _STATISTICS = {
     "mag_mean": "mean |λ|",
@@ -47,18 +49,21 @@ def draw_model(inspection: Inspection) -> Iterator[tuple[str, Figure]]:
 
 @styled
 def plot_trial(inspection: Inspection, what: str = "prediction", ax: Axes | None = None) -> AxesImage:
-    """Draw the first sequence's "prediction", "target" or "error" (output, step) and return the image."""
+    """Draw "prediction", "target" or "error" (output, step) of the first scored steps and return the image."""
     ax = single_axes(ax, "double", 1.4)
     circuit = inspection.circuit
-    steps = np.flatnonzero(circuit.scored[0])[:N_STEPS]
-    outputs, targets = circuit.outputs[0, steps].T, circuit.targets[0, steps].T
+    outputs, targets = (a[circuit.scored][:N_STEPS].T for a in (circuit.predictions, circuit.targets))
     if what == "error":
-        image = ax.imshow(np.abs(outputs - targets), cmap="cividis", vmin=0, vmax=2, aspect="auto")
-        bit, step = np.nonzero((outputs >= 0) != (targets >= 0))
+        largest = 2 if circuit.rule == "sign" else 1
+        image = ax.imshow(np.abs(outputs - targets), cmap="cividis", vmin=0, vmax=largest, aspect="auto")
+        bit, step = np.nonzero(wrong_outputs(outputs.T, targets.T, circuit.rule).T)
         ax.plot(step, bit, "x", color=VERMILION, markersize=4, markeredgewidth=1.2)
     else:
         shown = outputs if what == "prediction" else targets
-        image = ax.imshow(shown, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
+        scale: dict[str, Any] = (
+            {"cmap": "RdBu_r", "vmin": -1} if circuit.rule == "sign" else {"cmap": "viridis", "vmin": 0}
+        )
+        image = ax.imshow(shown, vmax=1, aspect="auto", **scale)
     ax.set(ylabel="output", title=what, yticks=few_ticks(len(outputs)))
     return image
 
@@ -141,9 +146,10 @@ def _test_sample(inspection: Inspection) -> Figure:
         strict=True,
     ):
         figure.colorbar(plot_trial(inspection, what, ax), ax=ax, label=label, pad=0.01)
-    axes[2, 0].set(xlabel="scored step", title="absolute error (× wrong sign)")
     circuit = inspection.circuit
-    figure.suptitle(f"{circuit.name}: first of n = {len(circuit.outputs)} sequences")
+    mark = "wrong sign" if circuit.rule == "sign" else "wrong choice"
+    axes[2, 0].set(xlabel="scored step", title=f"absolute error (× {mark})")
+    figure.suptitle(f"{circuit.name}: the first of n = {len(circuit.outputs)} sequences")
     return figure
 
 

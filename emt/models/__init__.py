@@ -3,4 +3,8 @@
 MODELS = {
     "rnn": "emt.models.elman:Elman",
     "lstm": "emt.models.lstm:LSTM",
+    "irnn": "emt.models.irnn:IRNN",
+    "ar_lstm": "emt.models.ar_lstm:RetrievalLSTM",
+    "alstm": "emt.models.alstm:AssociativeLSTM",
+    "fw": "emt.models.fast_weights:FastWeights",
 }

@@ -28,6 +28,12 @@ class Model(nn.Module):
     ----------
     state_dims
         Names of the state's tensors and of their axes after (member, batch).
+    held_state
+        State tensors that Jacobians hold at their value and traces do not store: contents of associative memories,
+        which a trace has as a log of writes. In the order of ``memories``.
+    memories
+        Associative memories by name, each with its rule as a trace describes it. What they do is in the forward pass's
+        log as ``memory/<name>/<variable>``, with the variables and axes of a trace (`emt.trace`).
     torch_names
         For each parameter the name it has in a member's weight file. Matrices are stored there as (out, in).
     recurrent_name, readout_name
@@ -35,6 +41,8 @@ class Model(nn.Module):
     """
 
     state_dims: ClassVar[dict[str, tuple[str, ...]]]
+    held_state: ClassVar[tuple[str, ...]] = ()
+    memories: ClassVar[dict[str, dict[str, str]]] = {}
     torch_names: ClassVar[dict[str, str]]
     recurrent_name: ClassVar[str | None] = None
     readout_name: ClassVar[str | None] = "readout.weight"
@@ -107,6 +115,21 @@ class Model(nn.Module):
 def uniform(bound: float) -> Callable[..., NDArray[np.float64]]:
     """Return a draw from U(−bound, bound), torch's default for recurrent and linear layers with bound 1/√units."""
     return lambda generator, shape: generator.uniform(-bound, bound, shape)
+
+
+def normal(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return a draw from N(0, 1), torch's default for embeddings."""
+    return generator.standard_normal(shape)
+
+
+def constant(value: float) -> Callable[..., NDArray[np.float64]]:
+    """Return a draw that is ``value`` everywhere."""
+    return lambda generator, shape: np.full(shape, value)
+
+
+def identity(scale: float) -> Callable[..., NDArray[np.float64]]:
+    """Return a draw that is ``scale`` times the identity (Le, Jaitly & Hinton 2015)."""
+    return lambda generator, shape: scale * np.eye(*shape)
 
 
 def orthogonal(generator: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float64]:

@@ -1,8 +1,9 @@
 """Elman network with a linear readout (Elman 1990): h_t = tanh(x_t W_in + h_{t-1} W_rec + b), y_t = h_t W_out + c."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from torch import Tensor
 
 from emt.models.base import Log, Model, State, orthogonal, uniform
@@ -39,7 +40,7 @@ class Elman(Model):
         input_channels: int,
         output_channels: int,
         *,
-        hidden_dim: int = 128,
+        hidden_dim: Annotated[int, Field(ge=1)] = 128,
         bias: bool = False,
         init: Literal["default", "orthogonal"] = "default",
     ) -> None:

@@ -1,8 +1,9 @@
 """LSTM with a linear readout (Hochreiter & Schmidhuber 1997; gates i, f, g, o as in torch)."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from torch import Tensor
 
 from emt.models.base import Log, Model, State, orthogonal, uniform
@@ -38,7 +39,7 @@ class LSTM(Model):
         input_channels: int,
         output_channels: int,
         *,
-        hidden_dim: int = 128,
+        hidden_dim: Annotated[int, Field(ge=1)] = 128,
         bias: bool = False,
         init: Literal["default", "orthogonal"] = "default",
     ) -> None:
@@ -59,6 +60,6 @@ class LSTM(Model):
     def forward(self, x: Tensor, state: State | None = None, steps: int | None = None) -> tuple[Tensor, State, Log]:
         """Run the members over a sequence; see `Model.forward`."""
         bias = None if self.b_in is None or self.b_rec is None else self.b_in + self.b_rec
-        first = (None, None) if state is None else (state["hidden"], state["cell"])
-        outputs, hidden, cell = lstm(x, self.w_in, self.w_rec, self.w_out, bias, self.b_out, *first, steps)
+        h0, c0 = (None, None) if state is None else (state["hidden"], state["cell"])
+        outputs, hidden, cell = lstm(x, self.w_in, self.w_rec, self.w_out, bias, self.b_out, h0, c0, steps)
         return outputs, {"hidden": hidden[:, :, -1], "cell": cell[:, :, -1]}, {"hidden": hidden, "cell": cell}

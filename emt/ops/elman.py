@@ -2,16 +2,21 @@
 
 For each member, with batch items as rows (Elman 1990, "Finding structure in time"):
 
-    h_t = tanh(x_t W_in + h_{t-1} W_rec + b)        (1)
+    h_t = f(x_t W_in + h_{t-1} W_rec + b)           (1)
     y_t = h_t W_out + b_out                         (2)
+
+where f is tanh, or relu (Le, Jaitly & Hinton 2015, "A simple way to initialize recurrent networks of rectified linear
+units").
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from emt.ops.recurrence import Cell, Recurrence, tanh_of_half
+
+Activation = Literal["tanh", "relu"]
 
 
 class ElmanRun(NamedTuple):
@@ -30,6 +35,7 @@ def elman_steps(
     b_out: Tensor | None = None,
     h0: Tensor | None = None,
     steps: int | None = None,
+    activation: Activation = "tanh",
 ) -> ElmanRun:
     """Equations (1) and (2), one step after the other; arguments and result as in :func:`elman`."""
     members, batch, given, _ = x.shape
@@ -41,7 +47,7 @@ def elman_steps(
             a = a + x[:, :, t] @ w_in
         if bias is not None:
             a = a + bias.unsqueeze(1)
-        h = torch.tanh(a)
+        h = torch.tanh(a) if activation == "tanh" else torch.relu(a)
         hidden.append(h)
     outputs = torch.stack([h @ w_out for h in hidden], dim=2)
     if b_out is not None:
@@ -58,6 +64,7 @@ def elman(
     b_out: Tensor | None = None,
     h0: Tensor | None = None,
     steps: int | None = None,
+    activation: Activation = "tanh",
 ) -> ElmanRun:
     """Run an Elman network with a linear readout over a sequence; gradients are exact, once differentiable.
 
@@ -74,9 +81,12 @@ def elman(
         Hidden state (member, batch, unit) before the first step; None means zero, and costs nothing.
     steps
         Number of steps, at least the number of inputs; None means the number of inputs.
+    activation
+        f of equation (1).
     """
     steps = x.shape[2] if steps is None else steps
-    return ElmanRun(*Recurrence.apply(_TanhCell, steps, x, w_in, w_rec, w_out, bias, b_out, h0, None))
+    cell = {"tanh": _TanhCell, "relu": _ReluCell}[activation]
+    return ElmanRun(*Recurrence.apply(cell, steps, x, w_in, w_rec, w_out, bias, b_out, h0, None))
 
 
 class _TanhCell(Cell):
@@ -90,3 +100,16 @@ class _TanhCell(Cell):
 
     def backward(self, t: int, dh: Tensor, da: Tensor, *d_states: Tensor | None) -> None:
         torch.ops.aten.tanh_backward.grad_input(dh, self.hidden[t], grad_input=da)
+
+
+class _ReluCell(Cell):
+    """h = relu(a)."""
+
+    gates = (1.0,)
+    buffers = (1,)
+
+    def forward(self, t: int, a: Tensor) -> None:
+        torch.clamp_min(a, 0, out=self.hidden[t])
+
+    def backward(self, t: int, dh: Tensor, da: Tensor, *d_states: Tensor | None) -> None:
+        torch.ops.aten.threshold_backward.grad_input(dh, self.hidden[t], 0, grad_input=da)

@@ -2,4 +2,5 @@
 
 TASKS = {
     "variable_binding": "emt.tasks.variable_binding:VariableBinding",
+    "associative_retrieval": "emt.tasks.associative_retrieval:AssociativeRetrieval",
 }

@@ -11,6 +11,9 @@ from emt.streams import Split
 
 Loss = Literal["mse", "cross_entropy"]
 
+ACCURACY: dict[Loss, Literal["sign", "argmax"]] = {"mse": "sign", "cross_entropy": "argmax"}
+"""When an output is right: each number has its target's sign, or the largest one is where the target's is."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -25,7 +28,8 @@ class Batch:
     scored
         (member, batch, time), bool: the steps that enter loss and accuracy.
     events
-        Integer arrays (member, batch, time), −1 for none: ``phase``, ``written`` and ``asked`` items, ``trial``, … .
+        Integer arrays (member, batch, time), −1 for none: ``token``, ``phase`` (0 items are shown, 1 answers are due),
+        ``written`` and ``asked`` items, ``trial``.
     """
 
     inputs: NDArray[np.float32]
@@ -37,6 +41,11 @@ class Batch:
     def steps(self) -> int:
         """Number of time steps, silent ones included."""
         return self.targets.shape[2]
+
+    @property
+    def sequences(self) -> int:
+        """Number of sequences of each member; 0 where a split has come to its end."""
+        return self.targets.shape[1]
 
     def padded_inputs(self) -> NDArray[np.float32]:
         """Return the inputs of all steps, (member, batch, time, channel)."""
@@ -52,13 +61,15 @@ class Task(Protocol):
     input_channels, output_channels
         Sizes of a model's input and output.
     loss
-        Name of the loss; the accuracy goes with it ("mse": share of matching signs).
+        Name of the loss; the accuracy goes with it (`ACCURACY`).
     curriculum
         Whether ``horizon`` changes the batches, so that a curriculum over horizons makes sense.
     epoch_batches
         Default number of training batches in one epoch.
     lengths
         The sequence lengths that batches may have.
+    tokens
+        What the ids of the event ``token`` stand for; empty where inputs are no tokens.
     """
 
     input_channels: int
@@ -67,6 +78,7 @@ class Task(Protocol):
     curriculum: bool
     epoch_batches: int
     lengths: tuple[int, ...]
+    tokens: tuple[str, ...]
 
     def shape(self, seed: int, split: Split, step: int, horizon: int) -> Hashable:
         """Return the time shape of a member's batch; members with equal shapes can share a stack."""

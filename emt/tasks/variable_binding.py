@@ -57,6 +57,7 @@ class VariableBinding:
     """
 
     loss: Literal["mse"] = "mse"
+    tokens: tuple[str, ...] = ()
 
     def __init__(
         self,

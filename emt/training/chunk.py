@@ -81,17 +81,22 @@ def bits_depend_on_stack(stack: Stack) -> bool:
 def fit(module: PopulationModule, config: RunConfig) -> None:
     """Run Lightning's trainer over the epochs that are left."""
     import pytorch_lightning as pl
+    from pytorch_lightning.plugins.environments import LightningEnvironment
 
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     stack = module.stack
     with warnings.catch_warnings():
         # Lightning looks for a DataLoader with workers; the batches here are step counts.
         warnings.filterwarnings("ignore", module="pytorch_lightning")
+        # Where SLURM is installed it wants to be started by srun.
+        warnings.filterwarnings("ignore", "The `srun` command is available")
         trainer = pl.Trainer(
             max_epochs=-(-(stack.total_steps - stack.step) // stack.epoch_steps),
             accelerator={"cpu": "cpu", "cuda": "gpu"}[choose_device(config.execution.accelerator)],
             devices=1,
             reload_dataloaders_every_n_epochs=1,
+            # Left to itself Lightning takes over a SLURM job's signals and tasks; here chunks are the unit.
+            plugins=[LightningEnvironment()],
             **_quiet(),
         )
         trainer.fit(module)

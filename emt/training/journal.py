@@ -83,8 +83,12 @@ class Journal:
             "status": status,
             "seed": stack.model.seeds[position],
             "horizon": int(stack.horizons()[position]),
+            "passed_step": int(stack.passed[position]) or None,
             "train_acc": self._recent[number][1],
         }
+        if stack.best is not None:
+            stack.best.restore(position)
+            about |= {"best_step": int(stack.best.step[position]), "val_acc": float(stack.best.accuracy[position])}
         runs.write_weights(folder, stack.model.export(position), about)
 
     def save(self, stack: Stack) -> None:
@@ -123,6 +127,10 @@ class Journal:
             raise runs.UserError(
                 f"{self.state_path}: damaged resume state ({error}); delete it to start these models anew"
             ) from None
+        left = set(self.curves) - set(about["numbers"])
+        if any(not runs.is_done(self.experiment, number) for number in left):
+            # The weights of a member that had left are lost: only from the start does it end with the same bytes.
+            return False
         stack.load_state_dict(tensors, about)
         for number in stack.numbers:
             self.curves[number] = tensors[f"curve.{number}"].tolist()

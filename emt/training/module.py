@@ -80,6 +80,9 @@ class PopulationModule(pl.LightningModule):
             self.journal.note(
                 stack.numbers[position], stack.step, f"horizon {before[position]} → {stack.horizons()[position]}"
             )
+        for position in np.flatnonzero(stack.passed == stack.step):
+            text = f"batch accuracy {report.accuracy[position]:.4f} at the last horizon, for the first time above"
+            self.journal.note(stack.numbers[position], stack.step, f"{text} {stack.config.curriculum_threshold:g}")
         for position in np.flatnonzero(stack.frozen & ~frozen):
             text = "diverged: loss or gradient is not finite; frozen at its last finite weights"
             self.journal.note(stack.numbers[position], stack.step, text)

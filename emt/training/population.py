@@ -1,6 +1,9 @@
 """Train a whole population: prepare its folder, split it into chunks, hand them to an engine. Imports no torch."""
 
-from collections.abc import Callable
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +12,14 @@ import numpy as np
 
 from emt import config as configuration
 from emt import engine, runs
-from emt.config import RunConfig
+from emt.config import ExecutionConfig, RunConfig
 from emt.options import UserError
 
 LARGEST_CHUNK = 25
 """Members in one stack on a CPU; more do not make a step faster per member."""
+
+LARGEST_GPU_CHUNK = 500
+"""Members in one stack on a GPU, where many fill it; not measured."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,9 @@ class Chunk:
         return self.state_path.with_suffix(".lock")
 
 
+Tick = Callable[[list[Chunk]], None]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a population's training ended: each member's done marker, and what failed."""
@@ -51,43 +60,11 @@ class Outcome:
     failures: list[engine.Result]
 
 
-def prepare(config: RunConfig, experiment: Path) -> list[Chunk]:
+def prepare(config: RunConfig, experiment: Path, siblings: int = 1) -> list[Chunk]:
     """Write ``config.json``, or check that the folder holds the same run, and return the chunks of members.
 
     The chunks are decided once and kept, so that a run continued with another number of workers has the same stacks and
     ends with the same bytes.
-
-    Raises
-    ------
-    UserError
-        If the folder holds a run with another configuration; the message names the fields that differ.
-    """
-    path = experiment / "config.json"
-    if path.exists():
-        differing = configuration.differences(configuration.read(path), config)
-        if differing:
-            raise UserError(
-                f"--experiment_name: {experiment} holds a run with another configuration ({'; '.join(differing)}); "
-                "choose another name to train anew"
-            )
-    elif any(experiment.glob("model-*")):
-        raise UserError(f"--experiment_name: {experiment} holds models but no config.json; choose another name")
-    else:
-        runs.write_json(path, config.model_dump())
-    plan_path = experiment / "population" / "chunks.json"
-    if not plan_path.exists():
-        runs.write_json(plan_path, split(config.training.num_models, config.execution.num_workers))
-    return [Chunk(experiment, config, tuple(numbers)) for numbers in runs.read_json(plan_path)]
-
-
-def split(members: int, workers: int) -> list[list[int]]:
-    """Return model numbers 1 … members as chunks of nearly equal size, at least one for each worker."""
-    size = min(LARGEST_CHUNK, -(-members // workers))
-    return [part.tolist() for part in np.array_split(np.arange(1, members + 1), -(-members // size))]
-
-
-def train(config: RunConfig, experiment: Path, tick: Callable[[list[Chunk]], None] = lambda chunks: None) -> Outcome:
-    """Train all members that are not done yet.
 
     Parameters
     ----------
@@ -95,21 +72,89 @@ def train(config: RunConfig, experiment: Path, tick: Callable[[list[Chunk]], Non
         The run.
     experiment
         Its folder.
-    tick
-        Called about twice a second with the chunks.
+    siblings
+        How many populations the workers are shared among, this one included.
 
     Raises
     ------
     UserError
-        If the folder holds another run or another process works on it.
+        If the folder holds a run with another configuration; the message names the fields that differ.
     """
-    experiment.mkdir(parents=True, exist_ok=True)
-    with runs.lock(experiment / "population" / "lock"):
-        chunks = prepare(config, experiment)
-        open_chunks = [c for c in chunks if not all(runs.is_done(experiment, n) for n in c.numbers)]
-        work, workers = "emt.training.chunk:train_chunk", config.execution.num_workers
-        results = engine.run(work, open_chunks, workers, lambda: tick(chunks))
-    return Outcome(done_markers(config, experiment), [r for r in results if r.failure])
+    path, holds_models = experiment / "config.json", any(experiment.glob("model-*"))
+    if holds_models and not path.exists():
+        raise UserError(f"--experiment_name: {experiment} holds models but no config.json; choose another name")
+    decide(path, config.model_dump())
+    differing = configuration.differences(configuration.read(path), config)
+    if differing:
+        raise UserError(
+            f"--experiment_name: {experiment} holds a run with another configuration ({'; '.join(differing)}); "
+            "choose another name to train anew"
+        )
+    workers, on_gpu = engine.capacity(config.execution)
+    parts = -(-workers * config.execution.part[1] // siblings)
+    proposal = split(config.training.num_models, parts, LARGEST_GPU_CHUNK if on_gpu else LARGEST_CHUNK)
+    plan = decide(experiment / "population" / "chunks.json", proposal)
+    return [Chunk(experiment.absolute(), config, tuple(numbers)) for numbers in plan]
+
+
+def decide(path: Path, proposal: Any) -> Any:
+    """Write what is decided once, unless it has been, and return what holds; of several processes one decides."""
+    if not path.exists():
+        own = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
+        runs.write_json(own, proposal)
+        with contextlib.suppress(FileExistsError):
+            os.link(own, path)
+        own.unlink()
+    return runs.read_json(path)
+
+
+def split(members: int, parts: int, largest: int = LARGEST_CHUNK) -> list[list[int]]:
+    """Return model numbers 1 … members in chunks of nearly equal size: a multiple of ``parts``, if members suffice."""
+    rounds = -(-members // (largest * parts))
+    return [part.tolist() for part in np.array_split(np.arange(1, members + 1), min(members, rounds * parts))]
+
+
+def train(config: RunConfig, experiment: Path, tick: Tick = lambda chunks: None) -> Outcome:
+    """Train all members of one population that are not done yet; see `train_all`."""
+    failures = train_all({experiment: config}, config.execution, tick)
+    return Outcome(done_markers(config, experiment), failures)
+
+
+def train_all(
+    populations: Mapping[Path, RunConfig], execution: ExecutionConfig, tick: Tick = lambda chunks: None
+) -> list[engine.Result]:
+    """Train all members of all populations that are not done yet, and return what failed.
+
+    A process holds its populations alone, except for shards: these share them, and each holds the chunk it works on. A
+    chunk that another process holds is a failure that names the holder.
+
+    Parameters
+    ----------
+    populations
+        Runs by folder.
+    execution
+        Where to work, and which part of the work to do: shard I of N does every N-th chunk, from the I-th.
+    tick
+        Called about twice a second with the chunks of this process.
+
+    Raises
+    ------
+    UserError
+        If a folder holds another run or another process works on it.
+    """
+    index, count = execution.part
+    with contextlib.ExitStack() as locks:
+        chunks: list[Chunk] = []
+        for experiment, config in populations.items():
+            locks.enter_context(runs.lock(experiment / "population" / "lock", shared=count > 1))
+            own = config.model_copy(update={"execution": execution})
+            chunks += prepare(own, experiment, len(populations))
+        mine = chunks[index - 1 :: count]
+        waiting = [c for c in mine if not all(runs.is_done(c.experiment, n) for n in c.numbers)]
+        logs = Path(os.path.commonpath([c.absolute() for c in populations])) / "slurm_logs"
+        work = "emt.training.chunk:train_chunk"
+        results = engine.hand_out(work, waiting, execution, logs, lambda: tick(mine))
+    return [r for r in results if r.failure]
 
 
 def done_markers(config: RunConfig, experiment: Path) -> dict[int, dict[str, Any]]:

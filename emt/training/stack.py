@@ -16,6 +16,7 @@ from emt.models.base import Model
 from emt.streams import Split
 from emt.tasks.base import Batch, Task
 from emt.training.adam import MemberAdam
+from emt.training.best import BestWeights
 from emt.training.losses import LOSSES
 
 STOP_WINDOW = 100
@@ -42,8 +43,12 @@ class Stack:
         Real steps done; the same for all members.
     level
         Index into the curriculum's horizons, (member,).
+    passed
+        First step whose batch accuracy at the last horizon was above ``curriculum_threshold``, 0 for none, (member,).
     window
         Accuracies of the last batches at the last horizon, (member, STOP_WINDOW); NaN where there are fewer.
+    best
+        The weights that members end with, or None where they end with their last ones.
     """
 
     def __init__(self, config: TrainingConfig, task: Task, model: Model, numbers: Sequence[int]) -> None:
@@ -52,8 +57,10 @@ class Stack:
         self.step = 0
         starts_last = not (config.curriculum and task.curriculum)
         self.level = np.full(len(numbers), (len(config.curriculum_horizons) - 1) * starts_last)
+        self.passed = np.zeros(len(numbers), np.int64)
         self.window = np.full((len(numbers), STOP_WINDOW), np.nan)
         self.optimizer = MemberAdam(model.parameters(), config.learning_rate, config.gradient_clip, config.l2_penalty)
+        self.best = BestWeights(model, len(numbers)) if config.keep == "best" else None
 
     @property
     def epoch_steps(self) -> int:
@@ -95,8 +102,10 @@ class Stack:
         at_last = (self.level == last) & ~self.frozen
         self.window[at_last] = np.roll(self.window[at_last], -1, axis=1)
         self.window[at_last, -1] = report.accuracy[at_last]
+        above = (report.accuracy > self.config.curriculum_threshold) & ~self.frozen
+        self.passed[above & at_last & (self.passed == 0)] = self.step
         if self.config.curriculum and self.task.curriculum:
-            self.level += (report.accuracy > self.config.curriculum_threshold) & (self.level < last) & ~self.frozen
+            self.level += above & (self.level < last)
 
     def finished(self) -> NDArray[np.bool_]:
         """Return which members meet ``stop_accuracy`` or have done all steps, (member,)."""
@@ -113,18 +122,32 @@ class Stack:
         self.optimizer.keep(torch.from_numpy(positions))
         self.model.seeds = tuple(np.array(self.model.seeds)[positions].tolist())
         self.numbers = [self.numbers[i] for i in positions]
-        self.level, self.window = self.level[positions], self.window[positions]
+        self.level, self.passed, self.window = (a[positions] for a in (self.level, self.passed, self.window))
+        if self.best is not None:
+            self.best.keep(positions)
+
+    def validate(self, positions: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return loss and accuracy on the fixed validation batches, one for each stack position; remember the best."""
+        loss, accuracy = self.measure("validation", self.config.validation_batches, positions)
+        if self.best is not None:
+            self.best.update(positions, self.step, loss, accuracy)
+        return loss, accuracy
 
     @torch.no_grad()
-    def validate(self, positions: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return loss and accuracy on the fixed validation batches at the last horizon, one for each stack position."""
-        count, horizon = self.config.validation_batches, self.config.curriculum_horizons[-1]
-        totals = np.zeros((2, len(self.numbers)))
-        for step in range(count):
-            for shape, members in self._groups("validation", step, dict.fromkeys(positions.tolist(), horizon)).items():
-                figures = self._evaluate(members, self._batch(members, "validation", step, shape))
-                totals[:, members] += torch.stack(figures).cpu().double().numpy()
-        loss, accuracy = totals[:, positions] / count
+    def measure(
+        self, split: Split, batches: int, positions: NDArray[np.intp]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return mean loss and accuracy over the first batches of a split at the last horizon, for each position."""
+        horizons = dict.fromkeys(positions.tolist(), self.config.curriculum_horizons[-1])
+        totals, counts = np.zeros((2, len(self.numbers))), np.zeros(len(self.numbers))
+        for step in range(batches):
+            for shape, members in self._groups(split, step, horizons).items():
+                batch = self._batch(members, split, step, shape)
+                if batch.sequences:
+                    figures = torch.stack(self._evaluate(members, batch)).cpu().double().numpy()
+                    totals[:, members] += figures * batch.sequences
+                    counts[members] += batch.sequences
+        loss, accuracy = totals[:, positions] / counts[positions]
         return loss, accuracy
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -134,7 +157,8 @@ class Stack:
             mean, square = self.optimizer.moments(parameter)
             tensors |= {f"weight.{name}": parameter.detach(), f"mean.{name}": mean, f"square.{name}": square}
         tensors |= {"steps": self.optimizer.steps, "frozen": self.optimizer.frozen}
-        tensors |= {"level": torch.from_numpy(self.level), "window": torch.from_numpy(self.window)}
+        tensors |= {name: torch.from_numpy(getattr(self, name)) for name in ("level", "passed", "window")}
+        tensors |= self.best.state_dict() if self.best is not None else {}
         return {k: v.cpu().contiguous() for k, v in tensors.items()}, {"step": self.step, "numbers": self.numbers}
 
     def load_state_dict(self, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
@@ -147,7 +171,9 @@ class Stack:
                 "square": tensors[f"square.{name}"].to(parameter.device),
             }
         self.optimizer.steps, self.optimizer.frozen = tensors["steps"], tensors["frozen"]
-        self.level, self.window = tensors["level"].numpy(), tensors["window"].numpy()
+        self.level, self.passed, self.window = (tensors[name].numpy() for name in ("level", "passed", "window"))
+        if self.best is not None:
+            self.best.load_state_dict(tensors)
         self.step = int(about["step"])
 
     def _groups(self, split: Split, step: int, horizons: Mapping[int, int]) -> dict[Hashable, list[int]]:

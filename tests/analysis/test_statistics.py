@@ -19,6 +19,7 @@ from analysis.statistics import (
     mean_interval,
     permutation_test,
     pooled_std,
+    proportion_interval,
 )
 
 
@@ -44,6 +45,16 @@ def test_an_interval_needs_two_values(values):
     assert math.isnan(interval.low)
     assert math.isnan(interval.high)
     assert interval.n == len(values)
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 5), (3, 7), (32, 32)])
+def test_proportion_interval_is_wilsons(k, n):
+    expected = stats.binomtest(k, n).proportion_ci(0.9, method="wilson")
+    interval = proportion_interval(k / n, n, 0.9)
+    np.testing.assert_allclose((interval.low, interval.high), expected, atol=1e-12)
+    assert (interval.estimate, interval.n) == (k / n, n)
+    assert math.isnan(proportion_interval(math.nan, n).low)
+    assert math.isnan(proportion_interval(0.5, 0).high)
 
 
 def test_bootstrap_interval_finds_a_shift_and_none_where_there_is_none():

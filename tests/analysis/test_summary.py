@@ -9,7 +9,7 @@ import pytest
 from analysis.companion import companion_eigenvalues, companion_matrix
 from analysis.population import AnalysisError, from_summary
 from analysis.spectra import spectral_error
-from analysis.summary import leading_eigenvalues, sequence_accuracy, summarise
+from analysis.summary import leading_eigenvalues, sequence_accuracy, summarise, wrong_outputs
 
 PER_LENGTH = {
     "eigenvalues_rnn",
@@ -146,3 +146,24 @@ def test_weights_that_are_not_finite_are_named(plant):
         summarise(replace(circuit, recurrent=broken), {3: repeat_copy(3, 2)})
     with pytest.raises(AnalysisError, match=r"model-3: expected recurrent weights or a Jacobian; got neither"):
         summarise(replace(circuit, recurrent=None), {3: repeat_copy(3, 2)})
+
+
+def test_by_argmax_an_output_is_right_when_the_largest_number_is_in_the_right_place():
+    outputs = np.array([[[0.1, -3.0, 2.0], [5.0, 5.0, 1.0]], [[-1.0, -2.0, -3.0], [0.0, 1.0, 0.0]]])
+    targets = np.eye(3)[[[2, 1], [0, 1]]]
+    wrong = wrong_outputs(outputs, targets, "argmax")
+    assert wrong.tolist() == [[[False] * 3, [True, False, False]], [[False] * 3, [False] * 3]]
+    everything = np.ones((2, 2), dtype=bool)
+    accuracy, (low, high) = sequence_accuracy(outputs, targets, everything, "argmax")
+    assert accuracy == 0.75
+    assert (low, high) == (0.5, 1.0)
+    assert sequence_accuracy(outputs, targets, everything)[0] != 0.75, "signs would count each number"
+    assert sequence_accuracy(outputs, targets, ~wrong.any(axis=2), "argmax")[0] == 1
+
+
+def test_by_argmax_predictions_are_probabilities(plant):
+    circuit = plant()
+    assert circuit.predictions is circuit.outputs
+    choosing = replace(circuit, rule="argmax", outputs=700 * circuit.outputs)
+    np.testing.assert_allclose(choosing.predictions.sum(axis=-1), 1)
+    np.testing.assert_array_equal(choosing.predictions.argmax(axis=-1), circuit.outputs.argmax(axis=-1))

@@ -1,7 +1,7 @@
 """Options read from signatures, checked, and turned into flags."""
 
 import argparse
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,11 +12,13 @@ from emt.options import (
     Parser,
     UserError,
     add_flags,
+    assigns,
     check,
     load,
     options_of,
     options_of_model,
     settle,
+    subject_of,
     summary_of,
     target_of,
 )
@@ -32,6 +34,7 @@ OPTIONS = (
     Option("span", int | tuple[int, int], 8),
     Option("code", Literal["T1", "T2"] | tuple[int, int, int], "T1"),
     Option("limit", int | None, None),
+    Option("units", Annotated[int, Field(ge=1)], 7),
     Option("steps", tuple[int, ...], (1, 2)),
 )
 
@@ -54,6 +57,23 @@ def test_registered_options_are_those_of_the_constructor(registry):
         defaults = load(registry, name, "kind").__init__.__kwdefaults__ or {}
         assert {o.name: o.default for o in options if not o.required} == defaults
         assert summary_of(target).endswith((".", ")"))
+
+
+def test_what_a_function_is_given_is_its_first_parameter(tmp_path, monkeypatch):
+    (tmp_path / "subjects.py").write_text(
+        "def one(recording, *, n: int = 1): ...\ndef none(*, n: int): ...\nclass C: ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert subject_of("subjects:one") == "recording"
+    for name in ("none", "C"):
+        with pytest.raises(LookupError, match=f"subjects:{name}: expected a function with a positional parameter"):
+            subject_of(f"subjects:{name}")
+
+
+def test_a_class_assigns_what_its_body_gives_a_value(tmp_path, monkeypatch):
+    (tmp_path / "bodies.py").write_text("class C:\n    a: int\n    b: int = 1\n    c = {}\n    def f(self): d = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert [name for name in "abcd" if assigns("bodies:C", name)] == ["b", "c"]
 
 
 def test_options_of_a_function_come_in_order_with_their_help():
@@ -90,6 +110,7 @@ def test_an_unknown_name_says_which_there_are():
         (("--code", "T2"), "code", "T2"),
         (("--code", "9241421688590303745", "0", "1"), "code", (9241421688590303745, 0, 1)),
         (("--limit", "5"), "limit", 5),
+        (("--units", "1"), "units", 1),
         (("--steps", "4"), "steps", (4,)),
         (("--steps", "4", "5", "6"), "steps", (4, 5, 6)),
     ],
@@ -104,6 +125,8 @@ def test_words_become_values(words, name, value):
     [
         (("--count", "four"), "--count: expected an integer; got four (here)"),
         (("--count", "1.5"), "--count: expected an integer; got 1.5 (here)"),
+        (("--units", "0"), "--units: expected an integer from 1; got 0 (here)"),
+        (("--units", "x"), "--units: expected an integer; got x (here)"),
         (("--rate", "fast"), "--rate: expected a number; got fast (here)"),
         (("--span", "3", "4", "5"), "--span: expected an integer or 2 integers; got 3 4 5 (here)"),
         (("--code", "T9"), "--code: expected one of T1, T2 or 3 integers; got T9 (here)"),

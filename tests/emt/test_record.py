@@ -10,12 +10,17 @@ from emt import record, runs, trace
 from emt.config import RunConfig, TrainingConfig
 from emt.models import MODELS
 from emt.models.lstm import LSTM
-from emt.options import UserError, load
+from emt.options import UserError, load, options_of
 
-MEMBERS, BATCH, LENGTH, HORIZON, UNITS = 3, 5, 2, 9, 7
+MEMBERS, BATCH, LENGTH, HORIZON, UNITS = 3, 5, 2, 9, 8
 NUMBERS = (3, 1)
 
 every_model = pytest.mark.parametrize("model", MODELS)
+
+
+def options_for(model):
+    known = {o.name for o in options_of(MODELS[model])}
+    return {k: v for k, v in {"hidden_dim": UNITS, "bias": True}.items() if k in known}
 
 
 @pytest.fixture
@@ -26,7 +31,7 @@ def make_run(tmp_path):
         config = RunConfig(
             metadata={"experiment_name": "planted"},
             task={"name": "variable_binding", "seq_length": LENGTH, "input_dim": 4, **(task or {})},
-            model={"type": model, "hidden_dim": UNITS, "bias": True, **options},
+            model={"type": model, **options_for(model), **options},
             training=TrainingConfig(num_models=MEMBERS, seed=5),
         )
         build = load(MODELS, model, "model_type")
@@ -75,7 +80,8 @@ def test_states_step_by_step_are_those_recorded(model, load_run):
     for t in range(batch.steps):
         outputs, state, _ = loaded.model(inputs[:, :, t : t + 1], state)
         np.testing.assert_allclose(recorded["outputs"].values[:, :, t], outputs[:, :, 0], atol=1e-6)
-        for name, value in state.items():
+        for name in set(state) - set(loaded.model.held_state):
+            value = state[name]
             np.testing.assert_allclose(recorded[name].values[:, :, t], value, atol=1e-6, err_msg=f"{name} at {t}")
 
 
@@ -84,23 +90,30 @@ def test_a_recorded_run_follows_the_schema(model, load_run, tmp_path):
     loaded = load_run(model)
     recorded = record.record(loaded, batch_of(loaded), LENGTH)
     for name, dims in loaded.model.state_dims.items():
-        assert recorded[name].dims == ("member", "batch", "time", *dims)
+        if name in loaded.model.held_state:
+            assert name not in recorded
+        else:
+            assert recorded[name].dims == ("member", "batch", "time", *dims)
+    assert trace.about(recorded)["memories"] == loaded.model.memories
+    assert set(trace.memories(recorded)) == set(loaded.model.memories)
     path = tmp_path / "traces" / "seq2.nc"
     trace.save(recorded, path)
     assert trace.load(path).identical(recorded)
 
 
 def central_differences(model, state, x, step=1e-5):
-    """∂(next state)/∂(state) of each member, one number of the state at a time."""
-    names = list(model.state_dims)
+    """∂(next state)/∂(state) of each member, one number of the state at a time; contents of memories stand still."""
+    names = [name for name in model.state_dims if name not in model.held_state]
+    held = {name: state[name][:, None] for name in model.held_state}
+    sizes = [state[n][0].numel() for n in names]
 
     def following(joined):
-        sizes = [state[n].shape[-1] for n in names]
         parts = dict(zip(names, joined.split(sizes, dim=-1), strict=True))
-        _, after, _ = model(x[:, None, None], {n: p[:, None] for n, p in parts.items()})
-        return torch.cat([after[n][:, 0] for n in names], dim=-1)
+        carried = {n: p.view(state[n].shape)[:, None] for n, p in parts.items()}
+        _, after, _ = model(x[:, None, None], carried | held)
+        return torch.cat([after[n][:, 0].flatten(1) for n in names], dim=-1)
 
-    joined = torch.cat([state[n] for n in names], dim=-1)
+    joined = torch.cat([state[n].flatten(1) for n in names], dim=-1)
     directions = step * torch.eye(joined.shape[-1], dtype=joined.dtype)
     columns = [(following(joined + d) - following(joined - d)) / (2 * step) for d in directions]
     return torch.stack(columns, dim=-1).detach().numpy()
@@ -108,12 +121,15 @@ def central_differences(model, state, x, step=1e-5):
 
 @pytest.fixture
 def make_point(load_run):
-    """Return a function that gives a model in float64, a state and an input of it."""
+    """Return a function that gives a model in float64, away from its initial weights, a state and an input of it."""
 
     def make(model):
         stack = load_run(model).model.double()
         draw = np.random.default_rng(2).standard_normal
-        state = {name: torch.from_numpy(draw((len(NUMBERS), UNITS))) for name in stack.state_dims}
+        for parameter in stack.parameters():
+            parameter += 0.3 * torch.from_numpy(draw(parameter.shape))
+        zero = stack.zero_state(torch.zeros(len(NUMBERS), 1, dtype=torch.float64))
+        state = {name: torch.from_numpy(draw(value[:, 0].shape)) for name, value in zero.items()}
         return stack, state, torch.from_numpy(draw((len(NUMBERS), 4)))
 
     return make
@@ -123,8 +139,8 @@ def make_point(load_run):
 def test_the_state_jacobian_is_that_of_central_differences(model, make_point):
     stack, state, x = make_point(model)
     jacobian = record.state_jacobian(stack, state, x)
-    assert jacobian.shape == (len(NUMBERS), *2 * [UNITS * len(state)])
     expected = central_differences(stack, state, x)
+    assert jacobian.shape == expected.shape
     np.testing.assert_allclose(jacobian, expected, atol=1e-5)
     # Controls: neither its transpose nor another member's would pass.
     assert np.abs(jacobian.swapaxes(1, 2) - expected).max() > 1e-2
@@ -223,7 +239,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(make_run, tmp_path, val
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"hidden_dim": 8}, r"rnn\.weight_ih_l0: expected shape \(4, 8\) \(in, out\); got \(4, 7\)"),
+        ({"hidden_dim": 7}, r"rnn\.weight_ih_l0: expected shape \(4, 7\) \(in, out\); got \(4, 8\)"),
         ({"bias": False}, "expected the weights"),
         ({"type": "lstm"}, "expected shape"),
     ],

@@ -95,3 +95,19 @@ def test_figures_are_saved_without_touching_the_settings(plant, tmp_path):
         (path,) = save_figure(figure, tmp_path / name, formats=("png",), dpi=50)
         assert path.stat().st_size > 1000
     assert dict(mpl.rcParams) == before
+
+
+def test_where_the_largest_output_counts_a_cross_marks_the_wrong_choice(plant):
+    circuit = plant()
+    targets = np.eye(circuit.targets.shape[2])[circuit.targets.argmax(axis=2)]
+    scored = np.zeros_like(circuit.scored)
+    scored[:, -1] = True
+    wrong = targets[:3, -1].argmax(axis=1)
+    outputs = 5 * targets
+    outputs[1, -1] = 5 * np.roll(targets[1, -1], 1)
+    choosing = replace(circuit, outputs=outputs, targets=targets, scored=scored, rule="argmax")
+    image = plot_trial(inspect_circuit(choosing, {}, [3]), "error")
+    (crosses,) = image.axes.lines
+    assert crosses.get_xdata().tolist() == [1], "one scored step of each sequence"
+    assert crosses.get_ydata().tolist() == [(wrong[1] + 1) % targets.shape[2]]
+    assert image.get_clim() == (0, 1)

@@ -25,9 +25,9 @@ def arguments(*given, dtype=torch.float64):
     return {name: value.to(dtype).requires_grad_() for name, value in values.items()}
 
 
-def run(form, inputs, steps, use):
+def run(form, inputs, steps, use, activation="tanh"):
     """Outputs and the gradient of a weighted sum of the results named in ``use``."""
-    result = form(**inputs, steps=steps)
+    result = form(**inputs, steps=steps, activation=activation)
     generator = torch.Generator().manual_seed(4)
     loss = sum(
         (value * torch.randn(value.shape, generator=generator, dtype=torch.float64)).sum()
@@ -39,11 +39,12 @@ def run(form, inputs, steps, use):
     return {**result._asdict(), **{f"d_{name}": g for name, g in zip(inputs, filled, strict=True)}}
 
 
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
 @pytest.mark.parametrize("steps", [None, TIME + 4])
 @pytest.mark.parametrize("given", [(), ("bias",), ("b_out",), ("h0",), OPTIONAL])
 @pytest.mark.parametrize("use", [("outputs",), ("hidden",), ("outputs", "hidden")])
-def test_fast_equals_the_equation_with_gradients(given, steps, use):
-    fast, twin = (run(form, arguments(*given), steps, use) for form in (elman, elman_steps))
+def test_fast_equals_the_equation_with_gradients(given, steps, use, activation):
+    fast, twin = (run(form, arguments(*given), steps, use, activation) for form in (elman, elman_steps))
     for name, expected in twin.items():
         torch.testing.assert_close(fast[name], expected, rtol=1e-12, atol=1e-13, msg=lambda m, n=name: f"{n}: {m}")
 
@@ -51,6 +52,11 @@ def test_fast_equals_the_equation_with_gradients(given, steps, use):
 def test_gradients_agree_with_finite_differences():
     inputs = arguments(*OPTIONAL)
     assert torch.autograd.gradcheck(lambda *a: tuple(elman(*a, steps=TIME + 1)), tuple(inputs.values()))
+
+
+def test_the_activation_matters():
+    bent, cut = (elman(**arguments(), activation=a).hidden for a in ("tanh", "relu"))
+    assert cut.min() == 0 > bent.min()
 
 
 def test_missing_inputs_are_zero_inputs():

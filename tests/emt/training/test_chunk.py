@@ -11,6 +11,7 @@ from emt import runs
 from emt.options import UserError
 from emt.training import chunk as chunks
 from emt.training import module
+from emt.training import stack as stack_module
 from emt.training.population import Chunk, prepare, split
 from emt.training.progress import describe, standing
 from emt.training.stack import Stack
@@ -29,6 +30,9 @@ def train(config, folder, numbers=(1, 2, 3)):
     return work
 
 
+STOP_ACCURACY = 0.83
+
+
 class Interrupt:
     """Raise KeyboardInterrupt before a given real step, once."""
 
@@ -44,8 +48,10 @@ class Interrupt:
 
 
 @pytest.fixture
-def config(make_config):
-    return make_config(num_models=3, epoch_batches=40, stop_accuracy=0.8, curriculum_threshold=0.6)
+def config(make_config, monkeypatch):
+    """A run of 80 steps that some members leave early and some do not."""
+    monkeypatch.setattr(stack_module, "STOP_WINDOW", 10)
+    return make_config(num_models=3, epoch_batches=40, stop_accuracy=STOP_ACCURACY, curriculum_threshold=0.6)
 
 
 @pytest.fixture
@@ -64,7 +70,6 @@ def test_every_file_of_a_member_is_there(whole):
             "rnn.weight_hh_l0": (24, 24),
             "readout.weight": (4, 24),
         }
-        assert marker["status"] in ("finished", "stopped early")
         assert marker["seed"] == 1000 * (number - 1)
         rows = list(csv.DictReader((folder / "training_curve.csv").read_text().splitlines()))
         assert float(rows[-1]["val_acc"]) > 0.4
@@ -72,6 +77,8 @@ def test_every_file_of_a_member_is_there(whole):
         assert "horizon 4 → 6" in (folder / "training.log").read_text()
         assert len(list((folder / "lightning_logs" / "version_0").iterdir())) == 1
     assert not list((whole / "population").glob("*.safetensors")), "nobody is unfinished"
+    statuses = [runs.read_weights(whole / f"model-{n}")[1]["status"] for n in (1, 2, 3)]
+    assert set(statuses) == {"finished", "stopped early"}
 
 
 def test_tensorboard_reads_the_curve(whole):
@@ -110,6 +117,7 @@ def test_a_run_killed_without_saving_ends_with_the_same_bytes(config, whole, tmp
         with pytest.raises((KeyboardInterrupt, SystemExit)):
             train(config, folder)
     done = {p: p.stat().st_mtime_ns for p in folder.glob("model-*/checkpoint/*")}
+    assert done
     train(config, folder)
     assert contents(folder) == contents(whole)
     assert {p: p.stat().st_mtime_ns for p in done} == done, "finished members are not touched"
@@ -194,3 +202,16 @@ def test_a_held_chunk_names_its_holder(config, tmp_path):
     work = Chunk(tmp_path, config, (1, 2, 3))
     with runs.lock(work.lock_path), pytest.raises(UserError, match=r"in use by process \d+ on "):
         chunks.train_chunk(work)
+
+
+def test_weights_lost_while_others_train_on_are_made_again(config, whole, tmp_path, monkeypatch):
+    folder = tmp_path / "lost"
+    with monkeypatch.context() as patch:
+        Interrupt(patch, 79)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            train(config, folder)
+    gone = [n for n in (1, 2, 3) if runs.is_done(folder, n)]
+    assert 0 < len(gone) < 3, "some members have left, others train on"
+    (folder / f"model-{gone[0]}" / "checkpoint" / "weights.safetensors").unlink()
+    train(config, folder)
+    assert contents(folder) == contents(whole)

@@ -1,44 +1,34 @@
-"""Where chunks of work run. ``run(function, items)`` hands each item to a worker; results and named failures come back.
+"""The engine of this machine: worker processes of one thread each, or of one GPU each."""
 
-An engine knows nothing about the work: the truth about what is done is on the file system, and a chunk looks there
-first, so that running it twice is harmless.
-"""
-
-import importlib
 import multiprocessing
 import os
+import shutil
 import signal
+import subprocess
 import threading
-import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, NamedTuple
 
-from emt.options import UserError
+from emt.engine.base import TICK_S, Function, Result, Tick, attempt, nothing
 
-TICK_S = 0.5
 ATTEMPTS = 2
 """How often a chunk is started whose worker dies without a word."""
 
-
-Function = str | Callable[[Any], Any]
-"""What workers call: ``"module:name"``, imported in the workers only, or a function that can be pickled."""
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
-@dataclass(frozen=True)
-class Result:
-    """What came of an item: a value, or in one line why not; ``details`` is a traceback where that helps."""
-
+class _Running(NamedTuple):
+    process: BaseProcess
     item: Any
-    value: Any = None
-    failure: str = ""
-    details: str = ""
+    tries: int
+    place: Mapping[str, str]
 
 
 def run(
-    function: Function, items: Sequence[Any], workers: int, tick: Callable[[], None] = lambda: None
+    function: Function, items: Sequence[Any], workers: int, tick: Tick = nothing, gpus: Sequence[str] = ()
 ) -> list[Result]:
     """Call ``function(item)`` for each item in worker processes of one thread each.
 
@@ -52,82 +42,78 @@ def run(
         How many processes work at a time.
     tick
         Called about twice a second while work goes on.
+    gpus
+        GPUs of this machine: if there are any, one process for each works at a time, and sees that one only.
 
     Returns
     -------
     list of Result
         One for each item, in the order in which they ended.
     """
+    # A worker's place is what its environment has that others' have not.
+    free: list[Mapping[str, str]] = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus] or [{}] * workers
     waiting = [(item, 1) for item in items]
-    running: dict[Any, tuple[BaseProcess, Any, int]] = {}
+    running: dict[Any, _Running] = {}
     results: list[Result] = []
     try:
         while waiting or running:
-            while waiting and len(running) < workers:
-                item, attempt = waiting.pop(0)
-                connection, process = _start(function, item)
-                running[connection] = (process, item, attempt)
+            while waiting and free:
+                (item, tries), place = waiting.pop(0), free.pop(0)
+                connection, process = _start(function, item, place)
+                running[connection] = _Running(process, item, tries, place)
             for ready in wait(list(running), timeout=TICK_S):
-                process, item, attempt = running.pop(ready)
+                process, item, tries, place = running.pop(ready)
+                free.append(place)
                 result = _receive(ready, process, item)
-                if result is None and attempt < ATTEMPTS:
-                    waiting.append((item, attempt + 1))
+                if result is None and tries < ATTEMPTS:
+                    waiting.append((item, tries + 1))
                 else:
                     died = Result(item, failure=f"its worker process died ({_exit_text(process.exitcode)})")
                     results.append(result or died)
             tick()
     except KeyboardInterrupt:
-        _stop([process for process, _, _ in running.values()])
+        _stop([worker.process for worker in running.values()])
         raise
     return results
 
 
-def run_inline(function: Function, items: Sequence[Any]) -> list[Result]:
-    """Call ``function(item)`` for each item in this process."""
-    results = []
-    for item in items:
-        try:
-            results.append(Result(item, _resolve(function)(item)))
-        except (UserError, OSError) as error:
-            results.append(Result(item, failure=str(error)))
-        except Exception as error:
-            results.append(Result(item, failure=f"{type(error).__name__}: {error}", details=traceback.format_exc()))
-    return results
+def find_gpus() -> list[str]:
+    """Return what CUDA calls this machine's GPUs, as far as this process may use them, without importing torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [gpu for gpu in visible.split(",") if gpu and gpu != "-1"]
+    if version("torch").endswith("+cpu") or not shutil.which("nvidia-smi"):
+        return []
+    done = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
+    return [str(i) for i in range(sum(line.startswith("GPU ") for line in done.stdout.splitlines()))]
 
 
-def _start(function: Function, item: Any) -> tuple[Connection, BaseProcess]:
+def _start(function: Function, item: Any, place: Mapping[str, str]) -> tuple[Connection, BaseProcess]:
     context = multiprocessing.get_context("spawn")
     receiving, sending = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(function, item, sending), daemon=True)
     # Workers inherit the environment: one thread each, whatever the numerical library.
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    before = {name: os.environ.get(name) for name in (*ONE_THREAD, *place)}
+    os.environ.update({**ONE_THREAD, **place})
+    # Workers inherit this too: the parent decides what Ctrl-C means and asks them with SIGTERM to stop.
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         process.start()
     finally:
+        signal.signal(signal.SIGINT, handler)
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
     sending.close()
     return receiving, process
 
 
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-
-def _resolve(function: Function) -> Callable[[Any], Any]:
-    if callable(function):
-        return function
-    module, _, name = function.partition(":")
-    resolved: Callable[[Any], Any] = getattr(importlib.import_module(module), name)
-    return resolved
-
-
 def _work(function: Function, item: Any, sending: Connection) -> None:
-    # The parent decides what Ctrl-C means: it asks with SIGTERM, and work in progress is saved.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    result = run_inline(function, [item])[0]
+    try:
+        result = attempt(function, item)
+    except KeyboardInterrupt:
+        os._exit(1)
     sending.send((result.value, result.failure, result.details))
 
 

@@ -1,0 +1,126 @@
+"""Learning curves and test errors of several populations side by side."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.population import AnalysisError
+from analysis.statistics import mean_interval
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A population as it learnt: what is compared with others.
+
+    Attributes
+    ----------
+    panel, label
+        What figures call it: the panel it stands in, such as "R = 50", and its name there.
+    members
+        What tables call its members, such as "model-3".
+    steps
+        Training steps at which it was validated, (step,).
+    errors
+        Validation error in percent, (member, step); NaN after a member's end.
+    test_errors
+        In percent, (member,).
+    """
+
+    panel: str
+    label: str
+    members: tuple[str, ...]
+    steps: NDArray[np.int64]
+    errors: NDArray[np.float64]
+    test_errors: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """Validation error of a population over training, in percent: median and range over its members.
+
+    Attributes
+    ----------
+    steps, median, low, high
+        (step,).
+    n
+        Members.
+    """
+
+    panel: str
+    label: str
+    steps: NDArray[np.int64]
+    median: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    n: int
+
+
+@dataclass(frozen=True)
+class LearningSummary:
+    """Several populations side by side.
+
+    Attributes
+    ----------
+    curves
+        One for each population.
+    errors
+        A row for each population (panel, label): ``n`` members, ``mean`` and ``std`` (dividing by n − 1) of their test
+        errors in percent, ``low`` and ``high`` of the mean's 95 % t interval, ``best`` and ``worst`` member.
+    members
+        A row for each member: its test error in percent.
+    """
+
+    curves: tuple[LearningCurve, ...]
+    errors: pd.DataFrame
+    members: pd.DataFrame
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return the test errors by population and by member."""
+        return {"test_errors": self.errors, "test_errors_by_member": self.members}
+
+
+def summarise_learning(learners: Sequence[Learner]) -> LearningSummary:
+    """Summarise how populations learnt and what they reached.
+
+    Raises
+    ------
+    AnalysisError
+        If there is no population, or two have the same panel and label.
+    """
+    keys = [(one.panel, one.label) for one in learners]
+    if not keys or len(set(keys)) < len(keys):
+        raise AnalysisError(f"expected populations of different panels and labels; got {keys}")
+    index = pd.MultiIndex.from_tuples(keys, names=["panel", "label"])
+    members = [
+        {"panel": one.panel, "label": one.label, "model_name": name, "test_error": error}
+        for one in learners
+        for name, error in zip(one.members, one.test_errors, strict=True)
+    ]
+    return LearningSummary(
+        curves=tuple(_curve(one) for one in learners),
+        errors=pd.DataFrame([_reached(one.test_errors) for one in learners], index=index),
+        members=pd.DataFrame(members).set_index(["panel", "label", "model_name"]),
+    )
+
+
+def _curve(one: Learner) -> LearningCurve:
+    seen = np.isfinite(one.errors).any(axis=0)
+    errors = one.errors[:, seen]
+    low, median, high = (f(errors, axis=0) for f in (np.nanmin, np.nanmedian, np.nanmax))
+    return LearningCurve(one.panel, one.label, one.steps[seen], median, low, high, len(errors))
+
+
+def _reached(errors: NDArray[np.float64]) -> dict[str, float]:
+    interval = mean_interval(errors)
+    return {
+        "n": interval.n,
+        "mean": interval.estimate,
+        "std": float(pd.Series(errors).std()),
+        "low": float(np.maximum(0.0, interval.low)),
+        "high": interval.high,
+        "best": float(np.nanmin(errors)),
+        "worst": float(np.nanmax(errors)),
+    }

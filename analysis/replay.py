@@ -1,0 +1,256 @@
+"""What an associative memory held and what it returned, rebuilt from the log of its writes and reads in a Trace.
+
+Two kinds of memory are known, and no model. In a ``linear`` one a step that writes the value v under the key k does
+
+    M_t = a E∘(M_{t-1} (I - b k kᵀ)) + c G∘(v kᵀ)                                                                    (1)
+
+with a, b, c the logged ``write_keep``, ``write_erase`` and ``write_strength``, and a read with the query q returns M q.
+E and G are one unless plasticity is per entry (the masks ``keep`` and ``gain``). A step without a key writes nothing,
+and forgets if its ``write_keep`` is a number. A key with several factors stands for their tensor product.
+
+Unrolled, what (1) adds at step i is u_i k_iᵀ with u_t = c_t v_t - b_t Σ_{i<t} d_ti (k_i·k_t) u_i, where d_ti is the
+product of a over the steps after i up to t. So U solves a unit triangular system, (I + L) U = diag(c) V with
+L_ti = b_t d_ti (k_i·k_t) below the diagonal, and the weight of each write in each read is
+
+    W = S (I + L)⁻¹ diag(c),  S_ti = d_ti (q_t·k_i) for the writes that the read finds,                              (2)
+
+such that W V is what the memory returned. The products d are running products, so that nothing is divided by what has
+decayed, and M itself, which has as many entries as a value times all factors of a key, is never built for (2).
+
+A ``dictionary`` returns the value of its most similar key, first of equals, zero when it is empty; its rule says how
+``similarity`` is measured (cosine, l1, l2) and how many slots it has (``capacity``; the oldest is dropped).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from analysis.logs import Array, MemoryLog, memory_log
+from analysis.population import AnalysisError
+
+
+@dataclass(frozen=True)
+class MatchGrids:
+    """Which write each read matched; NaN where nothing is read, or no such write is found yet.
+
+    Attributes
+    ----------
+    read_steps, write_steps
+        Steps of the rows and of the columns: those asked for, and all at which some member writes.
+    similarity
+        Of query and key, (member, batch, row, read, column): their inner product, or what a dictionary compares.
+    weight
+        W of (2), (member, batch, row, read, column, value); the value axis has size 1 unless plasticity is per entry.
+    """
+
+    read_steps: NDArray[np.intp]
+    write_steps: NDArray[np.intp]
+    similarity: Array
+    weight: Array
+
+    @property
+    def mean_weight(self) -> Array:
+        """Weights averaged over the value axis, (member, batch, row, read, column)."""
+        return self.weight.mean(axis=-1)
+
+
+def replay_memory(recording: xr.DataTree, memory: str, steps: Sequence[int]) -> Array:
+    """Return what a memory held after chosen steps, by the rule (1), step by step.
+
+    Parameters
+    ----------
+    recording
+        A Trace, or part of one (`analysis.logs.select`).
+    memory
+        Name of the memory.
+    steps
+        Steps of the trace, in any order.
+
+    Returns
+    -------
+    contents
+        (member, batch, step, value, key), the key axis being the Kronecker product of factors; of a dictionary
+        (member, batch, step, slot, value), a slot for each step that writes, NaN where it is not held.
+    """
+    log = memory_log(recording, memory)
+    wanted = _checked_steps(steps, log)
+    return _CONTENTS[log.rule["kind"]](log, wanted)
+
+
+def match_grids(recording: xr.DataTree, memory: str, steps: Sequence[int] | None = None) -> MatchGrids:
+    """Return which write each read of a memory matched, exactly: weights times written values are what it returned.
+
+    Parameters
+    ----------
+    recording
+        A Trace, or part of one (`analysis.logs.select`).
+    memory
+        Name of the memory.
+    steps
+        Steps whose reads are wanted; without it all steps at which some member reads.
+    """
+    log = memory_log(recording, memory)
+    rows = np.flatnonzero(log.answered.any(axis=(0, 1, 3))) if steps is None else _checked_steps(steps, log)
+    columns = np.flatnonzero(log.written.any(axis=(0, 1)))
+    similarity, weight = _GRIDS[log.rule["kind"]](log, rows, columns)
+    found = _found(log, rows, columns)
+    return MatchGrids(
+        read_steps=rows,
+        write_steps=columns,
+        similarity=np.where(found, similarity, np.nan),
+        weight=np.where(found[..., None], weight, np.nan),
+    )
+
+
+def recall_error(recording: xr.DataTree, memory: str, grids: MatchGrids) -> Array:
+    """Return how far weights times written values are from what the memory returned, at most, for each member.
+
+    Returns
+    -------
+    error
+        (member,), relative to the largest value that the member reads anywhere in the recording; 0 for none.
+    """
+    log = memory_log(recording, memory)
+    values = log.value[:, :, None, None, grids.write_steps]
+    recalled = np.nansum(grids.weight * values, axis=-2)
+    difference = np.abs(recalled - log.answer[:, :, grids.read_steps]).max(axis=(1, 2, 3, 4), initial=0.0)
+    largest = np.abs(log.answer).max(axis=(1, 2, 3, 4), initial=0.0)
+    return np.where(difference > 0, difference / np.where(largest > 0, largest, 1.0), 0.0)
+
+
+def _checked_steps(steps: Sequence[int], log: MemoryLog) -> NDArray[np.intp]:
+    wanted = np.asarray(steps, dtype=np.intp)
+    n_steps = log.written.shape[2]
+    if wanted.ndim != 1 or (wanted.size and not 0 <= wanted.min() <= wanted.max() < n_steps):
+        raise AnalysisError(f"steps: expected steps from 0 to {n_steps - 1}; got {steps}")
+    return wanted
+
+
+def _found(log: MemoryLog, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Return which reads find which writes, (member, batch, row, read, column)."""
+    return log.answered[:, :, rows, :, None] & _held(log, log.last_write(rows), columns)[:, :, :, None]
+
+
+def _held(log: MemoryLog, last: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Return which writes the memory still holds after steps ``last``, (member, batch, step, column)."""
+    so_far = log.written.cumsum(axis=-1)
+    newer = so_far[:, :, last, None] - so_far[:, :, None, columns]
+    known = log.written[:, :, None, columns] & (columns <= last[:, None])
+    return known & (newer < (log.rule.get("capacity") or np.inf))
+
+
+def _gram(left: Array, right: Array) -> Array:
+    """Return inner products of tensor products, (…, row, factor, key) with (…, column, factor, key)."""
+    return np.prod(np.moveaxis(left, -2, -3) @ np.swapaxes(np.moveaxis(right, -2, -3), -1, -2), axis=-3)
+
+
+def _decays(keep: Array, columns: NDArray[np.intp]) -> Array:
+    """Return d (member, batch, time, column): the product of ``keep`` over the steps after the column's up to time."""
+    after = np.arange(keep.shape[-1])[:, None] > columns
+    return np.where(after, keep[..., None], 1.0).cumprod(axis=-2)
+
+
+def _linear_grids(log: MemoryLog, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> tuple[Array, Array]:
+    keys = log.key[:, :, columns]
+    queries = log.query[:, :, rows]
+    similarity = _gram(queries.reshape(*queries.shape[:2], -1, *queries.shape[4:]), keys)
+    similarity = similarity.reshape(*queries.shape[:4], len(columns))
+    last = log.last_write(rows)
+    strength = log.strength[:, :, None, None, columns]
+    if log.per_entry:
+        return similarity, _masked_weights(log, queries, last, columns) * strength[..., None]
+    decays = _decays(log.keep, columns)
+    direct = np.where(_found(log, rows, columns), similarity * decays[:, :, last, None], 0.0)
+    if log.erase.any():
+        among = decays[:, :, columns] * _gram(keys, keys)
+        direct = _divide(direct, np.tril(log.erase[:, :, columns, None] * among, -1))
+    return similarity, (direct * strength)[..., None]
+
+
+def _divide(direct: Array, lower: Array) -> Array:
+    """Return S (I + L)⁻¹ for S (member, batch, row, read, column) and L (member, batch, column, column)."""
+    from scipy.linalg import solve_triangular
+
+    divided = np.empty_like(direct)
+    for place in np.ndindex(lower.shape[:2]):
+        rows = direct[place].reshape(-1, lower.shape[-1])
+        # The diagonal, one, is not read; neither is anything above it.
+        solved = solve_triangular(lower[place], rows.T, trans="T", lower=True, unit_diagonal=True)
+        divided[place] = solved.T.reshape(direct[place].shape)
+    return divided
+
+
+def _masked_weights(log: MemoryLog, queries: Array, last: NDArray[np.intp], columns: NDArray[np.intp]) -> Array:
+    """Return Σ_k E^n G q_k k_k d, one weight for each entry of the value: a sum over entries with equal masks."""
+    shape = next(m.shape for m in (log.gain_mask, log.keep_mask) if m is not None)
+    gain, keep = (np.ones(shape) if m is None else m for m in (log.gain_mask, log.keep_mask))
+    kinds, kind = np.unique(np.stack([gain, keep]).reshape(2, -1), axis=1, return_inverse=True)
+    total: Any = 0.0
+    for i, (gain_here, keep_here) in enumerate(kinds.T):
+        mask = (kind.reshape(shape) == i).astype(float)
+        overlap = np.einsum(
+            "mbtrk,mvk,mbck->mbtrcv", queries[..., 0, :], mask, log.key[:, :, columns, 0], optimize=True
+        )
+        decays = _decays(np.where(log.forgets, keep_here * log.keep, log.keep), columns)[:, :, last, None]
+        total = total + gain_here * overlap * decays[..., None]
+    return total
+
+
+def _linear_contents(log: MemoryLog, steps: NDArray[np.intp]) -> Array:
+    keys = log.key[..., 0, :]
+    for factor in range(1, log.key.shape[-2]):
+        keys = (keys[..., :, None] * log.key[..., factor, None, :]).reshape(*keys.shape[:-1], -1)
+    members, batch, _, size = log.value.shape
+    content = np.zeros((members, batch, size, keys.shape[-1]))
+    kept = np.empty((members, batch, len(steps), *content.shape[2:]))
+    keep_mask, gain_mask = (1.0 if m is None else m[:, None] for m in (log.keep_mask, log.gain_mask))
+    for t in range(max(steps, default=-1) + 1):
+        keep, erase, strength = (x[:, :, t, None] for x in (log.keep, log.erase, log.strength))
+        key = keys[:, :, t]
+        old = np.einsum("mbvk,mbk->mbv", content, key)
+        forgotten = np.where(log.forgets[:, :, t, None, None], keep_mask, 1.0)
+        erased = content - (erase * old)[..., None] * key[..., None, :]
+        added = (strength * log.value[:, :, t])[..., None] * key[..., None, :]
+        content = keep[..., None] * forgotten * erased + gain_mask * added  # (1)
+        kept[:, :, steps == t] = content[:, :, None]
+    return kept
+
+
+def _dictionary_grids(log: MemoryLog, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> tuple[Array, Array]:
+    queries, keys = log.query[:, :, rows].reshape(*log.query.shape[:2], -1, log.query.shape[-1]), log.key[:, :, columns]
+    similarity = np.empty((*queries.shape[:3], len(columns)))
+    for place in np.ndindex(similarity.shape[:2]):
+        similarity[place] = _compare(queries[place], keys[place][:, 0], log.rule["similarity"])
+    similarity = similarity.reshape(*log.query[:, :, rows].shape[:4], len(columns))
+    weight = np.zeros_like(similarity)
+    if len(columns):
+        best = np.where(_found(log, rows, columns), similarity, -np.inf).argmax(axis=-1, keepdims=True)
+        np.put_along_axis(weight, best, 1.0, axis=-1)
+    return similarity, weight[..., None]
+
+
+def _compare(queries: Array, keys: Array, similarity: str) -> Array:
+    """Return the similarity of queries (row, key) and keys (column, key), larger for more alike.
+
+    Distances are those of torch's `pairwise_distance`, which adds 1e-6 to each difference.
+    """
+    from scipy.spatial.distance import cdist
+
+    if similarity == "cosine":
+        unit = [x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-8) for x in (queries, keys)]
+        return unit[0] @ unit[1].T
+    return -cdist(queries + 1e-6, keys, {"l1": "cityblock", "l2": "euclidean"}[similarity])
+
+
+def _dictionary_contents(log: MemoryLog, steps: NDArray[np.intp]) -> Array:
+    columns = np.flatnonzero(log.written.any(axis=(0, 1)))
+    held = _held(log, steps, columns)
+    return np.where(held[..., None], log.value[:, :, None, columns], np.nan)
+
+
+_GRIDS: dict[str, Callable[..., tuple[Array, Array]]] = {"linear": _linear_grids, "dictionary": _dictionary_grids}
+_CONTENTS: dict[str, Callable[..., Array]] = {"linear": _linear_contents, "dictionary": _dictionary_contents}

@@ -1,0 +1,78 @@
+"""Where chunks of work run: each item is handed to a worker; results and named failures come back.
+
+An engine knows nothing about the work: the truth about what is done is on the file system, and a chunk looks there
+first, so that running it twice is harmless. A worker that dies costs its chunk's progress since the last save, no more.
+
+======== =====================================================================================
+local    worker processes on this machine, one thread each; on GPUs one worker each
+inline   this process
+dask     a running Dask scheduler; its workers see the same file system
+slurm    SLURM jobs of one worker each, started and replaced through dask-jobqueue
+======== =====================================================================================
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from emt.config import ExecutionConfig
+from emt.engine import inline, local
+from emt.engine.base import Function, Result, Tick, nothing
+from emt.engine.local import run
+from emt.options import UserError
+
+__all__ = ["Function", "Result", "Tick", "capacity", "hand_out", "run"]
+
+
+def capacity(execution: ExecutionConfig) -> tuple[int, bool]:
+    """Return how many items are worked on at a time, and whether each worker has a GPU."""
+    if execution.engine == "slurm":
+        return execution.num_workers, execution.slurm_gpus is not None
+    if execution.engine == "dask":
+        return execution.num_workers, execution.accelerator == "gpu"
+    gpus = [] if execution.accelerator == "cpu" else local.find_gpus()
+    return (1 if execution.engine == "inline" else len(gpus) or execution.num_workers), bool(gpus)
+
+
+def hand_out(
+    function: Function, items: Sequence[Any], execution: ExecutionConfig, logs: Path, tick: Tick = nothing
+) -> list[Result]:
+    """Call ``function(item)`` for each item where ``execution.engine`` says.
+
+    Parameters
+    ----------
+    function
+        What to call.
+    items
+        What to hand out, in order; each must be picklable.
+    execution
+        Which engine, and what it needs to know.
+    logs
+        Folder that SLURM jobs write their output to.
+    tick
+        Called about twice a second while work goes on.
+
+    Returns
+    -------
+    list of Result
+        One for each item, in the order in which they ended.
+
+    Raises
+    ------
+    UserError
+        If the engine is not there: no scheduler, no SLURM, or the extra ``cluster`` is not installed.
+    """
+    if not items:
+        return []
+    if execution.engine == "inline":
+        return inline.run(function, items, tick)
+    if execution.engine == "local":
+        gpus = [] if execution.accelerator == "cpu" else local.find_gpus()
+        return local.run(function, items, execution.num_workers, tick, gpus)
+    try:
+        from emt.engine import dask, slurm
+    except ModuleNotFoundError as error:
+        raise UserError(f"--engine {execution.engine}: needs {error.name}; pip install 'emt[cluster]'") from None
+    if execution.engine == "slurm":
+        return slurm.run(function, items, execution, logs, tick)
+    return dask.run(function, items, execution.scheduler, tick)

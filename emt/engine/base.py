@@ -1,0 +1,50 @@
+"""What all engines share: what they call, and what comes back."""
+
+import importlib
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from emt.options import UserError
+
+TICK_S = 0.5
+
+Function = str | Callable[[Any], Any]
+"""What workers call: ``"module:name"``, imported in the workers only, or a function that can be pickled."""
+
+Tick = Callable[[], None]
+"""Called about twice a second while work goes on."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of an item: a value, or in one line why not; ``details`` is a traceback where that helps."""
+
+    item: Any
+    value: Any = None
+    failure: str = ""
+    details: str = ""
+
+
+def nothing() -> None:
+    """Do nothing: the tick of whoever shows no progress."""
+
+
+def attempt(function: Function, item: Any) -> Result:
+    """Call ``function(item)`` in this process; a failure becomes a `Result` too."""
+    try:
+        return Result(item, resolve(function)(item))
+    except (UserError, OSError) as error:
+        return Result(item, failure=str(error))
+    except Exception as error:
+        return Result(item, failure=f"{type(error).__name__}: {error}", details=traceback.format_exc())
+
+
+def resolve(function: Function) -> Callable[[Any], Any]:
+    """Import what ``"module:name"`` names."""
+    if callable(function):
+        return function
+    module, _, name = function.partition(":")
+    resolved: Callable[[Any], Any] = getattr(importlib.import_module(module), name)
+    return resolved

@@ -1,0 +1,65 @@
+"""LSTM with the embedding and head of `emt.models.layers`, so that only its memory differs from its rivals'."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+
+from emt.models.base import Log, Model, State, normal, uniform
+from emt.models.layers import Head
+from emt.ops.lstm import lstm
+
+
+class RetrievalLSTM(Model):
+    """Long short-term memory with an embedding and a two-layer head.
+
+    Parameters
+    ----------
+    hidden_dim
+        units of the recurrent layer; the state has twice as many numbers.
+    embedding_dim
+        size of the embedding.
+    """
+
+    state_dims = {"hidden": ("unit",), "cell": ("unit",)}
+    readout_name = None
+    torch_names = {
+        "embedding": "embedding.weight",
+        "w_in": "rnn.weight_ih_l0",
+        "w_rec": "rnn.weight_hh_l0",
+        "b_in": "rnn.bias_ih_l0",
+        "b_rec": "rnn.bias_hh_l0",
+        **Head.torch_names,
+    }
+
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        input_channels: int,
+        output_channels: int,
+        *,
+        hidden_dim: Annotated[int, Field(ge=1)] = 50,
+        embedding_dim: Annotated[int, Field(ge=1)] = 100,
+    ) -> None:
+        super().__init__(seeds)
+        draw, gates = uniform(hidden_dim**-0.5), 4 * hidden_dim
+        self.embedding = self.parameter_of("embedding", (input_channels, embedding_dim), normal)
+        self.w_in = self.parameter_of("w_in", (embedding_dim, gates), draw)
+        self.w_rec = self.parameter_of("w_rec", (hidden_dim, gates), draw)
+        self.b_in = self.parameter_of("b_in", (gates,), draw)
+        self.b_rec = self.parameter_of("b_rec", (gates,), draw)
+        self.head = Head(self, hidden_dim, output_channels)
+
+    def zero_state(self, like: Tensor) -> State:
+        """Return zeros, (member, batch, unit) each."""
+        shape = (*like.shape[:2], self.w_rec.shape[1])
+        return {"hidden": like.new_zeros(shape), "cell": like.new_zeros(shape)}
+
+    def forward(self, x: Tensor, state: State | None = None, steps: int | None = None) -> tuple[Tensor, State, Log]:
+        """Run the members over a sequence; see `Model.forward`."""
+        h0, c0 = (None, None) if state is None else (state["hidden"], state["cell"])
+        w_in, nothing, bias = self.embedding @ self.w_in, self.w_rec[:, :, :0], self.b_in + self.b_rec
+        _, hidden, cell = lstm(x, w_in, self.w_rec, nothing, bias, None, h0, c0, steps)
+        states = {"hidden": hidden, "cell": cell}
+        return self.head(hidden), {name: s[:, :, -1] for name, s in states.items()}, states

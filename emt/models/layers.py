@@ -1,0 +1,52 @@
+"""What models of associative retrieval share: one-hot inputs, an embedding before and a two-layer head after.
+
+The embedding E comes before the input weights W_in without anything between them: models multiply the two, which are
+small, and the inputs only once. In a weight file it is a linear layer without bias.
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from emt.models.base import Model, uniform
+
+
+class Head(nn.Module):
+    """y_t = relu(h_t V + c) U + d for each member, with 100 units between (Ba et al. 2016).
+
+    In a weight file it is ``torch.nn.Sequential(Linear, ReLU, Linear)``.
+    """
+
+    width: ClassVar[int] = 100
+    torch_names: ClassVar[dict[str, str]] = {
+        "head.w_hidden": "head.0.weight",
+        "head.b_hidden": "head.0.bias",
+        "head.w_out": "head.2.weight",
+        "head.b_out": "head.2.bias",
+    }
+
+    def __init__(self, model: Model, units: int, outputs: int) -> None:
+        super().__init__()
+        first, second = uniform(units**-0.5), uniform(self.width**-0.5)
+        self.w_hidden = model.parameter_of("head.w_hidden", (units, self.width), first)
+        self.b_hidden = model.parameter_of("head.b_hidden", (self.width,), first)
+        self.w_out = model.parameter_of("head.w_out", (self.width, outputs), second)
+        self.b_out = model.parameter_of("head.b_out", (outputs,), second)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Return outputs (member, batch, time, output) of hidden states (member, batch, time, unit)."""
+        return linear(linear(hidden, self.w_hidden, self.b_hidden).relu(), self.w_out, self.b_out)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return x W + b: inputs (member, batch, time, in), weights (member, in, out), bias (member, out)."""
+    rows = x.flatten(1, 2)
+    y = torch.bmm(rows, weight) if bias is None else torch.baddbmm(bias.unsqueeze(1), rows, weight)
+    return y.unflatten(1, x.shape[1:3])
+
+
+def lengthen(x: Tensor, steps: int | None) -> Tensor:
+    """Return inputs (member, batch, time, channel) followed by zeros up to ``steps`` steps."""
+    return x if steps is None else pad(x, (0, 0, 0, steps - x.shape[2]))

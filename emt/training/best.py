@@ -1,0 +1,62 @@
+"""The best weights that each member of a stack has had."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+
+class BestWeights:
+    """Each member's weights at its highest validation accuracy; of equal ones, those with the lower loss.
+
+    Attributes
+    ----------
+    step
+        When that was, 0 before the first validation, (member,).
+    accuracy, loss
+        Of that validation, (member,).
+    """
+
+    def __init__(self, model: nn.Module, members: int) -> None:
+        self.model = model
+        self.step = np.zeros(members, np.int64)
+        self.accuracy, self.loss = np.full(members, -np.inf), np.full(members, np.inf)
+        self.weights = {name: p.detach().clone() for name, p in model.named_parameters()}
+
+    @torch.no_grad()
+    def update(
+        self, positions: NDArray[np.intp], step: int, loss: NDArray[np.float64], accuracy: NDArray[np.float64]
+    ) -> None:
+        """Take up the validation of the members at these stack positions; figures that are not finite never win."""
+        higher, equal = accuracy > self.accuracy[positions], accuracy == self.accuracy[positions]
+        better = np.isfinite(loss) & (higher | (equal & (loss < self.loss[positions])))
+        chosen = positions[better]
+        self.step[chosen], self.accuracy[chosen], self.loss[chosen] = step, accuracy[better], loss[better]
+        for name, parameter in self.model.named_parameters():
+            self.weights[name][torch.from_numpy(chosen)] = parameter[torch.from_numpy(chosen)]
+
+    @torch.no_grad()
+    def restore(self, position: int) -> None:
+        """Put the best weights of the member at a stack position back into the model, if it was ever validated."""
+        if self.step[position]:
+            for name, parameter in self.model.named_parameters():
+                parameter[position] = self.weights[name][position]
+
+    def keep(self, positions: NDArray[np.intp]) -> None:
+        """Keep only the members at these stack positions."""
+        self.step, self.accuracy, self.loss = (a[positions] for a in (self.step, self.accuracy, self.loss))
+        self.weights = {name: w[torch.from_numpy(positions)] for name, w in self.weights.items()}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return everything as tensors by name."""
+        figures = {f"best.{k}": torch.from_numpy(getattr(self, k).copy()) for k in ("step", "accuracy", "loss")}
+        return figures | {f"best_weight.{name}": w for name, w in self.weights.items()}
+
+    def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from `state_dict`."""
+        self.step, self.accuracy, self.loss = (
+            tensors[f"best.{k}"].numpy().copy() for k in ("step", "accuracy", "loss")
+        )
+        self.weights = {name: tensors[f"best_weight.{name}"].to(w.device) for name, w in self.weights.items()}

@@ -1,0 +1,111 @@
+"""Sweeps: populations that answer one question, trained as one piece of work, with one table of all members.
+
+::
+
+    <sweep>/
+      sweep.json      {"format_version": 1, "question": …, "experiments": [their folders' names, in order]}
+      members.csv     one row for each member of each experiment
+      <experiment>/   a run directory (`emt.runs`)
+
+Columns of ``members.csv``: ``experiment``, ``model``, the fields in which the experiments differ, ``seed``, ``status``
+("unfinished" while it is), ``step``, ``horizon``, ``passed_step`` and ``train_acc`` of the done marker, and ``val_acc``,
+the last validation accuracy at the last horizon.
+"""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from emt import config as configuration
+from emt import runs
+from emt.config import RunConfig
+from emt.models import MODELS
+from emt.options import UserError, check, load, options_of, target_of
+from emt.tasks import TASKS
+from emt.training.population import decide, done_markers
+
+MARKER_COLUMNS = ("status", "step", "horizon", "passed_step", "train_acc")
+
+
+def complete(config: RunConfig) -> RunConfig:
+    """Return a configuration with all options of its task and its model.
+
+    Raises
+    ------
+    UserError
+        For an option that the task or the model has not, or a value that it refuses.
+    """
+    task, model = target_of(TASKS, config.task_name, "task"), target_of(MODELS, config.model_type, "model_type")
+    task_options = check(options_of(task), config.task_options(), f"task {config.task_name}")
+    model_options = check(options_of(model), config.model_options(), f"model {config.model_type}")
+    load(TASKS, config.task_name, "task")(**task_options)
+    sections = {"task": {"name": config.task_name, **task_options}, "model": {"type": config.model_type, **model_options}}
+    return config.model_copy(update=sections)
+
+
+def prepare(question: str, configs: Sequence[RunConfig], folder: Path) -> dict[Path, RunConfig]:
+    """Write ``sweep.json``, or check that the folder holds the same sweep; return its runs, complete, by folder.
+
+    Parameters
+    ----------
+    question
+        Name of the sweep.
+    configs
+        Its runs; ``experiment_name`` in their metadata names their folders.
+    folder
+        Where these folders are made.
+
+    Raises
+    ------
+    UserError
+        For wrong configurations, names that are no folder names or not unique, and a folder with another sweep.
+    """
+    names = [config.metadata.get("experiment_name", "") for config in configs]
+    for name in names:
+        if Path(name).name != name or not name or names.count(name) > 1:
+            raise UserError(f"sweep {question}: expected folder names that differ in experiment_name; got {name!r}")
+    whole = {folder / name: complete(config) for name, config in zip(names, configs, strict=True)}
+    sweep = {"format_version": 1, "question": question, "experiments": names}
+    folder.mkdir(parents=True, exist_ok=True)
+    if decide(folder / "sweep.json", sweep) != sweep:
+        raise UserError(f"--output_dir: {folder} holds another sweep (sweep.json); choose another folder")
+    return whole
+
+
+def members(populations: Mapping[Path, RunConfig]) -> list[dict[str, Any]]:
+    """Return the rows of ``members.csv``."""
+    fields = {folder: configuration.fields(config) for folder, config in populations.items()}
+    names = dict.fromkeys(name for values in fields.values() for name in values)
+    differing = [name for name in names if len({repr(values.get(name)) for values in fields.values()}) > 1]
+    rows = []
+    for folder, config in populations.items():
+        done = done_markers(config, folder)
+        # Field names are flags of one command line, so they are unique without their section.
+        own = {name.rpartition(".")[2]: fields[folder].get(name) for name in differing}
+        for number, seed in enumerate(config.training.seeds(), start=1):
+            marker = done.get(number, {"status": "unfinished"})
+            row = {"experiment": folder.name, "model": f"model-{number}", **own, "seed": seed}
+            row |= {column: marker.get(column) for column in MARKER_COLUMNS}
+            rows.append(row | {"val_acc": validation_accuracy(runs.model_folder(folder, number))})
+    return rows
+
+
+def validation_accuracy(folder: Path) -> float | None:
+    """Return a member's last validation accuracy, None before the first."""
+    path = folder / "training_curve.csv"
+    if not path.exists():
+        return None
+    with path.open(encoding="utf-8", newline="") as file:
+        figures = [row["val_acc"] for row in csv.DictReader(file) if row["val_acc"]]
+    return float(figures[-1]) if figures else None
+
+
+def write_members(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write ``members.csv``; a tuple becomes words, None nothing."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows({k: " ".join(map(str, v)) if isinstance(v, tuple) else v for k, v in row.items()} for row in rows)
+    runs.write_text(path, text.getvalue())

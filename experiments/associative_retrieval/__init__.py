@@ -1,0 +1,1 @@
+"""Which memories learn associative retrieval? (Ba et al. 2016, table 1)"""

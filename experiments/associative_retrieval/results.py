@@ -1,0 +1,84 @@
+"""What the experiment writes beside the run directory's own files: log.csv, test.json, model.safetensors of a model."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from emt import runs
+from emt.config import RunConfig
+from emt.options import UserError, load
+from emt.tasks import TASKS
+
+TEST_ROWS = 20_000
+"""Rows a model is tested on where its data are a stream; of a file, all test rows."""
+
+LOG_COLUMNS = ("step", "train_loss", "val_loss", "val_acc")
+
+
+def write_results(folder: Path, config: RunConfig) -> dict[int, dict[str, Any]]:
+    """Test the models that have ended and write their three files; those with current files are left alone.
+
+    Returns
+    -------
+    results
+        The content of each model's test.json, by model number.
+    """
+    from emt.training.population import done_markers
+
+    done = done_markers(config, folder)
+    open_numbers = [n for n, marker in done.items() if _tested_weights(folder, n) != marker["sha256"]]
+    if open_numbers:
+        _test(folder, config, open_numbers, done)
+    for number in done:
+        model = runs.model_folder(folder, number)
+        runs.write_text(model / "log.csv", log_text((model / "training_curve.csv").read_text(encoding="utf-8")))
+        runs.write_bytes(model / "model.safetensors", (model / "checkpoint" / "weights.safetensors").read_bytes())
+    return {n: runs.read_json(runs.model_folder(folder, n) / "test.json") for n in done}
+
+
+def _tested_weights(folder: Path, number: int) -> str | None:
+    try:
+        sha256: str = runs.read_json(runs.model_folder(folder, number) / "test.json")["weights_sha256"]
+    except (UserError, KeyError):
+        return None
+    return sha256
+
+
+def _test(folder: Path, config: RunConfig, numbers: list[int], done: dict[int, dict[str, Any]]) -> None:
+    from emt.training.testing import measure_members
+
+    task = load(TASKS, config.task_name, "task")(**config.task_options())
+    size = config.training.batch_size
+    rows = TEST_ROWS if task.data is None else len(task.data.rows["test"])
+    batches = -(-rows // size)
+    losses, accuracies = measure_members(folder, config, numbers, batches)
+    for number, loss, accuracy in zip(numbers, losses, accuracies, strict=True):
+        marker = done[number]
+        repeated, tested = task.count_repeated(marker["seed"], marker["step"], size, batches)
+        result = {
+            "test_loss": float(loss),
+            "test_acc": float(accuracy),
+            "test_rows": tested,
+            "test_rows_in_train": repeated,
+            "seed": marker["seed"],
+            "steps": marker["step"],
+            "status": marker["status"],
+            "best_step": marker.get("best_step"),
+            "weights_sha256": marker["sha256"],
+        }
+        runs.write_json(runs.model_folder(folder, number) / "test.json", result)
+
+
+def log_text(curve: str) -> str:
+    """Return a training curve's validations as log.csv; ``train_loss`` is the mean over the last training steps."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(LOG_COLUMNS)
+    train_loss = ""
+    for row in csv.DictReader(io.StringIO(curve)):
+        train_loss = row["train_loss"] or train_loss
+        if row["val_loss"]:
+            figures = (train_loss, row["val_loss"], row["val_acc"])
+            rows.writerow([row["step"], *(f"{float(v):.6f}" if v else "" for v in figures)])
+    return text.getvalue()

@@ -1,0 +1,163 @@
+"""Train one of the paper's models on associative retrieval, several seeds at once as a population.
+
+Writes a run directory that evaluate_multiple.py and analyze.py read, with log.csv, test.json and model.safetensors in
+the folder of each model. A run that was interrupted continues with the same command.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from emt.config import ExecutionConfig, RunConfig, TrainingConfig, metadata
+from emt.devices import choose_device
+from emt.models import MODELS
+from emt.options import Parser, UserError, check, options_of, settle, target_of
+from emt.script import run_script
+from emt.tasks.retrieval_data import LETTERS, read_npz
+from experiments.associative_retrieval.results import write_results
+
+MODEL_TYPES = {"irnn": "irnn", "lstm": "ar_lstm", "alstm": "alstm", "fw": "fw"}
+"""The paper's models by their short names."""
+
+MODEL_FLAGS = {
+    "R": "hidden_dim",
+    "emb": "embedding_dim",
+    "fw_eta": "eta",
+    "fw_lam": "lam",
+    "fw_S": "inner_steps",
+    "identity_scale": "identity_scale",
+}
+"""Flags and the options of the models that they set."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = Parser(
+        prog="experiments.associative_retrieval.train",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--model", choices=MODEL_TYPES, required=True, help="which model")
+    for flag, kind, text in (
+        ("R", int, "units"),
+        ("emb", int, "size of the embedding"),
+        ("fw_eta", float, "fast weights: write strength"),
+        ("fw_lam", float, "fast weights: decay"),
+        ("fw_S", int, "fast weights: inner steps"),
+        ("identity_scale", float, "IRNN: scale of the identity that the recurrent weights start at"),
+    ):
+        add(f"--{flag}", type=kind, metavar="N" if kind is int else "X", help=f"{text} (default: the model's own)")
+    add("--K", type=int, metavar="N", help="pairs in a sequence (default: those of --data_npz, else 8)")
+    add("--data_npz", metavar="FILE", help="rows to train, validate and test on (default: a stream without end)")
+    add("--steps", type=int, default=20_000, metavar="N", help="training steps (default: 20000)")
+    add("--batch", type=int, default=128, metavar="N", help="sequences in a batch (default: 128)")
+    add("--lr", type=float, default=1e-3, metavar="X", help="Adam's step size (default: 0.001)")
+    add("--seed", type=int, default=0, metavar="N", help="seed of the first model, the next has 1000 more (default: 0)")
+    add("--num_models", type=int, default=1, metavar="N", help="seeds to train as a population (default: 1)")
+    add("--eval_every", type=int, default=500, metavar="N", help="training steps between validations (default: 500)")
+    add("--eval_batches", type=int, metavar="N", help="validation batches (default: all rows of --data_npz, else 50)")
+    add("--num_workers", type=int, default=2, metavar="N", help="worker processes (default: 2)")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="where to train (default: cpu)")
+    add("--out", default="runs/tmp", metavar="DIR", help="the run's folder (default: runs/tmp)")
+    return parser
+
+
+def build_config(options: argparse.Namespace) -> RunConfig:
+    """Return the run that the flags describe; everything checked.
+
+    Raises
+    ------
+    UserError
+        For a flag that the model has no use for, a K that is not the file's, steps that end between two validations.
+    """
+    given = vars(options)
+    pairs, rows = _data(options)
+    if options.steps % options.eval_every:
+        raise UserError(f"--steps: expected a multiple of --eval_every {options.eval_every}; got {options.steps}")
+    model_type = MODEL_TYPES[options.model]
+    known = options_of(target_of(MODELS, model_type, "model"))
+    names = {o.name for o in known}
+    chosen = {option: given[flag] for flag, option in MODEL_FLAGS.items() if given[flag] is not None}
+    for flag, option in MODEL_FLAGS.items():
+        if option in chosen and option not in names:
+            raise UserError(f"--{flag}: model {options.model} has no such option")
+    training = {
+        "num_models": options.num_models,
+        "seed": options.seed,
+        "epochs": options.steps // options.eval_every,
+        "epoch_batches": options.eval_every,
+        "batch_size": options.batch,
+        "learning_rate": options.lr,
+        "gradient_clip": 0.0,
+        "curriculum": False,
+        "curriculum_horizons": (1,),
+        "validation_batches": options.eval_batches or (-(-rows // options.batch) if rows else 50),
+        "keep": "best",
+    }
+    execution = {"accelerator": {"cpu": "cpu", "cuda": "gpu"}[options.device], "num_workers": options.num_workers}
+    return RunConfig(
+        metadata=metadata(Path(options.out).name, "experiments.associative_retrieval.train"),
+        task={"name": "associative_retrieval", "pairs": pairs, "data_npz": options.data_npz},
+        model={"type": model_type, **check(known, chosen, f"model {options.model}")},
+        training=settle(TrainingConfig, training, "training"),
+        execution=settle(ExecutionConfig, execution, "execution"),
+    )
+
+
+def _data(options: argparse.Namespace) -> tuple[int, int]:
+    """Return K, and the number of validation rows of a file, 0 for a stream."""
+    for flag in ("steps", "batch", "eval_every", "eval_batches", "num_models", "num_workers"):
+        if getattr(options, flag) is not None and getattr(options, flag) < 1:
+            raise UserError(f"--{flag}: expected at least 1; got {getattr(options, flag)}")
+    if options.data_npz is None:
+        pairs = 8 if options.K is None else options.K
+        if not 1 <= pairs <= LETTERS:
+            raise UserError(f"--K: expected 1 to {LETTERS}; got {pairs}")
+        return pairs, 0
+    data = read_npz(Path(options.data_npz))
+    if options.K not in (None, data.pairs):
+        raise UserError(f"--K: expected {data.pairs}, the K of {options.data_npz}; got {options.K}")
+    return data.pairs, len(data.rows["validation"])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, train, test, report; return the exit code."""
+    options = parser().parse_args(arguments)
+    config = build_config(options)
+    if options.device == "cuda":
+        choose_device("gpu")
+    return train(config, Path(options.out))
+
+
+def train(config: RunConfig, folder: Path) -> int:
+    """Train with a live display, then test every member."""
+    from rich.console import Console
+
+    from emt.training import population
+    from emt.training.progress import Display
+
+    console = Console(highlight=False, soft_wrap=True)
+    members, workers = config.training.num_models, config.execution.num_workers
+    console.print(f"Training {members} models ({config.model_type} on {config.task_name}) in {folder}")
+    with Display(console, members, workers, config.training.stop_accuracy) as display:
+        outcome = _train(population, config, folder, display)
+    for failure in outcome.failures:
+        print(f"{failure.details or ''}train: {failure.item}: {failure.failure}", file=sys.stderr)
+    for number, result in write_results(folder, config).items():
+        error, seen = 100 * (1 - result["test_acc"]), result["test_rows_in_train"]
+        rows = result["test_rows"]
+        console.print(f"model-{number}: test error {error:.2f} %; {seen} of {rows} test rows occur in training")
+    return 1 if outcome.failures else 0
+
+
+def _train(population: Any, config: RunConfig, folder: Path, display: Any) -> Any:
+    try:
+        return population.train(config, folder, display.show)
+    except UserError as error:
+        raise UserError(str(error).replace("--experiment_name", "--out")) from None
+
+
+if __name__ == "__main__":
+    sys.exit(run_script("train", main))

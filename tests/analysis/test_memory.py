@@ -1,0 +1,123 @@
+"""Contents of memories: components, classes, spectrum."""
+
+import numpy as np
+import pytest
+
+from analysis.memory import NONE, analyse_memory, class_separation, effective_rank
+from analysis.population import AnalysisError
+
+
+def test_effective_rank_counts_equal_directions():
+    assert effective_rank([[3, 3, 3, 0], [5, 0, 0, 0], [0, 0, 0, 0]]) == pytest.approx([3, 1, 0])
+    assert 1 < effective_rank([4, 1]) < 2
+
+
+def test_classes_that_matter_separate_and_others_do_not():
+    rng = np.random.default_rng(0)
+    classes = np.repeat([0, 4, 7], 40)
+    noise = rng.normal(size=(120, 5))
+    shifted = noise + 9 * np.eye(5)[classes % 5]
+    assert class_separation(shifted, classes) > 0.8
+    assert abs(np.mean([class_separation(noise, rng.permutation(classes)) for _ in range(50)])) < 0.01
+    assert class_separation(np.eye(5)[classes % 5], classes) == pytest.approx(1)
+
+
+def test_points_without_a_class_do_not_count():
+    points, classes = np.array([[0.0], [0.1], [5.0], [5.1], [99.0]]), np.array([0, 0, 1, 1, NONE])
+    assert class_separation(points, classes) == class_separation(points[:4], classes[:4])
+
+
+@pytest.mark.parametrize("classes", [[0, 0, 0], [0, 1, 2], [NONE] * 3])
+def test_separation_needs_two_classes_and_points_to_spare(classes):
+    assert np.isnan(class_separation(np.arange(3.0)[:, None], np.array(classes)))
+    assert np.isnan(class_separation(np.zeros((4, 1)), np.array([0, 0, 1, 1])))
+
+
+def test_values_that_carry_the_digit_are_told_apart_by_token(make_recording):
+    recording = make_recording(trials=30)
+    values = recording["memory/fast/write_value"].values
+    values[:] = np.random.default_rng(2).normal(size=(37, 5))[recording["token"].values]
+    separation = analyse_memory(recording, color_by="token").memories[0].separation
+    assert (separation > 0.99).all()
+    assert (analyse_memory(recording, color_by="trial").memories[0].separation < 0.5).sum() == 0  # one trial: undefined
+    assert (np.abs(analyse_memory(make_recording(trials=30), color_by="token").memories[0].separation) < 0.1).all()
+
+
+def test_values_are_those_written(make_recording):
+    recording = make_recording(trials=6)
+    recording["memory/fast/write_key"].values[:, 2, 4] = np.nan
+    held = analyse_memory(recording, color_by="step").memories[0]
+    assert [points.shape for points in held.coordinates] == [(65, 5)] * 3
+    assert np.bincount(held.classes[0]).tolist() == [6, 6, 6, 6, 5, 6, 6, 6, 6, 6, 6]
+    np.testing.assert_allclose([ratio.sum() for ratio in held.variance_ratio], 1)
+    assert held.model_names == ("model-1", "model-3", "model-5")
+
+
+def test_matrices_are_those_after_each_step(make_recording):
+    recording = make_recording(members=2, trials=7)
+    held = analyse_memory(recording, contents="matrices", color_by="step").memories[0]
+    assert held.coordinates[0].shape == (77, 10)
+    assert held.classes[0].tolist() == list(range(11)) * 7
+    assert held.trials == 7
+
+
+def test_rank_grows_with_each_write_of_a_new_key(make_recording):
+    recording = make_recording(members=2, decay=1.0)
+    values = recording["memory/fast/write_value"].values
+    values[:] = np.eye(5)[np.arange(11) % 5]
+    spectrum = analyse_memory(recording).memories[0].spectrum["mean"]
+    np.testing.assert_allclose(spectrum["effective_rank"][:5], [1, 2, 3, 4, 5], rtol=1e-6)
+    np.testing.assert_allclose(spectrum["singular_value_5"][[3, 4]], [0, 0.5], atol=1e-6)
+    np.testing.assert_allclose(spectrum["singular_value_1"][10], 0.5 * 3**0.5, rtol=1e-6)  # keys 0, 5, 10: same value
+
+
+def test_an_empty_memory_has_no_rank_and_no_separation(make_recording):
+    analysis = analyse_memory(make_recording(strength=0.0), contents="matrices")
+    assert (analysis.memories[0].spectrum["mean"] == 0).all()
+    assert "an undefined share" in analysis.headline()
+
+
+def test_long_recordings_are_replayed_at_some_steps_and_large_ones_in_some_trials(make_recording, monkeypatch):
+    monkeypatch.setattr("analysis.memory.LARGEST_STEPS", 5)
+    monkeypatch.setattr("analysis.memory.LARGEST_SAMPLE", 5 * 65 * 3 + 1)
+    held = analyse_memory(make_recording(members=2), contents="matrices").memories[0]
+    assert held.spectrum.loc["effective_rank"].index.tolist() == [0, 2, 5, 8, 10]
+    assert held.trials == 3
+    assert held.coordinates[0].shape[0] == 15
+
+
+def test_the_first_event_of_the_task_colours(make_recording):
+    assert analyse_memory(make_recording(members=1)).color_by == "written"
+    recording = make_recording(members=1).copy()
+    for event in ("written", "asked", "token", "trial"):
+        del recording[event]
+    assert analyse_memory(recording).color_by == "step"
+    with pytest.raises(AnalysisError, match=r"^--color_by: expected one of step; got 'token'$"):
+        analyse_memory(recording, color_by="token")
+
+
+def test_too_few_contents_are_refused(make_recording):
+    recording = make_recording(members=1)
+    recording["memory/fast/write_key"].values[:] = np.nan
+    with pytest.raises(AnalysisError, match="expected at least two contents; values has 0"):
+        analyse_memory(recording)
+
+
+def test_results_are_tables_arrays_and_a_sentence(make_recording):
+    analysis = analyse_memory(make_recording(memories=("a", "b")), memory="b")
+    tables = analysis.tables()
+    assert tables["memory_contents"].index.tolist() == [("b", f"model-{k}") for k in (1, 3, 5)]
+    assert tables["memory_separation"].loc["b", "members"] == 3
+    assert tables["memory_spectrum"].index.names == ["memory", "quantity", "step"]
+    arrays = analysis.arrays()
+    assert set(arrays) == {f"memory_b_model-{k}_values" for k in (1, 3, 5)}
+    assert arrays["memory_b_model-1_values"].shape == (220, 6)
+    assert analysis.headline().startswith("memory b: 'written' accounts for ")
+    assert "members: 3, trials: 20" in analysis.headline()
+
+
+def test_nothing_is_written_to_the_recording(make_recording):
+    recording = make_recording()
+    before = recording.copy(deep=True)
+    analyse_memory(recording, contents="matrices")
+    assert before.identical(recording)

@@ -1,0 +1,38 @@
+"""Work that tests hand to engines; workers import it by name."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from emt.options import UserError
+
+
+def square(number):
+    if number == 3:
+        raise UserError("three is refused")
+    if number == 5:
+        raise RuntimeError("five is a fault")
+    return number**2
+
+
+def place(_):
+    time.sleep(0.2)
+    return os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ.get("OMP_NUM_THREADS")
+
+
+def once_killed(folder):
+    """Say who works, and wait to be killed; whoever comes second finishes."""
+    first = Path(folder) / "first.pid"
+    if first.exists():
+        return os.getpid()
+    first.with_suffix(".tmp").write_text(str(os.getpid()))
+    first.with_suffix(".tmp").rename(first)
+    time.sleep(60)
+    return 0
+
+
+def killed_at_seven(number):
+    if number == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number

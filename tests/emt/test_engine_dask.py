@@ -1,0 +1,110 @@
+"""The Dask engine on a real local cluster of processes."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from emt import engine
+from emt.config import ExecutionConfig
+from emt.options import UserError
+
+dask = pytest.importorskip("dask", reason="the extra 'cluster' is not installed")
+distributed = pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
+
+pytestmark = [
+    pytest.mark.slow,
+    # A cluster that is killed on purpose leaves sockets for the garbage collector.
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _work_is_importable(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+
+
+@pytest.fixture
+def scheduler(_work_is_importable):
+    """Return the address of a scheduler with two worker processes of one thread each."""
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster:
+        yield cluster.scheduler_address
+
+
+def hand_out(function, items, scheduler, **options):
+    return engine.hand_out(
+        function, items, ExecutionConfig(engine="dask", scheduler=scheduler), Path("logs"), **options
+    )
+
+
+def kill(pid_file):
+    while not pid_file.exists():
+        time.sleep(0.01)
+    os.kill(int(pid_file.read_text()), signal.SIGKILL)
+
+
+def test_results_failures_and_ticks(scheduler):
+    ticks = []
+    results = {r.item: r for r in hand_out("engine_work:square", range(1, 7), scheduler, tick=lambda: ticks.append(1))}
+    assert {n: r.value for n, r in results.items()} == {1: 1, 2: 4, 3: None, 4: 16, 5: None, 6: 36}
+    assert results[3].failure == "three is refused"
+    assert "Traceback" in results[5].details
+    assert ticks
+
+
+def test_a_killed_worker_s_item_is_done_by_another(scheduler, tmp_path):
+    killer = threading.Thread(target=kill, args=(tmp_path / "first.pid",), daemon=True)
+    killer.start()
+    results = hand_out("engine_work:once_killed", [tmp_path], scheduler)
+    assert [r.failure for r in results] == [""]
+    assert results[0].value not in (int((tmp_path / "first.pid").read_text()), os.getpid(), 0)
+
+
+def test_an_item_that_kills_its_workers_is_a_named_failure(scheduler):
+    results = {r.item: r for r in hand_out("engine_work:killed_at_seven", [7, 8, 9], scheduler)}
+    assert results[7].failure == "4 workers died over it"
+    assert (results[8].value, results[9].value) == (8, 9)
+
+
+def test_ctrl_c_frees_the_workers(scheduler, tmp_path):
+    def interrupt():
+        if (tmp_path / "first.pid").exists():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        hand_out("engine_work:once_killed", [tmp_path], scheduler, tick=interrupt)
+    start = time.monotonic()
+    assert len(hand_out("engine_work:place", range(4), scheduler)) == 4
+    assert time.monotonic() - start < 20, "nobody is still at the first item"
+
+
+def test_a_scheduler_that_goes_away_is_a_named_failure(tmp_path):
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster:
+
+        def close():
+            if (tmp_path / "first.pid").exists():
+                cluster.close()
+
+        [result] = hand_out("engine_work:once_killed", [tmp_path], cluster.scheduler_address, tick=close)
+    assert result.failure.startswith("lost with its scheduler")
+
+
+def test_nobody_at_the_address():
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+        with pytest.raises(UserError, match="--scheduler: expected a running Dask scheduler at tcp://127.0.0.1:9; got"):
+            hand_out("math:sqrt", [4], "tcp://127.0.0.1:9")
+        with pytest.raises(UserError, match="--scheduler: expected a running Dask scheduler at nonsense:x; got"):
+            hand_out("math:sqrt", [4], "nonsense:x")
+    with pytest.raises(UserError, match="--scheduler: expected the address of a running Dask scheduler"):
+        hand_out("math:sqrt", [4], None)
+
+
+def test_workers_of_several_threads_are_refused():
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=3, dashboard_address=":0") as cluster,
+        pytest.raises(UserError, match=r"workers of one thread each .* got one of 3"),
+    ):
+        hand_out("math:sqrt", [4], cluster.scheduler_address)

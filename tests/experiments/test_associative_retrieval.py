@@ -1,0 +1,201 @@
+"""The commands of the associative retrieval experiment, on tiny runs."""
+
+import csv
+import json
+from shlex import split
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import analyze
+import evaluate_multiple
+from emt import config as configuration
+from emt import runs
+from emt.models import MODELS
+from emt.options import UserError, check, load, options_of
+from emt.tasks import TASKS
+from experiments.associative_retrieval import make_dataset, summary, train
+from experiments.associative_retrieval.configs import CONFIGS, LABELS, PAPER_ERRORS
+from experiments.associative_retrieval.results import log_text
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+SMALL = split("--R 8 --emb 6 --batch 16 --steps 40 --eval_every 20 --num_models 3 --num_workers 1")
+
+
+@pytest.fixture
+def data(tmp_path):
+    path = tmp_path / "ar.npz"
+    make_dataset.main(f"--K 2 --train_n 300 --val_n 50 --test_n 70 --out {path}".split())
+    return path
+
+
+@pytest.fixture
+def run(tmp_path, data):
+    def start(model="fw", *flags, folder="run"):
+        out = tmp_path / folder
+        assert train.main(["--model", model, *SMALL, "--data_npz", str(data), "--out", str(out), *flags]) == 0
+        return out
+
+    return start
+
+
+def rows_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def config_of(*flags):
+    return train.build_config(train.parser().parse_args(["--model", "fw", *flags]))
+
+
+def test_a_data_set_is_written_and_says_how_many_test_rows_are_known(data, capsys):
+    with np.load(data) as file:
+        assert file["x_train"].shape == (300, 7)
+        assert file["y_val"].shape == (50,)
+    make_dataset.main(f"--K 1 --train_n 9000 --val_n 3 --test_n 40 --out {data.with_name('one.npz')}".split())
+    assert "40 of 40 test rows (100.000%) also occur in the training rows" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("flag", "value"), [("K", 0), ("K", 27), ("val_n", 0), ("chunk", 0)])
+def test_wrong_sizes_of_a_data_set_are_refused_by_flag(flag, value, tmp_path):
+    with pytest.raises(UserError, match=f"--{flag}: expected .*; got {value}"):
+        make_dataset.main([f"--{flag}", str(value), "--out", str(tmp_path / "x.npz")])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", train.MODEL_TYPES)
+def test_a_run_is_trained_tested_evaluated_and_analysed(model, run, capsys):
+    folder = run(model)
+    config = configuration.read(folder / "config.json")
+    assert (config.model_type, config.task["pairs"]) == (train.MODEL_TYPES[model], 2)
+    for number in (1, 2, 3):
+        model_folder = folder / f"model-{number}"
+        log = rows_of(model_folder / "log.csv")
+        assert [row["step"] for row in log] == ["20", "40"]
+        assert list(log[0]) == ["step", "train_loss", "val_loss", "val_acc"]
+        test = json.loads((model_folder / "test.json").read_text())
+        assert (test["test_rows"], test["seed"], test["steps"]) == (70, 1000 * (number - 1), 40)
+        assert 0 <= test["test_acc"] <= 1
+        accuracies = {row["step"]: float(row["val_acc"]) for row in log}
+        assert accuracies[str(test["best_step"])] == max(accuracies.values())
+        weights, _ = runs.read_weights(model_folder)
+        stored = load_file(model_folder / "model.safetensors")
+        assert {k: v.tobytes() for k, v in stored.items()} == {k: v.tobytes() for k, v in weights.items()}
+    assert evaluate_multiple.main(["--models_dir", str(folder), "--num_workers", "1"]) == 0
+    metrics = runs.read_summary(folder)["metrics"]
+    assert [len(m["eigenvalues_rnn_seq7"]) for m in metrics] == 3 * [expected_modes(model)]
+    summary_file = str(folder / "evaluation_summary.json")
+    for command in ("eigenvalue", "embedding", "persistence"):
+        assert analyze.main([command, "--summary_file", summary_file]) == 0
+    (folder / "model-2" / "test.json").unlink()
+    assert summary.main([str(folder.parent)]) == 0
+    assert "Test error" in capsys.readouterr().out
+    assert (folder / "model-2" / "test.json").exists(), "what was not tested is tested"
+    assert (folder.parent / "summary" / "learning_curves.pdf").exists()
+
+
+def expected_modes(model):
+    """Numbers in the state, contents of associative memories aside: LSTMs have cells too, the A-LSTM four copies."""
+    return {"irnn": 8, "fw": 8, "lstm": 16, "alstm": 40}[model]
+
+
+@pytest.mark.slow
+def test_a_run_is_continued_to_the_same_bytes_and_nothing_is_appended(run):
+    folder = run("irnn")
+    files = {p: p.read_bytes() for p in folder.glob("model-*/*") if p.is_file()}
+    times = {p: p.stat().st_mtime_ns for p in folder.glob("model-*/test.json")}
+    assert run("irnn") == folder
+    assert {p: p.read_bytes() for p in files} == files
+    assert {p: p.stat().st_mtime_ns for p in times} == times, "what is tested is not tested again"
+    with pytest.raises(UserError, match=r"--out: .* holds a run with another configuration .*hidden_dim: 8 → 10"):
+        run("irnn", "--R", "10")
+
+
+@pytest.mark.slow
+def test_without_a_file_each_member_has_a_stream_of_its_own(tmp_path):
+    out = tmp_path / "stream"
+    assert train.main(["--model", "irnn", *SMALL, "--K", "1", "--eval_batches", "2", "--out", str(out)]) == 0
+    test = runs.read_json(out / "model-1" / "test.json")
+    assert test["test_rows"] == 20_000
+    # 640 training rows of the 2600 that one pair has cover a share of 1 - (1 - 1/2600)^640 of them.
+    assert abs(test["test_rows_in_train"] / 20_000 - 0.218) < 0.02
+
+
+def test_the_file_decides_how_many_pairs_there_are(data):
+    assert config_of("--data_npz", str(data)).task["pairs"] == 2
+    with pytest.raises(UserError, match=r"--K: expected 2, the K of .*; got 8"):
+        config_of("--data_npz", str(data), "--K", "8")
+    assert config_of().task["pairs"] == 8
+    assert config_of("--K", "5").task["pairs"] == 5
+
+
+def test_flags_become_options_of_the_model():
+    config = config_of(*split("--R 9 --emb 11 --fw_eta 0.25 --fw_lam 0.75 --fw_S 2 --lr 0.01 --seed 5 --num_models 3"))
+    model = {k: config.model[k] for k in ("type", "hidden_dim", "embedding_dim", "eta", "lam", "inner_steps")}
+    assert model == {
+        "type": "fw",
+        "hidden_dim": 9,
+        "embedding_dim": 11,
+        "eta": 0.25,
+        "lam": 0.75,
+        "inner_steps": 2,
+    }
+    training = config.training
+    assert (training.seeds(), training.learning_rate, training.gradient_clip) == ((5, 1005, 2005), 0.01, 0)
+    assert (training.epochs * training.epoch_batches, training.keep) == (20_000, "best")
+
+
+def test_the_defaults_are_the_published_ones(data):
+    config = config_of()
+    assert config.model == {"type": "fw"} | {
+        "hidden_dim": 50,
+        "embedding_dim": 100,
+        "eta": 0.5,
+        "lam": 0.9,
+        "inner_steps": 1,
+    }
+    assert (config.training.batch_size, config.training.learning_rate) == (128, 1e-3)
+    assert (config.training.epoch_batches, config.training.validation_batches) == (500, 50)
+    assert config_of("--data_npz", str(data), "--batch", "20").training.validation_batches == 3, "all 50 rows"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--steps 30 --eval_every 20", "--steps: expected a multiple of --eval_every 20; got 30"),
+        ("--K 27", "--K: expected 1 to 26; got 27"),
+        ("--batch 0", "--batch: expected at least 1; got 0"),
+        ("--identity_scale 1.0", "--identity_scale: model fw has no such option"),
+        ("--seed -1", "--seed"),
+        ("--data_npz none.npz", "--data_npz: expected an existing file; got none.npz"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_flag(flags, message):
+    with pytest.raises(UserError, match=message):
+        config_of(*flags.split())
+
+
+def test_a_log_has_a_row_for_each_validation():
+    curve = "step,horizon,train_loss,train_acc,val_loss,val_acc\n50,1,2.5,0.1,,\n100,1,2.25,0.2,,\n100,1,,,2,0.3\n"
+    assert log_text(curve) == "step,train_loss,val_loss,val_acc\n100,2.250000,2.000000,0.300000\n"
+
+
+def test_the_paper_has_twelve_cells_and_each_is_shipped():
+    cells = {(c.model_type, c.model["hidden_dim"]) for c in CONFIGS}
+    assert cells == set(PAPER_ERRORS)
+    assert {model for model, _ in cells} == set(LABELS) == set(train.MODEL_TYPES.values())
+    assert len({c.metadata["experiment_name"] for c in CONFIGS}) == len(CONFIGS) == 12
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: c.metadata["experiment_name"])
+def test_every_shipped_config_is_valid(config):
+    check(options_of(MODELS[config.model_type]), config.model_options(), "model")
+    load(TASKS, config.task_name, "task")(**config.task_options())
+
+
+def test_a_summary_of_nothing_says_so(tmp_path):
+    with pytest.raises(UserError, match="expected runs of associative retrieval with finished models; found none"):
+        summary.main([str(tmp_path)])

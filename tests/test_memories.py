@@ -1,0 +1,78 @@
+"""Laws of associative memories over the whole registry: what a model logs is what it does."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.logs import memory_log
+from analysis.replay import match_grids, recall_error, replay_memory
+from emt import record, runs
+from emt.config import RunConfig, TrainingConfig
+from emt.models import MODELS
+from emt.options import assigns, load
+
+MEMBERS, SEQUENCES, PAIRS = 2, 5, 3
+STEPS = 2 * PAIRS + 3
+WITH_MEMORY = [name for name, target in MODELS.items() if assigns(target, "memories")]
+
+every_memory = pytest.mark.parametrize("recording", WITH_MEMORY, indirect=True)
+
+
+@pytest.fixture
+def recording(request, tmp_path: Path):
+    """Record untrained members of a model on associative retrieval."""
+    config = RunConfig(
+        metadata={"experiment_name": "planted"},
+        task={"name": "associative_retrieval", "pairs": PAIRS},
+        model={"type": request.param},
+        training=TrainingConfig(num_models=MEMBERS, seed=5),
+    )
+    build = load(MODELS, request.param, "model_type")
+    stack = build(config.training.seeds(), 37, 10, **config.model_options())
+    for position in range(MEMBERS):
+        runs.write_weights(runs.model_folder(tmp_path, position + 1), stack.export(position), {})
+    loaded = record.load_members(tmp_path, config, (1, 2))
+    return record.record(loaded, loaded.task.test_batch(5, STEPS, 1, SEQUENCES), STEPS)
+
+
+def memories(recording):
+    return list(recording["memory"].children)
+
+
+def test_some_model_keeps_a_memory():
+    assert "fw" in WITH_MEMORY
+    assert "rnn" not in WITH_MEMORY
+
+
+@every_memory
+def test_effective_weights_times_written_values_are_what_the_memory_returned_at_every_step(recording):
+    for memory in memories(recording):
+        grids = match_grids(recording, memory)
+        assert np.abs(recording[f"memory/{memory}/read_value"].values).max() > 0
+        assert len(grids.read_steps) >= STEPS - 1
+        assert (recall_error(recording, memory, grids) < 1e-5).all()
+
+
+@every_memory
+def test_ignoring_decay_shows(recording):
+    for memory in memories(recording):
+        if (memory_log(recording, memory).keep == 1).all():
+            continue
+        recording[f"memory/{memory}/write_keep"].values[:] = 1
+        assert (recall_error(recording, memory, match_grids(recording, memory)) > 1e-3).all()
+
+
+@every_memory
+def test_replayed_contents_answer_as_recorded(recording):
+    for memory in memories(recording):
+        log = memory_log(recording, memory)
+        if log.rule["kind"] != "linear":
+            continue
+        steps = np.arange(1, STEPS)
+        contents = replay_memory(recording, memory, log.last_write(steps).tolist())
+        queries, *further = np.moveaxis(log.query[:, :, steps], -2, 0)
+        for factor in further:
+            queries = (queries[..., :, None] * factor[..., None, :]).reshape(*queries.shape[:-1], -1)
+        answers = np.einsum("mbtvk,mbtrk->mbtrv", contents, queries)
+        np.testing.assert_allclose(answers, log.answer[:, :, steps], atol=1e-5 * np.abs(log.answer).max())

@@ -1,0 +1,69 @@
+"""The README's commands parse, and its code runs as it stands."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import analyze
+import evaluate_multiple
+import train_multiple
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.S | re.M)
+
+
+def commands(script):
+    lines = [line for block in blocks("bash") for line in block.splitlines()]
+    found = [shlex.split(line)[2:] for line in lines if line.startswith(f"python {script} ")]
+    assert found, f"the README shows no {script}"
+    return found
+
+
+@pytest.mark.parametrize("words", commands("train_multiple.py"), ids=" ".join)
+def test_training_commands_make_a_configuration(words):
+    config = train_multiple.parse(words)[0]
+    assert config.training.num_models == (20 if "--num_models" in words else 50)
+
+
+@pytest.mark.parametrize("words", commands("evaluate_multiple.py"), ids=" ".join)
+def test_evaluation_commands_parse(words):
+    assert evaluate_multiple.parser().parse_args(words).models_dir == "copy"
+
+
+@pytest.mark.parametrize("words", commands("analyze.py"), ids=" ".join)
+def test_analysis_commands_parse(words):
+    assert analyze.build_parser().parse_args(words).command == words[0]
+
+
+def test_a_wrong_command_would_be_noticed():
+    with pytest.raises((SystemExit, ValueError)):
+        train_multiple.parse(["--experiment_name", "x", "--seq_lenght", "8"])
+
+
+def test_first_screen_holds_the_two_commands():
+    first_screen = README.splitlines()[:25]
+    assert any(line.startswith("make demo") for line in first_screen)
+    assert any(line.startswith("make test") for line in first_screen)
+
+
+@pytest.mark.slow
+def test_code_runs(tmp_path):
+    def run(*words):
+        subprocess.run([sys.executable, *words], cwd=tmp_path, check=True, capture_output=True, timeout=300)
+
+    small = ["--num_models", "1", "--epochs", "1", "--epoch_batches", "2", "--validation_batches", "1"]
+    script = [str(ROOT / "train_multiple.py"), "--experiment_name", "experiment", "--seq_length", "8"]
+    run(*script, *small)
+    run(str(ROOT / "evaluate_multiple.py"), "--models_dir", "experiment", "--test_horizon", "9", "--no_figures")
+    code = blocks("python")
+    assert len(code) == 2
+    for block in code:
+        run("-c", block)
