@@ -24,10 +24,10 @@ demo: $(VENV)/.installed
 	@ls -d $(DEMO)/comparison_analysis $(DEMO)/repeat_copy/*_analysis $(DEMO)/repeat_copy/model-1/results | sed 's/^/  /'
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 test-fast: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -119,7 +119,7 @@ def _recording(path: Path, label: str, seq_length: int | None) -> Any:
     files = {int(file.stem[3:]): file for file in folder.glob("seq*.nc") if file.stem[3:].isdecimal()}
     if not files:
         raise UserError(f"--summary_file: expected recorded runs in {folder}, as evaluate_multiple.py leaves them")
-    length = seq_length or (min(files) if len(files) == 1 else 8)
+    length = (min(files) if len(files) == 1 else 8) if seq_length is None else seq_length
     if length not in files:
         held = ", ".join(map(str, sorted(files)))
         raise UserError(f"--seq_length: expected one of the lengths recorded ({held}); got {length}")

@@ -76,6 +76,7 @@ _PUBLIC = {
         "proportion_interval",
     ),
     "comparison": ("Comparison", "compare_populations"),
+    "learning": ("Learner", "LearningCurve", "LearningSummary", "summarise_learning"),
     "companion": ("companion_cycles", "companion_eigenvalues", "companion_matrix"),
     "subspaces": ("leading_subspace", "left_singular_subspace", "principal_subspace", "subspace_overlap"),
     "summary": ("Circuit", "leading_eigenvalues", "sequence_accuracy", "summarise", "wrong_outputs"),

@@ -21,7 +21,7 @@ A ``dictionary`` returns the value of its most similar key, first of equals, zer
 ``similarity`` is measured (cosine, l1, l2) and how many slots it has (``capacity``; the oldest is dropped).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +59,7 @@ class MatchGrids:
 
 
 def replay_memory(recording: xr.DataTree, memory: str, steps: Sequence[int]) -> Array:
-    """Return what a memory held after chosen steps, by the rule (1), step by step.
+    """Return what a memory held after chosen steps: M of the rule (1), as the sum of what its writes added.
 
     Parameters
     ----------
@@ -166,58 +166,78 @@ def _linear_grids(log: MemoryLog, rows: NDArray[np.intp], columns: NDArray[np.in
     decays = _decays(log.keep, columns)
     direct = np.where(_found(log, rows, columns), similarity * decays[:, :, last, None], 0.0)
     if log.erase.any():
-        among = decays[:, :, columns] * _gram(keys, keys)
-        direct = _divide(direct, np.tril(log.erase[:, :, columns, None] * among, -1))
+        rows_last = np.moveaxis(direct.reshape(*direct.shape[:2], -1, len(columns)), -1, -2)
+        solved = _solve(_coupling(log, columns, decays), rows_last, transposed=True)
+        direct = np.moveaxis(solved, -1, -2).reshape(direct.shape)
     return similarity, (direct * strength)[..., None]
 
 
-def _divide(direct: Array, lower: Array) -> Array:
-    """Return S (I + L)⁻¹ for S (member, batch, row, read, column) and L (member, batch, column, column)."""
+def _coupling(log: MemoryLog, columns: NDArray[np.intp], decays: Array) -> Array:
+    """Return L (member, batch, column, column): how much of each write a later one erases."""
+    keys = log.key[:, :, columns]
+    return np.tril(log.erase[:, :, columns, None] * decays[:, :, columns] * _gram(keys, keys), -1)
+
+
+def _solve(lower: Array, right: Array, *, transposed: bool = False) -> Array:
+    """Return (I + L)⁻¹ R, or (I + L)⁻ᵀ R, for L (member, batch, column, column) and R (member, batch, column, …)."""
     from scipy.linalg import solve_triangular
 
-    divided = np.empty_like(direct)
+    solved = np.empty_like(right)
     for place in np.ndindex(lower.shape[:2]):
-        rows = direct[place].reshape(-1, lower.shape[-1])
         # The diagonal, one, is not read; neither is anything above it.
-        solved = solve_triangular(lower[place], rows.T, trans="T", lower=True, unit_diagonal=True)
-        divided[place] = solved.T.reshape(direct[place].shape)
-    return divided
+        solved[place] = solve_triangular(
+            lower[place], right[place], trans=int(transposed), lower=True, unit_diagonal=True
+        )
+    return solved
+
+
+def _entry_kinds(log: MemoryLog) -> Iterator[tuple[float, float, Array]]:
+    """Yield G, E and where they hold, (member, value, key), for each pair of values that the masks take."""
+    shape = next(m.shape for m in (log.gain_mask, log.keep_mask) if m is not None)
+    gain, keep = (np.ones(shape) if m is None else m for m in (log.gain_mask, log.keep_mask))
+    kinds, kind = np.unique(np.stack([gain, keep]).reshape(2, -1), axis=1, return_inverse=True)
+    for i, (gain_here, keep_here) in enumerate(kinds.T.tolist()):
+        yield gain_here, keep_here, (kind.reshape(shape) == i).astype(float)
+
+
+def _masked_decays(log: MemoryLog, keep: float, columns: NDArray[np.intp]) -> Array:
+    return _decays(np.where(log.forgets, keep * log.keep, log.keep), columns)
 
 
 def _masked_weights(log: MemoryLog, queries: Array, last: NDArray[np.intp], columns: NDArray[np.intp]) -> Array:
     """Return Σ_k E^n G q_k k_k d, one weight for each entry of the value: a sum over entries with equal masks."""
-    shape = next(m.shape for m in (log.gain_mask, log.keep_mask) if m is not None)
-    gain, keep = (np.ones(shape) if m is None else m for m in (log.gain_mask, log.keep_mask))
-    kinds, kind = np.unique(np.stack([gain, keep]).reshape(2, -1), axis=1, return_inverse=True)
     total: Any = 0.0
-    for i, (gain_here, keep_here) in enumerate(kinds.T):
-        mask = (kind.reshape(shape) == i).astype(float)
+    for gain, keep, mask in _entry_kinds(log):
         overlap = np.einsum(
             "mbtrk,mvk,mbck->mbtrcv", queries[..., 0, :], mask, log.key[:, :, columns, 0], optimize=True
         )
-        decays = _decays(np.where(log.forgets, keep_here * log.keep, log.keep), columns)[:, :, last, None]
-        total = total + gain_here * overlap * decays[..., None]
+        total = total + gain * overlap * _masked_decays(log, keep, columns)[:, :, last, None, :, None]
     return total
 
 
 def _linear_contents(log: MemoryLog, steps: NDArray[np.intp]) -> Array:
-    keys = log.key[..., 0, :]
-    for factor in range(1, log.key.shape[-2]):
-        keys = (keys[..., :, None] * log.key[..., factor, None, :]).reshape(*keys.shape[:-1], -1)
-    members, batch, _, size = log.value.shape
-    content = np.zeros((members, batch, size, keys.shape[-1]))
-    kept = np.empty((members, batch, len(steps), *content.shape[2:]))
-    keep_mask, gain_mask = (1.0 if m is None else m[:, None] for m in (log.keep_mask, log.gain_mask))
-    for t in range(max(steps, default=-1) + 1):
-        keep, erase, strength = (x[:, :, t, None] for x in (log.keep, log.erase, log.strength))
-        key = keys[:, :, t]
-        old = np.einsum("mbvk,mbk->mbv", content, key)
-        forgotten = np.where(log.forgets[:, :, t, None, None], keep_mask, 1.0)
-        erased = content - (erase * old)[..., None] * key[..., None, :]
-        added = (strength * log.value[:, :, t])[..., None] * key[..., None, :]
-        content = keep[..., None] * forgotten * erased + gain_mask * added  # (1)
-        kept[:, :, steps == t] = content[:, :, None]
-    return kept
+    columns = np.flatnonzero(log.written.any(axis=(0, 1)))
+    keys, *factors = np.moveaxis(log.key[:, :, columns], -2, 0)
+    for factor in factors:
+        keys = (keys[..., :, None] * factor[..., None, :]).reshape(*keys.shape[:-1], -1)
+    written = log.strength[:, :, columns, None] * log.value[:, :, columns]
+
+    def held(added: Array, decays: Array) -> Array:
+        """Return Σ_i d_ti u_i k_iᵀ over the writes up to each step."""
+        left = np.where(columns <= steps[:, None], decays[:, :, steps], 0.0)[..., None, :]
+        left = left * np.swapaxes(added, -1, -2)[:, :, None]
+        # One product for all steps of a trial: a product for each is ten times slower.
+        flat = left.reshape(*left.shape[:2], left.shape[2] * left.shape[3], len(columns))
+        contents: Array = (flat @ keys).reshape(*left.shape[:4], keys.shape[-1])
+        return contents
+
+    if log.per_entry:
+        total: Any = 0.0
+        for gain, keep, mask in _entry_kinds(log):
+            total = total + gain * mask[:, None, None] * held(written, _masked_decays(log, keep, columns))
+        return np.asarray(total)
+    decays = _decays(log.keep, columns)
+    return held(_solve(_coupling(log, columns, decays), written) if log.erase.any() else written, decays)
 
 
 def _dictionary_grids(log: MemoryLog, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> tuple[Array, Array]:

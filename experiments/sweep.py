@@ -7,6 +7,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,10 +15,14 @@ from typing import Any
 from emt import config as configuration
 from emt import engine, runs
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig
-from emt.options import Parser, UserError, add_flags, check, options_of_model, settle
+from emt.options import Parser, add_flags, check, options_of_model, settle
 from emt.script import run_script
 
-SIZES = tuple(o for o in options_of_model(TrainingConfig) if o.name in ("num_models", "epochs", "epoch_batches"))
+SIZES = tuple(
+    replace(option, default=None)
+    for option in options_of_model(TrainingConfig)
+    if option.name in ("num_models", "epochs", "epoch_batches")
+)
 """What may be made smaller for a trial."""
 
 

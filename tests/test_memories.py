@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.logs import memory_log
+from analysis.matching import match_memories
 from analysis.replay import match_grids, recall_error, replay_memory
 from emt import record, runs
 from emt.config import RunConfig, TrainingConfig
@@ -21,14 +22,15 @@ every_memory = pytest.mark.parametrize("recording", WITH_MEMORY, indirect=True)
 
 @pytest.fixture
 def recording(request, tmp_path: Path):
-    """Record untrained members of a model on associative retrieval."""
+    """Record untrained members of a model, its name with options or without, on associative retrieval."""
+    name, options = request.param if isinstance(request.param, tuple) else (request.param, {})
     config = RunConfig(
         metadata={"experiment_name": "planted"},
         task={"name": "associative_retrieval", "pairs": PAIRS},
-        model={"type": request.param},
+        model={"type": name, **options},
         training=TrainingConfig(num_models=MEMBERS, seed=5),
     )
-    build = load(MODELS, request.param, "model_type")
+    build = load(MODELS, name, "model_type")
     stack = build(config.training.seeds(), 37, 10, **config.model_options())
     for position in range(MEMBERS):
         runs.write_weights(runs.model_folder(tmp_path, position + 1), stack.export(position), {})
@@ -76,3 +78,11 @@ def test_replayed_contents_answer_as_recorded(recording):
             queries = (queries[..., :, None] * factor[..., None, :]).reshape(*queries.shape[:-1], -1)
         answers = np.einsum("mbtvk,mbtrk->mbtrv", contents, queries)
         np.testing.assert_allclose(answers, log.answer[:, :, steps], atol=1e-5 * np.abs(log.answer).max())
+
+
+@pytest.mark.parametrize("recording", [("fw", {"eta": 0.0})], indirect=True)
+def test_with_fast_weights_off_the_score_is_chance(recording):
+    scores = match_memories(recording).scores
+    assert (scores["asks"] == SEQUENCES).all()
+    np.testing.assert_allclose(scores["score"], 1 / (STEPS - 1))
+    np.testing.assert_allclose(scores["chance"], 1 / (STEPS - 1))

@@ -11,8 +11,10 @@ slurm    SLURM jobs of one worker each, started and replaced through dask-jobque
 ======== =====================================================================================
 """
 
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from emt.config import ExecutionConfig
@@ -69,10 +71,16 @@ def hand_out(
     if execution.engine == "local":
         gpus = [] if execution.accelerator == "cpu" else local.find_gpus()
         return local.run(function, items, execution.num_workers, tick, gpus)
+    results: list[Result]
+    if execution.engine == "dask":
+        results = _with_the_extra("dask").run(function, items, execution.scheduler, tick)
+    else:
+        results = _with_the_extra("slurm").run(function, items, execution, logs, tick)
+    return results
+
+
+def _with_the_extra(name: str) -> ModuleType:
     try:
-        from emt.engine import dask, slurm
+        return importlib.import_module(f"emt.engine.{name}")
     except ModuleNotFoundError as error:
-        raise UserError(f"--engine {execution.engine}: needs {error.name}; pip install 'emt[cluster]'") from None
-    if execution.engine == "slurm":
-        return slurm.run(function, items, execution, logs, tick)
-    return dask.run(function, items, execution.scheduler, tick)
+        raise UserError(f"--engine {name}: needs {error.name}; pip install 'emt[cluster]'") from None

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cryptography  # noqa: F401 - what dask makes keys with, and finds missing too late
 import dask
 import distributed
 from dask_jobqueue import SLURMCluster

@@ -173,6 +173,7 @@ class _Attention(torch.autograd.Function):
         steps, inner, _, _, units = sums.shape
         hidden = layers[1:, inner]
         decays = _decays(eta, lam, steps, hidden)[..., None, None]
+        # Gradients: dy before the last relu of (2), dz before the normalisation, which is also that of the value read.
         dh = torch.cat([torch.zeros_like(layers[:1, 0]), d_hidden.permute(2, 0, 1, 3)])
         du, dy, dv = torch.zeros_like(hidden), torch.empty_like(sums), torch.empty_like(sums)
         for t in reversed(range(steps)):
@@ -190,11 +191,7 @@ class _Attention(torch.autograd.Function):
             d += _relu_backward(ds, s[0], 0)
             dh[t].baddbmm_(d, w_rec.mT)
         normal = torch.stack(saved[1::4]).view_as(dy) if saved else dy
-        d_a0 = (
-            None
-            if a0 is None
-            else dv.flatten(0, 1).permute(1, 2, 3, 0) @ layers[1:, :inner].flatten(0, 1).permute(1, 2, 0, 3)
-        )
+        d_a0 = None if a0 is None else torch.einsum("trmbi,trmbj->mbij", dv, layers[1:, :inner])
         before, after = (v.transpose(0, 1).flatten(1, 2) for v in (layers[:-1, inner], du))
         return (
             du.permute(1, 2, 0, 3),

@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -10,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from emt.training.population import Chunk
 
 LINE_EVERY_S = 15.0
+STALE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -28,25 +30,26 @@ class Standing:
 
 
 def standing(chunks: list[Chunk]) -> Standing:
-    """Sum up the status files of all chunks."""
-    done = diverged = 0
+    """Sum up the status files of all chunks; one that nobody has started has as many steps before it as the longest."""
+    done = diverged = waiting = longest = 0
     rate, work_done, work_left, figures, seconds = 0.0, 0.0, 0.0, [], []
     for chunk in chunks:
-        try:
-            status = json.loads(chunk.status_path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
+        status, age = _status(chunk)
+        if status is None:
+            waiting += len(chunk.numbers)
             continue
-        done += len(status["done"])
-        diverged += sum(m["frozen"] for m in status["members"].values()) + list(status["done"].values()).count(
-            "diverged"
-        )
-        rate += status["model_steps_per_s"]
-        figures += [(m["horizon"], m["accuracy"]) for m in status["members"].values() if not m["frozen"]]
-        total = status["total_steps"]
-        work_done += status["step"] * len(status["members"]) + total * len(status["done"])
-        work_left += (total - status["step"]) * len(status["members"])
+        members, total = status["members"].values(), status["total_steps"]
+        gone, longest = len(chunk.numbers) - len(members), max(longest, total)
+        done += gone
+        diverged += sum(m["frozen"] for m in members) + list(status["done"].values()).count("diverged")
+        # What was killed wrote its last rate and nothing since.
+        rate += status["model_steps_per_s"] if age < STALE_S else 0.0
+        figures += [(m["horizon"], m["accuracy"]) for m in members if not m["frozen"]]
+        work_done += status["step"] * len(members) + total * gone
+        work_left += (total - status["step"]) * len(members)
         if "seconds_per_step" in status:
             seconds.append(status["seconds_per_step"] * total)
+    work_left += waiting * longest
     count = max(1, len(figures))
     return Standing(
         members=sum(len(c.numbers) for c in chunks),
@@ -59,6 +62,15 @@ def standing(chunks: list[Chunk]) -> Standing:
         seconds_left=work_left / rate if rate else None,
         seconds_for_all=sum(seconds) / len(seconds) if seconds else None,
     )
+
+
+def _status(chunk: Chunk) -> tuple[dict[str, Any] | None, float]:
+    """Return what a chunk's status file says, None if there is none, and how many seconds ago it was written."""
+    try:
+        text, written = chunk.status_path.read_text(encoding="utf-8"), chunk.status_path.stat().st_mtime
+        return json.loads(text), time.time() - written
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None, 0.0
 
 
 class Display:

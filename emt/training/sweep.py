@@ -8,8 +8,8 @@
       <experiment>/   a run directory (`emt.runs`)
 
 Columns of ``members.csv``: ``experiment``, ``model``, the fields in which the experiments differ, ``seed``, ``status``
-("unfinished" while it is), ``step``, ``horizon``, ``passed_step`` and ``train_acc`` of the done marker, and ``val_acc``,
-the last validation accuracy at the last horizon.
+("unfinished" while it is), ``step``, ``horizon``, ``passed_step`` and ``train_acc`` of the done marker, and
+``val_acc``, the last validation accuracy at the last horizon.
 """
 
 import csv
@@ -41,7 +41,10 @@ def complete(config: RunConfig) -> RunConfig:
     task_options = check(options_of(task), config.task_options(), f"task {config.task_name}")
     model_options = check(options_of(model), config.model_options(), f"model {config.model_type}")
     load(TASKS, config.task_name, "task")(**task_options)
-    sections = {"task": {"name": config.task_name, **task_options}, "model": {"type": config.model_type, **model_options}}
+    sections = {
+        "task": {"name": config.task_name, **task_options},
+        "model": {"type": config.model_type, **model_options},
+    }
     return config.model_copy(update=sections)
 
 

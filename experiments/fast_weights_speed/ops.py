@@ -72,7 +72,11 @@ def training_steps(units: int, steps: int, reads: int, members: int) -> dict[str
         hidden = form(*inputs, ETA, LAM, reads)[0]
         return torch.autograd.grad((hidden * weights).sum(), inputs)
 
-    forms = {"fast": fast_weights, "times: equations": fast_weights_steps, "times: matrix on the right": on_the_right}
+    forms: dict[str, Callable] = {
+        "fast": fast_weights,
+        "times: equations": fast_weights_steps,
+        "times: matrix on the right": on_the_right,
+    }
     return {name: partial(step, form) for name, form in forms.items()}
 
 

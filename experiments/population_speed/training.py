@@ -17,10 +17,13 @@ import argparse
 import logging
 import multiprocessing
 import os
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -92,12 +95,12 @@ def work(setting: Setting, barrier: Any, queue: Any) -> None:
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     keep_freed_memory()
-    forms: dict[Any, Callable[[], float]] = {"gemm": gemm_rate, "fast gemm": lambda: _fast(gemm_rate)}
+    forms: dict[Any, Callable[[], float]] = {"gemm": gemm_rate, "fast gemm": partial(_fast, gemm_rate)}
     for horizon in setting.horizons:
         forms |= {
-            ("population", horizon): lambda h=horizon: _fast(lambda: population(setting, h)),
-            ("plain loop", horizon): lambda h=horizon: plain_loop(setting, h),
-            ("reference", horizon): lambda h=horizon: reference(setting, h),
+            ("population", horizon): partial(_fast, partial(population, setting, horizon)),
+            ("plain loop", horizon): partial(plain_loop, setting, horizon),
+            ("reference", horizon): partial(reference, setting, horizon),
         }
     rates: dict[Any, list[float]] = {key: [] for key in forms}
     for turn in range(setting.rounds + 1):
@@ -135,28 +138,25 @@ def population(setting: Setting, horizon: int) -> float:
 
     from emt.config import RunConfig, TrainingConfig
     from emt.training.chunk import build
+    from emt.training.journal import Journal
     from emt.training.module import STEPS_PER_CALL, PopulationModule
-
-    class Silent:
-        def __getattr__(self, _name: str) -> Callable[..., None]:
-            return lambda *_: None
+    from emt.training.population import Chunk
 
     class Timed(PopulationModule):
+        started: tuple[float, int] | None = None
+        result = 0.0
+
+        def train_dataloader(self) -> list[int]:
+            return [1] * 2 + [STEPS_PER_CALL if horizon < 50 else 2] * 100_000
+
         def training_step(self, steps: int, index: int) -> None:
             if self.started is None and index:
                 self.started = (time.perf_counter(), self.stack.step)
             super().training_step(steps, index)
-            self.rate(index)
-
-        started: tuple[float, int] | None = None
-        result = 0.0
-
-        def rate(self, index: int) -> None:
-            if self.started is None:
-                return
-            elapsed = time.perf_counter() - self.started[0]
-            self.result = (self.stack.step - self.started[1]) * len(self.stack.numbers) / elapsed
-            self.done = self.trainer.should_stop = elapsed > setting.seconds
+            if self.started is not None:
+                elapsed = time.perf_counter() - self.started[0]
+                self.result = (self.stack.step - self.started[1]) * len(self.stack.numbers) / elapsed
+                self.done = self.trainer.should_stop = elapsed > setting.seconds
 
     training = TrainingConfig(num_models=setting.members, curriculum=False, curriculum_horizons=(horizon,))
     config = RunConfig(
@@ -164,13 +164,14 @@ def population(setting: Setting, horizon: int) -> float:
         model={"type": setting.model, "hidden_dim": UNITS},
         training=training,
     )
-    module = Timed(build(config, tuple(range(1, setting.members + 1))), Silent())
-    module.train_dataloader = lambda: [1] * 2 + [STEPS_PER_CALL if horizon < 50 else 2] * 100_000
-    pl.Trainer(max_epochs=1, accelerator="cpu", devices=1, **QUIET).fit(module)
+    numbers = tuple(range(1, setting.members + 1))
+    with tempfile.TemporaryDirectory() as folder:
+        module = Timed(build(config, numbers), Journal(Chunk(Path(folder), config, numbers)))
+        pl.Trainer(max_epochs=1, accelerator="cpu", devices=1, **QUIET).fit(module)
     return module.result
 
 
-QUIET = {
+QUIET: dict[str, Any] = {
     "logger": False,
     "enable_checkpointing": False,
     "enable_progress_bar": False,

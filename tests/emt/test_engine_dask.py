@@ -94,7 +94,7 @@ def test_a_scheduler_that_goes_away_is_a_named_failure(tmp_path):
 
 def test_nobody_at_the_address():
     with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
-        with pytest.raises(UserError, match="--scheduler: expected a running Dask scheduler at tcp://127.0.0.1:9; got"):
+        with pytest.raises(UserError, match=r"expected a running Dask scheduler at tcp://127\.0\.0\.1:9; got"):
             hand_out("math:sqrt", [4], "tcp://127.0.0.1:9")
         with pytest.raises(UserError, match="--scheduler: expected a running Dask scheduler at nonsense:x; got"):
             hand_out("math:sqrt", [4], "nonsense:x")

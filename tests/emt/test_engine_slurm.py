@@ -21,7 +21,8 @@ from emt import engine
 from emt.config import ExecutionConfig
 from emt.options import UserError
 
-pytest.importorskip("dask_jobqueue", reason="the extra 'cluster' is not installed")
+for _module in ("dask_jobqueue", "cryptography"):
+    pytest.importorskip(_module, reason="the extra 'cluster' is not installed")
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
 ROOT = Path(__file__).parents[2]

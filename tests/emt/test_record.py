@@ -11,6 +11,7 @@ from emt.config import RunConfig, TrainingConfig
 from emt.models import MODELS
 from emt.models.lstm import LSTM
 from emt.options import UserError, load, options_of
+from emt.tasks import TASKS
 
 MEMBERS, BATCH, LENGTH, HORIZON, UNITS = 3, 5, 2, 9, 8
 NUMBERS = (3, 1)
@@ -206,6 +207,37 @@ def test_the_jacobian_at_the_mean_of_an_elman_network_has_a_closed_form(load_run
         after = np.tanh(w["rnn.weight_hh_l0"] @ mean + w["rnn.bias_ih_l0"] + w["rnn.bias_hh_l0"])
         expected = (1 - after**2)[:, None] * w["rnn.weight_hh_l0"]
         np.testing.assert_allclose(jacobians[position], expected, atol=1e-6)
+
+
+def test_the_jacobian_at_the_mean_holds_a_memory_at_its_mean(load_run):
+    loaded = load_run("fw", eta=0.7, lam=0.8)
+    recorded = record.record(loaded, batch_of(loaded), LENGTH)
+    jacobian = record.mean_state_jacobian(loaded, recorded)
+    hidden = torch.from_numpy(recorded["hidden"].values).double()
+    content = torch.zeros(*hidden.shape[:2], UNITS, UNITS, dtype=torch.float64)
+    contents = []
+    for h in hidden.unbind(2):
+        content = 0.8 * content + 0.7 * h[..., None] * h[..., None, :]
+        contents.append(content)
+    state = {"hidden": hidden.mean((1, 2)), "fast_weights": torch.stack(contents).mean((0, 2))}
+    silence = torch.zeros(len(NUMBERS), 4, dtype=torch.float64)
+    stack = loaded.model.double()
+    np.testing.assert_allclose(jacobian, central_differences(stack, state, silence), atol=1e-5)
+    empty = state | {"fast_weights": torch.zeros_like(state["fast_weights"])}
+    assert np.abs(jacobian - central_differences(stack, empty, silence)).max() > 1e-3
+
+
+def test_a_trace_says_when_an_output_is_right_and_what_its_tokens_are(load_run):
+    about = trace.about(record.record((loaded := load_run()), batch_of(loaded), LENGTH))
+    assert (about["accuracy"], about["tokens"]) == ("sign", [])
+    task = load(TASKS, "associative_retrieval", "task")(pairs=3)
+    model = load(MODELS, "irnn", "model_type")((5, 1005), task.input_channels, task.output_channels, hidden_dim=UNITS)
+    choosing = record.Loaded(loaded.config, task, model, NUMBERS)
+    recorded = record.record(choosing, task.test_batch(0, 9, 1, BATCH), 9)
+    about = trace.about(recorded)
+    assert about["accuracy"] == "argmax"
+    assert about["tokens"][recorded["token"].values[0, 0]] in "abcdefghijklmnopqrstuvwxyz"
+    assert recorded["inputs"].values[0, 0].argmax() == recorded["token"].values[0, 0]
 
 
 def test_states_that_a_log_lacks_are_recomputed(load_run, monkeypatch):

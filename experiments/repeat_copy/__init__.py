@@ -1,0 +1,1 @@
+"""Does a network that learns repeat copy do so by rotating what it has seen through memory slots?"""

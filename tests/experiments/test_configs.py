@@ -1,0 +1,32 @@
+"""Every configuration that is shipped is one that can be trained."""
+
+import pytest
+
+from emt.models import MODELS
+from emt.options import load
+from emt.tasks import TASKS
+from emt.training import sweep as sweeps
+from experiments.sweep import questions, read
+
+SHIPPED = {f"{q}-{c.metadata['experiment_name']}": c for q in questions() for c in read(q)}
+
+
+def test_every_question_has_configurations_with_names_of_their_own():
+    assert {"all_linear_vb", "repeat_copy"} <= set(questions())
+    for question in questions():
+        names = [config.metadata["experiment_name"] for config in read(question)]
+        assert len(set(names)) == len(names) > 0
+
+
+def test_the_grid_is_whole():
+    configs = read("all_linear_vb")
+    assert len(configs) == 4 * 3 * 4 * 2
+    assert {c.training.num_models for c in configs} == {20}
+
+
+@pytest.mark.parametrize("config", SHIPPED.values(), ids=SHIPPED)
+def test_every_configuration_is_valid(config):
+    whole = sweeps.complete(config)
+    task = load(TASKS, whole.task_name, "task")(**whole.task_options())
+    model = load(MODELS, whole.model_type, "model_type")
+    model([0], task.input_channels, task.output_channels, **whole.model_options())

@@ -1,0 +1,46 @@
+"""The sweep command, from the command line to the table."""
+
+import csv
+
+import pytest
+
+from emt.options import UserError
+from experiments import sweep
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+TRIAL = ["--num_models", "1", "--epochs", "1", "--epoch_batches", "2", "--engine", "inline", "--accelerator", "cpu"]
+
+
+def test_one_command_trains_and_writes_the_table_and_the_same_command_is_done_at_once(tmp_path, capsys):
+    for _ in range(2):
+        assert sweep.main(["repeat_copy", "--output_dir", str(tmp_path), *TRIAL]) == 0
+        printed = capsys.readouterr().out
+        assert "repeat_copy: 1 of 1 models done, median validation accuracy 0." in printed
+    [row] = csv.DictReader((tmp_path / "repeat_copy" / "members.csv").read_text().splitlines())
+    assert (row["experiment"], row["model"], row["status"], row["step"]) == ("repeat_copy", "model-1", "finished", "2")
+
+
+@pytest.mark.slow
+def test_a_shard_of_the_grid_does_its_part(tmp_path, capsys):
+    assert sweep.main(["all_linear_vb", "--output_dir", str(tmp_path), *TRIAL, "--shard", "7/96"]) == 0
+    rows = list(csv.DictReader((tmp_path / "all_linear_vb" / "members.csv").read_text().splitlines()))
+    assert len(rows) == 96
+    [done] = [row for row in rows if row["status"] != "unfinished"]
+    assert done["experiment"] == rows[6]["experiment"] == "T4_hidden128_l2_0_threshold0.9"
+    assert {"task_id", "hidden_dim", "l2_penalty", "curriculum_threshold"} < set(done)
+    assert "T4_hidden128_l2_0_threshold0.9: 1 of 1 models done" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nonsense"], "invalid choice: 'nonsense'"),
+        (["repeat_copy", "--num_models", "0"], "--num_models: "),
+        (["repeat_copy", "--engine", "dask"], "--scheduler: expected the address"),
+        (["repeat_copy", "--shard", "3/2"], "--shard: expected I/N"),
+    ],
+)
+def test_bad_input_is_refused(words, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        sweep.main([*words, "--output_dir", str(tmp_path)])
