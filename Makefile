@@ -42,7 +42,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(PIP) -e ".[test,dev]"
+	$(PIP) -e ".[test,dev,cluster]"
 	@touch $@
 
 clean:

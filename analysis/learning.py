@@ -68,7 +68,7 @@ class LearningSummary:
         One for each population.
     errors
         A row for each population (panel, label): ``n`` members, ``mean`` and ``std`` (dividing by n − 1) of their test
-        errors in percent, ``low`` and ``high`` of the mean's 95 % t interval, ``best`` and ``worst`` member.
+        errors in percent, ``low`` and ``high`` of the mean's 95 % t interval, ``median``, ``best`` and ``worst``.
     members
         A row for each member: its test error in percent.
     """
@@ -121,6 +121,7 @@ def _reached(errors: NDArray[np.float64]) -> dict[str, float]:
         "std": float(pd.Series(errors).std()),
         "low": float(np.maximum(0.0, interval.low)),
         "high": interval.high,
+        "median": float(np.nanmedian(errors)),
         "best": float(np.nanmin(errors)),
         "worst": float(np.nanmax(errors)),
     }

@@ -90,7 +90,7 @@ def train(populations: Mapping[Path, RunConfig], execution: ExecutionConfig, out
 
     console = Console(highlight=False, soft_wrap=True)
     count = sum(config.training.num_models for config in populations.values())
-    console.print(f"Training {count} models of {len(populations)} populations in {output}")
+    console.print(f"Training {count} models in {output}, populations: {len(populations)}")
     stops = [config.training.stop_accuracy for config in populations.values()]
     try:
         with Display(console, count, engine.capacity(execution)[0], max(filter(None, stops), default=None)) as display:

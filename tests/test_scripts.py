@@ -44,9 +44,15 @@ def command(script, *words):
 
 
 def start(script, *words):
-    """Start a script as the leader of its own process group, as a terminal does."""
+    """Start a script as the leader of its own process group and open to Ctrl-C, as a terminal does."""
     return subprocess.Popen(
-        command(script, *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command(script, *words),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # What runs in a shell's background ignores Ctrl-C, and so would all that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

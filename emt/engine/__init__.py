@@ -3,12 +3,12 @@
 An engine knows nothing about the work: the truth about what is done is on the file system, and a chunk looks there
 first, so that running it twice is harmless. A worker that dies costs its chunk's progress since the last save, no more.
 
-======== =====================================================================================
+======== ========================================================================================
 local    worker processes on this machine, one thread each; on GPUs one worker each
 inline   this process
-dask     a running Dask scheduler; its workers see the same file system
+dask     a running Dask scheduler; it and its workers have this package and see the same file system
 slurm    SLURM jobs of one worker each, started and replaced through dask-jobqueue
-======== =====================================================================================
+======== ========================================================================================
 """
 
 import importlib

@@ -18,6 +18,8 @@ from emt.options import UserError
 SETTINGS = {
     # A job that reaches its time limit counts as a failure of its chunk, though the chunk goes on in the next job.
     "distributed.scheduler.allowed-failures": 20,
+    # What waits at a worker that dies is counted as a failure too: let nothing wait there.
+    "distributed.scheduler.worker-saturation": 1.0,
     # Chunks take long: ask for one job for each at once.
     "distributed.scheduler.unknown-task-duration": "1h",
 }

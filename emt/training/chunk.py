@@ -87,7 +87,7 @@ def fit(module: PopulationModule, config: RunConfig) -> None:
     stack = module.stack
     with warnings.catch_warnings():
         # Lightning looks for a DataLoader with workers; the batches here are step counts.
-        warnings.filterwarnings("ignore", module="pytorch_lightning")
+        warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
         # Where SLURM is installed it wants to be started by srun.
         warnings.filterwarnings("ignore", "The `srun` command is available")
         trainer = pl.Trainer(

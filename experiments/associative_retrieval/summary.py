@@ -84,10 +84,10 @@ def _report(errors: pd.DataFrame, configs: list[RunConfig]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("", "", "seeds", "error %", "sd", "95 % interval", "paper", title="Test error")
+    table = Table("", "", "seeds", "mean", "95 %", "sd", "median", "paper", title="Test error in percent", box=None)
     for config, ((panel, label), row) in zip(configs, errors.iterrows(), strict=True):
         paper = PAPER_ERRORS.get((config.model_type, config.model["hidden_dim"]))
-        cells = f"{row['mean']:.2f}", f"{row['std']:.2f}", f"{row['low']:.2f} to {row['high']:.2f}"
+        cells = f"{row['mean']:.2f}", f"{row['low']:.2f}–{row['high']:.2f}", f"{row['std']:.2f}", f"{row['median']:.2f}"
         table.add_row(panel, label, f"{row['n']:.0f}", *cells, "" if paper is None else f"{paper:.2f}")
     Console().print(table)
 

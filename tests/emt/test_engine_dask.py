@@ -30,7 +30,11 @@ def _work_is_importable(monkeypatch):
 @pytest.fixture
 def scheduler(_work_is_importable):
     """Return the address of a scheduler with two worker processes of one thread each."""
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster:
+    # Otherwise what waits at a worker that dies is blamed for it too.
+    with (
+        dask.config.set({"distributed.scheduler.worker-saturation": 1.0}),
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
+    ):
         yield cluster.scheduler_address
 
 

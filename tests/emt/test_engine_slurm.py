@@ -49,7 +49,8 @@ SlurmdPidFile={folder}/slurmd.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.log
 SchedulerParameters=sched_interval=1
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=4000
+SlurmdParameters=config_overrides
+NodeName={host} NodeAddr=127.0.0.1 CPUs=2 CoresPerSocket=2 RealMemory=4000
 PartitionName=short Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -77,9 +78,7 @@ def slurm():
         (folder / "munge.key").chmod(0o400)
         (folder / "state").mkdir()
         conf = folder / "slurm.conf"
-        conf.write_text(
-            CONF.format(folder=folder, host=socket.gethostname().partition(".")[0], ports=free_ports(2), cpus=2)
-        )
+        conf.write_text(CONF.format(folder=folder, host=socket.gethostname().partition(".")[0], ports=free_ports(2)))
         patch.setenv("SLURM_CONF", str(conf))
         munge = [f"--{k}={folder}/munge.{k[:-5]}" for k in ("key-file", "log-file", "pid-file", "seed-file")]
         try:
@@ -179,6 +178,22 @@ def test_results_and_failures_come_back_from_jobs(tmp_path):
 @pytest.mark.slow
 @pytest.mark.slurm
 @pytest.mark.usefixtures("slurm", "jobs_find_work")
+def test_two_workers_are_two_jobs_at_a_time(tmp_path):
+    seen = []
+    execution = ExecutionConfig(engine="slurm", num_workers=2, slurm_memory="1GB")
+    engine.hand_out(
+        "time:sleep",
+        [4.0, 4.1, 4.2, 4.3],
+        execution,
+        tmp_path,
+        lambda: seen.append(run("squeue", "--noheader", "--states=RUNNING", "--format=%A").count("\n")),
+    )
+    assert max(seen) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.slurm
+@pytest.mark.usefixtures("slurm", "jobs_find_work")
 def test_a_cancelled_job_is_replaced_and_its_item_done(tmp_path):
     def cancel():
         while not (tmp_path / "first.pid").exists():
@@ -202,6 +217,7 @@ def test_an_array_job_of_shards_trains_a_whole_population(tmp_path):
     )
     command = f"cd {ROOT} && {sys.executable} {train}"
     array = ["--array=1-2", f"--output={tmp_path}/%a.out"]
-    subprocess.run(["sbatch", "--wait", *array, f"--wrap={command}"], check=False, capture_output=True)
+    run("sbatch", *array, f"--wrap={command}")
+    wait_until(lambda: not run("squeue", "--noheader"), 120)
     text = "".join((tmp_path / f"{i}.out").read_text() for i in (1, 2))
     assert len(list(tmp_path.glob("a/model-*/checkpoint/done.json"))) == 5, text
