@@ -5,17 +5,12 @@ import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from analysis import COMMANDS
 from emt.models import MODELS
-from emt.options import UserError, add_flags, assigns, check, options_of, subject_of, summary_of
+from emt.options import Parser, UserError, add_flags, assigns, check, options_of, subject_of, summary_of
 from emt.runs import explain_os_error, find, read_summary
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,11 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser: one sub-command for each analysis, its flags read from the analysis' signature."""
-    parser = _Parser(prog="analyze.py", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="analyze.py", description=__doc__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for command, target in COMMANDS.items():
         summary = summary_of(target).rstrip(".")
-        sub = commands.add_parser(command, help=summary, description=summary + ".", allow_abbrev=False)
+        sub = commands.add_parser(command, help=summary, description=summary + ".")
         if subject_of(target) == "populations":
             sub.add_argument(
                 "--summary_files", nargs="+", required=True, metavar="PATH", help="one evaluation summary for each set"

@@ -435,6 +435,26 @@ def test_a_training_killed_three_times_ends_with_the_same_bytes():
 
 
 @pytest.mark.slow
+def test_a_killed_evaluation_continues_to_the_same_numbers(make_run):
+    def numbers(folder):
+        places = ("model_path", "output_dir")
+        return [{k: v for k, v in m.items() if k not in places} for m in runs.read_summary(folder)["metrics"]]
+
+    whole, killed = make_run("whole"), make_run("killed")
+    words = ["--test_horizon", "9", "--num_workers", "1"]
+    succeed("evaluate_multiple", "--models_dir", whole, *words)
+    process = start("evaluate_multiple", "--models_dir", killed, *words)
+    wait_until(lambda: 0 < len(list(killed.glob("model-*/results/metrics.json"))) < 3, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (killed / "evaluation_summary.json").exists()
+    done = {p: p.stat().st_mtime_ns for p in killed.glob("model-*/results/metrics.json")}
+    succeed("evaluate_multiple", "--models_dir", killed, *words)
+    assert numbers(killed) == numbers(whole)
+    assert {p: p.stat().st_mtime_ns for p in done} == done
+
+
+@pytest.mark.slow
 def test_a_second_process_on_one_run_is_refused_by_name():
     words = ["train_multiple", "--experiment_name", "a", *LONG]
     process = start(*words)
