@@ -10,29 +10,22 @@ from typing import Any
 from analysis import COMMANDS
 from emt.models import MODELS
 from emt.options import Parser, UserError, add_flags, assigns, check, options_of, subject_of, summary_of
-from emt.runs import explain_os_error, find, read_summary
+from emt.runs import find, read_summary
+from emt.script import run_script
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one analysis and return the exit code: 0, or 2 for what the user can put right, 130 for Ctrl-C."""
+    return run_script("analyze.py", lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     parser = build_parser()
-    try:
-        given = vars(parser.parse_args(arguments))
-        if given["command"] is None:
-            parser.print_help()
-            return 1
-        run(given.pop("command"), given)
-    except KeyboardInterrupt:
-        print("analyze.py: interrupted; files already written are whole", file=sys.stderr)
-        return 130
-    except OSError as error:
-        print(f"analyze.py: error: {explain_os_error(error)}", file=sys.stderr)
-        return 2
-    except ValueError as error:
-        if not _is_expected(error):
-            raise
-        print(f"analyze.py: error: {error}", file=sys.stderr)
-        return 2
+    given = vars(parser.parse_args(arguments))
+    if given["command"] is None:
+        parser.print_help()
+        return 1
+    run(given.pop("command"), given)
     return 0
 
 
@@ -152,15 +145,6 @@ def _by_stem(paths: Sequence[Path]) -> str:
     for path in paths:
         kinds.setdefault(path.stem, []).append(path.suffix.removeprefix("."))
     return ", ".join(f"{stem} ({', '.join(suffixes)})" for stem, suffixes in kinds.items())
-
-
-def _is_expected(error: ValueError) -> bool:
-    if isinstance(error, UserError):
-        return True
-    from analysis.population import AnalysisError
-    from emt.trace import TraceError
-
-    return isinstance(error, AnalysisError | TraceError)
 
 
 if __name__ == "__main__":

@@ -154,7 +154,9 @@ def train(config: RunConfig, experiment: Path) -> int:
     passed = [marker["passed_step"] for marker in outcome.done.values() if marker.get("passed_step")]
     if passed:
         reached = f"Batch accuracy above {config.training.curriculum_threshold:g} at the last horizon"
-        console.print(f"{reached}: {len(passed)} of {members} models, median step {median(passed):.0f}")
+        console.print(
+            f"{reached}: {len(passed)} of {members} models, median step {median(passed):.0f}, last {max(passed)}"
+        )
     for failure in outcome.failures:
         print(failure.details or "", end="", file=sys.stderr)
         print(f"train_multiple.py: {failure.item}: {failure.failure}", file=sys.stderr)

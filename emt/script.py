@@ -7,7 +7,7 @@ from collections.abc import Callable
 def run_script(name: str, main: Callable[[], int]) -> int:
     """Call ``main`` and return its exit code: 2 for bad input or a refusing disk, 130 for Ctrl-C.
 
-    ``ValueError`` subclasses that scripts raise for bad input (`emt.options.UserError`, ``analysis.AnalysisError``) and
+    What scripts raise for bad input (`emt.options.UserError`, `emt.trace.TraceError`, ``analysis.AnalysisError``) and
     ``OSError`` become one line; anything else is a fault of ours and keeps its traceback.
     """
     from emt.options import UserError
@@ -23,7 +23,8 @@ def run_script(name: str, main: Callable[[], int]) -> int:
         print(f"{name}: interrupted", file=sys.stderr)  # noqa: T201
         return 130
     except ValueError as error:
-        if type(error).__name__ != "AnalysisError":
+        # By name: those classes live where heavy packages are imported, and this layer may not know `analysis`.
+        if not {"AnalysisError", "TraceError"} & {kind.__name__ for kind in type(error).__mro__}:
             raise
         message = str(error)
     print(f"{name}: {message}", file=sys.stderr)  # noqa: T201
