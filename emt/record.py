@@ -14,10 +14,10 @@ from torch import Tensor
 from emt import runs, trace
 from emt.config import RunConfig
 from emt.models import MODELS
-from emt.models.base import Log, Model, State
+from emt.models.base import Cues, Log, Model, State
 from emt.options import UserError, load
 from emt.tasks import TASKS
-from emt.tasks.base import ACCURACY, Batch, Task
+from emt.tasks.base import ACCURACY, Batch, Task, one_hot
 
 
 @dataclass(frozen=True)
@@ -79,18 +79,19 @@ def record(loaded: Loaded, batch: Batch, length: int) -> xr.DataTree:
     length
         Sequence length of the batch; its operator comes along.
     """
-    members = len(loaded.numbers)
-    inputs = torch.from_numpy(batch.inputs).to(loaded.device).expand(members, -1, -1, -1)
-    outputs, _, log = loaded.model(inputs, None, batch.steps)
+    task = loaded.task
+    inputs, cues = to_tensors(loaded, batch)
+    outputs, _, log = loaded.model(inputs, None, batch.steps, cues)
     arrays: dict[str, tuple[tuple[str, ...], NDArray[Any]]] = {
-        "inputs": (("batch", "time", "channel"), batch.padded_inputs()[0]),
-        "targets": (("batch", "time", "target"), batch.targets[0]),
-        "scored": (("batch", "time"), batch.scored[0].astype(np.int8)),
+        "inputs": (("batch", "time", "channel"), batch.padded_inputs(task.input_channels)[0]),
+        "targets": (("batch", "time", "target"), one_hot(batch.targets, task.output_channels)[0]),
+        "scored": (("batch", "time"), batch.judged_steps[0].astype(np.int8)),
         "outputs": ((*trace.MEMBER_TIME, "output"), to_array(outputs)),
     }
-    arrays |= {name: (("batch", "time"), event[0].astype(np.int64)) for name, event in batch.events.items()}
+    for name, event in batch.events.items():
+        arrays[name] = (("batch", "time", "item")[: event.ndim - 1], event[0].astype(np.int64))
     states = {name: log[name] for name in loaded.model.state_dims if name in log}
-    for name, tensor in {**states, **further_states(loaded.model, inputs, batch.steps, log)}.items():
+    for name, tensor in {**states, **further_states(loaded.model, inputs, batch.steps, log, cues)}.items():
         arrays[name] = ((*trace.MEMBER_TIME, *loaded.model.state_dims[name]), to_array(tensor))
     memories = {
         memory: {name: (dims, to_array(log[f"memory/{memory}/{name}"])) for name, dims in trace.MEMORY.items()}
@@ -110,6 +111,16 @@ def record(loaded: Loaded, batch: Batch, length: int) -> xr.DataTree:
         "memories": loaded.model.memories,
     }
     return trace.make(arrays, list(loaded.numbers), about, memories)
+
+
+def to_tensors(loaded: Loaded, batch: Batch) -> tuple[Tensor, Cues]:
+    """Return a batch's inputs and the events that the model is told of, the same for all members."""
+    events = {name: batch.events[name] for name in loaded.model.cues if name in batch.events}
+    tensors = {
+        name: torch.from_numpy(np.array(a)).to(loaded.device).expand(len(loaded.numbers), *a.shape[1:])
+        for name, a in {"": batch.inputs, **events}.items()
+    }
+    return tensors.pop(""), tensors
 
 
 def to_array(tensor: Tensor) -> NDArray[Any]:
@@ -141,25 +152,25 @@ def _mean_held_state(loaded: Loaded, recorded: xr.DataTree) -> State:
     return {name: total / steps for name, total in sums.items()}
 
 
-def further_states(model: Model, inputs: Tensor, steps: int, log: Log) -> dict[str, Tensor]:
+def further_states(model: Model, inputs: Tensor, steps: int, log: Log, cues: Cues | None = None) -> dict[str, Tensor]:
     """Return the state tensors that the log lacks, (member, batch, time, …): the members run again, step by step.
 
     A fused kernel reports only its outputs; an LSTM's cell is inside it.
     """
     names = [name for name in model.state_dims if name not in log and name not in model.held_state]
     seen: dict[str, list[Tensor]] = {name: [] for name in names}
-    for state in states_of(model, inputs, steps if names else 0):
+    for state in states_of(model, inputs, steps if names else 0, cues):
         for name in names:
             seen[name].append(state[name])
     return {name: torch.stack(tensors, dim=2) for name, tensors in seen.items()}
 
 
-def states_of(model: Model, inputs: Tensor, steps: int) -> Iterator[State]:
+def states_of(model: Model, inputs: Tensor, steps: int, cues: Cues | None = None) -> Iterator[State]:
     """Yield the state after each step of a run that starts from zero; later inputs than those given are zero."""
-    silence = inputs.new_zeros(*inputs.shape[:2], 1, inputs.shape[-1])
     state: State | None = None
     for t in range(steps):
-        _, state, _ = model(inputs[:, :, t : t + 1] if t < inputs.shape[2] else silence, state)
+        x = inputs[:, :, t : t + 1] if t < inputs.shape[2] else torch.zeros_like(inputs[:, :, :1])
+        _, state, _ = model(x, state, 1, {name: c[:, :, t : t + 1] for name, c in (cues or {}).items()})
         yield state
 
 

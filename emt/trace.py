@@ -6,7 +6,9 @@ A trace is an `xarray.DataTree`. Its root holds the batch that all members saw a
 ``inputs`` ``targets``          batch, time, channel        ``target`` for targets; with a leading ``member`` only
                                                             where a model's actions change its inputs
 ``scored`` ``phase`` ``token``  batch, time                 the task's events: integers, −1 for none; ``written`` and
-``written`` ``asked`` ``trial``                             ``asked`` name items, ``trial`` numbers trials in a stream
+``written`` ``asked`` ``trial``                             ``asked`` name items, with an axis ``item`` where several
+``group``                                                   at once; ``trial`` numbers trials in a stream, ``group``
+                                                            kinds of trial
 ``outputs``                     member, batch, time, output coordinate ``member`` holds model numbers
 ``hidden``                      member, batch, time, unit
 further states                  member, batch, time, …      an LSTM's ``cell`` and so on
@@ -34,7 +36,10 @@ from numpy.typing import NDArray
 FORMAT_VERSION = 1
 
 MEMBER_TIME = ("member", "batch", "time")
-EVENTS = ("scored", "phase", "token", "written", "asked", "trial")
+EVENTS = ("scored", "phase", "token", "written", "asked", "trial", "group")
+ITEMS = ("written", "asked")
+"""Events that may name several items at once, along an axis more: "item"."""
+
 REQUIRED = {"inputs": ("batch", "time", "channel"), "targets": ("batch", "time", "target"), "scored": ("batch", "time")}
 OPTIONAL = dict.fromkeys(EVENTS, ("batch", "time")) | {"operator": ("window", "target")}
 RECORDED = {"outputs": (*MEMBER_TIME, "output"), "hidden": (*MEMBER_TIME, "unit")}
@@ -111,7 +116,8 @@ def check(tree: xr.DataTree, where: str = "trace") -> None:
     if version != FORMAT_VERSION:
         raise TraceError(f"{where}: expected format version {FORMAT_VERSION}; got {version}")
     _expect(tree, REQUIRED | RECORDED, where, optional_first={"inputs", "targets"})
-    given = {name: dims for name, dims in OPTIONAL.items() if name in tree.data_vars}
+    given: dict[str, tuple[str, ...]] = {name: dims for name, dims in OPTIONAL.items() if name in tree.data_vars}
+    given |= {name: (*OPTIONAL[name], "item") for name in ITEMS if name in given and "item" in tree[name].dims}
     _expect(tree, given, where, optional_first=set(EVENTS))
     known = REQUIRED | RECORDED | OPTIONAL
     for name in tree.data_vars:

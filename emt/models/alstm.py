@@ -18,8 +18,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from emt.models.base import Log, Model, State, normal, uniform
-from emt.models.layers import Head, lengthen, linear
+from emt.models.base import Cues, Log, Model, State, normal, uniform
+from emt.models.layers import Head, embed, lengthen
 from emt.streams import stream
 
 
@@ -73,11 +73,13 @@ class AssociativeLSTM(Model):
         batch, copies, units = like.shape[:2], len(self.permutations), self.w_rec.shape[1]
         return {"hidden": like.new_zeros(*batch, units), "cell": like.new_zeros(*batch, copies, units)}
 
-    def forward(self, x: Tensor, state: State | None = None, steps: int | None = None) -> tuple[Tensor, State, Log]:
+    def forward(
+        self, x: Tensor, state: State | None = None, steps: int | None = None, cues: Cues | None = None
+    ) -> tuple[Tensor, State, Log]:
         """Run the members over a sequence; see `Model.forward`."""
         state = self.zero_state(x) if state is None else state
         h, c = state["hidden"], _to_complex(state["cell"])
-        drive = linear(lengthen(x, steps), self.embedding @ self.w_in, self.bias)
+        drive = embed(lengthen(x, steps), self.embedding @ self.w_in, self.bias)
         hidden, cells = [], []
         for drive_t in drive.unbind(2):
             h, c = self._step(drive_t + h @ self.w_rec, c)

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from emt.models.base import Log, Model, State, normal, uniform
+from emt.models.base import Cues, Log, Model, State, as_channels, normal, uniform
 from emt.models.layers import Head
 from emt.ops.lstm import lstm
 
@@ -56,10 +56,12 @@ class RetrievalLSTM(Model):
         shape = (*like.shape[:2], self.w_rec.shape[1])
         return {"hidden": like.new_zeros(shape), "cell": like.new_zeros(shape)}
 
-    def forward(self, x: Tensor, state: State | None = None, steps: int | None = None) -> tuple[Tensor, State, Log]:
+    def forward(
+        self, x: Tensor, state: State | None = None, steps: int | None = None, cues: Cues | None = None
+    ) -> tuple[Tensor, State, Log]:
         """Run the members over a sequence; see `Model.forward`."""
         h0, c0 = (None, None) if state is None else (state["hidden"], state["cell"])
         w_in, nothing, bias = self.embedding @ self.w_in, self.w_rec[:, :, :0], self.b_in + self.b_rec
-        _, hidden, cell = lstm(x, w_in, self.w_rec, nothing, bias, None, h0, c0, steps)
+        _, hidden, cell = lstm(as_channels(x, w_in), w_in, self.w_rec, nothing, bias, None, h0, c0, steps)
         states = {"hidden": hidden, "cell": cell}
         return self.head(hidden), {name: s[:, :, -1] for name, s in states.items()}, states

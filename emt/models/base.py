@@ -17,6 +17,9 @@ from emt.streams import stream
 State = dict[str, Tensor]
 """The carried state: tensors (member, batch, …) by name."""
 
+Cues = Mapping[str, Tensor]
+"""What a model is told of a batch beside its inputs: tensors (member, batch, time) by name."""
+
 Log = dict[str, Tensor]
 """What a forward pass reports: tensors (member, batch, time, …) by name."""
 
@@ -36,6 +39,11 @@ class Model(nn.Module):
         log as ``memory/<name>/<variable>``, with the variables and axes of a trace (`emt.trace`).
     torch_names
         For each parameter the name it has in a member's weight file. Matrices are stored there as (out, in).
+    cues
+        What `forward` is told of the batch beside its inputs: names of the batch's events, and "wanted", the steps at
+        which outputs are looked at.
+    noise_step
+        The training step that random masks are drawn for; None where nothing is random, as in evaluation.
     recurrent_name, readout_name
         Names in the weight file of W_hh, where the state follows h_t = f(W_hh h_{t-1} + …), and of the linear readout.
     """
@@ -43,6 +51,8 @@ class Model(nn.Module):
     state_dims: ClassVar[dict[str, tuple[str, ...]]]
     held_state: ClassVar[tuple[str, ...]] = ()
     memories: ClassVar[dict[str, dict[str, str]]] = {}
+    cues: ClassVar[tuple[str, ...]] = ()
+    noise_step: int | None = None
     torch_names: ClassVar[dict[str, str]]
     recurrent_name: ClassVar[str | None] = None
     readout_name: ClassVar[str | None] = "readout.weight"
@@ -57,20 +67,24 @@ class Model(nn.Module):
         return next(self.parameters()).shape[0]
 
     def zero_state(self, like: Tensor) -> State:
-        """Return the state before the first step for inputs ``like``, (member, batch, …)."""
+        """Return the state before the first step, in the float type of ``like``, (member, batch, …)."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor, state: State | None = None, steps: int | None = None) -> tuple[Tensor, State, Log]:
+    def forward(
+        self, x: Tensor, state: State | None = None, steps: int | None = None, cues: Cues | None = None
+    ) -> tuple[Tensor, State, Log]:
         """Run the members over a sequence.
 
         Parameters
         ----------
         x
-            Inputs (member, batch, time, channel).
+            Inputs (member, batch, time, channel), or ids of tokens (member, batch, time), -1 after a row's last one.
         state
             Carried state; zeros if None.
         steps
             Number of time steps; inputs after those of ``x`` are zero.
+        cues
+            What ``cues`` names, each (member, batch, time). Outputs where they are not "wanted" may be anything.
 
         Returns
         -------
@@ -110,6 +124,11 @@ class Model(nn.Module):
                 expected, got = tuple(parameter.shape[1:]), tuple(value.shape)
                 raise ValueError(f"{name}: expected shape {expected} (in, out); got {got}")
             parameter.data[member] = value
+
+
+def as_channels(x: Tensor, weight: Tensor) -> Tensor:
+    """Return inputs (member, batch, time, channel) for a weight (member, channel, out); ids become one-hot."""
+    return x if x.is_floating_point() else (x[..., None] == torch.arange(weight.shape[1]).to(x)).to(weight)
 
 
 def uniform(bound: float) -> Callable[..., NDArray[np.float64]]:

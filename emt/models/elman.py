@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
-from emt.models.base import Log, Model, State, orthogonal, uniform
+from emt.models.base import Cues, Log, Model, State, as_channels, orthogonal, uniform
 from emt.ops.elman import elman
 
 
@@ -57,9 +57,12 @@ class Elman(Model):
         """Return zeros, (member, batch, unit)."""
         return {"hidden": like.new_zeros(*like.shape[:2], self.w_rec.shape[-1])}
 
-    def forward(self, x: Tensor, state: State | None = None, steps: int | None = None) -> tuple[Tensor, State, Log]:
+    def forward(
+        self, x: Tensor, state: State | None = None, steps: int | None = None, cues: Cues | None = None
+    ) -> tuple[Tensor, State, Log]:
         """Run the members over a sequence; see `Model.forward`."""
         bias = None if self.b_in is None or self.b_rec is None else self.b_in + self.b_rec
         first = None if state is None else state["hidden"]
+        x = as_channels(x, self.w_in)
         outputs, hidden = elman(x, self.w_in, self.w_rec, self.w_out, bias, self.b_out, first, steps)
         return outputs, {"hidden": hidden[:, :, -1]}, {"hidden": hidden}

@@ -13,8 +13,8 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from emt.models.base import Log, Model, State, constant, identity, normal, uniform
-from emt.models.layers import Head, lengthen, linear
+from emt.models.base import Cues, Log, Model, State, constant, identity, normal, uniform
+from emt.models.layers import Head, embed, lengthen
 from emt.ops.fast_weights import FastWeightsRun, fast_matrix, fast_weights
 
 IDENTITY_SCALE = 0.05
@@ -76,10 +76,12 @@ class FastWeights(Model):
         batch, units = like.shape[:2], self.w_rec.shape[-1]
         return {"hidden": like.new_zeros(*batch, units), "fast_weights": like.new_zeros(*batch, units, units)}
 
-    def forward(self, x: Tensor, state: State | None = None, steps: int | None = None) -> tuple[Tensor, State, Log]:
+    def forward(
+        self, x: Tensor, state: State | None = None, steps: int | None = None, cues: Cues | None = None
+    ) -> tuple[Tensor, State, Log]:
         """Run the members over a sequence; see `Model.forward`."""
         h0, a0 = (None, None) if state is None else (state["hidden"], state["fast_weights"])
-        drive = linear(lengthen(x, steps), self.embedding @ self.w_in)
+        drive = embed(lengthen(x, steps), self.embedding @ self.w_in)
         rule = self.eta, self.lam
         run = fast_weights(drive, self.w_rec, self.gain, self.bias, *rule, self.inner_steps, h0, a0)
         last = {"hidden": run.hidden[:, :, -1], "fast_weights": fast_matrix(run.hidden, *rule, a0)}

@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from emt.models.base import Log, Model, State, constant, identity, normal, uniform
+from emt.models.base import Cues, Log, Model, State, as_channels, constant, identity, normal, uniform
 from emt.models.layers import Head
 from emt.ops.elman import elman
 
@@ -61,9 +61,13 @@ class IRNN(Model):
         """Return zeros, (member, batch, unit)."""
         return {"hidden": like.new_zeros(*like.shape[:2], self.w_rec.shape[-1])}
 
-    def forward(self, x: Tensor, state: State | None = None, steps: int | None = None) -> tuple[Tensor, State, Log]:
+    def forward(
+        self, x: Tensor, state: State | None = None, steps: int | None = None, cues: Cues | None = None
+    ) -> tuple[Tensor, State, Log]:
         """Run the members over a sequence; see `Model.forward`."""
         first = None if state is None else state["hidden"]
         w_in, nothing = self.embedding @ self.w_in, self.w_rec[:, :, :0]
-        _, hidden = elman(x, w_in, self.w_rec, nothing, self.bias, None, first, steps, activation="relu")
+        _, hidden = elman(
+            as_channels(x, w_in), w_in, self.w_rec, nothing, self.bias, None, first, steps, activation="relu"
+        )
         return self.head(hidden), {"hidden": hidden[:, :, -1]}, {"hidden": hidden}

@@ -1,4 +1,4 @@
-"""What models of associative retrieval share: one-hot inputs, an embedding before and a two-layer head after.
+"""What models of tokens share: an embedding before and, for associative retrieval, a two-layer head after.
 
 The embedding E comes before the input weights W_in without anything between them: models multiply the two, which are
 small, and the inputs only once. In a weight file it is a linear layer without bias.
@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import embedding, pad
 
 from emt.models.base import Model, uniform
 
@@ -47,6 +47,33 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return y.unflatten(1, x.shape[1:3])
 
 
+def embed(x: Tensor, table: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return x E + b, (member, batch, time, out): a table (member, channel, out) applied to channels or to ids.
+
+    Parameters
+    ----------
+    x
+        Inputs (member, batch, time, channel), or ids (member, batch, time); -1 stands for a row of zeros.
+    table
+        E, (member, channel, out).
+    bias
+        b, (member, out).
+    """
+    if x.is_floating_point():
+        return linear(x, table, bias)
+    if bias is not None:
+        table = table + bias.unsqueeze(1)
+    members, channels, _ = table.shape
+    offset = channels * torch.arange(members, device=x.device)[:, None, None]
+    rows = embedding(x.clamp(min=0) + offset, table.flatten(0, 1))
+    absent = (x < 0).unsqueeze(-1)
+    if not absent.any():
+        return rows
+    return torch.where(absent, rows.new_zeros(()) if bias is None else bias[:, None, None], rows)
+
+
 def lengthen(x: Tensor, steps: int | None) -> Tensor:
-    """Return inputs (member, batch, time, channel) followed by zeros up to ``steps`` steps."""
-    return x if steps is None else pad(x, (0, 0, 0, steps - x.shape[2]))
+    """Return inputs followed by silence up to ``steps`` steps: by zeros, or by the id -1."""
+    if steps is None or steps == x.shape[2]:
+        return x
+    return pad(x, (0, 0, 0, steps - x.shape[2])) if x.is_floating_point() else pad(x, (0, steps - x.shape[2]), value=-1)

@@ -4,7 +4,7 @@
 with ``data_npz``, the rows of a file (`emt.tasks.retrieval_data`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -46,6 +46,8 @@ class AssociativeRetrieval:
     input_channels = len(VOCABULARY)
     output_channels = DIGITS
     tokens = VOCABULARY
+    loss_options: Mapping[str, float] = {}
+    carries = False
 
     def __init__(self, *, pairs: Annotated[int, Field(ge=1, le=26)] = 4, data_npz: str | None = None) -> None:
         self.pairs, self.steps = pairs, 2 * pairs + 3

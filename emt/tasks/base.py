@@ -1,8 +1,8 @@
 """What a task offers: batches as a pure function of (seed, split, step), how they are scored, and its theory."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,19 +23,29 @@ class Batch:
     ----------
     inputs
         (member, batch, input time, channel), float32. May cover fewer steps than ``targets``: later inputs are zero.
+        Or ids of tokens, (member, batch, time) integers, −1 after a row's last one.
     targets
-        (member, batch, time, target), float32.
+        (member, batch, time, target), float32; or ids (member, batch, time) for cross entropy, −1 where there is none.
     scored
-        (member, batch, time), bool: the steps that enter loss and accuracy.
+        (member, batch, time), bool: the steps that enter the loss.
     events
         Integer arrays (member, batch, time), −1 for none: ``token``, ``phase`` (0 items are shown, 1 answers are due),
-        ``written`` and ``asked`` items, ``trial``.
+        ``written`` and ``asked`` items (of several at once with an axis more), ``trial``, and ``group``, its kind.
+    judged
+        (member, batch, time), bool: the steps that enter the accuracy; None for those that enter the loss.
+    draws
+        Uniform numbers in [0, 1), (member, batch, time), for a loss that samples choices.
+    fresh
+        Whether members start anew; if not, they go on from their state after the split's previous batch.
     """
 
-    inputs: NDArray[np.float32]
-    targets: NDArray[np.float32]
+    inputs: NDArray[np.float32] | NDArray[np.integer[Any]]
+    targets: NDArray[np.float32] | NDArray[np.integer[Any]]
     scored: NDArray[np.bool_]
     events: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    judged: NDArray[np.bool_] | None = None
+    draws: NDArray[np.float32] | None = None
+    fresh: bool = True
 
     @property
     def steps(self) -> int:
@@ -43,14 +53,26 @@ class Batch:
         return self.targets.shape[2]
 
     @property
+    def judged_steps(self) -> NDArray[np.bool_]:
+        """The steps that enter the accuracy, (member, batch, time)."""
+        return self.scored if self.judged is None else self.judged
+
+    @property
     def sequences(self) -> int:
         """Number of sequences of each member; 0 where a split has come to its end."""
         return self.targets.shape[1]
 
-    def padded_inputs(self) -> NDArray[np.float32]:
+    def padded_inputs(self, channels: int) -> NDArray[np.float32]:
         """Return the inputs of all steps, (member, batch, time, channel)."""
-        missing = self.steps - self.inputs.shape[2]
-        return np.pad(self.inputs, [(0, 0), (0, 0), (0, missing), (0, 0)])
+        inputs = one_hot(self.inputs, channels)
+        return np.pad(inputs, [(0, 0), (0, 0), (0, self.steps - inputs.shape[2]), (0, 0)])
+
+
+def one_hot(values: NDArray[Any], width: int) -> NDArray[np.float32]:
+    """Return ids (member, batch, time) as one-hot vectors, zero for −1; other values as they are."""
+    if values.ndim == 4:
+        return values
+    return np.asarray(values[..., None] == np.arange(width), np.float32)
 
 
 class Task(Protocol):
@@ -70,6 +92,10 @@ class Task(Protocol):
         The sequence lengths that batches may have.
     tokens
         What the ids of the event ``token`` stand for; empty where inputs are no tokens.
+    loss_options
+        Options of the loss, by name.
+    carries
+        Whether there are batches that are not fresh.
     """
 
     input_channels: int
@@ -79,6 +105,8 @@ class Task(Protocol):
     epoch_batches: int
     lengths: tuple[int, ...]
     tokens: tuple[str, ...]
+    loss_options: Mapping[str, float]
+    carries: bool
 
     def shape(self, seed: int, split: Split, step: int, horizon: int) -> Hashable:
         """Return the time shape of a member's batch; members with equal shapes can share a stack."""

@@ -5,7 +5,7 @@ values, given by three integers; repeat copy selects the oldest vector. A networ
 has to produce the following ones without input.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import repeat
 from typing import Literal, NamedTuple
@@ -58,6 +58,8 @@ class VariableBinding:
 
     loss: Literal["mse"] = "mse"
     tokens: tuple[str, ...] = ()
+    loss_options: Mapping[str, float] = {}
+    carries = False
 
     def __init__(
         self,

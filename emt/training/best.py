@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from emt.models.base import State
+
 
 class BestWeights:
     """Each member's weights at its highest validation accuracy; of equal ones, those with the lower loss.
@@ -17,6 +19,8 @@ class BestWeights:
         When that was, 0 before the first validation, (member,).
     accuracy, loss
         Of that validation, (member,).
+    state
+        What the first row of the batch carried then, tensors (member, …); empty where nothing is carried.
     """
 
     def __init__(self, model: nn.Module, members: int) -> None:
@@ -24,18 +28,30 @@ class BestWeights:
         self.step = np.zeros(members, np.int64)
         self.accuracy, self.loss = np.full(members, -np.inf), np.full(members, np.inf)
         self.weights = {name: p.detach().clone() for name, p in model.named_parameters()}
+        self.state: State = {}
 
     @torch.no_grad()
     def update(
-        self, positions: NDArray[np.intp], step: int, loss: NDArray[np.float64], accuracy: NDArray[np.float64]
+        self,
+        positions: NDArray[np.intp],
+        step: int,
+        loss: NDArray[np.float64],
+        accuracy: NDArray[np.float64],
+        state: Mapping[str, Tensor],
     ) -> None:
-        """Take up the validation of the members at these stack positions; figures that are not finite never win."""
+        """Take up the validation of the members at these stack positions; figures that are not finite never win.
+
+        ``state`` is what the first rows of all members carry.
+        """
         higher, equal = accuracy > self.accuracy[positions], accuracy == self.accuracy[positions]
         better = np.isfinite(loss) & (higher | (equal & (loss < self.loss[positions])))
         chosen = positions[better]
         self.step[chosen], self.accuracy[chosen], self.loss[chosen] = step, accuracy[better], loss[better]
+        index = torch.from_numpy(chosen)
         for name, parameter in self.model.named_parameters():
-            self.weights[name][torch.from_numpy(chosen)] = parameter[torch.from_numpy(chosen)]
+            self.weights[name][index] = parameter[index]
+        for name, value in state.items():
+            self.state.setdefault(name, torch.zeros_like(value))[index] = value[index]
 
     @torch.no_grad()
     def restore(self, position: int) -> None:
@@ -47,16 +63,22 @@ class BestWeights:
     def keep(self, positions: NDArray[np.intp]) -> None:
         """Keep only the members at these stack positions."""
         self.step, self.accuracy, self.loss = (a[positions] for a in (self.step, self.accuracy, self.loss))
-        self.weights = {name: w[torch.from_numpy(positions)] for name, w in self.weights.items()}
+        index = torch.from_numpy(positions)
+        self.weights, self.state = ({name: t[index] for name, t in d.items()} for d in (self.weights, self.state))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return everything as tensors by name."""
         figures = {f"best.{k}": torch.from_numpy(getattr(self, k).copy()) for k in ("step", "accuracy", "loss")}
-        return figures | {f"best_weight.{name}": w for name, w in self.weights.items()}
+        weights = {f"best_weight.{name}": w for name, w in self.weights.items()}
+        return figures | weights | {f"best_state.{name}": s for name, s in self.state.items()}
 
     def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on from `state_dict`."""
         self.step, self.accuracy, self.loss = (
             tensors[f"best.{k}"].numpy().copy() for k in ("step", "accuracy", "loss")
         )
-        self.weights = {name: tensors[f"best_weight.{name}"].to(w.device) for name, w in self.weights.items()}
+        device = next(self.model.parameters()).device
+        self.weights, self.state = (
+            {name.removeprefix(kind): t.to(device) for name, t in tensors.items() if name.startswith(kind)}
+            for kind in ("best_weight.", "best_state.")
+        )

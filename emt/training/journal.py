@@ -86,9 +86,14 @@ class Journal:
             "passed_step": int(stack.passed[position]) or None,
             "train_acc": self._recent[number][1],
         }
+        state = stack.first_rows()
         if stack.best is not None:
             stack.best.restore(position)
+            state = stack.best.state
             about |= {"best_step": int(stack.best.step[position]), "val_acc": float(stack.best.accuracy[position])}
+        if state:
+            content = {name: s[position].contiguous() for name, s in state.items()}
+            runs.write_bytes(folder / "checkpoint" / "state.safetensors", save(content))
         runs.write_weights(folder, stack.model.export(position), about)
 
     def save(self, stack: Stack) -> None:

@@ -1,7 +1,8 @@
 """The members of one chunk in training: weights, optimiser, place in the curriculum; one real step at a time."""
 
+import contextlib
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +13,12 @@ from torch import Tensor
 from torch.func import functional_call
 
 from emt.config import TrainingConfig
-from emt.models.base import Model
+from emt.models.base import Model, State
 from emt.streams import Split
 from emt.tasks.base import Batch, Task
 from emt.training.adam import MemberAdam
 from emt.training.best import BestWeights
-from emt.training.losses import LOSSES
+from emt.training.losses import LOSSES, Scoring
 
 STOP_WINDOW = 100
 """Batches over which ``stop_accuracy`` must hold."""
@@ -47,6 +48,8 @@ class Stack:
         First step whose batch accuracy at the last horizon was above ``curriculum_threshold``, 0 for none, (member,).
     window
         Accuracies of the last batches at the last horizon, (member, STOP_WINDOW); NaN where there are fewer.
+    state
+        What members carry to the next training step, tensors (member, batch, …); empty where nothing is carried.
     best
         The weights that members end with, or None where they end with their last ones.
     """
@@ -60,6 +63,7 @@ class Stack:
         self.passed = np.zeros(len(numbers), np.int64)
         self.window = np.full((len(numbers), STOP_WINDOW), np.nan)
         self.optimizer = MemberAdam(model.parameters(), config.learning_rate, config.gradient_clip, config.l2_penalty)
+        self.state: State = {}
         self.best = BestWeights(model, len(numbers)) if config.keep == "best" else None
 
     @property
@@ -88,7 +92,9 @@ class Stack:
         loss, accuracy = np.empty(len(self.numbers)), np.empty(len(self.numbers))
         for shape, members in self._groups("train", self.step, dict(enumerate(horizons.tolist()))).items():
             batch = self._batch(members, "train", self.step, shape)
-            losses, accuracies = self._evaluate(members, batch)
+            self.model.noise_step = self.step
+            losses, accuracies = self._evaluate(members, batch, self.state)
+            self.model.noise_step = None
             losses.sum().backward()
             loss[members] = losses.detach().cpu().double()
             accuracy[members] = accuracies.cpu().double()
@@ -123,31 +129,42 @@ class Stack:
         self.model.seeds = tuple(np.array(self.model.seeds)[positions].tolist())
         self.numbers = [self.numbers[i] for i in positions]
         self.level, self.passed, self.window = (a[positions] for a in (self.level, self.passed, self.window))
+        self.state = {name: s[torch.from_numpy(positions)] for name, s in self.state.items()}
         if self.best is not None:
             self.best.keep(positions)
+
+    def first_rows(self) -> State:
+        """Return the carried state of each member's first row, tensors (member, …)."""
+        return {name: s[:, 0] for name, s in self.state.items()}
 
     def validate(self, positions: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return loss and accuracy on the fixed validation batches, one for each stack position; remember the best."""
         loss, accuracy = self.measure("validation", self.config.validation_batches, positions)
         if self.best is not None:
-            self.best.update(positions, self.step, loss, accuracy)
+            self.best.update(positions, self.step, loss, accuracy, self.first_rows())
         return loss, accuracy
 
     @torch.no_grad()
     def measure(
         self, split: Split, batches: int, positions: NDArray[np.intp]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return mean loss and accuracy over the first batches of a split at the last horizon, for each position."""
+        """Return loss and accuracy over the first batches of a split at the last horizon, for each position.
+
+        Means are over all steps that are scored or judged, whichever batch they stand in.
+        """
         horizons = dict.fromkeys(positions.tolist(), self.config.curriculum_horizons[-1])
-        totals, counts = np.zeros((2, len(self.numbers))), np.zeros(len(self.numbers))
+        totals, counts = np.zeros((2, 2, len(self.numbers)))
+        state: State = {}
         for step in range(batches):
             for shape, members in self._groups(split, step, horizons).items():
                 batch = self._batch(members, split, step, shape)
-                if batch.sequences:
-                    figures = torch.stack(self._evaluate(members, batch)).cpu().double().numpy()
-                    totals[:, members] += figures * batch.sequences
-                    counts[members] += batch.sequences
-        loss, accuracy = totals[:, positions] / counts[positions]
+                if not batch.sequences:
+                    continue
+                figures = torch.stack(self._evaluate(members, batch, state)).cpu().double().numpy()
+                steps = np.stack([m.sum(axis=(1, 2)) for m in (batch.scored, batch.judged_steps)])
+                totals[:, members] += figures * steps
+                counts[:, members] += steps
+        loss, accuracy = totals[:, positions] / counts[:, positions]
         return loss, accuracy
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -157,6 +174,7 @@ class Stack:
             mean, square = self.optimizer.moments(parameter)
             tensors |= {f"weight.{name}": parameter.detach(), f"mean.{name}": mean, f"square.{name}": square}
         tensors |= {"steps": self.optimizer.steps, "frozen": self.optimizer.frozen}
+        tensors |= {f"state.{name}": s for name, s in self.state.items()}
         tensors |= {name: torch.from_numpy(getattr(self, name)) for name in ("level", "passed", "window")}
         tensors |= self.best.state_dict() if self.best is not None else {}
         return {k: v.cpu().contiguous() for k, v in tensors.items()}, {"step": self.step, "numbers": self.numbers}
@@ -172,6 +190,8 @@ class Stack:
             }
         self.optimizer.steps, self.optimizer.frozen = tensors["steps"], tensors["frozen"]
         self.level, self.passed, self.window = (tensors[name].numpy() for name in ("level", "passed", "window"))
+        device = next(self.model.parameters()).device
+        self.state = {n.removeprefix("state."): s.to(device) for n, s in tensors.items() if n.startswith("state.")}
         if self.best is not None:
             self.best.load_state_dict(tensors)
         self.step = int(about["step"])
@@ -186,13 +206,45 @@ class Stack:
     def _batch(self, members: list[int], split: Split, step: int, shape: Hashable) -> Batch:
         return self.task.batch([self.model.seeds[m] for m in members], split, step, shape, self.config.batch_size)
 
-    def _evaluate(self, members: list[int], batch: Batch) -> tuple[Tensor, Tensor]:
+    def _evaluate(self, members: list[int], batch: Batch, state: State) -> tuple[Tensor, Tensor]:
+        """Return losses and accuracies of some members on their batch.
+
+        They go on from their place in ``state`` unless the batch is fresh, and leave their new state there, cut from
+        the graph.
+        """
         parameters: dict[str, Tensor] = dict(self.model.named_parameters())
         device = next(iter(parameters.values())).device
+        index = torch.tensor(members, device=device)
+        before = None if batch.fresh or not state else state
         if len(members) < len(self.numbers):
-            index = torch.tensor(members, device=device)
             parameters = {name: p.index_select(0, index) for name, p in parameters.items()}
-        inputs, targets = (torch.from_numpy(a).to(device) for a in (batch.inputs, batch.targets))
-        scored = torch.from_numpy(np.array(batch.scored)).to(device)
-        outputs, _, _ = functional_call(self.model, parameters, (inputs, None, batch.steps))
-        return LOSSES[self.task.loss](outputs, targets, scored)
+            before = None if before is None else {name: s.index_select(0, index) for name, s in before.items()}
+
+        def tensor(values: NDArray[Any]) -> Tensor:
+            return torch.from_numpy(np.require(values, requirements=["C", "W"])).to(device)
+
+        draws = None if batch.draws is None else tensor(batch.draws)
+        scoring = Scoring(tensor(batch.targets), tensor(batch.scored), tensor(batch.judged_steps), draws)
+        cues = {name: tensor(batch.events[name]) for name in self.model.cues if name in batch.events}
+        if "wanted" in self.model.cues:
+            cues["wanted"] = scoring.scored | scoring.judged
+        with self._seeds_of(members):
+            call = tensor(batch.inputs), before, batch.steps, cues
+            outputs, after, _ = functional_call(self.model, parameters, call)
+        if self.task.carries:
+            for name, value in after.items():
+                if len(members) < len(self.numbers):
+                    whole = state.get(name, value.new_zeros(len(self.numbers), *value.shape[1:]))
+                    value = whole.index_copy(0, index, value)
+                state[name] = value.detach()
+        return LOSSES[self.task.loss](outputs, scoring, **self.task.loss_options)
+
+    @contextlib.contextmanager
+    def _seeds_of(self, members: list[int]) -> Iterator[None]:
+        """Let the model know the seeds of the members it runs, for whatever it draws."""
+        everyone = self.model.seeds
+        self.model.seeds = tuple(everyone[m] for m in members)
+        try:
+            yield
+        finally:
+            self.model.seeds = everyone

@@ -54,7 +54,7 @@ def batch_of(loaded, size=BATCH):
 
 
 def inputs_of(batch):
-    return torch.from_numpy(batch.padded_inputs()).repeat(len(NUMBERS), 1, 1, 1)
+    return torch.from_numpy(batch.padded_inputs(0)).repeat(len(NUMBERS), 1, 1, 1)
 
 
 # Laws over the registry
@@ -162,7 +162,7 @@ def test_the_recorded_elman_network_is_a_tanh_loop(load_run, tmp_path):
     loaded = load_run("rnn")
     batch = batch_of(loaded)
     recorded = record.record(loaded, batch, LENGTH)
-    x = batch.padded_inputs()[0].astype(float)
+    x = batch.padded_inputs(loaded.task.input_channels)[0].astype(float)
     for position, number in enumerate(NUMBERS):
         w, _ = runs.read_weights(runs.model_folder(tmp_path, number))
         h = np.zeros((BATCH, UNITS))
@@ -178,7 +178,7 @@ def test_a_trace_holds_the_batch_its_events_and_its_theory(load_run):
     loaded = load_run("rnn", task={"use_eos": True, "seq_length": (1, 3)})
     batch = batch_of(loaded)
     recorded = record.record(loaded, batch, LENGTH)
-    np.testing.assert_array_equal(recorded["inputs"].values, batch.padded_inputs()[0])
+    np.testing.assert_array_equal(recorded["inputs"].values, batch.padded_inputs(loaded.task.input_channels)[0])
     np.testing.assert_array_equal(recorded["targets"].values, batch.targets[0])
     np.testing.assert_array_equal(recorded["operator"].values, loaded.task.operator(LENGTH))
     np.testing.assert_array_equal(recorded["scored"].values, batch.scored[0])

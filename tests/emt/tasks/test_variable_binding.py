@@ -53,7 +53,7 @@ def test_operator_makes_the_targets():
 def test_only_outputs_are_scored_and_silent():
     task = VariableBinding(seq_length=4, input_dim=3, use_eos=True)
     batch = task.batch([0], "train", 1, task.shape(0, "train", 1, 6), 2)
-    padded = batch.padded_inputs()
+    padded = batch.padded_inputs(4)
     assert padded.shape == (1, 2, 10, 4)
     np.testing.assert_array_equal(batch.scored[0, 0], [False] * 4 + [True] * 6)
     np.testing.assert_array_equal(padded[0, 0, :, 3], [0] * 4 + [-1] + [0] * 5)

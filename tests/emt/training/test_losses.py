@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from emt.tasks.base import ACCURACY
-from emt.training.losses import LOSSES, cross_entropy, mean_squared_error
+from emt.training.losses import LOSSES, Scoring, cross_entropy, mean_squared_error
 
 MEMBERS, BATCH, TIME, OUT = 2, 3, 5, 7
 
@@ -21,7 +21,7 @@ def draw():
 
 def test_cross_entropy_is_torchs_member_by_member_with_gradients(draw):
     outputs, classes, scored = draw
-    loss, accuracy = cross_entropy(outputs, functional.one_hot(classes, OUT).double(), scored)
+    loss, accuracy = cross_entropy(outputs, Scoring(functional.one_hot(classes, OUT).double(), scored, scored))
     (gradient,) = torch.autograd.grad(loss.sum(), outputs)
     expected = [functional.cross_entropy(outputs[m][scored[m]], classes[m][scored[m]]) for m in range(MEMBERS)]
     (wanted,) = torch.autograd.grad(sum(expected), outputs)
@@ -37,15 +37,16 @@ def test_steps_that_are_not_scored_do_not_matter(draw):
     targets = functional.one_hot(classes, OUT).double()
     changed = torch.where(scored[..., None], outputs, outputs + 3 * torch.arange(OUT))
     for loss in LOSSES.values():
-        for before, after in zip(loss(outputs, targets, scored), loss(changed, targets, scored), strict=True):
+        scoring = Scoring(targets, scored, scored)
+        for before, after in zip(loss(outputs, scoring), loss(changed, scoring), strict=True):
             torch.testing.assert_close(before, after)
-        assert not torch.equal(loss(outputs, targets, scored)[0], loss(changed, targets, ~scored)[0])
+        assert not torch.equal(loss(outputs, scoring)[0], loss(changed, Scoring(targets, ~scored, scored))[0])
 
 
 def test_squared_error_is_torchs_member_by_member(draw):
     outputs, classes, scored = draw
     targets = 2.0 * functional.one_hot(classes, OUT) - 1
-    loss, accuracy = mean_squared_error(outputs, targets, scored)
+    loss, accuracy = mean_squared_error(outputs, Scoring(targets, scored, scored))
     for m in range(MEMBERS):
         chosen, wanted = outputs[m][scored[m]], targets[m][scored[m]]
         torch.testing.assert_close(loss[m], functional.mse_loss(chosen, wanted.double()))
@@ -55,9 +56,32 @@ def test_squared_error_is_torchs_member_by_member(draw):
 def test_large_logits_stay_finite():
     outputs = torch.tensor([[[[2000.0, 0.0, -2000.0]]]])
     targets = torch.tensor([[[[0.0, 1.0, 0.0]]]])
-    loss, accuracy = cross_entropy(outputs, targets, torch.ones(1, 1, 1, dtype=torch.bool))
+    everything = torch.ones(1, 1, 1, dtype=torch.bool)
+    loss, accuracy = cross_entropy(outputs, Scoring(targets, everything, everything))
     assert loss.item() == 2000
     assert accuracy.item() == 0
+
+
+def test_ids_are_targets_as_one_hot_vectors_are(draw):
+    outputs, classes, scored = draw
+    ids = torch.where(scored, classes, -1)
+    one_hot = functional.one_hot(classes, OUT).double()
+    for a, b in zip(
+        cross_entropy(outputs, Scoring(ids, scored, scored)),
+        cross_entropy(outputs, Scoring(one_hot, scored, scored)),
+        strict=True,
+    ):
+        assert torch.equal(a, b)
+
+
+def test_accuracy_is_over_the_judged_steps_and_loss_over_the_scored(draw):
+    outputs, classes, scored = draw
+    judged = torch.zeros_like(scored)
+    judged[0, 1, 2] = True
+    loss, accuracy = cross_entropy(outputs, Scoring(classes, scored, judged))
+    assert accuracy[0] == float(outputs[0, 1, 2].argmax() == classes[0, 1, 2])
+    assert accuracy[1] == 0  # Nothing is judged: no NaN that would freeze a member.
+    assert torch.equal(loss, cross_entropy(outputs, Scoring(classes, scored, scored))[0])
 
 
 def test_every_loss_says_when_an_output_is_right():

@@ -71,7 +71,7 @@ def test_training_equals_a_plain_torch_loop(make_config, bias):
     train(stack, 30)
     for step in range(30):
         batch = stack.task.batch([2000], "train", step, stack.task.shape(2000, "train", step, 9), 16)
-        outputs = readout(rnn(torch.from_numpy(batch.padded_inputs()[0]))[0])[:, 3:]
+        outputs = readout(rnn(torch.from_numpy(batch.padded_inputs(4)[0]))[0])[:, 3:]
         loss = torch.nn.functional.mse_loss(outputs, torch.from_numpy(batch.targets[0, :, 3:]))
         optimizer.zero_grad()
         loss.backward()

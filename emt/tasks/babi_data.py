@@ -1,0 +1,229 @@
+"""The bAbI question-answering tasks (Weston et al. 2015) as arrays of words.
+
+The published archive "bAbI tasks 1-20 v1.2" (https://research.facebook.com/downloads/babi/, CC BY 3.0) holds a folder
+``tasks_1-20_v1-2`` with one folder for each variant (``en-valid-10k``: 10,000 questions a task for training and
+validation; ``en-valid``: 1,000), and in it ``qaK_train.txt``, ``qaK_valid.txt`` and ``qaK_test.txt``, K = 1 … 20. A
+line is ``number sentence`` or ``number question<tab>answer<tab>numbers of the supporting lines``; a story starts where
+the number is 1. Text is read as Schlag et al. (2021, appendix D) do: lower case, ``.`` and ``?`` are words, an answer
+is one word even where it lists several (``n,w``) and follows its question; a word `END` separates stories.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emt.options import UserError
+from emt.streams import Split
+
+TASKS = tuple(range(1, 21))
+FILES: dict[Split, str] = {"train": "train", "validation": "valid", "test": "test"}
+"""What each split is called in the names of files."""
+
+END = "<eos>"
+ARCHIVE = "tasks_1-20_v1-2"
+PUBLISHED = (
+    'unpack "bAbI tasks 1-20 v1.2", published at https://research.facebook.com/downloads/babi/ under the licence '
+    f"CC BY 3.0, and name the folder that holds {ARCHIVE}"
+)
+
+Column = NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Stories:
+    """Stories of one split, one after the other. Each starts with the word `END`.
+
+    Attributes
+    ----------
+    words
+        Places in the vocabulary, (word,).
+    line
+        Number of each word's line in its story, from 1, questions count; -1 at `END`, (word,).
+    question
+        Number of the question whose line (question and answer) the word stands in; -1 in other lines, (word,).
+    story
+        Number of each word's story, (word,).
+    first
+        Each story's first word; at the end, how many words there are, (story + 1,).
+    group
+        Each story's task, 1 … 20, (story,).
+    support
+        Numbers of the lines that support each answer, in the file's order, -1 where there are no more, (question, item).
+    """
+
+    words: Column
+    line: Column
+    question: Column
+    story: Column
+    first: Column
+    group: Column
+    support: Column
+
+
+@dataclass(frozen=True)
+class Babi:
+    """What was read.
+
+    Attributes
+    ----------
+    vocabulary
+        The words of all files in alphabetical order, then `END`.
+    splits
+        Their stories, tasks in order.
+    missing
+        Names of the published files that are not there, with what was read in their place.
+    """
+
+    vocabulary: tuple[str, ...]
+    splits: dict[Split, Stories]
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _File:
+    """One file: ``words``, ``line`` and ``question`` as in `Stories`, the supporting lines of each question."""
+
+    words: Column
+    line: Column
+    question: Column
+    support: list[list[int]]
+
+    @property
+    def starts(self) -> Column:
+        """First word of each story."""
+        return np.flatnonzero(self.line < 0)
+
+    def without_last_story(self) -> "_File":
+        end = int(self.starts[-1])
+        questions = int(self.question[:end].max(initial=-1)) + 1
+        return _File(self.words[:end], self.line[:end], self.question[:end], self.support[:questions])
+
+
+@lru_cache(maxsize=2)
+def read_babi(
+    data: Path, variant: str, tasks: tuple[int, ...] = TASKS, *, paper_sets: bool = False, derived_files: bool = False
+) -> Babi:
+    """Read the files of some tasks.
+
+    Parameters
+    ----------
+    data
+        The folder of the unpacked archive, or the one that holds it.
+    variant
+        Folder in it.
+    tasks
+        Which tasks.
+    paper_sets
+        Whether to leave out the last story of each file, as the sets of Schlag et al. (2021, table 3) do.
+    derived_files
+        Whether ``qaK_train.*.txt`` may stand in for a ``qaK_train.txt`` that is missing, and so on.
+
+    Raises
+    ------
+    UserError
+        If there is no training file, or a line is not of the published format.
+    """
+    folder = next((f / variant for f in (data / ARCHIVE, data) if (f / variant).is_dir()), data / variant)
+    codes, missing = {END: 0}, []
+    files: dict[Split, list[tuple[int, _File]]] = {split: [] for split in FILES}
+    for split, name in FILES.items():
+        for task in tasks:
+            published = folder / f"qa{task}_{name}.txt"
+            found = [published] if published.is_file() else sorted(folder.glob(f"{published.stem}.*.txt"))
+            found = found if derived_files else [p for p in found if p == published]
+            if published not in found:
+                missing.append(f"{published.name} ({found[0].name} in its place)" if found else published.name)
+            if found:
+                file = _read_file(found[0], codes)
+                files[split].append((task, file.without_last_story() if paper_sets else file))
+    if not files["train"]:
+        wanted = f"{folder}/qa{tasks[0]}_train.txt" + (f" … qa{tasks[-1]}_train.txt" if len(tasks) > 1 else "")
+        raise UserError(f"--data: expected {wanted}; found none of them: {PUBLISHED}")
+    vocabulary = (*sorted(codes.keys() - {END}), END)
+    places = np.array([vocabulary.index(word) for word in codes], np.int16)
+    facts = max((len(lines) for parts in files.values() for _, f in parts for lines in f.support), default=0)
+    splits = {split: _join(parts, places, facts) for split, parts in files.items()}
+    return Babi(vocabulary, splits, tuple(missing))
+
+
+def _join(parts: Sequence[tuple[int, _File]], places: Column, facts: int) -> Stories:
+    """Return the stories of (task, file) pairs; ``places`` in the vocabulary by code, at most ``facts`` lines."""
+    offsets = np.cumsum([0, *(len(f.support) for _, f in parts)], dtype=np.int32)
+    question = [np.where(f.question < 0, -1, f.question + o) for (_, f), o in zip(parts, offsets[:-1], strict=True)]
+    empty = np.empty(0, np.int32)
+    line = np.concatenate([empty.astype(np.int16), *(f.line for _, f in parts)])
+    starts = np.flatnonzero(line < 0)
+    lines = [lines for _, f in parts for lines in f.support]
+    support = np.full((len(lines), facts), -1, np.int16)
+    support[np.arange(facts) < np.array([len(s) for s in lines], int)[:, None]] = [n for s in lines for n in s]
+    return Stories(
+        words=places[np.concatenate([empty, *(f.words for _, f in parts)])],
+        line=line,
+        question=np.concatenate([empty, *question]),
+        story=(np.cumsum(line < 0, dtype=np.int32) - 1).astype(np.int32),
+        first=np.append(starts, len(line)),
+        group=np.repeat([task for task, _ in parts], [len(f.starts) for _, f in parts]).astype(np.int16),
+        support=support,
+    )
+
+
+def _read_file(path: Path, codes: dict[str, int]) -> _File:
+    """Read one file; words that ``codes`` lacks are added to it."""
+    words: list[int] = []
+    numbers: list[int] = []
+    counts: list[int] = []
+    asks: list[bool] = []
+    support: list[list[int]] = []
+    known: dict[str, tuple[int, ...]] = {}
+    place = 0
+    try:
+        for place, line in enumerate(path.read_text(encoding="utf-8").lower().splitlines(), 1):  # noqa: B007
+            number, sentence, answer, lines = _parts(line)
+            if number == 1:
+                words.append(codes[END])
+                numbers.append(-1)
+                counts.append(1)
+                asks.append(False)
+            # Sentences repeat: most are taken apart once.
+            key = f"{sentence}\t{answer}"
+            if key not in known:
+                known[key] = tuple(codes.setdefault(word, len(codes)) for word in _words(sentence, answer))
+            words += known[key]
+            numbers.append(number)
+            counts.append(len(known[key]))
+            asks.append(bool(answer))
+            if answer:
+                support.append(lines)
+    except ValueError as error:
+        raise UserError(
+            "--data: expected lines 'number sentence.' or 'number question?<tab>answer<tab>supporting lines'; "
+            f"line {place} of {path} is none ({error})"
+        ) from None
+    question = np.where(asks, np.cumsum(asks) - 1, -1)
+    return _File(
+        np.array(words, np.int32),
+        np.repeat(np.array(numbers, np.int16), counts),
+        np.repeat(question.astype(np.int32), counts),
+        support,
+    )
+
+
+def _parts(line: str) -> tuple[int, str, str, list[int]]:
+    """Return a line's number, sentence, answer ("" where it is no question) and supporting lines."""
+    sentence, *rest = line.split("\t")
+    number, _, sentence = sentence.partition(" ")
+    if not rest:
+        return int(number), sentence, "", []
+    answer, lines = rest
+    return int(number), sentence, answer.strip(), [int(n) for n in lines.split()]
+
+
+def _words(sentence: str, answer: str) -> list[str]:
+    words = sentence.replace(".", " .").replace("?", " ?").split()
+    if words[-1:] != ["?" if answer else "."]:
+        raise ValueError(f"it ends with {words[-1:]}")
+    return [*words, answer] if answer else words
