@@ -198,7 +198,7 @@ def check(
     fields: dict[str, Any] = {o.name: (o.annotation, o.default) for o in options if o.name in given or not partial}
     model = create_model("Options", __config__=ConfigDict(extra="forbid", strict=not words), **fields)
     try:
-        return dict(model(**given))
+        return model(**given).model_dump()
     except ValidationError as error:
         details = error.errors(include_url=False)[0]
         wrong = known[str(details["loc"][0])]

@@ -13,6 +13,7 @@
       evaluation_summary.json            numbers of all members (below)                                evaluate
       model-k/results/                   figures of one member                                         evaluate
       traces/                            recorded runs (`emt.trace`)                                   evaluate
+      dynamics/                          fixed points, exponents (`emt.portrait`); with --dynamics     evaluate
       global_analysis/                   figures across members                                        evaluate
       <kind>_analysis/                   tables and figures of one analysis                            analyze
 
@@ -264,6 +265,11 @@ def lock(path: Path, *, shared: bool = False) -> Iterator[None]:
     """Hold a lock file while working; a second holder is refused by name, unless both share.
 
     The kernel frees the lock when its holder dies, however it dies.
+
+    Raises
+    ------
+    UserError
+        If another process holds it, or the file system has no such locks.
     """
     holder = f"process {os.getpid()} on {socket.gethostname()}"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -272,7 +278,8 @@ def lock(path: Path, *, shared: bool = False) -> Iterator[None]:
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise
+                what = "expected a file system with file locks (flock), so that two processes never work on one run"
+                raise UserError(f"{path.parent}: {what}; got {error.strerror!r}") from None
             file.seek(0)
             raise UserError(f"{path.parent}: in use by {file.readline().strip() or 'another process'}") from None
         file.truncate(0)

@@ -157,7 +157,7 @@ def _trace_of(memories: dict[str, dict[str, Any]], events: dict[str, np.ndarray]
         "outputs": ((*trace.MEMBER_TIME, "output"), rng.normal(size=(members, batch, steps, 3))),
         "hidden": ((*trace.MEMBER_TIME, "unit"), rng.normal(size=(members, batch, steps, 4))),
     }
-    root |= {name: (("batch", "time"), event) for name, event in events.items()}
+    root |= {name: (("batch", "time", "item")[: event.ndim], event) for name, event in events.items()}
     nodes = {}
     for name, content in memories.items():
         dims = dict(trace.MEMORY)
@@ -245,3 +245,50 @@ def make_recording() -> Callable[..., Any]:
         return _trace_of({name: memory() for name in memories}, events, about)
 
     return make
+
+
+def _places_story(draw: np.random.Generator) -> str:
+    """Twice two people who move and a question about one of them: six lines, one of them supports each answer."""
+    people, rooms = ("Ada", "Ben", "Cleo"), ("attic", "cellar", "yard", "hall")
+    lines: list[str] = []
+    for _ in range(2):
+        who, where = draw.permutation(people)[:2], draw.permutation(rooms)[:2]
+        lines += [f"{who[i]} walked to the {where[i]}." for i in range(2)]
+        asked = int(draw.integers(2))
+        lines.append(f"Where is {who[asked]}? \t{where[asked]}\t{len(lines) - 1 + asked}")
+    return "".join(f"{i} {line}\n" for i, line in enumerate(lines, 1))
+
+
+def _fears_story(draw: np.random.Generator) -> str:
+    """Who fears whom, two lines for each answer: six lines, the supporting ones in the order of the reasoning."""
+    kinds = draw.permutation(("rat", "fox", "owl"))
+    return (
+        f"1 Every {kinds[0]} fears the {kinds[1]}.\n2 Every {kinds[1]} fears the {kinds[2]}.\n3 Pip is a {kinds[0]}.\n"
+        f"4 Tam is a {kinds[1]}.\n5 What does Pip fear?\t{kinds[1]}\t3 1\n6 What does Tam fear?\t{kinds[2]}\t4 2\n"
+    )
+
+
+def _paths_story(draw: np.random.Generator) -> str:
+    """A way of two steps, the answer one word with a comma: three lines."""
+    ways = {"n": "north", "s": "south", "w": "west", "e": "east"}
+    first, second = draw.permutation(list(ways))[:2]
+    return (
+        f"1 The hall is {ways[first]} of the yard.\n2 The attic is {ways[second]} of the hall.\n"
+        f"3 How do you get from the yard to the attic?\t{first},{second}\t1 2\n"
+    )
+
+
+MINI_BABI = {1: _places_story, 15: _fears_story, 19: _paths_story}
+"""Stories of a small bAbI by task."""
+
+
+@pytest.fixture(scope="session")
+def mini_babi(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a generated bAbI in the published layout: tasks 1, 15 and 19, in each 23, 5 and 7 stories."""
+    folder = tmp_path_factory.mktemp("babi") / "tasks_1-20_v1-2" / "en-valid"
+    folder.mkdir(parents=True)
+    for number, (task, story) in enumerate(MINI_BABI.items()):
+        for place, (split, count) in enumerate({"train": 23, "valid": 5, "test": 7}.items()):
+            draw = np.random.default_rng((number, place))
+            (folder / f"qa{task}_{split}.txt").write_text("".join(story(draw) for _ in range(count)))
+    return folder.parents[1]

@@ -1,7 +1,10 @@
 """The engine that asks SLURM for jobs of one Dask worker each, and for new ones when they end early."""
 
+import os
 import shutil
-from collections.abc import Sequence
+import subprocess
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,12 @@ SETTINGS = {
     "distributed.scheduler.unknown-task-duration": "1h",
 }
 
+LOST_JOBS = 3
+"""Jobs in a row that may end before their worker has come up."""
+
+LOOK_S = 5.0
+"""Seconds between two looks at the queue."""
+
 
 def run(
     function: Function, items: Sequence[Any], execution: ExecutionConfig, logs: Path, tick: Tick = nothing
@@ -42,7 +51,7 @@ def run(
     Raises
     ------
     UserError
-        If there is no SLURM here.
+        If there is no SLURM here, or jobs end as soon as they begin.
     """
     with dask.config.set(SETTINGS), open_cluster(execution, logs) as cluster:
         script = logs / "job.sh"
@@ -53,7 +62,7 @@ def run(
             )
         cluster.adapt(minimum_jobs=0, maximum_jobs=min(execution.num_workers, len(items)))
         with distributed.Client(cluster) as client:
-            return hand_out(client, function, items, tick)
+            return hand_out(client, function, items, _JobWatch(cluster, logs, tick))
 
 
 def open_cluster(execution: ExecutionConfig, logs: Path) -> SLURMCluster:
@@ -77,3 +86,44 @@ def open_cluster(execution: ExecutionConfig, logs: Path) -> SLURMCluster:
         security=True,
         shared_temp_directory=str(logs),
     )
+
+
+class _JobWatch:
+    """A tick that notices jobs which end before their worker has come up; the cluster would wait for them for ever.
+
+    They are replaced; when several in a row end like that, the next would too.
+    """
+
+    def __init__(self, cluster: SLURMCluster, logs: Path, tick: Tick) -> None:
+        self.cluster, self.logs, self.tick = cluster, logs, tick
+        self.looked, self.lost = time.monotonic(), 0
+        self.arrived: set[str] = set()
+
+    def __call__(self) -> None:
+        self.tick()
+        if time.monotonic() - self.looked >= LOOK_S:
+            self.look()
+            self.looked = time.monotonic()
+
+    def look(self) -> None:
+        """Compare the jobs asked for with SLURM's queue and with the workers that have come up."""
+        up = {str(worker["name"]) for worker in self.cluster.scheduler_info["workers"].values()}
+        jobs = {name: job.job_id for name, job in list(self.cluster.workers.items()) if job.job_id}
+        arrived = {job for name, job in jobs.items() if str(name) in up}
+        if arrived - self.arrived:
+            self.lost = 0
+        self.arrived |= arrived
+        gone = set(jobs.values()) - self.arrived - _queue(jobs.values())
+        self.lost += len(gone)
+        if self.lost >= LOST_JOBS:
+            log = self.logs / f"emt-{max(gone, key=int)}.err"
+            raise UserError(f"--engine slurm: {self.lost} jobs in a row ended before their worker came up; see {log}")
+        if gone:
+            self.cluster.sync(self.cluster.scale_down, [name for name, job in jobs.items() if job in gone])
+
+
+def _queue(jobs: Iterable[str]) -> set[str]:
+    """Return which jobs wait or run: all of them where SLURM does not answer."""
+    command = ["squeue", "--noheader", "--format=%A", f"--user={os.getuid()}"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    return set(jobs if answer.returncode else answer.stdout.split())

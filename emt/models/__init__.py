@@ -7,4 +7,7 @@ MODELS = {
     "ar_lstm": "emt.models.ar_lstm:RetrievalLSTM",
     "alstm": "emt.models.alstm:AssociativeLSTM",
     "fw": "emt.models.fast_weights:FastWeights",
+    "fwm": "emt.models.fwm:FastWeightMemory",
+    "stacked_lstm": "emt.models.stacked_lstm:StackedLSTM",
+    "dnd_lstm": "emt.models.dnd_lstm:DNDLSTM",
 }

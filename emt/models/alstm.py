@@ -18,8 +18,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from emt.models.base import Cues, Log, Model, State, normal, uniform
-from emt.models.layers import Head, embed, lengthen
+from emt.models.base import Cues, Log, Model, State, as_channels, normal, uniform
+from emt.models.layers import Head
+from emt.ops.associative_lstm import associative_lstm
 from emt.streams import stream
 
 
@@ -32,11 +33,14 @@ class AssociativeLSTM(Model):
         numbers in the hidden state, two for each complex unit.
     embedding_dim
         size of the embedding.
+    freeze_embedding
+        leave the embedding as it is drawn.
     copies
         copies of the memory.
     """
 
     state_dims = {"hidden": ("unit",), "cell": ("copy", "unit")}
+    cues = ("wanted",)
     readout_name = None
     torch_names = {
         "embedding": "embedding.weight",
@@ -55,11 +59,13 @@ class AssociativeLSTM(Model):
         *,
         hidden_dim: Annotated[int, Field(ge=2, multiple_of=2)] = 50,
         embedding_dim: Annotated[int, Field(ge=1)] = 100,
+        freeze_embedding: bool = False,
         copies: Annotated[int, Field(ge=1)] = 4,
     ) -> None:
         super().__init__(seeds)
         draw, units = uniform(hidden_dim**-0.5), hidden_dim // 2
         self.embedding = self.parameter_of("embedding", (input_channels, embedding_dim), normal)
+        self.embedding.requires_grad_(not freeze_embedding)
         self.w_in = self.parameter_of("w_in", (embedding_dim, 9 * units), draw)
         self.w_rec = self.parameter_of("w_rec", (hidden_dim, 9 * units), draw)
         self.bias = self.parameter_of("bias", (9 * units,), draw)
@@ -77,34 +83,9 @@ class AssociativeLSTM(Model):
         self, x: Tensor, state: State | None = None, steps: int | None = None, cues: Cues | None = None
     ) -> tuple[Tensor, State, Log]:
         """Run the members over a sequence; see `Model.forward`."""
-        state = self.zero_state(x) if state is None else state
-        h, c = state["hidden"], _to_complex(state["cell"])
-        drive = embed(lengthen(x, steps), self.embedding @ self.w_in, self.bias)
-        hidden, cells = [], []
-        for drive_t in drive.unbind(2):
-            h, c = self._step(drive_t + h @ self.w_rec, c)
-            hidden.append(h)
-            cells.append(c)
-        states = {"hidden": torch.stack(hidden, dim=2), "cell": _to_real(torch.stack(cells, dim=2))}
-        return self.head(states["hidden"]), {name: s[:, :, -1] for name, s in states.items()}, states
-
-    def _step(self, a: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """Return h_t and c_t from the sums in (1) and c_{t-1}."""
-        units = c.shape[-1]
-        f, i, o = torch.sigmoid(a[..., : 3 * units]).chunk(3, dim=-1)
-        r_in, r_out, u = _bound(_to_complex(a[..., 3 * units :].unflatten(-1, (3, -1)))).unbind(-2)
-        c = f.unsqueeze(-2) * c + r_in[..., self.permutations] * (i * u).unsqueeze(-2)
-        h = o * _bound((r_out[..., self.permutations] * c).mean(dim=-2))
-        return _to_real(h), c
-
-
-def _to_complex(values: Tensor) -> Tensor:
-    return torch.complex(*values.chunk(2, dim=-1))
-
-
-def _to_real(values: Tensor) -> Tensor:
-    return torch.cat([values.real, values.imag], dim=-1)
-
-
-def _bound(z: Tensor) -> Tensor:
-    return z / z.abs().clamp(min=1)
+        h0, c0 = (None, None) if state is None else (state["hidden"], state["cell"])
+        w_in = self.embedding @ self.w_in
+        x = as_channels(x, w_in)
+        run = associative_lstm(x, w_in, self.w_rec, self.bias, self.permutations, h0, c0, steps)
+        states = run._asdict()
+        return self.head(run.hidden, cues), {name: s[:, :, -1] for name, s in states.items()}, states

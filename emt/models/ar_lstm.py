@@ -20,9 +20,12 @@ class RetrievalLSTM(Model):
         units of the recurrent layer; the state has twice as many numbers.
     embedding_dim
         size of the embedding.
+    freeze_embedding
+        leave the embedding as it is drawn.
     """
 
     state_dims = {"hidden": ("unit",), "cell": ("unit",)}
+    cues = ("wanted",)
     readout_name = None
     torch_names = {
         "embedding": "embedding.weight",
@@ -41,10 +44,12 @@ class RetrievalLSTM(Model):
         *,
         hidden_dim: Annotated[int, Field(ge=1)] = 50,
         embedding_dim: Annotated[int, Field(ge=1)] = 100,
+        freeze_embedding: bool = False,
     ) -> None:
         super().__init__(seeds)
         draw, gates = uniform(hidden_dim**-0.5), 4 * hidden_dim
         self.embedding = self.parameter_of("embedding", (input_channels, embedding_dim), normal)
+        self.embedding.requires_grad_(not freeze_embedding)
         self.w_in = self.parameter_of("w_in", (embedding_dim, gates), draw)
         self.w_rec = self.parameter_of("w_rec", (hidden_dim, gates), draw)
         self.b_in = self.parameter_of("b_in", (gates,), draw)
@@ -64,4 +69,4 @@ class RetrievalLSTM(Model):
         w_in, nothing, bias = self.embedding @ self.w_in, self.w_rec[:, :, :0], self.b_in + self.b_rec
         _, hidden, cell = lstm(as_channels(x, w_in), w_in, self.w_rec, nothing, bias, None, h0, c0, steps)
         states = {"hidden": hidden, "cell": cell}
-        return self.head(hidden), {name: s[:, :, -1] for name, s in states.items()}, states
+        return self.head(hidden, cues), {name: s[:, :, -1] for name, s in states.items()}, states

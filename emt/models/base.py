@@ -5,7 +5,7 @@ that a model reads like the equation for one member.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from emt.streams import stream
 
-State = dict[str, Tensor]
-"""The carried state: tensors (member, batch, …) by name."""
+State = Mapping[str, Tensor]
+"""The carried state: tensors (member, batch, …) by name. What is dear may be made when it is asked for."""
 
 Cues = Mapping[str, Tensor]
 """What a model is told of a batch beside its inputs: tensors (member, batch, time) by name."""
@@ -50,7 +50,7 @@ class Model(nn.Module):
 
     state_dims: ClassVar[dict[str, tuple[str, ...]]]
     held_state: ClassVar[tuple[str, ...]] = ()
-    memories: ClassVar[dict[str, dict[str, str]]] = {}
+    memories: dict[str, dict[str, Any]] = {}
     cues: ClassVar[tuple[str, ...]] = ()
     noise_step: int | None = None
     torch_names: ClassVar[dict[str, str]]
@@ -96,7 +96,7 @@ class Model(nn.Module):
     def parameter_of(self, name: str, shape: tuple[int, ...], draw: Callable[..., NDArray[np.float64]]) -> nn.Parameter:
         """Return a stacked parameter: ``draw(generator, shape)`` for each member from its own stream."""
         values = [draw(stream(f"weights.{name}", seed, "train", 0), shape) for seed in self.seeds]
-        return nn.Parameter(torch.from_numpy(np.stack(values).astype(np.float32)))
+        return nn.Parameter(torch.from_numpy(np.stack(values).astype(np.float32, order="C")))
 
     def export(self, member: int) -> dict[str, NDArray[np.float32]]:
         """Return the weights of stack position ``member`` under the names and orientation of torch's modules."""

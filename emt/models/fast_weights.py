@@ -7,7 +7,8 @@
 with the embedding and head of `emt.models.layers`. Computed without the matrix, see `emt.ops.fast_weights`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from typing import Annotated
 
 from pydantic import Field
@@ -29,6 +30,8 @@ class FastWeights(Model):
         units of the recurrent layer; the matrix has its square of numbers.
     embedding_dim
         size of the embedding.
+    freeze_embedding
+        leave the embedding as it is drawn.
     eta
         fast learning rate: how strongly a hidden state is written; 0 turns fast weights off.
     lam
@@ -40,6 +43,7 @@ class FastWeights(Model):
     state_dims = {"hidden": ("unit",), "fast_weights": ("unit_out", "unit_in")}
     held_state = ("fast_weights",)
     memories = {"fast": {"kind": "linear", "reads": "before"}}
+    cues = ("wanted",)
     readout_name = None
     torch_names = {
         "embedding": "embedding.weight",
@@ -58,6 +62,7 @@ class FastWeights(Model):
         *,
         hidden_dim: Annotated[int, Field(ge=1)] = 50,
         embedding_dim: Annotated[int, Field(ge=1)] = 100,
+        freeze_embedding: bool = False,
         eta: float = 0.5,
         lam: float = 0.9,
         inner_steps: Annotated[int, Field(ge=1)] = 1,
@@ -65,6 +70,7 @@ class FastWeights(Model):
         super().__init__(seeds)
         self.eta, self.lam, self.inner_steps = eta, lam, inner_steps
         self.embedding = self.parameter_of("embedding", (input_channels, embedding_dim), normal)
+        self.embedding.requires_grad_(not freeze_embedding)
         self.w_in = self.parameter_of("w_in", (embedding_dim, hidden_dim), uniform(hidden_dim**-0.5))
         self.w_rec = self.parameter_of("w_rec", (hidden_dim, hidden_dim), identity(IDENTITY_SCALE))
         self.gain = self.parameter_of("gain", (hidden_dim,), constant(1.0))
@@ -84,8 +90,8 @@ class FastWeights(Model):
         drive = embed(lengthen(x, steps), self.embedding @ self.w_in)
         rule = self.eta, self.lam
         run = fast_weights(drive, self.w_rec, self.gain, self.bias, *rule, self.inner_steps, h0, a0)
-        last = {"hidden": run.hidden[:, :, -1], "fast_weights": fast_matrix(run.hidden, *rule, a0)}
-        return self.head(run.hidden), last, {"hidden": run.hidden, **self._memory_log(run)}
+        last = _LastState(run.hidden[:, :, -1], partial(fast_matrix, run.hidden, *rule, a0))
+        return self.head(run.hidden, cues), last, {"hidden": run.hidden, **self._memory_log(run)}
 
     def _memory_log(self, run: FastWeightsRun) -> Log:
         """Return what is written into the matrix and read from it, as a trace has it."""
@@ -95,3 +101,19 @@ class FastWeights(Model):
         writes |= {"write_key": run.hidden, "write_value": run.hidden}
         reads = {"read_query": run.queries, "read_value": run.values}
         return {f"memory/fast/{name}": tensor for name, tensor in {**writes, **reads}.items()}
+
+
+class _LastState(Mapping[str, Tensor]):
+    """The state after a run. Its matrix is made when it is asked for: training on single sequences never does."""
+
+    def __init__(self, hidden: Tensor, matrix: Callable[[], Tensor]) -> None:
+        self._values: dict[str, Callable[[], Tensor]] = {"hidden": lambda: hidden, "fast_weights": cache(matrix)}
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._values[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)

@@ -25,11 +25,14 @@ class IRNN(Model):
         units of the recurrent layer.
     embedding_dim
         size of the embedding.
+    freeze_embedding
+        leave the embedding as it is drawn.
     identity_scale
         what the recurrent weights start at, times the identity; Le et al. start at 1, Ba et al. at 0.05.
     """
 
     state_dims = {"hidden": ("unit",)}
+    cues = ("wanted",)
     recurrent_name = "rnn.weight_hh_l0"
     readout_name = None
     torch_names = {
@@ -48,10 +51,12 @@ class IRNN(Model):
         *,
         hidden_dim: Annotated[int, Field(ge=1)] = 50,
         embedding_dim: Annotated[int, Field(ge=1)] = 100,
+        freeze_embedding: bool = False,
         identity_scale: float = 0.05,
     ) -> None:
         super().__init__(seeds)
         self.embedding = self.parameter_of("embedding", (input_channels, embedding_dim), normal)
+        self.embedding.requires_grad_(not freeze_embedding)
         self.w_in = self.parameter_of("w_in", (embedding_dim, hidden_dim), uniform(embedding_dim**-0.5))
         self.w_rec = self.parameter_of("w_rec", (hidden_dim, hidden_dim), identity(identity_scale))
         self.bias = self.parameter_of("bias", (hidden_dim,), constant(0.0))
@@ -70,4 +75,4 @@ class IRNN(Model):
         _, hidden = elman(
             as_channels(x, w_in), w_in, self.w_rec, nothing, self.bias, None, first, steps, activation="relu"
         )
-        return self.head(hidden), {"hidden": hidden[:, :, -1]}, {"hidden": hidden}
+        return self.head(hidden, cues), {"hidden": hidden[:, :, -1]}, {"hidden": hidden}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, pad
 
-from emt.models.base import Model, uniform
+from emt.models.base import Cues, Model, uniform
 
 
 class Head(nn.Module):
@@ -35,9 +35,17 @@ class Head(nn.Module):
         self.w_out = model.parameter_of("head.w_out", (self.width, outputs), second)
         self.b_out = model.parameter_of("head.b_out", (outputs,), second)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Return outputs (member, batch, time, output) of hidden states (member, batch, time, unit)."""
-        return linear(linear(hidden, self.w_hidden, self.b_hidden).relu(), self.w_out, self.b_out)
+    def forward(self, hidden: Tensor, cues: Cues | None = None) -> Tensor:
+        """Return outputs (member, batch, time, output) of hidden states (member, batch, time, unit).
+
+        Where ``cues`` say which are "wanted", steps at which no row's output is are left at zero.
+        """
+        wanted = (cues or {}).get("wanted")
+        if wanted is None:
+            return linear(linear(hidden, self.w_hidden, self.b_hidden).relu(), self.w_out, self.b_out)
+        steps = wanted.flatten(0, 1).any(dim=0).nonzero().flatten()
+        outputs = self(hidden.index_select(2, steps))
+        return outputs.new_zeros(*hidden.shape[:3], outputs.shape[-1]).index_copy(2, steps, outputs)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -77,3 +85,22 @@ def lengthen(x: Tensor, steps: int | None) -> Tensor:
     if steps is None or steps == x.shape[2]:
         return x
     return pad(x, (0, 0, 0, steps - x.shape[2])) if x.is_floating_point() else pad(x, (0, steps - x.shape[2]), value=-1)
+
+
+def at_ends(x: Tensor, states: Tensor, before: Tensor) -> Tensor:
+    """Return each row's state after its last token, (member, batch, unit).
+
+    Parameters
+    ----------
+    x
+        Inputs; ids of -1 stand after a row's last token.
+    states
+        (member, batch, time, unit).
+    before
+        The state of rows without any token, (member, batch, unit).
+    """
+    if x.is_floating_point():
+        return states[:, :, -1]
+    length = (x >= 0).sum(dim=2)[..., None]
+    last = (length - 1).clamp(min=0)[..., None].expand(-1, -1, 1, states.shape[-1])
+    return torch.where(length > 0, states.gather(2, last).squeeze(2), before)

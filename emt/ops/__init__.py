@@ -1,24 +1,34 @@
 """The numerics that must be fast: each operation beside its plain twin, both exact."""
 
+from emt.ops.associative_lstm import AssociativeLSTMRun, associative_lstm, associative_lstm_steps
 from emt.ops.elman import ElmanRun, elman, elman_steps
+from emt.ops.fast_weight_memory import FWMRun, fwm, fwm_steps
 from emt.ops.fast_weights import FastWeightsRun, fast_matrix, fast_weights, fast_weights_steps
 from emt.ops.lstm import LSTMRun, lstm, lstm_steps
+from emt.ops.lstm_drive import lstm_of_drive
 from emt.ops.memory import keep_freed_memory
 from emt.ops.precision import fast_matmul, is_member_invariant, product_error
 
 __all__ = [
+    "AssociativeLSTMRun",
     "ElmanRun",
+    "FWMRun",
     "FastWeightsRun",
     "LSTMRun",
+    "associative_lstm",
+    "associative_lstm_steps",
     "elman",
     "elman_steps",
     "fast_matmul",
     "fast_matrix",
     "fast_weights",
     "fast_weights_steps",
+    "fwm",
+    "fwm_steps",
     "is_member_invariant",
     "keep_freed_memory",
     "lstm",
+    "lstm_of_drive",
     "lstm_steps",
     "product_error",
 ]

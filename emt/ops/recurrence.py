@@ -30,7 +30,8 @@ class Cell(ABC):
     Attributes
     ----------
     gates
-        One factor for each block of pre-activations: 2 where the cell takes its tanh (see :func:`tanh_of_half`).
+        One factor for each of the equal blocks of pre-activations: 2 where the cell takes its tanh (see
+        :func:`tanh_of_half`).
     buffers
         Blocks of units in each buffer. The first ``states`` buffers are results, the hidden state before all.
     """
@@ -84,7 +85,7 @@ class Recurrence(torch.autograd.Function):
         buffers = [x.new_empty(steps, members, n * units, batch) for n in kind.buffers]
         outputs = x.new_empty(steps, members, width, batch)
 
-        scale = torch.cat([x.new_full((units,), gate) for gate in kind.gates])
+        scale = x.new_tensor(kind.gates).repeat_interleave(w_rec.shape[2] // len(kind.gates))
         drive = _rows(scale * w_in, w_in.new_zeros(*w_in.shape[:2], width))
         weights = _rows(scale * w_rec, w_out)
         offset = None
@@ -122,7 +123,7 @@ class Recurrence(torch.autograd.Function):
             bias=w_out.new_zeros(members, rows) if need_bias else None,
             inputs=torch.empty_like(inputs) if need_x else None,
             first=w_out.new_empty(members, units, batch),
-            initial=w_out.new_empty(members, units, batch) if need_further else None,
+            initial=torch.empty_like(initial) if need_further else None,
         )
         for part in _parts(weights):
             cell = ctx.kind([b[:, part] for b in buffers], _at(initial, part))
@@ -147,7 +148,7 @@ class _Gradients:
     """Where the backward pass puts what it finds, feature-major; None where nobody asked.
 
     ``weights`` (member, gate and output, unit), ``drive`` (member, in, gate and output), ``bias`` (member, gate),
-    ``inputs`` (time, member, in, batch), ``first`` and ``initial`` (member, unit, batch).
+    ``inputs`` (time, member, in, batch), ``first`` and ``initial`` (member, unit, batch), each of its own units.
     """
 
     weights: Tensor

@@ -11,6 +11,7 @@ is one word even where it lists several (``n,w``) and follows its question; a wo
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ class Stories:
     group
         Each story's task, 1 … 20, (story,).
     support
-        Numbers of the lines that support each answer, in the file's order, -1 where there are no more, (question, item).
+        Numbers of the lines that support each answer, in the file's order, then -1, (question, item).
     """
 
     words: Column
@@ -125,29 +126,36 @@ def read_babi(
     Raises
     ------
     UserError
-        If there is no training file, or a line is not of the published format.
+        If a split has no stories, or a line is not of the published format.
     """
     folder = next((f / variant for f in (data / ARCHIVE, data) if (f / variant).is_dir()), data / variant)
-    codes, missing = {END: 0}, []
+    codes = {END: 0}
+    missing: list[str] = []
     files: dict[Split, list[tuple[int, _File]]] = {split: [] for split in FILES}
-    for split, name in FILES.items():
-        for task in tasks:
-            published = folder / f"qa{task}_{name}.txt"
-            found = [published] if published.is_file() else sorted(folder.glob(f"{published.stem}.*.txt"))
-            found = found if derived_files else [p for p in found if p == published]
-            if published not in found:
-                missing.append(f"{published.name} ({found[0].name} in its place)" if found else published.name)
-            if found:
-                file = _read_file(found[0], codes)
-                files[split].append((task, file.without_last_story() if paper_sets else file))
-    if not files["train"]:
-        wanted = f"{folder}/qa{tasks[0]}_train.txt" + (f" … qa{tasks[-1]}_train.txt" if len(tasks) > 1 else "")
-        raise UserError(f"--data: expected {wanted}; found none of them: {PUBLISHED}")
+    for split, task in product(FILES, tasks):
+        published = folder / f"qa{task}_{FILES[split]}.txt"
+        path = _source(published, derived_files)
+        if path != published:
+            missing.append(f"{published.name} ({path.name} in its place)" if path else published.name)
+        if path:
+            file = _read_file(path, codes)
+            files[split].append((task, file.without_last_story() if paper_sets else file))
     vocabulary = (*sorted(codes.keys() - {END}), END)
     places = np.array([vocabulary.index(word) for word in codes], np.int16)
     facts = max((len(lines) for parts in files.values() for _, f in parts for lines in f.support), default=0)
     splits = {split: _join(parts, places, facts) for split, parts in files.items()}
+    for split, stories in splits.items():
+        if not len(stories.support):
+            wanted = f"qa{tasks[0]}_{FILES[split]}.txt" + (f" … qa{tasks[-1]}_{FILES[split]}.txt" if tasks[1:] else "")
+            raise UserError(f"--data: expected stories in {folder}/{wanted}; found none: {PUBLISHED}")
     return Babi(vocabulary, splits, tuple(missing))
+
+
+def _source(published: Path, derived_files: bool) -> Path | None:
+    """Return the file to read: the published one, or where it is missing and that is permitted, one derived from it."""
+    if published.is_file():
+        return published
+    return next(iter(sorted(published.parent.glob(f"{published.stem}.*.txt"))), None) if derived_files else None
 
 
 def _join(parts: Sequence[tuple[int, _File]], places: Column, facts: int) -> Stories:
@@ -203,6 +211,8 @@ def _read_file(path: Path, codes: dict[str, int]) -> _File:
             "--data: expected lines 'number sentence.' or 'number question?<tab>answer<tab>supporting lines'; "
             f"line {place} of {path} is none ({error})"
         ) from None
+    if numbers[:1] != [-1]:
+        raise UserError(f"--data: expected {path} to start with line 1 of a story; it does not")
     question = np.where(asks, np.cumsum(asks) - 1, -1)
     return _File(
         np.array(words, np.int32),

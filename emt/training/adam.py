@@ -15,7 +15,7 @@ class MemberAdam(torch.optim.Optimizer):
     Parameters
     ----------
     params
-        Stacked parameters, (member, …) each.
+        Stacked parameters, (member, …) each; those that require no gradient stay as they are.
     learning_rate
         Step size.
     gradient_clip
@@ -52,7 +52,7 @@ class MemberAdam(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 closure()
-        parameters = self._stacked()
+        parameters = [p for p in self._stacked() if p.requires_grad]
         gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
         norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients]).norm(dim=0)
         self.frozen |= ~torch.isfinite(norms).to(self.frozen.device)
@@ -61,10 +61,21 @@ class MemberAdam(torch.optim.Optimizer):
             scale = (self.gradient_clip / (norms + 1e-6)).clamp(max=1.0)
             torch._foreach_mul_(gradients, [_along(scale, g) for g in gradients])
         moving = None if not self.frozen.any() else ~self.frozen
+        # The bias corrections are numbers for each member; folded into step size and epsilon they cost no pass.
+        beta1, beta2 = self.BETAS
+        steps = self.steps.clamp(min=1)
+        correction = (1 - beta2**steps).sqrt()
+        size = -self.param_groups[0]["lr"] * correction / (1 - beta1**steps)
+        if moving is not None:
+            size = size * moving
+        sizes = size.to(norms), (self.EPSILON * correction).to(norms)
         for parameter, gradient in zip(parameters, gradients, strict=True):
-            self._update(parameter, gradient, moving)
+            self._update(parameter, gradient, moving, *sizes)
 
-    def _update(self, parameter: Tensor, gradient: Tensor, moving: Tensor | None) -> None:
+    def _update(
+        self, parameter: Tensor, gradient: Tensor, moving: Tensor | None, size: Tensor, epsilon: Tensor
+    ) -> None:
+        """Move a parameter by its members' step sizes (member,), with Adam's epsilon for each (member,)."""
         mean, square = self.moments(parameter)
         if self.l2_penalty:
             gradient = gradient.add(parameter, alpha=self.l2_penalty)
@@ -74,14 +85,8 @@ class MemberAdam(torch.optim.Optimizer):
         beta1, beta2 = self.BETAS
         mean.lerp_(gradient, 1 - beta1)
         square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        # The bias corrections are numbers for each member; folded into step size and epsilon they cost no pass.
-        steps = self.steps.clamp(min=1)
-        correction = (1 - beta2**steps).sqrt()
-        size = -self.param_groups[0]["lr"] * correction / (1 - beta1**steps)
-        if moving is not None:
-            size = size * moving
-        denominator = square.sqrt().add_(_along((self.EPSILON * correction).to(square), square))
-        parameter.addcmul_(torch.div(mean, denominator, out=denominator), _along(size.to(square), square))
+        denominator = square.sqrt().add_(_along(epsilon, square))
+        parameter.addcmul_(torch.div(mean, denominator, out=denominator), _along(size, square))
 
     @torch.no_grad()
     def keep(self, positions: Tensor) -> None:

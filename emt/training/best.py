@@ -7,8 +7,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from emt.models.base import State
-
 
 class BestWeights:
     """Each member's weights at its highest validation accuracy; of equal ones, those with the lower loss.
@@ -28,7 +26,7 @@ class BestWeights:
         self.step = np.zeros(members, np.int64)
         self.accuracy, self.loss = np.full(members, -np.inf), np.full(members, np.inf)
         self.weights = {name: p.detach().clone() for name, p in model.named_parameters()}
-        self.state: State = {}
+        self.state: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def update(

@@ -73,7 +73,8 @@ def bits_depend_on_stack(stack: Stack) -> bool:
     def gradients(x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
         parameters = dict(zip(names, weights, strict=True))
         outputs, _, _ = functional_call(stack.model, parameters, (x, None, batch.steps))
-        return outputs, *torch.autograd.grad(outputs.square().mean(dim=(1, 2, 3)).sum(), weights)
+        trained = [weight for weight in weights if weight.requires_grad]
+        return outputs, *torch.autograd.grad(outputs.square().mean(dim=(1, 2, 3)).sum(), trained)
 
     return not is_member_invariant(gradients, torch.from_numpy(batch.inputs), *stack.model.parameters())
 

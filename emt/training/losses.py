@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -50,6 +51,61 @@ def cross_entropy(outputs: Tensor, scoring: Scoring) -> tuple[Tensor, Tensor]:
     return _mean(surprise, scored), _mean(right.to(outputs), judged)
 
 
+def actor_critic(
+    outputs: Tensor,
+    scoring: Scoring,
+    *,
+    discount: float = 0.0,
+    entropy: float = 0.0,
+    normalise_returns: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Return each member's advantage actor–critic loss and the share of right choices (Mnih et al. 2016).
+
+    With the action a_t sampled from p, reward 1 where it is right, the return R_t = Σ_k γ^k reward_{t+k} and the value
+    v_t, a constant in the first term, a row's loss is the sum over its scored steps of
+
+        −log p(a_t) (R_t − v_t) + smooth_l1(v_t, R_t) − β Σ_a −p(a) log p(a),
+
+    and a member's the mean over rows.
+
+    Parameters
+    ----------
+    outputs
+        Logits of the actions and then, last, the value.
+    scoring
+        Without draws the likeliest action is taken, first of equals.
+    discount, entropy
+        γ and β.
+    normalise_returns
+        Whether a row's returns are scaled to mean 0 and sample deviation 1.
+    """
+    targets, scored, judged, draws = scoring
+    log_p, value = outputs[..., :-1].log_softmax(dim=-1), outputs[..., -1]
+    actions = _choose(log_p.detach(), draws)
+    right = (actions == _classes(targets)).to(value)
+    returns = right * scored
+    if discount:
+        lag = torch.arange(value.shape[2]).to(value)
+        lag = lag[:, None] - lag
+        returns = returns @ torch.where(lag >= 0, discount ** lag.clamp(min=0), 0.0)
+    if normalise_returns:
+        mean, deviation = returns.mean(dim=2, keepdim=True), returns.std(dim=2, keepdim=True)
+        returns = (returns - mean) / (deviation + torch.finfo(torch.float32).eps)
+    chosen = log_p.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+    loss = functional.smooth_l1_loss(value, returns, reduction="none") - chosen * (returns - value.detach())
+    if entropy:
+        loss = loss + entropy * (log_p.exp() * log_p).sum(dim=-1)
+    return (loss * scored).sum(dim=2).mean(dim=1), (right * judged).sum(dim=(1, 2)) / counts(judged)
+
+
+def _choose(log_p: Tensor, draws: Tensor | None) -> Tensor:
+    """Return actions (member, batch, time), sampled from p where there are draws, else the likeliest."""
+    if draws is None:
+        return log_p.argmax(dim=-1)
+    below = log_p.exp().cumsum(dim=-1) <= draws.unsqueeze(-1)
+    return below.sum(dim=-1).clamp(max=log_p.shape[-1] - 1)
+
+
 def counts(steps: Tensor) -> Tensor:
     """Return each member's number of such steps, (member,); one where there are none, so that a mean of none is 0."""
     return steps.sum(dim=(1, 2)).clamp(min=1)
@@ -65,4 +121,8 @@ def _mean(values: Tensor, steps: Tensor) -> Tensor:
     return values.new_zeros(len(steps)).index_add(0, member, values) / counts(steps)
 
 
-LOSSES: dict[str, LossFunction] = {"mse": mean_squared_error, "cross_entropy": cross_entropy}
+LOSSES: dict[str, LossFunction] = {
+    "mse": mean_squared_error,
+    "cross_entropy": cross_entropy,
+    "actor_critic": actor_critic,
+}

@@ -63,7 +63,7 @@ class Stack:
         self.passed = np.zeros(len(numbers), np.int64)
         self.window = np.full((len(numbers), STOP_WINDOW), np.nan)
         self.optimizer = MemberAdam(model.parameters(), config.learning_rate, config.gradient_clip, config.l2_penalty)
-        self.state: State = {}
+        self.state: dict[str, Tensor] = {}
         self.best = BestWeights(model, len(numbers)) if config.keep == "best" else None
 
     @property
@@ -154,7 +154,7 @@ class Stack:
         """
         horizons = dict.fromkeys(positions.tolist(), self.config.curriculum_horizons[-1])
         totals, counts = np.zeros((2, 2, len(self.numbers)))
-        state: State = {}
+        state: dict[str, Tensor] = {}
         for step in range(batches):
             for shape, members in self._groups(split, step, horizons).items():
                 batch = self._batch(members, split, step, shape)
@@ -206,7 +206,7 @@ class Stack:
     def _batch(self, members: list[int], split: Split, step: int, shape: Hashable) -> Batch:
         return self.task.batch([self.model.seeds[m] for m in members], split, step, shape, self.config.batch_size)
 
-    def _evaluate(self, members: list[int], batch: Batch, state: State) -> tuple[Tensor, Tensor]:
+    def _evaluate(self, members: list[int], batch: Batch, state: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return losses and accuracies of some members on their batch.
 
         They go on from their place in ``state`` unless the batch is fresh, and leave their new state there, cut from

@@ -210,6 +210,33 @@ def test_a_cancelled_job_is_replaced_and_its_item_done(tmp_path):
 @pytest.mark.slow
 @pytest.mark.slurm
 @pytest.mark.usefixtures("slurm", "jobs_find_work")
+def test_jobs_that_fail_at_once_are_given_up(tmp_path):
+    import dask
+
+    execution = ExecutionConfig(engine="slurm", num_workers=2, slurm_memory="1GB")
+    broken = {"jobqueue.slurm.job-script-prologue": ["echo no such module >&2; exit 1"]}
+    with dask.config.set(broken), pytest.raises(UserError, match=r"4 jobs in a row ended .*; see \S+\.err") as refusal:
+        engine.hand_out("engine_work:square", [1, 2, 4], execution, tmp_path)
+    assert Path(str(refusal.value).split()[-1]).read_text() == "no such module\n"
+    wait_until(lambda: not run("squeue", "--noheader"))
+
+
+@pytest.mark.slow
+@pytest.mark.slurm
+@pytest.mark.usefixtures("slurm", "jobs_find_work")
+def test_one_job_that_fails_at_once_is_replaced(tmp_path):
+    import dask
+
+    execution = ExecutionConfig(engine="slurm", num_workers=1, slurm_memory="1GB")
+    broken_once = {"jobqueue.slurm.job-script-prologue": [f"mkdir {tmp_path}/seen && exit 1"]}
+    with dask.config.set(broken_once):
+        [result] = engine.hand_out("engine_work:square", [6], execution, tmp_path)
+    assert result.value == 36
+
+
+@pytest.mark.slow
+@pytest.mark.slurm
+@pytest.mark.usefixtures("slurm", "jobs_find_work")
 def test_an_array_job_of_shards_trains_a_whole_population(tmp_path):
     train = (
         "train_multiple.py --experiment_name a --seq_length 3 --input_dim 4 --hidden_dim 8 --num_models 5 --epochs 1 "

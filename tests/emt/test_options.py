@@ -231,3 +231,8 @@ def test_settle_names_the_wrong_field(values, message):
 
 def test_settle_makes_the_model():
     assert settle(Section, {"label": "x"}, "there") == Section(label="x")
+
+
+def test_an_option_may_be_named_as_a_method_of_mappings():
+    options = (Option("keys", str, "product", ""), Option("items", int, 3, ""))
+    assert check(options, {"items": 5}, "model") == {"keys": "product", "items": 5}

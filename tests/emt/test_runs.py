@@ -328,6 +328,16 @@ def test_a_second_holder_is_refused_by_name(tmp_path):
         pass
 
 
+def test_a_file_system_without_locks_is_refused_in_one_line(tmp_path, monkeypatch):
+    def flock(_file, _operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(runs.fcntl, "flock", flock)
+    refusal = rf"{tmp_path}: expected a file system with file locks \(flock\), .*; got 'No locks available'"
+    with pytest.raises(UserError, match=refusal), runs.lock(tmp_path / "lock"):
+        pass
+
+
 def test_the_lock_of_a_killed_process_is_free(tmp_path):
     code = (
         "import sys; from pathlib import Path; from emt import runs\n"

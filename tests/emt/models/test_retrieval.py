@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from emt.models import fast_weights
 from emt.models.alstm import AssociativeLSTM
 from emt.models.ar_lstm import RetrievalLSTM
 from emt.models.fast_weights import FastWeights
@@ -81,6 +82,44 @@ def test_all_have_the_same_head_and_embedding(model):
     )
     assert abs(model((5,), 37, OUT).embedding.std().item() - 1) < 0.05
     assert np.abs(drawn[0] - drawn[1]).max() > 0.1
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_frozen_embedding_gets_no_gradient(model, x):
+    trained, frozen = build(model), build(model, freeze_embedding=True)
+    for built in (trained, frozen):
+        built(x)[0].square().sum().backward()
+    assert trained.embedding.grad.any()
+    assert frozen.embedding.grad is None
+    torch.testing.assert_close(frozen.w_in.grad, trained.w_in.grad)
+    assert frozen.export(0).keys() == trained.export(0).keys()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_head_may_be_asked_for_some_steps_only(model, x):
+    built = build(model)
+    wanted = torch.zeros(len(SEEDS), BATCH, TIME, dtype=torch.bool)
+    wanted[0, 1, 2] = wanted[1, 0, 4] = True
+    (full, _, _), (some, _, _) = built(x), built(x, cues={"wanted": wanted})
+    steps = wanted.flatten(0, 1).any(dim=0)
+    torch.testing.assert_close(some[:, :, steps], full[:, :, steps], atol=1e-6, rtol=0)
+    assert not some[:, :, ~steps].any()
+    assert full[:, :, ~steps].all(), "the outputs left out were not zero"
+    parameters = list(built.parameters())
+    for got, expected in zip(
+        *(torch.autograd.grad(y[wanted].square().sum(), parameters) for y in (some, full)), strict=True
+    ):
+        torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_the_matrix_of_fast_weights_is_made_when_asked_for_and_once(x, monkeypatch):
+    calls, make = [], fast_weights.fast_matrix
+    monkeypatch.setattr(fast_weights, "fast_matrix", lambda *a: calls.append(1) or make(*a))
+    outputs, state, _ = build(FastWeights)(x)
+    outputs.sum().backward()
+    assert (list(state), len(calls)) == (["hidden", "fast_weights"], 0)
+    assert state["fast_weights"] is state["fast_weights"]
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("inner_steps", [1, 3])

@@ -67,3 +67,20 @@ def test_member_invariance_covers_gradients():
         return outputs, *torch.autograd.grad((outputs * scale[: len(x)] * len(x)).sum(), weights)
 
     assert not is_member_invariant(mixing, *arguments)
+
+
+def test_plain_products_leave_onednn_aside_inside_fast_ones():
+    before = setting()
+    with fast_matmul() as on:
+        inside = setting()
+        with precision.plain_matmul():
+            assert setting() != "bf16"
+        assert setting() == inside
+    assert on is (inside == "bf16")
+    assert setting() == before
+
+
+def test_plain_products_need_no_switch(monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "matmul", object(), raising=False)
+    with precision.plain_matmul():
+        assert setting() is None

@@ -35,6 +35,19 @@ def test_each_member_follows_torch_adam_with_its_own_clipping(clip, penalty):
             torch.testing.assert_close(s[m], p, rtol=1e-12, atol=1e-12)
 
 
+def test_what_requires_no_gradient_stays_whatever_the_penalty():
+    parameters = problem()
+    parameters[0].requires_grad_(False)
+    before = [p.detach().clone() for p in parameters]
+    optimizer = MemberAdam(parameters, 1e-2, 1.0, 0.1)
+    parameters[1].grad = torch.ones_like(parameters[1])
+    optimizer.step()
+    assert torch.equal(parameters[0], before[0])
+    assert (parameters[1] != before[1]).all()
+    optimizer.keep(torch.tensor([0, 2]))
+    assert torch.equal(parameters[0], before[0][[0, 2]])
+
+
 def test_clipping_matters():
     moved = []
     for clip in (0.0, 0.5):

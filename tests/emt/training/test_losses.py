@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from emt.tasks.base import ACCURACY
-from emt.training.losses import LOSSES, Scoring, cross_entropy, mean_squared_error
+from emt.training.losses import LOSSES, Scoring, actor_critic, cross_entropy, mean_squared_error
 
 MEMBERS, BATCH, TIME, OUT = 2, 3, 5, 7
 
@@ -86,3 +86,57 @@ def test_accuracy_is_over_the_judged_steps_and_loss_over_the_scored(draw):
 
 def test_every_loss_says_when_an_output_is_right():
     assert set(LOSSES) == set(ACCURACY)
+
+
+def actor_critic_by_hand(logits, value, target, draws, discount, entropy, normalise):
+    """The loss of one row, step by step."""
+    p = logits.softmax(dim=-1)
+    actions = [int((p[t].cumsum(0) <= draws[t]).sum()) for t in range(len(p))]
+    rewards = [float(a == target) for a in actions]
+    sums = [sum(discount**k * r for k, r in enumerate(rewards[t:])) for t in range(len(p))]
+    returns = torch.tensor(sums, dtype=torch.float64)
+    if normalise:
+        returns = (returns - returns.mean()) / (returns.std() + 1.1920929e-7)
+    loss = 0
+    for t, action in enumerate(actions):
+        loss = loss - torch.log(p[t, action]) * (returns[t] - value[t].detach())
+        loss = loss + functional.smooth_l1_loss(value[t], returns[t]) + entropy * (p[t] * p[t].log()).sum()
+    return loss, sum(rewards) / len(rewards)
+
+
+@pytest.mark.parametrize(
+    ("discount", "entropy", "normalise"), [(0.0, 0.0, False), (0.9, 0.0, False), (1.0, 0.3, False), (0.5, 0.1, True)]
+)
+def test_actor_critic_is_the_sum_over_a_trial_of_what_its_terms_say(draw, discount, entropy, normalise):
+    outputs, classes, scored = draw
+    everywhere, targets = torch.ones_like(scored), (classes[:, :, :1] % (OUT - 1)).expand(-1, -1, TIME)
+    draws = torch.rand(MEMBERS, BATCH, TIME, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    options = {"discount": discount, "entropy": entropy, "normalise_returns": normalise}
+    loss, accuracy = actor_critic(outputs, Scoring(targets, everywhere, everywhere, draws), **options)
+    rows = [
+        [
+            actor_critic_by_hand(
+                outputs[m, b, :, :-1], outputs[m, b, :, -1], targets[m, b, 0], draws[m, b], *options.values()
+            )
+            for b in range(BATCH)
+        ]
+        for m in range(MEMBERS)
+    ]
+    expected = torch.stack([torch.stack([one for one, _ in member]).mean() for member in rows])
+    torch.testing.assert_close(loss, expected, atol=1e-6 if normalise else 1e-12, rtol=0)
+    torch.testing.assert_close(accuracy, torch.tensor([[r for _, r in member] for member in rows]).mean(dim=1).double())
+    (gradient,), (wanted,) = (torch.autograd.grad(x.sum(), outputs) for x in (loss, expected))
+    torch.testing.assert_close(gradient, wanted, atol=1e-6 if normalise else 1e-12, rtol=0)
+
+
+def test_actions_are_drawn_from_the_policy_or_the_likeliest(draw):
+    scored = torch.ones(1, 1, 4000, dtype=torch.bool)
+    logits = torch.tensor([0.2, 0.5, 0.3]).log().expand(1, 1, 4000, 3)
+    outputs = torch.cat([logits, torch.zeros(1, 1, 4000, 1)], dim=-1)
+    draws = torch.rand(1, 1, 4000, generator=torch.Generator().manual_seed(0))
+    shares = [
+        actor_critic(outputs, Scoring(torch.full((1, 1, 4000), k), scored, scored, draws))[1].item() for k in range(3)
+    ]
+    assert shares == pytest.approx([0.2, 0.5, 0.3], abs=0.03)
+    greedy = [actor_critic(outputs, Scoring(torch.full((1, 1, 4000), k), scored, scored))[1] for k in range(3)]
+    assert greedy == [0, 1, 0]
