@@ -10,7 +10,8 @@ import pytest
 
 from analysis.population import Population, from_summary
 from analysis.spectra import eigenvalue_histograms, spectral_error
-from emt import trace
+from emt import portrait, trace
+from emt.tasks.variable_binding import VariableBinding
 
 
 def _roots_of_unity(length: int, dimension: int) -> np.ndarray:
@@ -292,3 +293,132 @@ def mini_babi(tmp_path_factory: pytest.TempPathFactory) -> Path:
             draw = np.random.default_rng((number, place))
             (folder / f"qa{task}_{split}.txt").write_text("".join(story(draw) for _ in range(count)))
     return folder.parents[1]
+
+
+def plant_variables(
+    task: VariableBinding,
+    *,
+    members: int = 2,
+    trials: int = 17,
+    horizon: int = 13,
+    condition: float = 3.0,
+    weight_noise: float = 0.0,
+    clock: float = 0.0,
+    split: int = 0,
+    units: int = 29,
+) -> tuple[Any, np.ndarray, np.ndarray]:
+    """Return a trace of linear networks that keep the task's variables in a random basis, the bases and the variables.
+
+    The variables are the window's positions whose values last. The basis Q (unit, variable) has singular values from 1
+    down to 1 / ``condition``; W = Q Φ Q⁺ and C, the newest rows of Q⁺, get entries of relative size ``weight_noise``
+    more, the states do not. ``clock`` adds what all trials share at a step. With ``split`` the state is in two tensors,
+    the first of that many units.
+    """
+    length = task.lengths[0]
+    batch = task.test_batch(0, length, horizon, trials)
+    operator = task.operator(length)
+    size, width = operator.shape
+    companion = np.vstack([np.eye(size - width, size, k=width), operator.T])
+    lasting = np.linalg.matrix_power(companion, size).any(axis=0)
+    variables = _roll_out(batch, companion, width)[..., lasting]
+    companion, size = companion[np.ix_(lasting, lasting)], int(lasting.sum())
+    rng = np.random.default_rng(3)
+    bases, states, matrices, readouts = [], [], [], []
+    for _ in range(members):
+        left, right = (np.linalg.qr(rng.normal(size=(n, n)))[0][:, :size] for n in (units, size))
+        q = left * np.geomspace(1, 1 / condition, size) @ right.T
+        dual = right * np.geomspace(1, condition, size) @ left.T
+        matrix = q @ companion @ dual
+        noisy = [a + weight_noise * np.sqrt(np.mean(a**2)) * rng.normal(size=a.shape) for a in (matrix, dual[-width:])]
+        shared = clock * rng.normal(size=(batch.steps, units))
+        bases.append(q)
+        states.append(np.nan_to_num(variables) @ q.T + shared)
+        matrices.append(noisy[0])
+        readouts.append(noisy[1][:, : split or units])
+    hidden = np.stack(states).astype(np.float32)
+    parts = {"hidden": hidden[..., : split or units]} | ({"cell": hidden[..., split:]} if split else {})
+    axes = ("member", "batch", "time")
+    arrays = {
+        "inputs": (("batch", "time", "channel"), batch.padded_inputs(task.input_channels)[0]),
+        "targets": (("batch", "time", "target"), batch.targets[0]),
+        "scored": (("batch", "time"), batch.scored[0].astype(np.int8)),
+        "outputs": ((*axes, "output"), np.broadcast_to(batch.targets[0], (members, *batch.targets[0].shape))),
+        "operator": (("window", "target"), operator),
+        "step_matrix": (("member", "state", "from_state"), np.stack(matrices)),
+        "readout": (("member", "output", "unit"), np.stack(readouts)),
+    }
+    arrays |= {name: (("batch", "time"), event[0]) for name, event in batch.events.items()}
+    arrays |= {name: ((*axes, "unit" if name == "hidden" else "cell_unit"), part) for name, part in parts.items()}
+    about = {"model": {"type": "planted"}, "experiment": "planted", "states": list(parts), "accuracy": "sign"}
+    recording = trace.make(arrays, [2 * k + 1 for k in range(members)], about)
+    return recording, np.stack(bases), variables
+
+
+def _roll_out(batch: Any, companion: np.ndarray, width: int) -> np.ndarray:
+    """Return the window at each step (trial, time, s·d): inputs first, then powers of Φ; NaN where it is incomplete."""
+    inputs, events = batch.inputs[0], {name: event[0] for name, event in batch.events.items()}
+    windows = np.full((len(inputs), batch.steps, len(companion)), np.nan)
+    for row, number in np.ndindex(len(inputs), int(events["trial"].max()) + 1):
+        steps = np.flatnonzero(events["trial"][row] == number)
+        shown = steps[events["written"][row, steps] >= 0]
+        window = inputs[row, shown, :width].ravel()
+        for answer in steps[events["phase"][row, steps] == 1]:
+            window = companion @ window
+            windows[row, answer] = window
+    return windows
+
+
+@pytest.fixture
+def make_circuits() -> Callable[..., Any]:
+    """Return `plant_variables` for a task with the options given (default: repeat copy, s = 5, d = 3)."""
+
+    def make(task: dict[str, Any] | None = None, **options: Any) -> tuple[Any, np.ndarray, np.ndarray]:
+        return plant_variables(VariableBinding(**({"seq_length": 5, "input_dim": 3} | (task or {}))), **options)
+
+    return make
+
+
+@pytest.fixture
+def make_portrait() -> Callable[..., Any]:
+    """Return a function that makes a portrait of members whose point k has k unstable directions, the last being slow.
+
+    Recorded states lie on a circle in the first two numbers of the state, points on a smaller one.
+    """
+
+    def make(members: int = 3, points: int = 4, *, size: int = 5, seed: int = 0) -> Any:
+        rng = np.random.default_rng(seed)
+        n = members * points
+        angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+        circle = np.zeros((members, 40, size))
+        circle[..., 0], circle[..., 1] = np.cos(angle), np.sin(angle)
+        place = np.tile(np.arange(points), members)
+        frames = [rng.normal(size=(size, size)) for _ in range(n)]
+        modes = [np.where(np.arange(size) < min(k, size), 1.2, 0.6 + 0.05 * np.arange(size)) for k in place]
+        variables = {
+            "found": np.full(members, points),
+            "spread": np.ones(members),
+            "visited": circle + 0.05 * rng.normal(size=circle.shape),
+            "owner": np.repeat(2 * np.arange(members) + 1, points),
+            "position": 0.5 * circle[0, place] + 0.01 * rng.normal(size=(n, size)),
+            "speed": np.where(place == points - 1, 1e-6, 1e-20),
+            "hits": 1 + place,
+            "distance": np.full(n, 0.5),
+            "jacobian": np.reshape(
+                [f @ np.diag(m) @ np.linalg.inv(f) for f, m in zip(frames, modes, strict=True)], (n, size, size)
+            ),
+            "input_jacobian": rng.normal(size=(n, size, 2)),
+            "exponent": -np.sort(rng.exponential(size=(members, 2, 4, size)), axis=-1),
+        }
+        about = {
+            "experiment": "planted",
+            "model": {"type": "lstm"},
+            "states": {"hidden": 2, "cell": size - 2},
+            "held": [],
+            "searches": 50,
+            "fixed_speed": 1e-14,
+            "slow_speed": 1e-4,
+            "merge_distance": 1e-2,
+        }
+        return portrait.make(variables, [2 * i + 1 for i in range(members)], about)
+
+    return make

@@ -3,4 +3,7 @@
 TASKS = {
     "variable_binding": "emt.tasks.variable_binding:VariableBinding",
     "associative_retrieval": "emt.tasks.associative_retrieval:AssociativeRetrieval",
+    "catbabi": "emt.tasks.catbabi:CatBabi",
+    "contextual_choice": "emt.tasks.contextual_choice:ContextualChoice",
+    "flip_flop": "emt.tasks.flip_flop:FlipFlop",
 }

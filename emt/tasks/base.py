@@ -9,9 +9,13 @@ from numpy.typing import NDArray
 
 from emt.streams import Split
 
-Loss = Literal["mse", "cross_entropy"]
+Loss = Literal["mse", "cross_entropy", "actor_critic"]
 
-ACCURACY: dict[Loss, Literal["sign", "argmax"]] = {"mse": "sign", "cross_entropy": "argmax"}
+ACCURACY: dict[Loss, Literal["sign", "argmax"]] = {
+    "mse": "sign",
+    "cross_entropy": "argmax",
+    "actor_critic": "argmax",
+}
 """When an output is right: each number has its target's sign, or the largest one is where the target's is."""
 
 
@@ -30,7 +34,8 @@ class Batch:
         (member, batch, time), bool: the steps that enter the loss.
     events
         Integer arrays (member, batch, time), −1 for none: ``token``, ``phase`` (0 items are shown, 1 answers are due),
-        ``written`` and ``asked`` items (of several at once with an axis more), ``trial``, and ``group``, its kind.
+        ``written`` and ``asked`` items (of several at once with an axis more), ``trial``, ``group``, its kind, and
+        ``start``, at the first step of a trial whose initial state is drawn anew, the number that names this state.
     judged
         (member, batch, time), bool: the steps that enter the accuracy; None for those that enter the loss.
     draws

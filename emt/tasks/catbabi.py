@@ -32,7 +32,7 @@ class CatBabi:
     ----------
     data
         folder of the unpacked archive "bAbI tasks 1-20 v1.2", or the one that holds it; required.
-    variant
+    folder
         10,000 or 1,000 questions a task for training and validation.
     mode
         which words count for the loss: answers (qa) or all (lm). The accuracy is that of the answers.
@@ -56,7 +56,7 @@ class CatBabi:
         self,
         *,
         data: str = "",
-        variant: Literal["en-valid-10k", "en-valid"] = "en-valid-10k",
+        folder: Literal["en-valid-10k", "en-valid"] = "en-valid-10k",
         mode: Literal["qa", "lm"] = "qa",
         segment: Annotated[int, Field(ge=1)] = 200,
         tasks: tuple[int, ...] | None = None,
@@ -68,7 +68,7 @@ class CatBabi:
             raise UserError(f"--tasks: expected some of the numbers 1 to {len(TASKS)}; got {tasks}")
         if not data:
             raise UserError(f"--data: expected the folder of the bAbI tasks; got none: {PUBLISHED}")
-        babi = read_babi(Path(data), variant, chosen, paper_sets=paper_sets, derived_files=derived_files)
+        babi = read_babi(Path(data), folder, chosen, paper_sets=paper_sets, derived_files=derived_files)
         self.mode, self.segment = mode, segment
         self.tokens, self.splits, self.missing = babi.vocabulary, babi.splits, babi.missing
         self.input_channels = self.output_channels = len(self.tokens)

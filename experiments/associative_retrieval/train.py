@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from emt import engine
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig, metadata
 from emt.devices import choose_device
 from emt.models import MODELS
-from emt.options import Parser, UserError, check, options_of, settle, target_of
+from emt.options import Parser, UserError, add_flags, check, options_of, options_of_model, settle, target_of
 from emt.script import run_script
 from emt.tasks.retrieval_data import LETTERS, read_npz
 from experiments.associative_retrieval.results import write_results
@@ -27,8 +28,12 @@ MODEL_FLAGS = {
     "fw_lam": "lam",
     "fw_S": "inner_steps",
     "identity_scale": "identity_scale",
+    "freeze_emb": "freeze_embedding",
 }
 """Flags and the options of the models that they set."""
+
+EXECUTION = tuple(option for option in options_of_model(ExecutionConfig) if option.name != "accelerator")
+"""Flags that all training commands have; here ``--device`` stands for the accelerator."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
         ("identity_scale", float, "IRNN: scale of the identity that the recurrent weights start at"),
     ):
         add(f"--{flag}", type=kind, metavar="N" if kind is int else "X", help=f"{text} (default: the model's own)")
+    add("--freeze_emb", action="store_true", default=None, help="leave the embedding as it is drawn")
     add("--K", type=int, metavar="N", help="pairs in a sequence (default: those of --data_npz, else 8)")
     add("--data_npz", metavar="FILE", help="rows to train, validate and test on (default: a stream without end)")
     add("--steps", type=int, default=20_000, metavar="N", help="training steps (default: 20000)")
@@ -58,9 +64,9 @@ def parser() -> argparse.ArgumentParser:
     add("--num_models", type=int, default=1, metavar="N", help="seeds to train as a population (default: 1)")
     add("--eval_every", type=int, default=500, metavar="N", help="training steps between validations (default: 500)")
     add("--eval_batches", type=int, metavar="N", help="validation batches (default: all rows of --data_npz, else 50)")
-    add("--num_workers", type=int, default=2, metavar="N", help="worker processes (default: 2)")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where to train (default: cpu)")
     add("--out", default="runs/tmp", metavar="DIR", help="the run's folder (default: runs/tmp)")
+    add_flags(parser.add_argument_group("execution"), EXECUTION)
     return parser
 
 
@@ -96,7 +102,9 @@ def build_config(options: argparse.Namespace) -> RunConfig:
         "validation_batches": options.eval_batches or (-(-rows // options.batch) if rows else 50),
         "keep": "best",
     }
-    execution = {"accelerator": {"cpu": "cpu", "cuda": "gpu"}[options.device], "num_workers": options.num_workers}
+    words = {option.name: given[option.name] for option in EXECUTION if option.name in given}
+    execution = check(EXECUTION, words, "execution", words=True)
+    execution["accelerator"] = {"cpu": "cpu", "cuda": "gpu"}[options.device]
     return RunConfig(
         metadata=metadata(Path(options.out).name, "experiments.associative_retrieval.train"),
         task={"name": "associative_retrieval", "pairs": pairs, "data_npz": options.data_npz},
@@ -108,7 +116,7 @@ def build_config(options: argparse.Namespace) -> RunConfig:
 
 def _data(options: argparse.Namespace) -> tuple[int, int]:
     """Return K, and the number of validation rows of a file, 0 for a stream."""
-    for flag in ("steps", "batch", "eval_every", "eval_batches", "num_models", "num_workers"):
+    for flag in ("steps", "batch", "eval_every", "eval_batches", "num_models"):
         if getattr(options, flag) is not None and getattr(options, flag) < 1:
             raise UserError(f"--{flag}: expected at least 1; got {getattr(options, flag)}")
     if options.data_npz is None:
@@ -126,7 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Parse, train, test, report; return the exit code."""
     options = parser().parse_args(arguments)
     config = build_config(options)
-    if options.device == "cuda":
+    if options.device == "cuda" and config.execution.engine in ("local", "inline"):
         choose_device("gpu")
     return train(config, Path(options.out))
 
@@ -139,7 +147,7 @@ def train(config: RunConfig, folder: Path) -> int:
     from emt.training.progress import Display
 
     console = Console(highlight=False, soft_wrap=True)
-    members, workers = config.training.num_models, config.execution.num_workers
+    members, (workers, _) = config.training.num_models, engine.capacity(config.execution)
     console.print(f"Training {members} models ({config.model_type} on {config.task_name}) in {folder}")
     with Display(console, members, workers, config.training.stop_accuracy) as display:
         outcome = _train(population, config, folder, display)
@@ -149,6 +157,9 @@ def train(config: RunConfig, folder: Path) -> int:
         error, seen = 100 * (1 - result["test_acc"]), result["test_rows_in_train"]
         rows = result["test_rows"]
         console.print(f"model-{number}: test error {error:.2f} %; {seen} of {rows} test rows occur in training")
+    unfinished = members - len(outcome.done)
+    if unfinished and not outcome.failures:
+        console.print(f"{unfinished} of {members} models are left to the other shards")
     return 1 if outcome.failures else 0
 
 

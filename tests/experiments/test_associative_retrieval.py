@@ -147,6 +147,46 @@ def test_flags_become_options_of_the_model():
     assert (training.epochs * training.epoch_batches, training.keep) == (20_000, "best")
 
 
+def test_an_embedding_is_frozen_on_request():
+    assert config_of("--freeze_emb").model["freeze_embedding"] is True
+    assert config_of().model["freeze_embedding"] is False
+
+
+def test_execution_flags_are_those_of_the_main_job():
+    flags = "--engine slurm --num_workers 7 --slurm_partition short --slurm_gpus a100:1 --device cuda"
+    config = config_of(*split(flags))
+    execution = config.execution
+    assert (execution.engine, execution.num_workers, execution.accelerator) == ("slurm", 7, "gpu")
+    assert (execution.slurm_partition, execution.slurm_gpus) == ("short", "a100:1")
+    assert config_of("--shard", "2/3").execution.part == (2, 3)
+    assert config_of().execution.engine == "local"
+
+
+@pytest.mark.slow
+def test_a_frozen_embedding_is_the_same_after_training(run):
+    kept, trained = (run("irnn", *flags, folder=name) for flags, name in ((["--freeze_emb"], "kept"), ([], "trained")))
+    drawn = build_at_start(configuration.read(kept / "config.json"))
+    for folder, same in ((kept, True), (trained, False)):
+        weights, _ = runs.read_weights(folder / "model-2")
+        assert np.array_equal(weights["embedding.weight"], drawn["embedding.weight"]) == same
+        assert not np.array_equal(weights["head.0.weight"], drawn["head.0.weight"])
+
+
+def build_at_start(config):
+    """Weights of model 2 before training."""
+    from emt.training.chunk import build
+
+    return build(config, (1, 2)).model.export(1)
+
+
+@pytest.mark.slow
+def test_shards_share_a_population(run, capsys):
+    first = run("irnn", "--shard", "1/2", "--engine", "inline")
+    assert "1 of 3 models are left to the other shards" in capsys.readouterr().out
+    assert run("irnn", "--shard", "2/2", "--engine", "inline") == first
+    assert len(list(first.glob("model-*/test.json"))) == 3
+
+
 def test_the_defaults_are_the_published_ones(data):
     config = config_of()
     assert config.model == {"type": "fw"} | {
@@ -155,6 +195,7 @@ def test_the_defaults_are_the_published_ones(data):
         "eta": 0.5,
         "lam": 0.9,
         "inner_steps": 1,
+        "freeze_embedding": False,
     }
     assert (config.training.batch_size, config.training.learning_rate) == (128, 1e-3)
     assert (config.training.epoch_batches, config.training.validation_batches) == (500, 50)
@@ -168,6 +209,9 @@ def test_the_defaults_are_the_published_ones(data):
         ("--K 27", "--K: expected 1 to 26; got 27"),
         ("--batch 0", "--batch: expected at least 1; got 0"),
         ("--identity_scale 1.0", "--identity_scale: model fw has no such option"),
+        ("--num_workers 0", "--num_workers: expected .*1; got 0"),
+        ("--engine cloud", "--engine.*invalid choice: 'cloud'"),
+        ("--shard 4/3", "--shard: expected I/N with I from 1 to N, such as 3/20; got 4/3"),
         ("--seed -1", "--seed"),
         ("--data_npz none.npz", "--data_npz: expected an existing file; got none.npz"),
     ],

@@ -56,3 +56,11 @@ def test_one_figure_with_a_panel_for_each_size(summary):
     assert len(figure.axes) == 3
     assert figure.legends[0].get_texts()[0].get_text() == "fast weights"
     assert "n = 5" in figure.get_suptitle()
+
+
+def test_the_axis_of_errors_may_be_linear(summary):
+    assert plot_learning(summary, "R = 20, K = 4").get_yscale() == "symlog"
+    ax = plot_learning(summary, "R = 20, K = 4", linear=True)
+    assert (ax.get_yscale(), ax.get_ylim()) == ("linear", (0, 102))
+    ((_, figure),) = draw(summary, linear=True)
+    assert {ax.get_yscale() for ax in figure.axes} == {"linear"}

@@ -16,7 +16,7 @@ SEEDS = (11, 1011)
 
 
 def make(folder, **options):
-    return CatBabi(data=str(folder), **{"variant": "en-valid", "segment": SEGMENT, **options})
+    return CatBabi(data=str(folder), **{"folder": "en-valid", "segment": SEGMENT, **options})
 
 
 @pytest.fixture

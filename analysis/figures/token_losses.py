@@ -1,0 +1,66 @@
+"""Figures of `analysis.token_losses`."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.figures.style import BLUE, GRAY, VERMILION, column_figure, single_axes, styled
+from analysis.token_losses import TokenLosses
+
+LINE = 40
+"""Tokens in one line of text."""
+
+LINES = 3
+
+
+def draw(result: TokenLosses, first: int = 0) -> Iterator[tuple[str, Figure]]:
+    """Yield the figure of a comparison and its name; the excerpt starts at token ``first``."""
+    yield "token_losses", _figure(result, first)
+
+
+@styled
+def plot_excerpt(result: TokenLosses, start: int, ax: Axes | None = None) -> Axes:
+    """Draw one line of text: a bar for each token, up where the first model predicted it better."""
+    ax = single_axes(ax, "double", 1.6)
+    tokens = result.tokens.iloc[start : start + LINE]
+    colors = np.where(tokens["difference"] >= 0, BLUE, VERMILION)
+    ax.bar(np.arange(len(tokens)), tokens["difference"], color=colors, width=0.8, linewidth=0)
+    ax.axhline(0, color=GRAY, linewidth=0.6)
+    ax.set_xticks(range(len(tokens)), tokens["word"], rotation=90)
+    ax.tick_params(axis="x", length=0)
+    ax.set(xlim=(-0.7, LINE - 0.3), ylabel="Δ loss (nats)")
+    return ax
+
+
+@styled
+def plot_running(result: TokenLosses, ax: Axes | None = None) -> Axes:
+    """Draw the mean loss of both models up to each token of the whole text."""
+    ax = single_axes(ax, "double", 1.6)
+    count = np.arange(1, len(result.tokens) + 1)
+    for label, column, color in zip(result.labels, ("loss_a", "loss_b"), (BLUE, VERMILION), strict=True):
+        ax.plot(count, result.tokens[column].cumsum() / count, color=color, label=label)
+    ax.set(xlabel="predicted tokens", ylabel="mean loss (nats)", xlim=(1, len(count)), ylim=(0, None))
+    ax.legend(loc="upper right", ncols=2)
+    return ax
+
+
+@styled
+def _figure(result: TokenLosses, first: int) -> Figure:
+    starts = [s for s in range(first, first + LINE * LINES, LINE) if s < len(result.tokens)]
+    figure, axes = column_figure("double", height=1.3 * (len(starts) + 1) + 0.3, rows=len(starts) + 1)
+    for start, ax in zip(starts, axes[:, 0], strict=False):
+        plot_excerpt(result, start, ax)
+    limits = [limit for ax in axes[:-1, 0] for limit in ax.get_ylim()]
+    for ax in axes[:-1, 0]:
+        ax.set_ylim(min(limits), max(limits))
+    plot_running(result, axes[-1, 0])
+    a, b = result.labels
+    d = result.difference
+    interval = "" if np.isnan(d["low"]) else f" (95 %: {d['low']:.3f} to {d['high']:.3f})"
+    figure.suptitle(
+        f"Loss of {b} minus loss of {a}: {d['mean']:.3f} nats{interval}, "
+        f"n = {d['stories']:.0f} stories, {len(result.tokens)} tokens"
+    )
+    return figure

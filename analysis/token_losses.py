@@ -1,0 +1,88 @@
+"""Two models on the same text, token by token (Schlag et al. 2021, figure 6)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.population import AnalysisError
+from analysis.statistics import mean_interval
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What one model lost on each token that it had to predict.
+
+    Attributes
+    ----------
+    label
+        What figures and tables call the model.
+    words
+        What was to be predicted, (token,).
+    story
+        Number of the story that each token belongs to, (token,).
+    loss
+        Cross entropy in nats, (token,).
+    """
+
+    label: str
+    words: tuple[str, ...]
+    story: NDArray[np.int64]
+    loss: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TokenLosses:
+    """Losses of two models and their difference.
+
+    Attributes
+    ----------
+    labels
+        Of the two models.
+    tokens
+        A row for each token: ``word``, ``story``, ``loss_a``, ``loss_b`` in nats, ``difference`` b − a: positive
+        where the first model is better.
+    models
+        A row for each model: tokens ``n``, mean ``loss``, ``perplexity``.
+    difference
+        Mean over stories of each story's mean difference, with its 95 % t interval: ``mean``, ``low``, ``high``,
+        ``stories``.
+    """
+
+    labels: tuple[str, str]
+    tokens: pd.DataFrame
+    models: pd.DataFrame
+    difference: dict[str, float]
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return the losses by token and by model."""
+        return {"token_losses": self.tokens, "token_losses_by_model": self.models}
+
+    def documents(self) -> dict[str, Any]:
+        """Return the difference."""
+        return {"token_loss_difference": {"models": self.labels, **self.difference}}
+
+
+def compare_losses(a: Losses, b: Losses) -> TokenLosses:
+    """Compare what two models lost on the same tokens.
+
+    Raises
+    ------
+    AnalysisError
+        If there are no tokens, or the two texts differ.
+    """
+    if not a.words or a.words != b.words or not np.array_equal(a.story, b.story):
+        raise AnalysisError(f"expected the same text for both models; got {len(a.words)} and {len(b.words)} tokens")
+    columns = {"word": a.words, "story": a.story, "loss_a": a.loss, "loss_b": b.loss, "difference": b.loss - a.loss}
+    tokens = pd.DataFrame(columns).rename_axis("token")
+    by_story = mean_interval(tokens.groupby("story")["difference"].mean())
+    means = [float(one.loss.mean()) for one in (a, b)]
+    models = {"n": len(a.words), "loss": means, "perplexity": np.exp(means)}
+    return TokenLosses(
+        (a.label, b.label),
+        tokens,
+        pd.DataFrame(models, index=pd.Index([a.label, b.label], name="label")),
+        {"mean": by_story.estimate, "low": by_story.low, "high": by_story.high, "stories": by_story.n},
+    )

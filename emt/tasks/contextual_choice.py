@@ -1,0 +1,191 @@
+"""Contextual choice (Ritter et al. 2018; Lu et al.): left or right? Evidence for a side, seen in a context.
+
+An episode shows U trials, each with a context of its own, and then the same trials in another order. A trial has T
+steps; before step t_off its evidence is noise, so that only who has kept the context's first trial can choose at once.
+
+One training step is one trial: members go on with what they keep until the episode is over.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from emt.options import UserError
+from emt.streams import Split, stream
+from emt.tasks.base import Batch
+
+UNSEEN, SEEN = 0, 1
+"""Kinds of trial, the event ``group``."""
+
+CHOICES = ("left", "right")
+
+
+class Sizes(NamedTuple):
+    """U trials of T steps, D numbers of evidence and of context, and the first step whose evidence is real."""
+
+    trials: int
+    steps: int
+    evidence: int
+    t_off: int
+
+
+class Episodes(NamedTuple):
+    """Episodes of some members.
+
+    Attributes
+    ----------
+    inputs
+        Evidence and then context of each trial, (member, batch, trial, time, channel).
+    targets
+        Which choice is right, (member, batch, trial).
+    order
+        Which trial each of the 2 U trials of an episode is, (member, batch, place).
+    draws
+        Uniform numbers in [0, 1) for choices, (member, batch, place, time).
+    first
+        Number of an episode's first trial, (member, batch): it and the numbers after it name initial states.
+    """
+
+    inputs: NDArray[np.float32]
+    targets: NDArray[np.int64]
+    order: NDArray[np.int64]
+    draws: NDArray[np.float32]
+    first: NDArray[np.int64]
+
+
+class ContextualChoice:
+    """Contextual choice: trials with evidence for a side and a context, then the same trials again.
+
+    Parameters
+    ----------
+    trials
+        U, different trials in an episode, each shown twice.
+    steps
+        T, time steps of a trial.
+    evidence
+        D, numbers of evidence, and as many of context.
+    t_off
+        first step whose evidence is real, below --steps.
+    discount
+        weight of the next step's return in a step's (0: every step is rewarded for itself alone).
+    entropy
+        weight of the entropy of choices, which is rewarded.
+    normalise_returns
+        scale a trial's returns to mean zero and deviation one.
+    """
+
+    loss: Literal["actor_critic"] = "actor_critic"
+    curriculum = False
+    carries = True
+    tokens = CHOICES
+    output_channels = len(CHOICES) + 1
+
+    def __init__(
+        self,
+        *,
+        trials: Annotated[int, Field(ge=1)] = 50,
+        steps: Annotated[int, Field(ge=1)] = 10,
+        evidence: Annotated[int, Field(ge=1)] = 32,
+        t_off: Annotated[int, Field(ge=0)] = 5,
+        discount: Annotated[float, Field(ge=0, le=1)] = 0.0,
+        entropy: Annotated[float, Field(ge=0)] = 0.0,
+        normalise_returns: bool = False,
+    ) -> None:
+        if t_off >= steps:
+            raise UserError(f"--t_off: expected a step below {steps}, the steps of a trial; got {t_off}")
+        self.sizes = Sizes(trials, steps, evidence, t_off)
+        self.input_channels = 2 * evidence
+        self.epoch_batches = 2 * trials
+        self.lengths = (2 * trials * steps,)
+        self.loss_options = {"discount": discount, "entropy": entropy, "normalise_returns": normalise_returns}
+
+    def operator(self, length: int) -> None:
+        """Return None: the task has no linear operator."""
+
+    def shape(self, seed: int, split: Split, step: int, horizon: int) -> int:
+        """Return the steps of a trial, the same for all batches."""
+        return self.sizes.steps
+
+    def batch(self, seeds: Sequence[int], split: Split, step: int, shape: int, size: int) -> Batch:
+        """Return the next trial of each seed's ``size`` episodes; fresh where new episodes begin."""
+        episode, place = divmod(step, 2 * self.sizes.trials)
+        return self._show(_draw(self.sizes, tuple(seeds), split, episode, size), range(place, place + 1))
+
+    def test_batch(self, seed: int, length: int, horizon: int, size: int) -> Batch:
+        """Return whole held-out episodes, one member wide.
+
+        Raises
+        ------
+        UserError
+            If ``length`` is not 2 U T.
+        """
+        if length != self.lengths[0]:
+            raise UserError(f"--seq_length: expected {self.lengths[0]}, the steps of an episode; got {length}")
+        return self.episodes((seed,), "test", 0, size)
+
+    def episodes(self, seeds: Sequence[int], split: Split, number: int, size: int) -> Batch:
+        """Return whole episodes of each seed: all trials one after the other."""
+        return self._show(_draw(self.sizes, tuple(seeds), split, number, size), range(2 * self.sizes.trials))
+
+    def _show(self, episodes: Episodes, places: range) -> Batch:
+        """Return the trials at some places of episodes, one after the other."""
+        trials, steps, *_ = self.sizes
+        order = episodes.order[:, :, places.start : places.stop]
+        member, row = (i[..., None] for i in np.ogrid[: order.shape[0], : order.shape[1]])
+        inputs, targets = episodes.inputs[member, row, order], episodes.targets[member, row, order]
+        place = np.broadcast_to(places, order.shape)
+        seen, number = place >= trials, episodes.first[..., None] + place
+        at_start, at_end = np.arange(steps) == 0, np.arange(steps) == steps - 1
+
+        def along(values: NDArray[np.int64], where: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+            """Return values (member, batch, place) at all steps of their trials or at some, -1 elsewhere."""
+            shown = np.broadcast_to(values[..., None], (*values.shape, steps))
+            return (shown if where is None else np.where(where, shown, -1)).reshape(*values.shape[:2], -1)
+
+        events = {
+            "token": along(targets),
+            "written": along(np.where(seen, -1, order), at_end),
+            "asked": along(np.where(seen, order, -1)),
+            # An item is asked for among all of its episode.
+            "trial": along(np.zeros_like(place)),
+            "group": along(np.where(seen, SEEN, UNSEEN)),
+            "start": along(number, at_start),
+        }
+        return Batch(
+            inputs=inputs.reshape(*inputs.shape[:2], -1, inputs.shape[-1]),
+            targets=np.eye(len(CHOICES), dtype=np.float32)[events["token"]],
+            scored=np.ones(events["token"].shape, np.bool_),
+            events=events,
+            draws=episodes.draws[:, :, places.start : places.stop].reshape(events["token"].shape),
+            fresh=places.start == 0,
+        )
+
+
+@lru_cache(maxsize=4)
+def _draw(sizes: Sizes, seeds: tuple[int, ...], split: Split, episode: int, size: int) -> Episodes:
+    """Draw the episodes of a number for some members: they are used for 2 U training steps."""
+    parts = [_draw_member(sizes, seed, split, episode, size) for seed in seeds]
+    return Episodes(*(np.stack(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def _draw_member(sizes: Sizes, seed: int, split: Split, episode: int, size: int) -> Episodes:
+    trials, steps, width, t_off = sizes
+    generator = stream("choice", seed, split, episode)
+    side = np.where(generator.standard_normal((size, trials, 1, 1), np.float32) < 0, np.float32(-1), np.float32(1))
+    evidence = side + generator.standard_normal((size, trials, steps, width), np.float32)
+    # The right choice is what all evidence says, before its first part is taken away.
+    targets = (evidence.sum(axis=(2, 3)) > 0).astype(np.int64)
+    evidence[:, :, :t_off] = generator.standard_normal((size, trials, t_off, width), np.float32)
+    context = generator.standard_normal((size, trials, 1, width), np.float32)
+    first_round = np.broadcast_to(np.arange(trials), (size, trials))
+    return Episodes(
+        inputs=np.concatenate([evidence, np.broadcast_to(context, evidence.shape)], axis=-1),
+        targets=targets,
+        order=np.concatenate([first_round, generator.permuted(first_round, axis=1)], axis=1),
+        draws=generator.random((size, 2 * trials, steps), np.float32),
+        first=generator.integers(2**62, size=size),
+    )

@@ -1,0 +1,298 @@
+"""What the experiment writes beside the run directory's own files: test.json and test_by_task.csv.
+
+::
+
+    <run>/test.json                  size of the model; mean, spread and interval over members for each start state
+    <run>/test.csv                   a row for each member and start state
+    <run>/test_by_task.csv           a row for each member, start state and task
+    <run>/model-k/test.json          a member's figures
+    <run>/model-k/test_by_task.csv   a row for each start state and task
+
+``accuracy`` is that of all questions together, ``accuracy_whole`` that of the questions of tasks whose training file
+is there, ``accuracy_mean`` the mean over tasks; ``loss`` is the mean over the words that count for the loss in the
+run's mode, in nats, and ``perplexity`` its exponential.
+"""
+
+import csv
+import io
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from analysis.statistics import mean_interval
+from emt import runs
+from emt.config import RunConfig
+from emt.models.base import State
+from emt.ops import fast_matmul
+from emt.options import UserError
+from emt.record import Loaded, load_members, to_array, to_tensors
+from emt.tasks.babi_data import TASKS
+from emt.tasks.catbabi import CatBabi
+
+Start = Literal["zero", "first_row"]
+"""The state before the first word: zeros, or what the first row carried when the kept weights were validated."""
+
+FIGURES = ("accuracy", "accuracy_whole", "accuracy_mean", "loss", "perplexity")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What members made of one segment, at the words that count for its loss or its accuracy.
+
+    Attributes
+    ----------
+    loss
+        Cross entropy in nats, (member, word).
+    right
+        Whether the largest output is the next word's, (member, word).
+    target, trial, group
+        Next word, number of the story and its task, (word,).
+    scored, judged
+        Whether the word counts for the loss, and for the accuracy, (word,).
+    """
+
+    loss: NDArray[np.float64]
+    right: NDArray[np.bool_]
+    target: NDArray[np.int64]
+    trial: NDArray[np.int64]
+    group: NDArray[np.int64]
+    scored: NDArray[np.bool_]
+    judged: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Sums over a whole split.
+
+    Attributes
+    ----------
+    right
+        Right answers, (member, task).
+    questions, words
+        How many questions there were, and words that count for the loss, (task,).
+    loss
+        Sum over these words, (member, task).
+    """
+
+    right: NDArray[np.int64]
+    questions: NDArray[np.int64]
+    loss: NDArray[np.float64]
+    words: NDArray[np.int64]
+
+
+def write_results(
+    run: Path, config: RunConfig, starts: Sequence[Start], size: int = 1, device: str = "cpu"
+) -> dict[int, dict[str, Any]]:
+    """Test the members that have ended, those with current figures excepted, and write all files.
+
+    Parameters
+    ----------
+    run, config
+        The run.
+    starts
+        Start states that figures are wanted for; earlier figures for others are kept.
+    size
+        Rows that the test stories are laid out in; the paper has one.
+    device
+        Where members run.
+
+    Returns
+    -------
+    results
+        Content of each member's test.json by model number.
+    """
+    from emt.training.population import done_markers
+
+    done = done_markers(config, run)
+    results = {n: _earlier(run, n, marker, size) for n, marker in done.items()}
+    for start in starts:
+        waiting = [n for n, result in results.items() if start not in result["starts"]]
+        if waiting:
+            loaded = load_members(run, config, waiting, device)
+            assert isinstance(loaded.task, CatBabi)
+            whole = whole_tasks(loaded.task)
+            tally = take(run_through(loaded, start_state(run, loaded, start, size), size))
+            for position, number in enumerate(waiting):
+                results[number]["starts"][start] = figures(tally, position, whole)
+    for number, result in results.items():
+        _write_member(runs.model_folder(run, number), result)
+    if results:
+        _write_run(run, config, results)
+    return results
+
+
+def _earlier(run: Path, number: int, marker: dict[str, Any], size: int) -> dict[str, Any]:
+    """Return a member's test.json where it is of these weights and rows, else one without figures."""
+    about = {"seed": marker["seed"], "step": marker["step"], "best_step": marker.get("best_step")}
+    about |= {"rows": size, "weights_sha256": marker["sha256"]}
+    try:
+        content = runs.read_json(runs.model_folder(run, number) / "test.json")
+    except UserError:
+        return {**about, "starts": {}}
+    current = all(content.get(k) == about[k] for k in ("rows", "weights_sha256"))
+    return content if current else {**about, "starts": {}}
+
+
+def start_state(run: Path, loaded: Loaded, start: Start, size: int) -> State | None:
+    """Return the state before the first word, (member, row, …); None for zeros.
+
+    Raises
+    ------
+    UserError
+        If a member has no state beside its weights.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if start == "zero":
+        return None
+    states = []
+    for number in loaded.numbers:
+        path = runs.model_folder(run, number) / "checkpoint" / "state.safetensors"
+        try:
+            states.append(load_file(path, device=str(loaded.device)))
+        except (FileNotFoundError, SafetensorError) as error:
+            raise UserError(f"--start: expected the state {path} for first_row; got {error}") from None
+    stacked = {name: torch.stack([state[name] for state in states]) for name in loaded.model.state_dims}
+    return {name: value[:, None].repeat(1, size, *[1] * (value.ndim - 1)) for name, value in stacked.items()}
+
+
+@torch.no_grad()
+def run_through(loaded: Loaded, state: State | None = None, size: int = 1) -> Iterator[Answers]:
+    """Run members through the test stories in segments, the state carried; yields what they made of each segment."""
+    task, seed = loaded.task, loaded.model.seeds[0]
+    shape = task.shape(seed, "test", 0, 1)
+    with fast_matmul():
+        for step in itertools.count():
+            batch = task.batch([seed], "test", step, shape, size)
+            if not batch.sequences:
+                return
+            wanted = batch.scored | batch.judged_steps
+            inputs, cues = to_tensors(loaded, batch)
+            told = {**cues, "wanted": torch.from_numpy(wanted).to(loaded.device).expand(len(loaded.numbers), -1, -1)}
+            outputs, state, _ = loaded.model(inputs, state, batch.steps, told)
+            target = batch.targets[wanted].astype(np.int64)
+            chosen = outputs[:, torch.from_numpy(wanted[0]).to(loaded.device)].log_softmax(dim=-1)
+            index = torch.from_numpy(target).to(loaded.device).expand(chosen.shape[:2])[..., None]
+            yield Answers(
+                loss=-to_array(chosen.gather(2, index).squeeze(2)).astype(np.float64),
+                right=to_array(chosen.argmax(dim=-1)) == target,
+                target=target,
+                **{name: batch.events[name][wanted] for name in ("trial", "group")},
+                scored=batch.scored[wanted],
+                judged=batch.judged_steps[wanted],
+            )
+
+
+def take(answers: Iterator[Answers]) -> Tally:
+    """Sum up what members answered, by task."""
+
+    def by_task(group: NDArray[np.int64], values: NDArray[Any]) -> NDArray[Any]:
+        sums = [np.bincount(group, row, minlength=TASKS[-1] + 1) for row in np.atleast_2d(values)]
+        return np.stack(sums)[:, TASKS[0] :]
+
+    right = questions = loss = words = np.zeros(())
+    for a in answers:
+        asked, counted = a.group[a.judged], a.group[a.scored]
+        right = right + by_task(asked, a.right[:, a.judged])
+        questions = questions + by_task(asked, np.ones(len(asked)))[0]
+        loss = loss + by_task(counted, a.loss[:, a.scored])
+        words = words + by_task(counted, np.ones(len(counted)))[0]
+    return Tally(right.astype(int), questions.astype(int), loss, words.astype(int))
+
+
+def whole_tasks(task: CatBabi) -> set[int]:
+    """Return the tasks whose training file is there as it was published."""
+    absent = {int(match[1]) for name in task.missing if (match := re.match(r"qa(\d+)_train\.", name))}
+    return set(TASKS) - absent
+
+
+def figures(tally: Tally, position: int, whole: set[int]) -> dict[str, Any]:
+    """Return one member's figures as test.json has them."""
+    right, lost = tally.right[position], tally.loss[position]
+    asked = [i for i, n in enumerate(tally.questions) if n]
+    complete = [i for i in asked if TASKS[i] in whole]
+    loss = float(lost.sum() / tally.words.sum())
+    shares = {i: right[i] / tally.questions[i] for i in asked}
+    return {
+        "accuracy": float(right.sum() / tally.questions.sum()),
+        "accuracy_whole": float(right[complete].sum() / tally.questions[complete].sum()) if complete else None,
+        "accuracy_mean": float(np.mean(list(shares.values()))),
+        "loss": loss,
+        "perplexity": float(np.exp(loss)),
+        "questions": int(tally.questions.sum()),
+        "by_task": {
+            str(TASKS[i]): {
+                "accuracy": float(shares[i]),
+                "questions": int(tally.questions[i]),
+                "loss": float(lost[i] / tally.words[i]),
+                "trained_on_whole_set": TASKS[i] in whole,
+            }
+            for i in asked
+        },
+    }
+
+
+def _write_member(folder: Path, result: dict[str, Any]) -> None:
+    runs.write_json(folder / "test.json", result)
+    runs.write_text(folder / "test_by_task.csv", _table(_task_rows(result)))
+
+
+def _task_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"start": start, "task": int(task), **row}
+        for start, figure in result["starts"].items()
+        for task, row in figure["by_task"].items()
+    ]
+
+
+def _write_run(run: Path, config: RunConfig, results: dict[int, dict[str, Any]]) -> None:
+    named = {f"model-{number}": result for number, result in results.items()}
+    starts = dict.fromkeys(start for result in named.values() for start in result["starts"])
+    summary = {}
+    for start in starts:
+        tested = [result["starts"][start] for result in named.values() if start in result["starts"]]
+        summary[start] = {name: spread([one[name] for one in tested]) for name in FIGURES}
+    weights, activations = sizes(run, config, min(results))
+    about = {"mode": config.task["mode"], "model": config.model_type, "weights": weights, "activations": activations}
+    runs.write_json(run / "test.json", {**about, "starts": summary})
+    rows = [
+        {"model": name, "seed": result["seed"], "best_step": result["best_step"], "start": start}
+        | {name: figure[name] for name in (*FIGURES, "questions")}
+        for name, result in named.items()
+        for start, figure in result["starts"].items()
+    ]
+    runs.write_text(run / "test.csv", _table(rows))
+    by_task = [{"model": name, **row} for name, result in named.items() for row in _task_rows(result)]
+    runs.write_text(run / "test_by_task.csv", _table(by_task))
+
+
+def spread(values: Sequence[float | None]) -> dict[str, float]:
+    """Return mean, standard deviation (dividing by n − 1) and 95 % t interval over members."""
+    sample = np.array([np.nan if v is None else v for v in values])
+    interval = mean_interval(sample)
+    known = sample[np.isfinite(sample)]
+    deviation = float(known.std(ddof=1)) if len(known) > 1 else float("nan")
+    return {"mean": interval.estimate, "sd": deviation, "low": interval.low, "high": interval.high, "n": interval.n}
+
+
+def sizes(run: Path, config: RunConfig, number: int) -> tuple[int, int]:
+    """Return how many weights a model has, and how many numbers it carries from word to word (table 1's columns)."""
+    model = load_members(run, config, [number]).model
+    weights = sum(p.numel() for p in model.parameters())
+    return weights, sum(s.numel() for s in model.zero_state(torch.zeros(1, 1, 1)).values())
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,44 @@
+"""Figures of two models on the same text."""
+
+import numpy as np
+import pytest
+
+from analysis.figures.style import BLUE, VERMILION
+from analysis.figures.token_losses import LINE, draw, plot_excerpt, plot_running
+from analysis.token_losses import Losses, compare_losses
+
+TOKENS = 2 * LINE + 7
+
+
+@pytest.fixture
+def result():
+    rng = np.random.default_rng(0)
+    words, story = tuple(f"word{i}" for i in range(TOKENS)), np.arange(TOKENS) // 9
+    return compare_losses(*(Losses(label, words, story, rng.gamma(1, 1, TOKENS)) for label in ("FWM", "LSTM")))
+
+
+def test_a_bar_for_each_token_coloured_by_the_better_model(result):
+    ax = plot_excerpt(result, LINE)
+    expected = result.tokens["difference"][LINE : 2 * LINE]
+    np.testing.assert_allclose([bar.get_height() for bar in ax.patches], expected)
+    colors = [BLUE if value >= 0 else VERMILION for value in expected]
+    assert [bar.get_facecolor() for bar in ax.patches] == [to_rgba(color) for color in colors]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == [f"word{i}" for i in range(LINE, 2 * LINE)]
+
+
+def to_rgba(color):
+    return (*(int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)), 1.0)
+
+
+def test_the_running_mean_ends_at_the_mean(result):
+    ends = [line.get_ydata()[-1] for line in plot_running(result).lines]
+    np.testing.assert_allclose(ends, result.models["loss"])
+
+
+def test_a_figure_has_a_line_of_text_for_each_axes_and_the_running_mean_below(result):
+    ((name, figure),) = draw(result)
+    assert name == "token_losses"
+    assert [len(ax.patches) for ax in figure.axes] == [LINE, LINE, 7, 0]
+    assert "Loss of LSTM minus loss of FWM" in figure.get_suptitle()
+    ((_, later),) = draw(result, first=2 * LINE)
+    assert [len(ax.patches) for ax in later.axes] == [7, 0]
