@@ -1,7 +1,7 @@
 """The log of an associative memory as it stands in a Trace: what was written, when, and what was asked of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,13 @@ class MemoryLog:
         """Return for each step the last one whose write its reads find; -1 for none."""
         return steps - 1 if self.rule["reads"] == "before" else steps
 
+    def sequence(self, place: int) -> "MemoryLog":
+        """Return the log of one place on the batch axis, which stays."""
+        shared = ("rule", "gain_mask", "keep_mask")
+        return replace(
+            self, **{f.name: getattr(self, f.name)[:, [place]] for f in fields(self) if f.name not in shared}
+        )
+
 
 def select(recording: xr.DataTree, **places: list[int]) -> xr.DataTree:
     """Return part of a trace by places on its axes: ``select(recording, member=[0], batch=[3, 4])``."""
@@ -71,11 +78,20 @@ def select(recording: xr.DataTree, **places: list[int]) -> xr.DataTree:
 
 
 def event_of(recording: xr.DataTree, name: str) -> NDArray[np.int64]:
-    """Return an event (batch, time) of a trace of one member; -1 everywhere where the task has no such event."""
+    """Return an event (batch, time) of a trace of one member; -1 everywhere where the task has no such event.
+
+    Of several items at one step it is the first (`items_of` has all).
+    """
+    return items_of(recording, name)[..., 0]
+
+
+def items_of(recording: xr.DataTree, name: str) -> NDArray[np.int64]:
+    """Return an event that may name several items at a step, (batch, time, item), as `event_of`; -1 where fewer."""
     if name not in recording.data_vars:
-        return np.full((recording.sizes["batch"], recording.sizes["time"]), -1)
-    event = np.asarray(recording[name], dtype=np.int64)
-    return event[0] if event.ndim == 3 else event
+        return np.full((recording.sizes["batch"], recording.sizes["time"], 1), -1)
+    event = recording[name].isel(member=0, missing_dims="ignore")
+    values = np.asarray(event, dtype=np.int64)
+    return values if "item" in event.dims else values[..., None]
 
 
 def memory_names(recording: xr.DataTree, wanted: str | None = None) -> tuple[str, ...]:

@@ -18,7 +18,10 @@ such that W V is what the memory returned. The products d are running products, 
 decayed, and M itself, which has as many entries as a value times all factors of a key, is never built for (2).
 
 A ``dictionary`` returns the value of its most similar key, first of equals, zero when it is empty; its rule says how
-``similarity`` is measured (cosine, l1, l2) and how many slots it has (``capacity``; the oldest is dropped).
+``similarity`` is measured (cosine, l1, l2) and how many slots it has (``capacity``; the oldest is dropped). With the
+``recall`` "kernel" it returns an average, weighted by 1 / (distance² + 0.001) (Pritzel et al. 2017), the distance
+being minus the similarity, or one minus the cosine. Of keys that are equally similar but for rounding, which recorded
+in float32 is larger than here, the one whose value was returned counts as the most similar.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +34,11 @@ from numpy.typing import NDArray
 
 from analysis.logs import Array, MemoryLog, memory_log
 from analysis.population import AnalysisError
+
+KERNEL_WIDTH = 1e-3
+ROUNDING = 1e-4
+"""Relative difference of similarities below which rounding in float32 may have decided."""
+SMALLEST = np.finfo(float).tiny
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,11 @@ def match_grids(recording: xr.DataTree, memory: str, steps: Sequence[int] | None
     steps
         Steps whose reads are wanted; without it all steps at which some member reads.
     """
-    log = memory_log(recording, memory)
+    return match_log(memory_log(recording, memory), steps)
+
+
+def match_log(log: MemoryLog, steps: Sequence[int] | None = None) -> MatchGrids:
+    """Return which write each read of a memory matched, as `match_grids`, from its log."""
     rows = np.flatnonzero(log.answered.any(axis=(0, 1, 3))) if steps is None else _checked_steps(steps, log)
     columns = np.flatnonzero(log.written.any(axis=(0, 1)))
     similarity, weight = _GRIDS[log.rule["kind"]](log, rows, columns)
@@ -115,9 +127,18 @@ def recall_error(recording: xr.DataTree, memory: str, grids: MatchGrids) -> Arra
         (member,), relative to the largest value that the member reads anywhere in the recording; 0 for none.
     """
     log = memory_log(recording, memory)
-    values = log.value[:, :, None, None, grids.write_steps]
-    recalled = np.nansum(grids.weight * values, axis=-2)
-    difference = np.abs(recalled - log.answer[:, :, grids.read_steps]).max(axis=(1, 2, 3, 4), initial=0.0)
+    return relative_error(recall_difference(log, grids), log)
+
+
+def recall_difference(log: MemoryLog, grids: MatchGrids) -> Array:
+    """Return the largest difference of weights times written values and what the memory returned, (member,)."""
+    weight, values = np.nan_to_num(grids.weight), log.value[:, :, None, grids.write_steps]
+    recalled = np.sum(weight * values[:, :, :, None], axis=-2) if log.per_entry else weight[..., 0] @ values
+    return np.abs(recalled - log.answer[:, :, grids.read_steps]).max(axis=(1, 2, 3, 4), initial=0.0)
+
+
+def relative_error(difference: Array, log: MemoryLog) -> Array:
+    """Return differences (member,) relative to the largest value that a member reads anywhere; 0 for none."""
     largest = np.abs(log.answer).max(axis=(1, 2, 3, 4), initial=0.0)
     return np.where(difference > 0, difference / np.where(largest > 0, largest, 1.0), 0.0)
 
@@ -244,16 +265,34 @@ def _dictionary_grids(log: MemoryLog, rows: NDArray[np.intp], columns: NDArray[n
     queries, keys = log.query[:, :, rows].reshape(*log.query.shape[:2], -1, log.query.shape[-1]), log.key[:, :, columns]
     similarity = np.empty((*queries.shape[:3], len(columns)))
     for place in np.ndindex(similarity.shape[:2]):
-        similarity[place] = _compare(queries[place], keys[place][:, 0], log.rule["similarity"])
+        similarity[place] = compare_vectors(queries[place], keys[place][:, 0], log.rule["similarity"])
     similarity = similarity.reshape(*log.query[:, :, rows].shape[:4], len(columns))
+    found = _found(log, rows, columns)
+    if log.rule.get("recall", "nearest") == "kernel":
+        distance = 1 - similarity if log.rule["similarity"] == "cosine" else similarity
+        weight = found / (distance**2 + KERNEL_WIDTH)
+        return similarity, (weight / np.maximum(weight.sum(axis=-1, keepdims=True), SMALLEST))[..., None]
+    return similarity, _nearest(log, np.where(found, similarity, -np.inf), rows, columns)[..., None]
+
+
+def _nearest(log: MemoryLog, similarity: Array, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Array:
+    """Return weights (member, batch, row, read, column): one for the most similar key, zero for the others."""
     weight = np.zeros_like(similarity)
-    if len(columns):
-        best = np.where(_found(log, rows, columns), similarity, -np.inf).argmax(axis=-1, keepdims=True)
-        np.put_along_axis(weight, best, 1.0, axis=-1)
-    return similarity, weight[..., None]
+    if not len(columns):
+        return weight
+    largest = similarity.max(axis=-1, keepdims=True)
+    near = np.isfinite(similarity) & (similarity >= largest - ROUNDING * (1 + np.abs(largest)))
+    best = near.argmax(axis=-1)
+    for place in zip(*np.nonzero(near.sum(axis=-1) > 1), strict=True):
+        member, batch, row, read = place
+        equals = np.flatnonzero(near[place])
+        difference = log.value[member, batch, columns[equals]] - log.answer[member, batch, rows[row], read]
+        best[place] = equals[np.abs(difference).max(axis=-1).argmin()]
+    np.put_along_axis(weight, best[..., None], 1.0, axis=-1)
+    return weight
 
 
-def _compare(queries: Array, keys: Array, similarity: str) -> Array:
+def compare_vectors(queries: Array, keys: Array, similarity: str) -> Array:
     """Return the similarity of queries (row, key) and keys (column, key), larger for more alike.
 
     Distances are those of torch's `pairwise_distance`, which adds 1e-6 to each difference.

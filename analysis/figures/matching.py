@@ -11,11 +11,20 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from analysis.figures.style import BLUE, COLORS, GRAY, GREEN, SEQUENTIAL, VERMILION, column_figure, single_axes, styled
-from analysis.matching import Match, TrialGrid, grid_name
-
-DIVERGING = "PuOr"
-"""The colour map of values of both signs."""
+from analysis.figures.questions import draw_question
+from analysis.figures.style import (
+    BLUE,
+    COLORS,
+    DIVERGING,
+    GRAY,
+    GREEN,
+    SEQUENTIAL,
+    VERMILION,
+    column_figure,
+    single_axes,
+    styled,
+)
+from analysis.matching import Match, TrialGrid, grid_name, question_name
 
 _MOST_TICKS = 40
 
@@ -25,6 +34,8 @@ def draw(match: Match) -> Iterator[tuple[str, Figure]]:
     for grid in match.grids:
         if len(grid.rows):
             yield grid_name(grid), draw_trial(grid, match.label)
+    for question in match.questions:
+        yield question_name(question), draw_question(question, match.label)
     for memory in match.population.index:
         if match.population.loc[memory, "members"]:
             yield f"match_{memory}", draw_population(match, memory)
@@ -67,7 +78,7 @@ def plot_weight(grid: TrialGrid, ax: Axes | None = None) -> Axes:
 
 @styled
 def plot_scores(match: Match, memory: str, ax: Axes | None = None) -> Axes:
-    """Draw each member's score with its interval over sequences, and the population's mean with its own."""
+    """Draw each member's score with its interval over trials, and the population's mean with its own."""
     ax = single_axes(ax)
     scores = match.scores.loc[memory].dropna(subset="score")
     place, mean = np.arange(len(scores)), match.population.loc[memory]
@@ -77,12 +88,13 @@ def plot_scores(match: Match, memory: str, ax: Axes | None = None) -> Axes:
     ax.axhline(mean["score"], color=VERMILION, label="mean, 95 %")
     ax.errorbar(place, scores["score"], [low.clip(0), high.clip(0)], fmt="o", color=BLUE, label="member, 95 %")
     ax.axhline(mean["chance"], color=GRAY, linestyle="--", label="chance")
-    ax.set(xlabel="model", ylabel="largest weight is on\nthe asked-for item", ylim=(-0.03, 1.03))
+    ax.axhline(mean["shuffled"], color=GRAY, linestyle=":", label="shuffled")
+    ax.set(xlabel="model", ylabel="largest weight is on\nwhat was asked for", ylim=(-0.03, 1.03))
     shown = _every(len(scores), 10)
     ax.set_xticks(shown, [str(scores.index[i]).removeprefix("model-") for i in shown])
     ax.margins(x=0.5 / max(len(scores), 2))
-    ax.set_title(f"{_members(len(scores))} × {int(scores['sequences'].max())} sequences")
-    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.22), ncols=3, borderaxespad=0, columnspacing=0.8)
+    ax.set_title(f"{_members(len(scores))} × {int(scores['trials'].max())} trials")
+    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.22), ncols=4, borderaxespad=0, columnspacing=0.8)
     return ax
 
 
@@ -94,11 +106,12 @@ def plot_aligned(match: Match, memory: str, ax: Axes | None = None) -> Axes:
     reads = curves.index.unique("read")
     for read, color in zip(reads, COLORS, strict=False):
         curve = curves.loc[read]
-        _plot_curve(curve, color, f"read {read + 1}", ax)
+        _plot_curve(curve, color, f"read {read}", ax)
     ax.axvline(0, color=GRAY, linewidth=0.6, linestyle="--", zorder=0)
     ax.set(xlabel="write, steps from the asked-for item's", ylabel="share of the weight", ylim=(0, None))
     ax.xaxis.set_major_locator(MaxNLocator(9, integer=True))
-    ax.set_title(f"{_members(int(curves['members'].max()))}, band: 95 %")
+    n = int(curves["members"].max())
+    ax.set_title(_members(n) + (", band: 95 %" if n > 1 else ""))
     if len(reads) > 1:
         ax.legend(loc="upper left", bbox_to_anchor=(0, -0.22), ncols=4, borderaxespad=0, columnspacing=0.8)
     return ax

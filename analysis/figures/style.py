@@ -6,6 +6,9 @@ To draw into a figure of your own, pass its axes: ``plot_x(result, ax)``.
 """
 
 import io
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +33,9 @@ GRAY = "#8C8C8C"
 
 SEQUENTIAL = "viridis"
 """The colour map of scalar values."""
+
+DIVERGING = "PuOr"
+"""The colour map of values of both signs."""
 
 _SETTINGS: Any = {
     "font.size": 8,
@@ -127,4 +133,45 @@ def save_figure(
         buffer = io.BytesIO()
         figure.savefig(buffer, format=extension, dpi=dpi, metadata=metadata)
         write_bytes(path, buffer.getvalue())
+    return paths
+
+
+@dataclass(frozen=True)
+class Film:
+    """A figure that moves: ``show(frame)`` changes it to one of ``frames`` frames, ``rate`` of them a second."""
+
+    figure: Figure
+    show: Callable[[int], None]
+    frames: int
+    rate: int
+
+
+@styled
+def save_film(film: Film, stem: str | Path, dpi: float = 100) -> list[Path]:
+    """Write ``<stem>.gif``, and ``<stem>.mp4`` where ffmpeg is installed; files appear only when whole.
+
+    Returns
+    -------
+    paths
+        The files written.
+    """
+    from matplotlib.animation import FFMpegWriter, PillowWriter
+
+    film.show(0)
+    film.figure.draw_without_rendering()
+    film.figure.set_layout_engine("none")  # Frames laid out one by one would shake, and take three times as long.
+    paths = []
+    for extension, kind in (("gif", PillowWriter), ("mp4", FFMpegWriter)):
+        if not kind.isAvailable():
+            continue
+        path = Path(f"{stem}.{extension}")
+        with tempfile.TemporaryDirectory() as folder:
+            whole = Path(folder) / path.name
+            writer = kind(fps=film.rate)
+            with writer.saving(film.figure, str(whole), dpi):
+                for frame in range(film.frames):
+                    film.show(frame)
+                    writer.grab_frame()
+            write_bytes(path, whole.read_bytes())
+        paths.append(path)
     return paths

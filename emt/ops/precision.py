@@ -43,6 +43,20 @@ def fast_matmul(*shapes: Shape) -> Iterator[bool]:
         switch.fp32_precision = before
 
 
+@contextmanager
+def plain_matmul() -> Iterator[None]:
+    """Leave oneDNN aside inside `fast_matmul`: for many products of a few rows, torch's default is faster."""
+    switch: Any = getattr(torch.backends.mkldnn, "matmul", None)
+    before = getattr(switch, "fp32_precision", None)
+    try:
+        if before is not None:
+            switch.fp32_precision = "none"
+        yield
+    finally:
+        if before is not None:
+            switch.fp32_precision = before
+
+
 def product_error(shape: Shape) -> float:
     """Largest error of float32 products on the CPU against float64, relative to the largest entry.
 

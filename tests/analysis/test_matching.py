@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
-from analysis.logs import select
-from analysis.matching import asked_writes, match_memories, score_asks
+from analysis.matching import match_memories
 from analysis.population import AnalysisError
 
 NAN = np.nan
@@ -42,50 +42,6 @@ def test_decay_decides_which_of_two_equal_keys_wins(make_recording):
     assert match_memories(recording).scores["score"].tolist() == [1.0]
 
 
-def test_scores_are_counts_of_hits():
-    weight = np.array([[[0.5, -0.9, 0.1]], [[0.5, 0.9, NAN]], [[0.2, 0.2, 0.2]], [[0.1, NAN, NAN]], [[NAN, NAN, NAN]]])
-    target = np.array([[1, 0, 0], [1, 0, 0], [1, 0, 1], [0, 1, 0], [1, 0, 0]], dtype=bool)
-    hits, chance = score_asks(weight, target)
-    np.testing.assert_allclose(hits, [1, 0, 2 / 3, NAN, NAN])
-    np.testing.assert_allclose(chance, [1 / 3, 1 / 2, 2 / 3, NAN, NAN])
-
-
-def test_reads_that_do_not_happen_neither_help_nor_hurt():
-    once, padded = np.array([[[0.1, 0.4]]]), np.array([[[0.1, 0.4], [NAN, NAN]]])
-    target = np.array([[True, False]])
-    assert score_asks(once, target) == score_asks(padded, target) == (0.0, 0.5)
-
-
-def test_two_reads_hit_more_often_by_chance_than_one():
-    weight, target = np.array([[[0.1, 0.4], [0.5, 0.2]]]), np.array([[True, False]])
-    assert score_asks(weight, target) == (1.0, 0.75)
-
-
-def test_nothing_asked_gives_empty_scores():
-    hits, chance = score_asks(np.empty((0, 2, 3)), np.empty((0, 3), dtype=bool))
-    assert hits.shape == chance.shape == (0,)
-
-
-def test_an_item_is_looked_for_in_the_last_trial_that_wrote_it(make_recording):
-    recording = make_recording(members=1, trials=1, pairs=4)
-    events = {
-        "written": [0, 1, -1, 0, 2, -1, 1, 0, -1, -1, 1],
-        "asked": [-1, -1, 0, -1, -1, 2, -1, 2, 3, 0, 1],
-        "trial": [0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2],
-    }
-    for name, values in events.items():
-        recording[name].values[:] = values
-    steps = np.arange(11)
-    found = asked_writes(select(recording, member=[0]), steps, steps)[0]
-    assert {t: np.flatnonzero(found[t]).tolist() for t in steps if found[t].any()} == {
-        2: [0],
-        5: [4],
-        7: [4],  # not written in this trial, but in the one before
-        9: [7],
-        10: [6, 10],  # twice in this trial; a memory that reads first does not find the second
-    }
-
-
 def test_steps_that_cannot_be_answered_are_not_scored(make_recording):
     recording = make_recording(trials=10)
     recording["asked"].values[:3, -1] = 17
@@ -113,7 +69,7 @@ def test_recall_error_shows_a_broken_log(make_recording):
 
 def test_weight_lies_on_the_asked_for_items_write(make_recording):
     aligned = match_memories(make_recording()).aligned
-    assert aligned["share"].idxmax() == ("fast", 0, 0)
+    assert aligned["share"].idxmax() == ("fast", 1, 0)
     assert (aligned["members"] == 3).all()
     shuffled = match_memories(make_recording(trials=100, shuffled=True)).aligned
     assert shuffled["share"].max() < 0.3 < aligned["share"].max()
@@ -139,12 +95,10 @@ def test_grids_name_tokens_and_steps(make_recording):
 
 
 def test_long_recordings_are_drawn_where_something_is_asked(make_recording, monkeypatch):
-    recording = make_recording(members=1, reads=2)
+    recording = make_recording(members=1)
     assert set(match_memories(recording, trials=1).grids[0].rows) == set(range(1, 11))
     monkeypatch.setattr("analysis.matching.LARGEST_GRID", 10)
-    grid = match_memories(recording, trials=1).grids[0]
-    assert grid.rows.tolist() == [10, 10]
-    assert grid.reads.tolist() == [0, 1]
+    assert match_memories(recording, trials=1).grids[0].rows.tolist() == [10]
     assert set(match_memories(make_recording(members=1, asked=False), trials=1).grids[0].rows) == set(range(1, 11))
 
 
@@ -171,11 +125,13 @@ def test_trials_to_draw(make_recording):
 
 def test_results_are_tables_arrays_and_a_sentence(make_recording):
     match = match_memories(make_recording(), trials=2)
-    assert set(match.tables()) == {"match_scores", "match_population", "match_aligned"}
+    names = {"match_scores", "match_population", "match_items", "match_reads", "match_aligned", "match_asks"}
+    assert set(match.tables()) == names
     assert set(match.arrays()) == {f"match_fast_model-3_trial-{k}" for k in (1, 2)}
     assert match.headline() == (
         "memory fast: the largest weight is on the asked-for item in 100.0 % of asks (95 % interval 100.0 % to "
-        "100.0 %, members: 3, asks: 20 in 20 sequences); chance 10.0 %; weights give what was read to "
+        "100.0 %, members: 3, asks: 20 in 20 trials); chance 10.0 %, "
+        f"shuffled {100 * match.population.loc['fast', 'shuffled']:.1f} %; weights give what was read to "
         f"{match.scores['recall_error'].max():.0e} of the largest value"
     )
     assert "interval" not in match_memories(make_recording(members=1)).headline()
@@ -186,3 +142,82 @@ def test_nothing_is_written_to_the_recording(make_recording):
     before = recording.copy(deep=True)
     match_memories(recording)
     assert before.identical(recording)
+
+
+# -- stories: several items, several reads --
+
+
+def test_planted_chains_are_followed_and_control_scores_are_low(make_stories):
+    match = match_memories(make_stories())
+    scores = match.scores
+    assert (scores["score"] == 1).all()
+    assert (scores["recall_error"] < 1e-6).all()
+    assert (scores["asks"] == 12).all()
+    assert (scores["trials"] == 12).all()
+    assert (scores[["chance", "shuffled"]] < 0.35).all(axis=None)
+    assert match.items.loc["fwm", "asks"].tolist() == [3, 6, 3]
+    assert (match.items["score"] == 1).all()
+    assert match.items["chance"].is_monotonic_decreasing
+    assert match.groups.loc["fwm"].index.tolist() == [1, 2, 3]
+
+
+def test_shuffled_stories_are_at_chance_and_empty_ones_exactly(make_stories):
+    shuffled = match_memories(make_stories(1, 20, shuffled=True)).scores.iloc[0]
+    assert shuffled["low"] < shuffled["chance"] < shuffled["high"]
+    assert shuffled["low"] < shuffled["shuffled"] < shuffled["high"] < 0.4
+    empty = match_memories(make_stories(1, strength=0.0)).scores
+    np.testing.assert_allclose(empty[["score", "shuffled"]], empty[["chance", "chance"]])
+
+
+def test_each_read_finds_the_item_planted_for_it(make_stories):
+    reads = match_memories(make_stories()).reads["share"].loc["fwm"]
+    for n_items in (1, 2, 3):
+        table = reads.loc[n_items].unstack("item").to_numpy()[:n_items]
+        np.testing.assert_allclose(table[:, :n_items], np.eye(n_items))
+
+
+def test_asks_for_more_items_than_reads_are_counted_and_not_scored(make_stories):
+    recording = make_stories()
+    reads = recording["memory/fwm"].to_dataset(inherit=False).isel(read=slice(2))
+    recording["memory/fwm"] = xr.DataTree(reads)
+    match = match_memories(recording)
+    assert (match.scores["too_many"] == 3).all()
+    assert (match.scores["asks"] == 9).all()
+    assert (match.scores["score"] == 1).all()
+    assert "; 3 asks for more items than reads are not scored; " in match.headline()
+    assert "each asked-for item holds a read's largest weight" in match.headline()
+
+
+def test_the_questions_followed_best_are_drawn(make_stories):
+    match = match_memories(make_stories(), trials=4)
+    assert match.grids == ()
+    table = match.asks.loc["fwm", "model-1"]
+    assert [len(grid.items) for grid in match.questions] == [3, 3, 2, 2]  # three in the first stream, answered wrongly
+    assert all(table.loc[grid.ask, "correct"] for grid in match.questions)
+    shares = table.loc[[grid.ask for grid in match.questions], "share"].to_numpy()
+    assert shares[0] >= shares[1]
+    assert set(match.arrays()) == {f"match_fwm_model-1_ask-{grid.ask}" for grid in match.questions}
+    assert len(match_memories(make_stories(), trials=99).questions) == 12
+
+
+def test_questions_can_be_chosen_by_number(make_stories, make_recording):
+    match = match_memories(make_stories(), asks=(5, 2))
+    assert [grid.ask for grid in match.questions] == [5, 2]
+    assert [grid.ask for grid in match_memories(make_recording(), asks=(7,)).questions] == [7]
+    with pytest.raises(AnalysisError, match=r"^--asks: expected numbers from 1 to 12; got 13$"):
+        match_memories(make_stories(), asks=(1, 13))
+
+
+def test_several_reads_of_a_long_stream_are_drawn_by_question(make_recording, monkeypatch):
+    recording = make_recording(reads=2)
+    assert match_memories(recording).questions == ()
+    monkeypatch.setattr("analysis.matching.LARGEST_GRID", 10)
+    assert len(match_memories(recording).questions) == 3
+    assert match_memories(make_recording(reads=2, asked=False)).questions == ()
+
+
+def test_recall_error_shows_a_rescale_that_is_left_out(make_stories):
+    recording = make_stories(1)
+    assert match_memories(recording).scores["recall_error"].max() < 1e-6
+    recording["memory/fwm/write_keep"].values[:] = 1.0
+    assert match_memories(recording).scores["recall_error"].max() > 1e-2

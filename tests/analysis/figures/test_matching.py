@@ -68,12 +68,22 @@ def test_every_member_has_a_point_and_n_is_said(make_recording):
     match = match_memories(make_recording(members=13))
     ax = plot_scores(match, "fast")
     assert len(ax.containers[0][0].get_xdata()) == 13
-    assert ax.get_title() == "n = 13 members × 20 sequences"
+    assert ax.get_title() == "n = 13 members × 20 trials"
     assert len(ax.get_xticks()) <= 10
-    assert plot_scores(match_memories(make_recording(members=1)), "fast").get_title() == "n = 1 member × 20 sequences"
+    assert plot_scores(match_memories(make_recording(members=1)), "fast").get_title() == "n = 1 member × 20 trials"
 
 
 def test_each_read_has_a_curve(make_recording):
     assert plot_aligned(match_memories(make_recording()), "fast").get_legend() is None
     ax = plot_aligned(match_memories(make_recording(reads=2)), "fast")
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["read 1", "read 2"]
+
+
+def test_scores_stand_beside_both_controls(make_recording):
+    ax = plot_scores(match_memories(make_recording()), "fast")
+    assert {"chance", "shuffled"} < {t.get_text() for t in ax.get_legend().get_texts()}
+
+
+def test_questions_are_drawn_where_there_are_any(make_stories):
+    match = match_memories(make_stories(), asks=(6, 8))
+    assert set(dict(draw(match))) == {"match_fwm_model-1_ask-6", "match_fwm_model-1_ask-8", "match_fwm"}

@@ -2,8 +2,9 @@
 
 import matplotlib as mpl
 import pytest
+from PIL import Image
 
-from analysis.figures.style import COLORS, WIDTHS, column_figure, complex_plane, save_figure
+from analysis.figures.style import COLORS, WIDTHS, Film, column_figure, complex_plane, save_figure, save_film
 
 
 @pytest.mark.parametrize("width", ["single", "double"])
@@ -42,3 +43,18 @@ def test_figures_do_not_pile_up_in_pyplot():
 
 def test_colours_differ():
     assert len(set(COLORS)) == 8
+
+
+def test_a_film_is_saved_frame_by_frame(tmp_path):
+    figure, axes = column_figure()
+    (line,) = axes[0, 0].plot([0, 1])
+    before = dict(mpl.rcParams)
+    paths = save_film(
+        Film(figure, lambda frame: line.set_ydata([frame, 1]), frames=3, rate=5), tmp_path / "deep" / "film"
+    )
+    assert [p.name for p in paths][:1] == ["film.gif"]
+    with Image.open(paths[0]) as film:
+        assert film.n_frames == 3
+        assert film.info["duration"] == 200
+    assert dict(mpl.rcParams) == before
+    assert {p.name for p in (tmp_path / "deep").iterdir()} == {p.name for p in paths}
