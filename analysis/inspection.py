@@ -19,7 +19,7 @@ from analysis.subspaces import (
     subspace_overlap,
 )
 from analysis.summary import Circuit, leading_eigenvalues
-from analysis.variables import VariableBasis, find_variable_basis
+from analysis.variable_basis import VariableBasis, find_variable_basis
 
 STATISTICS = ("mag_mean", "mag_max", "mag_std", "n_unstable_tolerance")
 """Statistics that are followed over lengths."""

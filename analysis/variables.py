@@ -1,146 +1,479 @@
-"""The variable memories of a network: in which directions of its state each slot of the window is kept.
+"""Variable memories of a population: which direction of its state holds which of the task's variables, and how surely.
 
-A linear network that solves its task, h_{t+1} = W h_t with y_t = C h_t, where y_t is the newest vector of the window,
-holds the value that stands at some position now in its output m steps later, once that value has entered the newest
-slot. So the rows c_k Wᵐ, m = 1 … s, read the window's positions, whatever the basis: for W = Q Φ Q⁺ and
-C = (newest block) Q⁺ they are rows of Q⁺. They form Ψ*, and Ψ = (Ψ*)⁺ holds the smallest states that carry the values
-(Raj et al., Episodic Memory Theory). The empirical Φ = Ψ* W Ψ then hands values from slot to slot by definition; what
-it measures is its last d rows, how the next vector follows from the window. Ψ spans what is read; how much of that is
-where the activity lies, the overlap with its principal components says.
-
-The reference implementation goes the other way: C⁺ for the newest slot and Wᵐ C⁺ for older ones. That agrees where
-the basis is orthonormal, and for repeat copy up to a scale; elsewhere it mixes slots, because C⁺ is orthogonal to the
-other readouts and not to the other variables.
+Two estimators (`analysis.variable_basis` from powers of the step's matrix, `analysis.variable_codes` from recorded
+trajectories) face the same certificate on held-out trials. A network in which neither holds has no such basis that its
+recording shows, and none is drawn.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
+import xarray as xr
 from numpy.typing import NDArray
 
-from analysis.companion import Cycle, companion_cycles, companion_matrix
+from analysis.companion import companion_cycles, companion_eigenvalues, companion_matrix
 from analysis.population import AnalysisError
-from analysis.subspaces import principal_subspace
+from analysis.spectra import spectral_error
+from analysis.statistics import Interval, mean_interval
+from analysis.variable_basis import CONDITION_LIMIT, find_variable_basis
+from analysis.variable_codes import (
+    Array,
+    Certificate,
+    Code,
+    Fit,
+    Trials,
+    certify,
+    code_of,
+    column_angles,
+    fit_each,
+    fit_trajectories,
+    reconstruct_each_step,
+    task_windows,
+)
+from emt import trace
 
-CONDITION_LIMIT = 100.0
-"""A basis with a larger condition number, which costs two of float32's seven digits, is called not identifiable."""
+CONDITION_LIMITS = {"powers": CONDITION_LIMIT, "trajectories": 1e4}
+"""Largest condition numbers: recordings are float32, and 1e4 leaves three of seven digits; powers also raise errors."""
 
-RELATIVE_CUT = 1e-6
-"""Singular values of Ψ* below this share of the largest count as zero: the weights are float32."""
-
-N_RESIDUAL = 10
-"""Directions that describe the activity outside the variable memories."""
+_AVERAGED = (
+    "reconstruction",
+    "reading",
+    "condition_number",
+    "precision_deg",
+    "agreement_deg",
+    "transition_angle_deg",
+    "transition_gain",
+    "observed_angle_deg",
+    "spectral_error_deg",
+)
 
 
 @dataclass(frozen=True)
-class VariableBasis:
-    """Basis of variable memories of one network for one length; n = s·d window positions + residual directions.
+class Theory:
+    """The variables of a linear task.
 
     Attributes
     ----------
-    kept
-        Window positions that are on a cycle of the task, hence remembered for ever.
-    basis
-        Ψ (unit, n): a column for each window position, zero where it is not kept, then the residual directions.
-    dual
-        Ψ* (n, unit), in the same order; Ψ* Ψ is the identity on what is kept.
+    length, width
+        Slots of the window, and bits in each.
+    positions
+        Positions in the window (slot · width + bit) that are on a cycle, hence remembered for ever (variable,).
     transition
-        The empirical Φ = Ψ* W Ψ (n, n).
-    eigenvalues
-        Of the empirical Φ on the kept positions.
-    gain
-        Mean modulus of W's leading eigenvalues, by which each step is divided: a saturating network needs a
-        gain above 1, which would blow up the rows of old slots.
-    condition_number
-        Of Ψ on the kept positions; infinite where there are more of them than units.
+        Φ between them (variable, variable).
+    modes
+        Its eigenvalues (variable,).
     """
 
-    kept: NDArray[np.intp]
-    basis: NDArray[np.float64]
-    dual: NDArray[np.float64]
-    transition: NDArray[np.float64]
-    eigenvalues: NDArray[np.complex128]
-    gain: float
-    condition_number: float
-
-    @property
-    def identifiable(self) -> bool:
-        """Whether the condition number is within `CONDITION_LIMIT`: otherwise Φ is made of rounding and noise."""
-        return self.condition_number <= CONDITION_LIMIT
+    length: int
+    width: int
+    positions: NDArray[np.intp]
+    transition: Array
+    modes: NDArray[np.complex128]
 
 
-def find_variable_basis(
-    recurrent: NDArray[np.float64],
-    readout: NDArray[np.float64],
-    operator: NDArray[np.float64],
-    hidden: NDArray[np.float64],
-) -> VariableBasis:
-    """Return the basis of variable memories.
+@dataclass(frozen=True)
+class MemberVariables:
+    """The variable memories of one member.
+
+    Attributes
+    ----------
+    model_name
+        "model-3".
+    estimator
+        Where they come from, "powers" or "trajectories".
+    code
+        Ψ, Ψ* and b, from all trials.
+    transition
+        The empirical Φ = Ψ* W Ψ (variable, variable), with W the matrix of a step.
+    observed
+        The same from the recording alone: least squares of what Ψ* reads at the next step on what it reads now.
+    """
+
+    model_name: str
+    estimator: str
+    code: Code
+    transition: Array
+    observed: Array
+
+
+@dataclass(frozen=True)
+class TrialVariables:
+    """The variables of one trial over time, read with a basis that was fitted without this trial.
+
+    Attributes
+    ----------
+    model_name, trial
+        Whose, and which trial, from 1.
+    known
+        What the task says (time, variable); NaN for vectors that are not there yet.
+    read
+        Ψ*(h - b) (time, variable).
+    used
+        Steps at which the network has to hold all variables (time,).
+    """
+
+    model_name: str
+    trial: int
+    known: Array
+    read: Array
+    used: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class VariableMemories:
+    """Variable memories of a population.
+
+    Attributes
+    ----------
+    label
+        What figures call this population.
+    theory
+        The task's variables.
+    members
+        For each member the estimator that was taken, its certificate and how Φ compares with the theory's; "none" and
+        NaN where no estimator identifies a basis. ``agreement_deg`` is the mean angle between the two estimators'
+        directions, ``shared_activity`` the share of the variance that all trials have in common.
+    estimates
+        The certificate of each estimator by (model_name, estimator), with its ``verdict``.
+    found
+        The members with a basis.
+    shown
+        A trial of one of them, or None.
+    trials
+        Recorded trials.
+    """
+
+    label: str
+    theory: Theory
+    members: pd.DataFrame
+    estimates: pd.DataFrame
+    found: tuple[MemberVariables, ...]
+    shown: TrialVariables | None
+    trials: int
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return members, estimates, means over members with a basis, and the trial shown, by step and position."""
+        means = {name: vars(mean_interval(self.members[name])) for name in _AVERAGED}
+        tables = {
+            "variables_members": self.members,
+            "variables_estimates": self.estimates,
+            "variables_population": pd.DataFrame.from_dict(means, orient="index").rename_axis("quantity"),
+        }
+        if self.shown is not None:
+            steps, positions = range(len(self.shown.known)), self.theory.positions
+            index = pd.MultiIndex.from_product([steps, positions], names=["step", "position"])
+            known, read = self.shown.known.ravel(), self.shown.read.ravel()
+            tables["variables_trial"] = pd.DataFrame({"known": known, "read": read}, index=index)
+        return tables
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return Ψ, Ψ* and both empirical Φ, each (member, …) in the order of ``members``, NaN without a basis."""
+        if not self.found:
+            return {}
+        found = {member.model_name: member for member in self.found}
+        parts = {
+            "basis": lambda member: member.code.basis,
+            "dual": lambda member: member.code.dual,
+            "transition": lambda member: member.transition,
+            "transition_observed": lambda member: member.observed,
+        }
+        return {
+            f"variables_{name}": np.stack(
+                [
+                    part(found[m]) if m in found else np.full_like(part(self.found[0]), np.nan)
+                    for m in self.members.index
+                ]
+            )
+            for name, part in parts.items()
+        }
+
+    def headline(self) -> str:
+        """Return how many members have variable memories, how sure that is, and why the others have none."""
+        lines = [f"variable memories in {len(self.found)} of {_count(len(self.members), 'member')}"]
+        if self.found:
+            counts = self.members["estimator"].value_counts().drop("none", errors="ignore")
+            share, angle = (mean_interval(self.members[n]) for n in ("reconstruction", "transition_angle_deg"))
+            lines[0] += (
+                f" (from {', '.join(f'{name} {n}' for name, n in counts.items())}): held-out states reconstructed to "
+                f"{_text(share, 100, ' %')}, Φ {_text(angle, 1, ' degrees')} from the task's "
+                f"(trials: {self.trials})"
+            )
+        without = self.members.index[self.members["estimator"] == "none"]
+        return "\n".join(lines + [f"{name} not identifiable: {self._reasons(name)}" for name in without])
+
+    def _reasons(self, name: str) -> str:
+        text = "; ".join(f"{estimator}: {why}" for estimator, why in self.estimates.loc[name, "verdict"].items())
+        each = self.members.loc[name, "reconstruction_each_step"]
+        return text + (f" (with a basis of its own at each step, reconstruction {each:.2f})" if each > 0 else "")
+
+
+def find_variables(
+    recording: xr.DataTree,
+    *,
+    estimator: Literal["best", "powers", "trajectories"] = "best",
+    model: int | None = None,
+    trial: int = 1,
+) -> VariableMemories:
+    """Find the variable memories of a linear task's networks, and say where there are none.
 
     Parameters
     ----------
-    recurrent
-        W (unit, unit), acting on columns.
-    readout
-        C (output, unit).
-    operator
-        f (s·d, d), a signed selection; d equals the number of outputs.
-    hidden
-        Recorded states (batch, time, unit), for the residual directions: the leading principal components of what the
-        variable memories leave out, up to `N_RESIDUAL`, fewer where there are no more.
+    recording
+        recorded run of a population
+    estimator
+        where the basis comes from: powers of the recurrent matrix, regression of recorded states on the task's
+        variables, or for each model whichever reconstructs held-out states best
+    model
+        number of the model whose variables are drawn over time (default: the one with the median reconstruction)
+    trial
+        which of the recorded sequences is drawn
+
+    Raises
+    ------
+    AnalysisError
+        If the task has no linear operator, the trace was recorded without the matrix of a step, or there is no such
+        model or trial.
     """
-    n_positions, width = operator.shape
-    if len(readout) != width:
-        raise AnalysisError(f"readout: expected {width} outputs, as the operator has; got {len(readout)}")
-    cycles = companion_cycles(companion_matrix(operator, n_positions // width))
-    kept = np.sort(np.concatenate([cycle.positions for cycle in cycles]))
-    gain = _gain(recurrent, len(kept))
-    rows = _window_rows(recurrent / gain, readout, cycles, n_positions)[kept]
-    columns = np.linalg.pinv(rows, rcond=RELATIVE_CUT)
-    residual = _residual_directions(hidden, columns @ rows)
-    basis = np.hstack([_expand(columns.T, kept, n_positions).T, residual])
-    dual = np.vstack([_expand(rows, kept, n_positions), residual.T])
-    transition = dual @ recurrent @ basis
-    return VariableBasis(
-        kept=kept,
-        basis=basis,
-        dual=dual,
-        transition=transition,
-        eigenvalues=np.linalg.eigvals(transition[np.ix_(kept, kept)]).astype(np.complex128),
-        gain=gain,
-        condition_number=float(np.linalg.cond(rows)) if len(kept) <= len(recurrent) else float("inf"),
+    numbers = np.asarray(recording["member"]).tolist()
+    _check(recording, numbers, model, trial)
+    theory, trials = _theory(recording), _trials(recording)
+    kept = Trials(trials.variables[..., theory.positions], trials.used)
+    wanted = ("powers", "trajectories") if estimator == "best" else (estimator,)
+    studies = [_study(recording, place, theory, kept, wanted) for place in range(len(numbers))]
+    names = pd.Index([f"model-{n}" for n in numbers], name="model_name")
+    members = pd.DataFrame([_row(study, theory, kept) for study in studies], index=names)
+    place = _median_place(members["reconstruction"]) if model is None else numbers.index(model)
+    about = trace.about(recording)
+    return VariableMemories(
+        label=about.get("experiment") or about.get("model", {}).get("type", "recording"),
+        theory=theory,
+        members=members,
+        estimates=pd.concat(
+            [_estimate_rows(study) for study in studies], keys=names, names=["model_name", "estimator"]
+        ),
+        found=tuple(study.found for study in studies if study.found),
+        shown=None if place is None else _show(studies[place], kept, trial - 1),
+        trials=len(kept),
     )
 
 
-def _gain(recurrent: NDArray[np.float64], n: int) -> float:
-    return float(np.sort(np.abs(np.linalg.eigvals(recurrent)))[::-1][:n].mean()) or 1.0
+@dataclass(frozen=True)
+class _Estimate:
+    """What one estimator says of one member: its code, that of each fold, and why it is refused (empty: it is not)."""
+
+    code: Code
+    held_out: Sequence[Code]
+    certificate: Certificate
+    refusal: str
 
 
-def _residual_directions(hidden: NDArray[np.float64], projector: NDArray[np.float64]) -> NDArray[np.float64]:
-    left_out = hidden - hidden @ projector.T
-    if np.linalg.norm(left_out) <= RELATIVE_CUT * np.linalg.norm(hidden):
-        return np.empty((hidden.shape[-1], 0))
-    return principal_subspace(left_out, N_RESIDUAL)[0]
+@dataclass(frozen=True)
+class _Study:
+    """One member: its estimates by estimator, which of them is taken ("none" without any), what it was found with."""
+
+    states: Array
+    estimates: Mapping[str, _Estimate | None]
+    estimator: str
+    found: MemberVariables | None
 
 
-def _window_rows(
-    step: NDArray[np.float64], readout: NDArray[np.float64], cycles: tuple[Cycle, ...], n_positions: int
-) -> NDArray[np.float64]:
-    """Return for each position on a cycle the row that reads it from the state (s·d, unit), zero for the others."""
-    newest = n_positions - len(readout)
-    rows = np.zeros((n_positions, len(step)))
-    for cycle in cycles:
-        positions, signs = cycle.positions, cycle.signs
-        # From a newest slot back in time, around the whole cycle: each position is read one step before the next one.
-        start = int(np.flatnonzero(positions >= newest)[0]) - 1
-        for i in range(start, start - len(positions), -1):
-            following = positions[i + 1]
-            seen = readout[following - newest] if following >= newest else rows[following]
-            rows[positions[i]] = signs[i + 1] * seen @ step
-    return rows
+def _check(recording: xr.DataTree, numbers: list[int], model: int | None, trial: int) -> None:
+    about = trace.about(recording)
+    if "operator" not in recording.data_vars:
+        task = about.get("task", {}).get("name", "unknown")
+        raise AnalysisError(f"task {task!r} has no linear operator, so that its variables are not known")
+    if "step_matrix" not in recording.data_vars:
+        raise AnalysisError("expected a recorded run with 'step_matrix'; run evaluate_multiple.py again")
+    if model is not None and model not in numbers:
+        raise AnalysisError(f"--model: expected one of {', '.join(map(str, numbers))}; got {model}")
+    if not 1 <= trial <= recording.sizes["batch"]:
+        raise AnalysisError(f"--trial: expected 1 to {recording.sizes['batch']}; got {trial}")
 
 
-def _expand(rows: NDArray[np.float64], kept: NDArray[np.intp], size: int) -> NDArray[np.float64]:
-    expanded = np.zeros((size, rows.shape[1]))
-    expanded[kept] = rows
-    return expanded
+def _theory(recording: xr.DataTree) -> Theory:
+    operator = np.asarray(recording["operator"], dtype=float)
+    size, width = operator.shape
+    companion = companion_matrix(operator, size // width)
+    positions = np.sort(np.concatenate([cycle.positions for cycle in companion_cycles(companion)]))
+    return Theory(
+        length=size // width,
+        width=width,
+        positions=positions,
+        transition=companion[np.ix_(positions, positions)],
+        modes=companion_eigenvalues(companion)[: len(positions)],
+    )
+
+
+def _trials(recording: xr.DataTree) -> Trials:
+    """Return the window at each step, complete or not, and the steps at which an answer completes it."""
+    size, width = recording.sizes["window"], recording.sizes["target"]
+    scored = np.asarray(recording["scored"], dtype=bool)
+    inputs, targets = (np.asarray(recording[name], dtype=float) for name in ("inputs", "targets"))
+    values = np.where(scored[..., None], targets, inputs[..., :width])
+    present = scored | (np.asarray(recording["written"]) >= 0)
+    windows = task_windows(values, present, np.asarray(recording["trial"]), size // width)
+    return Trials(windows, scored & np.isfinite(windows).all(axis=-1))
+
+
+def _states(recording: xr.DataTree, place: int) -> Array:
+    """Return the whole state of one member, (trial, time, state)."""
+    names = trace.about(recording)["states"]
+    arrays = [np.asarray(recording[name])[place].astype(float) for name in names]
+    return np.concatenate([array.reshape(*array.shape[:2], -1) for array in arrays], axis=2)
+
+
+def _readout(recording: xr.DataTree, place: int) -> Array | None:
+    """Return how one member's outputs follow from its whole state (output, state), or None."""
+    if "readout" not in recording.data_vars:
+        return None
+    sizes = {name: int(np.prod(recording[name].shape[3:])) for name in trace.about(recording)["states"]}
+    readout = np.asarray(recording["readout"], dtype=float)[place]
+    blocks = [readout if name == "hidden" else np.zeros((len(readout), size)) for name, size in sizes.items()]
+    return np.hstack(blocks)
+
+
+def _study(recording: xr.DataTree, place: int, theory: Theory, trials: Trials, wanted: Sequence[str]) -> _Study:
+    states = _states(recording, place)
+    matrix = np.asarray(recording["step_matrix"], dtype=float)[place]
+    fits: dict[str, Fit] = {"trajectories": fit_trajectories}
+    readout = _readout(recording, place)
+    if readout is not None:
+        fits["powers"] = _fit_powers(matrix, readout, np.asarray(recording["operator"], dtype=float), states)
+    estimates = {name: _estimate(name, fits[name], states, trials) if name in fits else None for name in wanted}
+    good = {name: e for name, e in estimates.items() if e is not None and not e.refusal}
+    best = max(good, key=lambda name: good[name].certificate.reconstruction.estimate, default="none")
+    if best == "none":
+        return _Study(states, estimates, best, None)
+    code = good[best].code
+    found = MemberVariables(
+        model_name=f"model-{int(np.asarray(recording['member'])[place])}",
+        estimator=best,
+        code=code,
+        transition=code.dual @ matrix @ code.basis,
+        observed=_observed_transition(code, states, trials),
+    )
+    return _Study(states, estimates, best, found)
+
+
+def _observed_transition(code: Code, states: Array, trials: Trials) -> Array:
+    """Return the least-squares map from the variables read at one step to those read at the next, (to, from)."""
+    read = code.decode(states)
+    pairs = trials.used[:, :-1] & trials.used[:, 1:]
+    return np.asarray(np.linalg.lstsq(read[:, :-1][pairs], read[:, 1:][pairs], rcond=None)[0].T)
+
+
+def _fit_powers(matrix: Array, readout: Array, operator: Array, states: Array) -> Fit:
+    """Return the fit of which only the offset depends on the trials."""
+    found = find_variable_basis(matrix, readout, operator, states)
+    basis, dual = found.basis[:, found.kept], found.dual[found.kept]
+    return lambda some, trials: code_of(basis, dual, found.condition_number, some, trials)
+
+
+def _estimate(name: str, fit: Fit, states: Array, trials: Trials) -> _Estimate:
+    code, held_out = fit(states, trials), fit_each(states, trials, fit)
+    certificate = certify(code, held_out, states, trials)
+    return _Estimate(code, held_out, certificate, _refusal(certificate, CONDITION_LIMITS[name]))
+
+
+def _refusal(certificate: Certificate, limit: float) -> str:
+    """Return why a code is not relied on; empty where it is."""
+    reasons = []
+    if not certificate.condition_number <= limit:
+        reasons.append(f"condition number {certificate.condition_number:.3g} (at most {limit:g})")
+    for name, share in (("reconstruction", certificate.reconstruction), ("reading", certificate.reading)):
+        if not share.low > 0:
+            reasons.append(f"held-out {name} {share.estimate:.3g} ({share.low:.3g} to {share.high:.3g}), not above 0")
+    return ", ".join(reasons)
+
+
+def _row(study: _Study, theory: Theory, trials: Trials) -> dict[str, Any]:
+    """Return what is known of a member; NaN for what needs a basis."""
+    return {
+        "estimator": study.estimator,
+        **_certificate_row(study.estimates[study.estimator] if study.found else None),
+        "agreement_deg": _agreement(list(study.estimates.values())),
+        **_transition_row(study.found, theory),
+        "reconstruction_each_step": reconstruct_each_step(study.states, trials),
+        "shared_activity": _shared_activity(study.states, trials.used),
+    }
+
+
+def _certificate_row(estimate: _Estimate | None) -> dict[str, float]:
+    unknown = Interval(np.nan, np.nan, np.nan, 0)
+    certificate = estimate.certificate if estimate else Certificate(np.nan, unknown, unknown, np.nan)
+    row = {"condition_number": certificate.condition_number, "precision_deg": certificate.precision_deg}
+    for name, share in (("reconstruction", certificate.reconstruction), ("reading", certificate.reading)):
+        row |= {name: share.estimate, f"{name}_low": share.low, f"{name}_high": share.high}
+    return row
+
+
+def _estimate_rows(study: _Study) -> pd.DataFrame:
+    rows = {
+        name: _certificate_row(estimate)
+        | {"verdict": "no linear readout" if estimate is None else estimate.refusal or "identified"}
+        for name, estimate in study.estimates.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _transition_row(found: MemberVariables | None, theory: Theory) -> dict[str, float]:
+    """Return how far the empirical Φ are from the task's, and the spectrum of the first."""
+    transition, observed = (
+        (found.transition, found.observed) if found else (np.full_like(theory.transition, np.nan),) * 2
+    )
+    angle, gain = _compare(transition, theory.transition)
+    return {
+        "transition_angle_deg": angle,
+        "transition_gain": gain,
+        "observed_angle_deg": _compare(observed, theory.transition)[0],
+        "spectral_error_deg": spectral_error(np.linalg.eigvals(transition), theory.modes).angle_deg
+        if found
+        else np.nan,
+    }
+
+
+def _compare(transition: Array, theory: Array) -> tuple[float, float]:
+    """Return the angle in degrees between two matrices as vectors, and the factor that the first is of the second."""
+    squared = np.sum(theory**2)
+    gain = float(np.sum(transition * theory) / squared)
+    apart = np.linalg.norm(transition - gain * theory)
+    return float(np.degrees(np.arctan2(apart, gain * np.sqrt(squared)))), gain
+
+
+def _agreement(estimates: Sequence[_Estimate | None]) -> float:
+    """Return the mean angle between the directions of two estimators, NaN unless both are relied on."""
+    bases = [estimate.code.basis for estimate in estimates if estimate is not None and not estimate.refusal]
+    return float(column_angles(*bases).mean()) if len(bases) == 2 else np.nan
+
+
+def _shared_activity(states: Array, used: NDArray[np.bool_]) -> float:
+    differing = np.sum((states - states.mean(axis=0))[used] ** 2)
+    total = np.sum((states[used] - states[used].mean(axis=0)) ** 2)
+    return float(1 - differing / total) if total else np.nan
+
+
+def _median_place(reconstruction: pd.Series) -> int | None:
+    """Return the place of the member with the median reconstruction, the lower of two; None without any."""
+    ranked = reconstruction.reset_index(drop=True).dropna().sort_values(kind="stable")
+    return int(ranked.index[(len(ranked) - 1) // 2]) if len(ranked) else None
+
+
+def _show(study: _Study, trials: Trials, trial: int) -> TrialVariables | None:
+    estimate = study.estimates.get(study.estimator)
+    if study.found is None or estimate is None:
+        return None
+    codes = [code for code, (left_out, _) in zip(estimate.held_out, trials.folds, strict=True) if trial in left_out]
+    read = codes[0].decode(study.states[[trial]])[0]
+    return TrialVariables(study.found.model_name, trial + 1, trials.variables[trial], read, trials.used[trial])
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def _text(interval: Interval, scale: float, unit: str) -> str:
+    mean, low, high = (scale * value for value in (interval.estimate, interval.low, interval.high))
+    return f"{mean:.1f}{unit}" if np.isnan(low) else f"{mean:.1f}{unit} ({low:.1f} to {high:.1f})"

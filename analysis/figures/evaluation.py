@@ -10,7 +10,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from analysis.figures import subspaces, variables
+from analysis.figures import subspaces, variable_basis
 from analysis.figures.panels import few_ticks, jitter, scatter_modes, scatter_spectrum, spectra_by_length
 from analysis.figures.style import BLUE, GRAY, VERMILION, column_figure, complex_plane, single_axes, styled
 from analysis.inspection import STATISTICS, Inspection, LengthInspection
@@ -40,7 +40,7 @@ def draw_model(inspection: Inspection) -> Iterator[tuple[str, Figure]]:
     yield "eigenspectrum_full", spectra_by_length(inspection, plot_full_spectrum, "eigenvalues")
     yield "eigenvalue_angle_distribution", _single(plot_angles, inspection)
     yield "eigenvalue_magnitude_distribution", _single(plot_moduli, inspection)
-    yield from variables.draw(inspection)
+    yield from variable_basis.draw(inspection)
     yield from subspaces.draw(inspection)
     if len(lengths) > 1:
         yield "eigenvalue_distribution_vs_length", _distribution_by_length(inspection)

@@ -7,7 +7,7 @@ import numpy as np
 
 from analysis.figures.evaluation import draw_model, plot_full_spectrum, plot_trial
 from analysis.figures.style import save_figure
-from analysis.figures.variables import plot_transition
+from analysis.figures.variable_basis import plot_transition
 from analysis.inspection import inspect_circuit
 
 ALWAYS = {
