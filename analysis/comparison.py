@@ -22,15 +22,14 @@ from analysis.statistics import (
     holm,
     mean_difference,
     mean_interval,
+    p_text,
     permutation_test,
     pooled_std,
+    sign_flip_test,
 )
 
 SCALARS = ("accuracy", "spectral_error_deg", "spectral_relative_error", "missing_modes")
 """Numbers of an evaluation that are compared beside the statistics of spectra, where sets have them."""
-
-LEVEL = 0.05
-"""The level of significance of which the headline speaks."""
 
 
 @dataclass(frozen=True)
@@ -49,21 +48,25 @@ class Comparison:
         Indexed by (label, statistic): n, mean, std (dividing by n), min, max, and the Student t interval low, high.
     differences
         Indexed by (set_a, set_b, statistic): difference of means b - a with its BCa interval low, high; pooled_std,
-        hedges_g, cliffs_delta; p of a permutation test, p_holm and p_bh corrected over the statistics of the pair,
-        smallest_p, the smallest p that sets of these sizes can give; n_a, n_b.
+        hedges_g, cliffs_delta; p of a permutation test (where ``paired``, of pairs with a name in common, and so the
+        difference and its interval), p_holm and p_bh corrected over the statistics of the pair; smallest_p, the
+        smallest p that sets of these sizes can give: where it exceeds 1 - ``confidence`` there is no p; n_a, n_b.
     distances
         Distances of spectra (member, member), members in the order of ``members``.
     set_distances
-        Indexed by all ordered (set_a, set_b): mean_distance between their members; within a set of different members.
+        Indexed by all ordered (set_a, set_b): mean_distance between their members; within a set of different members;
+        n_a, n_b.
     distance_tests
         Indexed by (set_a, set_b): mean distances between, within_a and within_b; separation = between minus the mean of
-        the other two; energy statistic and its permutation p, p_holm over the pairs of sets, smallest_p.
+        the other two; energy statistic and its permutation p, p_holm over the pairs of sets, smallest_p; n_a, n_b.
     medoids
         For each set the name of its most central member: smallest sum of distances to the others.
     metric
         The distance of spectra.
     confidence
-        Coverage of the intervals.
+        Coverage of the intervals; 1 - confidence is the level of the tests.
+    paired
+        Whether members of one name are compared with each other.
     """
 
     populations: tuple[Population, ...]
@@ -76,6 +79,12 @@ class Comparison:
     medoids: tuple[str, ...]
     metric: str
     confidence: float
+    paired: bool
+
+    @property
+    def level(self) -> float:
+        """Level of significance of the tests."""
+        return 1 - self.confidence
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -108,19 +117,20 @@ class Comparison:
         return " ".join([f"Sets: {sizes}.", *(self._pair_sentence(pair) for pair in self.pairs), *notes])
 
     def _pair_sentence(self, pair: tuple[str, str]) -> str:
-        rows = self.differences.xs(pair, level=["set_a", "set_b"]).dropna(subset="p")
+        rows = self.differences.xs(pair, level=["set_a", "set_b"]).dropna(subset="smallest_p")
         distance = self.distance_tests.loc[pair]
         found = f"{' and '.join(pair)}: spectra differ by {distance['between']:.3g} between the sets"
         if not math.isnan(distance["separation"]):
             found += f", by {distance['within_a']:.3g} and {distance['within_b']:.3g} within"
-        found += f" (p = {distance['p']:.2g}); "
+        found += f" ({p_text(distance['p'], distance['smallest_p'])}); "
         smallest = rows["smallest_p"].min()
-        if smallest * len(rows) >= LEVEL:
+        if smallest * len(rows) >= self.level:
             return (
                 f"{found}with these sizes no difference in {len(rows)} statistics can pass Holm's correction "
                 f"(smallest attainable p {smallest:.2g})."
             )
-        return f"{found}{(rows['p_holm'] < LEVEL).sum()} of {len(rows)} statistics differ (Holm p < {LEVEL})."
+        differ = (rows["p_holm"] < self.level).sum()
+        return f"{found}{differ} of {len(rows)} statistics differ (Holm p < {self.level:.2g})."
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Members, summaries, differences and distances."""
@@ -157,6 +167,7 @@ def compare_populations(
         "2d", "emd", "separate", "separate_circular", "magnitude_only", "angle_only", "angle_circular", "hausdorff"
     ] = "2d",
     confidence: float = 0.95,
+    paired: bool = False,
     seed: int = 0,
 ) -> Comparison:
     """Compare sets of models: statistics with intervals, tests of their differences, distances of spectra.
@@ -168,7 +179,9 @@ def compare_populations(
     distance_metric
         distance of two spectra; 2d is the sliced Wasserstein distance, emd needs spectra of equal size
     confidence
-        coverage of the intervals
+        coverage of the intervals; 1 - confidence is the level of the tests
+    paired
+        models of one name in two sets share their seed: compare each with its partner, leave others out
     seed
         seed of bootstrap and permutations
 
@@ -184,6 +197,8 @@ def compare_populations(
         raise AnalysisError(f"--labels: expected labels that all differ; got {', '.join(labels)}")
     if not 0 < confidence < 1:
         raise AnalysisError(f"--confidence: expected a share between 0 and 1; got {confidence}")
+    if paired and not all(set(a.names) & set(b.names) for a, b in itertools.combinations(populations, 2)):
+        raise AnalysisError("--paired: expected sets with names of models in common; got sets without")
     members = _members(populations)
     distances = pairwise_distances([values for p in populations for _, values in _spectra(p)], distance_metric)
     sets = _positions(populations)
@@ -191,13 +206,14 @@ def compare_populations(
         populations=tuple(populations),
         members=members,
         summary=_summary(members, labels, confidence),
-        differences=_differences(members, labels, confidence, seed),
+        differences=_differences(members, labels, confidence, paired, seed),
         distances=distances,
         set_distances=_set_distances(distances, sets),
-        distance_tests=_distance_tests(distances, sets, seed),
+        distance_tests=_distance_tests(distances, sets, 1 - confidence, seed),
         medoids=tuple(members.index[where[_medoid(distances, where)]][1] for where in sets.values()),
         metric=distance_metric,
         confidence=confidence,
+        paired=paired,
     )
 
 
@@ -238,10 +254,12 @@ def _summary(members: pd.DataFrame, labels: Sequence[str], confidence: float) ->
     return _indexed(rows, ["label", "statistic"])
 
 
-def _differences(members: pd.DataFrame, labels: Sequence[str], confidence: float, seed: int) -> pd.DataFrame:
+def _differences(
+    members: pd.DataFrame, labels: Sequence[str], confidence: float, paired: bool, seed: int
+) -> pd.DataFrame:
     pairs = list(itertools.combinations(labels, 2))
     rows = {
-        (a, b, statistic): _difference(members.loc[a, statistic], members.loc[b, statistic], confidence, seed)
+        (a, b, statistic): _difference(members.loc[a, statistic], members.loc[b, statistic], confidence, paired, seed)
         for a, b in pairs
         for statistic in members
     }
@@ -251,9 +269,14 @@ def _differences(members: pd.DataFrame, labels: Sequence[str], confidence: float
     return differences
 
 
-def _difference(a: pd.Series, b: pd.Series, confidence: float, seed: int) -> dict[str, float]:
-    interval = bootstrap_interval(mean_difference, a, b, confidence=confidence, seed=seed)
-    test = permutation_test(a, b, seed=seed)
+def _difference(a: pd.Series, b: pd.Series, confidence: float, paired: bool, seed: int) -> dict[str, float]:
+    if paired:
+        a, b = a.dropna().align(b.dropna(), join="inner")
+        interval = bootstrap_interval(np.mean, b - a, confidence=confidence, seed=seed)
+        test = sign_flip_test(b - a, seed, 1 - confidence)
+    else:
+        interval = bootstrap_interval(mean_difference, a, b, confidence=confidence, seed=seed)
+        test = permutation_test(a, b, seed=seed, level=1 - confidence)
     return {
         "difference": interval.estimate,
         "low": interval.low,
@@ -285,17 +308,23 @@ def _mean_distance(distances: NDArray[np.float64], a: NDArray[np.intp], b: NDArr
 
 def _set_distances(distances: NDArray[np.float64], sets: Mapping[str, NDArray[np.intp]]) -> pd.DataFrame:
     rows = {
-        (a, b): {"mean_distance": _mean_distance(distances, sets[a], sets[b])}
+        (a, b): {
+            "mean_distance": _mean_distance(distances, sets[a], sets[b]),
+            "n_a": len(sets[a]),
+            "n_b": len(sets[b]),
+        }
         for a, b in itertools.product(sets, repeat=2)
     }
     return _indexed(rows, ["set_a", "set_b"])
 
 
-def _distance_tests(distances: NDArray[np.float64], sets: Mapping[str, NDArray[np.intp]], seed: int) -> pd.DataFrame:
+def _distance_tests(
+    distances: NDArray[np.float64], sets: Mapping[str, NDArray[np.intp]], level: float, seed: int
+) -> pd.DataFrame:
     rows = {}
     for a, b in itertools.combinations(sets, 2):
         both = np.concatenate([sets[a], sets[b]])
-        test = energy_test(distances[np.ix_(both, both)], len(sets[a]), seed)
+        test = energy_test(distances[np.ix_(both, both)], len(sets[a]), seed, level)
         between = _mean_distance(distances, sets[a], sets[b])
         within = [_mean_distance(distances, sets[label], sets[label]) for label in (a, b)]
         rows[a, b] = {
@@ -307,6 +336,8 @@ def _distance_tests(distances: NDArray[np.float64], sets: Mapping[str, NDArray[n
             "p": test.p,
             "p_holm": math.nan,
             "smallest_p": test.smallest_p,
+            "n_a": len(sets[a]),
+            "n_b": len(sets[b]),
         }
     tests = _indexed(rows, ["set_a", "set_b"])
     if rows:

@@ -4,26 +4,33 @@ A diagram is an array (bar, 2) of births and deaths, and a model has one diagram
 are components, of dimension 1 loops. The component that is left over never dies: its death is infinite. Scales are
 distances between eigenvalues (pairs join when the scale reaches their distance).
 
+Whether a bar is longer than chance makes it is tested against null clouds (`analysis.nulls`).
+
 Bars no longer than a tolerance (1e-6) are dropped, in every dimension. For components this is the same as merging
 points that lie closer than the tolerance: repeated eigenvalues count once, whatever the rounding.
 """
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.diagram_distances import (
+    Diagram,
+    Diagrams,
+    finite_bars,
+    largest_scale,
+    pairwise_diagram_distances,
+)
 from analysis.embedding import classical_scaling, embed_distances
+from analysis.nulls import BarTests, Sample, bar_tests, check_memory, gaussian_cloud, plane, rotate_angles
 from analysis.population import AnalysisError, Population
 from analysis.spectra import check_eigenvalues
-
-Diagram = NDArray[np.float64]
-Diagrams = tuple[Diagram, ...]
 
 N_BETTI_SCALES = 10
 """Scales of the Betti numbers among a diagram's features."""
@@ -60,6 +67,8 @@ class Persistence:
         "mds", "tsne" or "pca".
     color
         The values that colour the embedding, by model, or None.
+    tests
+        The longest bars against null clouds, or None where none were asked for.
     """
 
     population: Population
@@ -71,6 +80,7 @@ class Persistence:
     embedding: NDArray[np.float64] | None
     method: str
     color: pd.Series | None
+    tests: BarTests | None
 
     @property
     def total_distances(self) -> NDArray[np.float64]:
@@ -83,17 +93,20 @@ class Persistence:
         if "h1_count" in self.features:
             length = self.features["h1_longest_relative"].median()
             text += f", {self.features['h1_count'].median():g} loops, the longest alive over {length:.2f} diameters"
-        return text if self.embedding is not None else f"{text}; no embedding, which needs at least 3 models"
+        text = text if self.embedding is not None else f"{text}; no embedding, which needs at least 3 models"
+        return text if self.tests is None else f"{text}\n{self.tests.headline()}"
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return features, bars (an infinite death is an empty field), Betti curves, distances and coordinates."""
         index = pd.Index(self.population.names, name="model_name")
         tables = {
             "persistence_statistics": self.population.scalars[["accuracy"]].join(self.features),
-            "persistence_diagrams": _bars(self.population.names, self.diagrams),
+            "persistence_diagrams": bar_table(self.population.names, self.diagrams),
             "persistence_betti_curves": self.betti_curves.set_index("model_name"),
             f"persistence_{self.metric}_distances": pd.DataFrame(self.total_distances, index, list(index)),
         }
+        if self.tests is not None:
+            tables |= {"persistence_tests": self.tests.members, "persistence_tests_population": self.tests.population}
         if self.embedding is not None:
             tables[f"persistence_{self.method}_embedding"] = pd.DataFrame(
                 self.embedding, index, ["dimension_1", "dimension_2"]
@@ -138,6 +151,10 @@ def analyse_persistence(
     normalize: bool = False,
     color_by: Literal["none", "accuracy", "h0_births", "h1_deaths"] = "accuracy",
     tolerance: float = 1e-6,
+    null_clouds: int = 0,
+    level: float = 0.05,
+    memory_limit: float = 4.0,
+    seed: int = 0,
 ) -> Persistence:
     """Compare models by the persistent homology of their eigenvalues.
 
@@ -157,6 +174,14 @@ def analyse_persistence(
         what colours the embedding: accuracy, mean birth of components (0 in this filtration) or mean death of loops
     tolerance
         eigenvalues closer than this count once, and loops that live shorter are left out
+    null_clouds
+        random clouds of each kind (same covariance; random angles) that each model's longest bars are tested against
+    level
+        level of significance of these tests
+    memory_limit
+        GB that one model may take; what needs more is refused
+    seed
+        seed of random clouds
 
     Raises
     ------
@@ -164,7 +189,9 @@ def analyse_persistence(
         If an option does not fit.
     """
     spectra = [check_eigenvalues(v, name) for name, v in zip(population.names, population.eigenvalues, strict=True)]
+    check_dimension(max_dimension)
     clouds = [unit_circle(values) if normalize else values for values in spectra]
+    check_memory(max(map(len, clouds)), max_dimension, memory_limit)
     diagrams = tuple(persistence_diagrams(cloud, max_dimension, tolerance) for cloud in clouds)
     rows = [topological_features(d) | scale_free_features(d, cloud) for d, cloud in zip(diagrams, clouds, strict=True)]
     features = pd.DataFrame(rows, index=pd.Index(population.names, name="model_name"))
@@ -180,6 +207,7 @@ def analyse_persistence(
         embedding=_embed(distances.sum(axis=0), embedding_method) if len(population) >= 3 else None,
         method=embedding_method,
         color=color,
+        tests=_tests(population, clouds, max_dimension, null_clouds, level, seed) if null_clouds else None,
     )
 
 
@@ -210,17 +238,27 @@ def persistence_diagrams(eigenvalues: ArrayLike, max_dimension: int = 1, toleran
     AnalysisError
         If an eigenvalue is not finite or an option is out of range.
     """
-    if not 0 <= max_dimension <= LARGEST_DIMENSION:
-        raise AnalysisError(f"--max_dimension: expected 0 to {LARGEST_DIMENSION}; got {max_dimension}")
     if not 0 <= tolerance < math.inf:
         raise AnalysisError(f"--tolerance: expected a length of zero or more; got {tolerance}")
+    check_dimension(max_dimension)
     if np.size(eigenvalues) == 0:
         return tuple(np.empty((0, 2)) for _ in range(max_dimension + 1))
+    values = check_eigenvalues(eigenvalues)
+    return distance_diagrams(np.abs(values[:, None] - values), max_dimension, tolerance)
+
+
+def check_dimension(max_dimension: int) -> None:
+    """Refuse dimensions of homology that are out of range."""
+    if not 0 <= max_dimension <= LARGEST_DIMENSION:
+        raise AnalysisError(f"--max_dimension: expected 0 to {LARGEST_DIMENSION}; got {max_dimension}")
+
+
+def distance_diagrams(distances: NDArray[np.float64], max_dimension: int = 1, tolerance: float = 0.0) -> Diagrams:
+    """Return the diagrams of points with these distances (point, point), as `persistence_diagrams` does."""
     from ripser import ripser
 
-    values = check_eigenvalues(eigenvalues)
-    scales, ranks = np.unique(np.abs(values[:, None] - values), return_inverse=True)
-    raw = ripser(ranks.reshape(len(values), -1).astype(float), maxdim=max_dimension, distance_matrix=True)["dgms"]
+    scales, ranks = np.unique(distances, return_inverse=True)
+    raw = ripser(ranks.reshape(distances.shape).astype(float), maxdim=max_dimension, distance_matrix=True)["dgms"]
     scales = np.append(scales, np.inf)
     return tuple(_long_bars(scales[_as_index(bars, len(scales) - 1)], tolerance) for bars in raw)
 
@@ -235,7 +273,7 @@ def topological_features(diagrams: Diagrams) -> dict[str, float]:
     """
     features: dict[str, float] = {}
     for dimension, bars in enumerate(diagrams):
-        finite = _finite(bars)
+        finite = finite_bars(bars)
         births, deaths = finite.T
         lengths = deaths - births
         some = len(finite) > 0
@@ -264,7 +302,7 @@ def scale_free_features(diagrams: Diagrams, eigenvalues: ArrayLike) -> dict[str,
     features = {"diameter": diameter}
     for dimension, bars in enumerate(diagrams):
         features[f"h{dimension}_bars"] = float(len(bars))
-        longest = float(np.ptp(_finite(bars), axis=1).max(initial=0.0))
+        longest = float(np.ptp(finite_bars(bars), axis=1).max(initial=0.0))
         features[f"h{dimension}_longest_relative"] = longest / diameter if diameter > 0 else math.nan
     return features
 
@@ -273,92 +311,6 @@ def betti_numbers(bars: Diagram, scales: ArrayLike) -> NDArray[np.int64]:
     """Count the bars of a diagram alive (birth ≤ scale < death) at each scale, infinite bars included."""
     at = np.asarray(scales, dtype=float)[:, None]
     return np.sum((bars[:, 0] <= at) & (at < bars[:, 1]), axis=1)
-
-
-def diagram_distance(
-    a: Diagram, b: Diagram, metric: Literal["bottleneck", "wasserstein"] = "bottleneck", cap: float | None = None
-) -> float:
-    """Distance of two diagrams of one dimension: bottleneck (maximum norm) or Wasserstein (order 1, Euclidean).
-
-    Infinite bars are matched with each other in the order of their births. Where one diagram has more of them, all are
-    taken to die at ``cap``, since the distance would be infinite otherwise.
-
-    Parameters
-    ----------
-    a, b
-        Diagrams (bar, 2).
-    metric
-        "bottleneck" or "wasserstein".
-    cap
-        A scale no smaller than any finite one; by default the largest birth or death of the two.
-    """
-    if np.array_equal(a, b):
-        return 0.0
-    essential = [np.sort(bars[np.isinf(bars[:, 1]), 0]) for bars in (a, b)]
-    if len(essential[0]) == len(essential[1]):
-        a, b = _finite(a), _finite(b)
-    else:
-        cap = _largest_scale([a, b]) if cap is None else cap
-        a, b = (np.where(np.isinf(bars), cap, bars) for bars in (a, b))
-        essential = [np.empty(0), np.empty(0)]
-    shifts = np.abs(essential[0] - essential[1])
-    if metric == "bottleneck":
-        return max(_bottleneck(a, b), float(shifts.max(initial=0.0)))
-    return _wasserstein(a, b) + float(shifts.sum())
-
-
-def pairwise_diagram_distances(
-    diagrams: Sequence[Diagrams], metric: Literal["bottleneck", "wasserstein"] = "bottleneck"
-) -> NDArray[np.float64]:
-    """Return distances (dimension, model, model) of models' diagrams, one matrix for each dimension.
-
-    Numbers of infinite bars that differ are settled as in `diagram_distance`, with the largest scale of all models.
-    """
-    n_models, n_dimensions = len(diagrams), len(diagrams[0])
-    cap = _largest_scale([bars for model in diagrams for bars in model])
-    distances = np.zeros((n_dimensions, n_models, n_models))
-    for i, j in itertools.combinations(range(n_models), 2):
-        for dimension, (a, b) in enumerate(zip(diagrams[i], diagrams[j], strict=True)):
-            distances[dimension, i, j] = distances[dimension, j, i] = diagram_distance(a, b, metric, cap)
-    return distances
-
-
-def _bottleneck(a: Diagram, b: Diagram) -> float:
-    if not (len(a) and len(b)):
-        return float(np.ptp(np.vstack([a, b]), axis=1).max(initial=0.0)) / 2
-    if not (a[:, 0].any() or b[:, 0].any()):
-        return _bottleneck_of_lengths(a[:, 1], b[:, 1])
-    from persim import bottleneck
-
-    return float(bottleneck(a, b))
-
-
-def _bottleneck_of_lengths(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Bottleneck distance of bars that are all born at 0, as components are: in closed form, 100 times faster.
-
-    Such points lie on a line, so matching them by descending length is optimal, and a pair whose both bars die more
-    cheaply on the diagonal goes there together with all shorter ones.
-    """
-    lengths = np.zeros((2, max(len(a), len(b))))
-    lengths[0, : len(a)], lengths[1, : len(b)] = np.sort(a)[::-1], np.sort(b)[::-1]
-    return float(np.minimum(np.abs(lengths[0] - lengths[1]), lengths.max(axis=0) / 2).max())
-
-
-def _wasserstein(a: Diagram, b: Diagram) -> float:
-    if not (len(a) and len(b)):
-        return float(np.ptp(np.vstack([a, b]), axis=1).sum()) / math.sqrt(2)
-    from persim import wasserstein
-
-    return float(wasserstein(a, b))
-
-
-def _finite(bars: Diagram) -> Diagram:
-    return bars[np.isfinite(bars[:, 1])]
-
-
-def _largest_scale(diagrams: Sequence[Diagram]) -> float:
-    values = np.concatenate([bars.ravel() for bars in diagrams])
-    return float(values[np.isfinite(values)].max(initial=0.0))
 
 
 def _as_index(ranks: Diagram, infinite: int) -> NDArray[np.intp]:
@@ -370,7 +322,28 @@ def _long_bars(bars: Diagram, tolerance: float) -> Diagram:
     return kept[np.lexsort(kept.T[::-1])]
 
 
-def _bars(names: Sequence[str], diagrams: Sequence[Diagrams]) -> pd.DataFrame:
+def _tests(
+    population: Population,
+    clouds: Sequence[NDArray[np.complex128]],
+    max_dimension: int,
+    null_clouds: int,
+    level: float,
+    seed: int,
+) -> BarTests:
+    samples = [
+        Sample(
+            name=name,
+            cloud=plane(cloud),
+            pool=plane(cloud),
+            nulls={"gaussian": partial(gaussian_cloud, plane(cloud)), "angles": partial(rotate_angles, cloud)},
+        )
+        for name, cloud in zip(population.names, clouds, strict=True)
+    ]
+    return bar_tests(samples, max_dimension, null_clouds, level, seed)
+
+
+def bar_table(names: Sequence[str], diagrams: Sequence[Diagrams]) -> pd.DataFrame:
+    """Return birth and death of all bars by model_name, with their dimension."""
     rows = [
         (name, dimension, birth, death)
         for name, model in zip(names, diagrams, strict=True)
@@ -381,7 +354,7 @@ def _bars(names: Sequence[str], diagrams: Sequence[Diagrams]) -> pd.DataFrame:
 
 
 def _betti_curves(names: Sequence[str], diagrams: Sequence[Diagrams]) -> pd.DataFrame:
-    scales = np.linspace(0, _largest_scale([bars for model in diagrams for bars in model]), N_CURVE_SCALES)
+    scales = np.linspace(0, largest_scale([bars for model in diagrams for bars in model]), N_CURVE_SCALES)
 
     def curves() -> Iterator[pd.DataFrame]:
         for name, model in zip(names, diagrams, strict=True):

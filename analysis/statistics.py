@@ -1,7 +1,8 @@
 """Uncertainty, effect sizes and permutation tests for small samples, on `scipy.stats`.
 
-A sample is an array (member,): one number for each trained model, so seeds are what is sampled. Values that are not
-finite are left out. What a sample is too small for is NaN, never a warning.
+A sample is an array (member,): one number for each trained model, so seeds are what is sampled, and members, never
+trials or pairs of members, are what a test permutes. Values that are not finite are left out. What a sample is too
+small for is NaN, never a warning: so is the p-value of a test that could not reach its level whatever the data.
 """
 
 import itertools
@@ -15,6 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 
 N_RESAMPLES = 9999
 """Resamples of a bootstrap, and the largest number of relabellings that a permutation test enumerates."""
+
+N_MATRIX_RESAMPLES = 999
+"""The same for tests that permute whole matrices."""
+
+LEVEL = 0.05
+"""The level of significance aimed at where none is asked for."""
 
 ROUNDING = 1e-12
 """Relative differences below this come from adding up in another order."""
@@ -38,25 +45,38 @@ class Interval:
 
 @dataclass(frozen=True)
 class PermutationTest:
-    """Outcome of a test that permutes the labels of two samples.
+    """Outcome of a test against relabelled or simulated data.
 
     Attributes
     ----------
     statistic
         Its observed value.
     p
-        The p-value, NaN where a sample is empty.
+        The p-value; NaN where a sample is empty or too small for the level aimed at.
     smallest_p
-        The smallest p-value that samples of these sizes can give: where it exceeds the level aimed at, no difference
-        however large can be significant.
+        The smallest p-value that samples of these sizes can give: where it exceeds the level, no difference however
+        large can be significant, and it is the answer.
+    n
+        Members behind the test, of all samples together.
     exact
-        Whether all relabellings were enumerated; otherwise `N_RESAMPLES` random ones were drawn.
+        Whether all relabellings were enumerated; otherwise random ones were drawn.
     """
 
     statistic: float
     p: float
     smallest_p: float
+    n: int
     exact: bool
+
+    def __str__(self) -> str:
+        return p_text(self.p, self.smallest_p)
+
+
+def p_text(p: float, smallest_p: float) -> str:
+    """Return "p = …", or what is said instead where samples are too small for the level or empty."""
+    if not math.isnan(p):
+        return f"p = {p:.2g}"
+    return "no p" if math.isnan(smallest_p) else f"too few for a p: {smallest_p:.2g} is the smallest attainable"
 
 
 def mean_difference(a: NDArray[np.float64], b: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
@@ -137,6 +157,7 @@ def permutation_test(
     b: ArrayLike,
     statistic: Callable[..., NDArray[np.float64]] = mean_difference,
     seed: int = 0,
+    level: float = LEVEL,
 ) -> PermutationTest:
     """Two-sided test that two samples are exchangeable, exact where the samples are small enough.
 
@@ -148,20 +169,93 @@ def permutation_test(
         ``statistic(a, b, axis=-1)``, vectorised over leading axes.
     seed
         Seed of the relabellings where there are too many to enumerate.
+    level
+        Level of significance aimed at.
     """
     a, b = _finite(a), _finite(b)
+    n = len(a) + len(b)
     if not (len(a) and len(b)):
-        return PermutationTest(math.nan, math.nan, math.nan, exact=True)
+        return PermutationTest(math.nan, math.nan, math.nan, n, exact=True)
     pooled = np.concatenate([a, b])
     first = _relabellings(len(pooled), len(a), seed)
     pooled = np.broadcast_to(pooled, first.shape)
     values = statistic(pooled[first].reshape(-1, len(a)), pooled[~first].reshape(-1, len(b)), axis=-1)
-    tail = min(_share_as_large(values), _share_as_large(-values))
-    exact = _is_exact(first, len(a))
-    return PermutationTest(float(values[0]), min(2 * tail, 1.0), min(2 / len(first), 1.0), exact)
+    return _two_sided(values, n, _is_exact(first, len(a)), level)
 
 
-def energy_test(distances: ArrayLike, n_first: int, seed: int = 0) -> PermutationTest:
+def sign_flip_test(differences: ArrayLike, seed: int = 0, level: float = LEVEL) -> PermutationTest:
+    """Two-sided test that paired differences (pair,) are as likely of either sign; the statistic is their mean.
+
+    For members of two conditions that share their seed: which of the two is which is permuted within each pair, so that
+    what a seed does to both conditions cancels.
+
+    Parameters
+    ----------
+    differences
+        One for each pair.
+    seed
+        Seed of the flips where there are too many to enumerate.
+    level
+        Level of significance aimed at.
+    """
+    values = _finite(differences)
+    n = len(values)
+    if not n:
+        return PermutationTest(math.nan, math.nan, math.nan, 0, exact=True)
+    exact = 2**n <= N_RESAMPLES
+    if exact:
+        signs = 1.0 - 2.0 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
+    else:
+        drawn = np.random.default_rng(seed).choice([-1.0, 1.0], (N_RESAMPLES, n))
+        signs = np.vstack([np.ones(n), drawn])
+    return _two_sided(signs @ values / n, n, exact, level)
+
+
+def mantel_test(a: ArrayLike, b: ArrayLike, seed: int = 0, level: float = LEVEL) -> PermutationTest:
+    """Test that two distance matrices of the same members agree (Mantel 1967), one-sided.
+
+    The statistic is the rank correlation (Spearman) over pairs of members. Pairs that share a member are not
+    independent, so members are permuted, not pairs.
+
+    Parameters
+    ----------
+    a, b
+        Symmetric (member, member).
+    seed
+        Seed of the permutations where there are too many to enumerate.
+    level
+        Level of significance aimed at.
+    """
+    from scipy import stats
+
+    n = len(np.asarray(a))
+    upper = np.triu_indices(n, 1)
+    ranks = [stats.rankdata(np.asarray(matrix, dtype=float)[upper]) for matrix in (a, b)]
+    if n < 3 or any(np.ptp(r) == 0 for r in ranks):
+        return PermutationTest(math.nan, math.nan, math.nan, n, exact=True)
+    first, second = ((r - r.mean()) / (np.sqrt(len(r)) * r.std()) for r in ranks)
+    square = np.zeros((n, n))
+    square[upper] = second
+    square += square.T
+    exact = math.factorial(n) <= N_MATRIX_RESAMPLES
+    rng = np.random.default_rng(seed)
+    drawn = (rng.permutation(n) for _ in range(N_MATRIX_RESAMPLES))
+    orders = map(np.array, itertools.permutations(range(n))) if exact else itertools.chain([np.arange(n)], drawn)
+    values = np.array([first @ square[order[upper[0]], order[upper[1]]] for order in orders])
+    return _outcome(values, _share_as_large(values), 1 / len(values), n, exact, level)
+
+
+def monte_carlo_test(observed: float, simulated: ArrayLike, level: float = LEVEL) -> PermutationTest:
+    """Test, one-sided, that a statistic is no larger than under a null simulated ``simulated`` (simulation,) times.
+
+    p = (1 + simulations at least as large) / (1 + simulations), which keeps the level for any number of simulations
+    (Phipson & Smyth 2010).
+    """
+    values = np.append(observed, np.asarray(simulated, dtype=float))
+    return _outcome(values, _share_as_large(values), 1 / len(values), 1, False, level)
+
+
+def energy_test(distances: ArrayLike, n_first: int, seed: int = 0, level: float = LEVEL) -> PermutationTest:
     """Test from distances between members that two samples are exchangeable (Székely & Rizzo 2013).
 
     The statistic is 2 E d(a,b) - E d(a,a') - E d(b,b'), means over all ordered pairs: zero for equal samples, and never
@@ -175,11 +269,13 @@ def energy_test(distances: ArrayLike, n_first: int, seed: int = 0) -> Permutatio
         Size of the first sample.
     seed
         Seed of the relabellings where there are too many to enumerate.
+    level
+        Level of significance aimed at.
     """
     D = np.asarray(distances, dtype=float)
     n = len(D)
     if not 0 < n_first < n:
-        return PermutationTest(math.nan, math.nan, math.nan, exact=True)
+        return PermutationTest(math.nan, math.nan, math.nan, n, exact=True)
     first = _relabellings(n, n_first, seed)
     # With weights w of 1/n_a on one sample and -1/n_b on the other the statistic is -w D w.
     weights = np.where(first, 1 / n_first, -1 / (n - n_first))
@@ -187,7 +283,7 @@ def energy_test(distances: ArrayLike, n_first: int, seed: int = 0) -> Permutatio
     exact = _is_exact(first, n_first)
     # Samples of equal sizes may swap names without changing the statistic.
     mirrored = 2 if exact and 2 * n_first == n else 1
-    return PermutationTest(float(energies[0]), _share_as_large(energies), mirrored / len(first), exact)
+    return _outcome(energies, _share_as_large(energies), mirrored / len(first), n, exact, level)
 
 
 def pooled_std(a: ArrayLike, b: ArrayLike) -> float:
@@ -263,6 +359,19 @@ def _relabellings(n: int, n_first: int, seed: int) -> NDArray[np.bool_]:
 
 def _is_exact(first: NDArray[np.bool_], n_first: int) -> bool:
     return len(first) == math.comb(first.shape[1], n_first)
+
+
+def _two_sided(values: NDArray[np.float64], n: int, exact: bool, level: float) -> PermutationTest:
+    tail = min(_share_as_large(values), _share_as_large(-values))
+    return _outcome(values, min(2 * tail, 1.0), min(2 / len(values), 1.0), n, exact, level)
+
+
+def _outcome(
+    values: NDArray[np.float64], p: float, smallest_p: float, n: int, exact: bool, level: float
+) -> PermutationTest:
+    """Return the outcome for a statistic's values, the observed one in front; no p where none could reach the level."""
+    attainable = smallest_p <= level * (1 + ROUNDING)
+    return PermutationTest(float(values[0]), p if attainable else math.nan, smallest_p, n, exact)
 
 
 def _share_as_large(values: NDArray[np.float64]) -> float:

@@ -101,7 +101,7 @@ def plot_statistic(comparison: Comparison, statistic: str, ax: Axes | None = Non
 
 @styled
 def plot_differences(comparison: Comparison, pair: tuple[str, str], ax: Axes | None = None) -> Axes:
-    """Draw the differences of two sets over the pooled standard deviation, filled where the corrected p is below 0.05.
+    """Draw the differences of two sets over the pooled standard deviation, filled where corrected p is below the level.
 
     Statistics that do not vary within the sets are left out.
     """
@@ -111,7 +111,7 @@ def plot_differences(comparison: Comparison, pair: tuple[str, str], ax: Axes | N
     ax.axvline(0, color=GRAY, linewidth=0.6)
     for height, (statistic, row) in enumerate(rows.iterrows()):
         ax.plot([row["low"], row["high"]], [height, height], color=COLORS[0])
-        face = COLORS[0] if p[statistic] < 0.05 else "white"
+        face = COLORS[0] if p[statistic] < comparison.level else "white"
         ax.plot([row["difference"]], [height], "o", color=COLORS[0], markerfacecolor=face)
     if rows[["low", "difference", "high"]].abs().max(axis=None) > 3:
         ax.set_xscale("symlog", linthresh=1)
@@ -119,7 +119,8 @@ def plot_differences(comparison: Comparison, pair: tuple[str, str], ax: Axes | N
     ax.set(yticks=range(len(rows)), yticklabels=[_LABELS.get(s, s) for s in rows.index], ylim=(-0.7, len(rows) - 0.3))
     ax.set_xlabel("difference / pooled std")
     first, second = (_name(comparison, comparison.labels.index(label)) for label in pair)
-    ax.set_title(f"{fill(second, 40)}\nminus {fill(first, 40)}\nfilled: p < 0.05 after Holm's correction", loc="left")
+    filled = f"filled: p < {comparison.level:.2g} after Holm's correction" + (", paired" if comparison.paired else "")
+    ax.set_title(f"{fill(second, 40)}\nminus {fill(first, 40)}\n{filled}", loc="left")
     return ax
 
 

@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from analysis.diagram_distances import Diagrams
+from analysis.figures.nulls import draw_tests
 from analysis.figures.style import BLUE, COLORS, GRAY, SEQUENTIAL, column_figure, single_axes, styled
 from analysis.persistence import Persistence
 
@@ -28,6 +30,8 @@ def draw(persistence: Persistence) -> Iterator[tuple[str, Figure]]:
     yield "example_persistence_diagrams", _examples(persistence)
     yield "topological_features", _features(persistence)
     yield "persistence_betti_curves", _betti_curves(persistence)
+    if persistence.tests is not None:
+        yield "persistence_tests", draw_tests(persistence.tests, persistence.population.label, "|Δλ|")
     if persistence.embedding is not None:
         figure, axes = column_figure("single", height=3.1)
         plot_embedding(persistence, axes[0, 0])
@@ -39,19 +43,25 @@ def plot_diagram(persistence: Persistence, member: int = 0, ax: Axes | None = No
     """Draw births and deaths of the model at position ``member``; bars that never die stand on the dashed line ∞."""
     ax = single_axes(ax, height=3.3)
     # The largest scale of all models, so that panels compare.
-    top = 1.05 * max(float(persistence.betti_curves["scale"].max()), 1e-9)
+    draw_bars(ax, persistence.diagrams[member], float(persistence.betti_curves["scale"].max()))
+    ax.set(xlabel="birth (|Δλ|)", ylabel="death (|Δλ|)")
+    ax.set_title(_title(persistence, member))
+    return ax
+
+
+@styled
+def draw_bars(ax: Axes, diagrams: Diagrams, largest: float) -> None:
+    """Draw one model's bars on axes up to the scale ``largest``; those that never die stand on the dashed line ∞."""
+    top = 1.05 * max(largest, 1e-9)
     never = 1.1 * top
     ax.plot([0, top], [0, top], color=GRAY, linewidth=0.6)
     ax.axhline(never, color=GRAY, linewidth=0.6, linestyle="--")
-    for dimension, bars in enumerate(persistence.diagrams[member]):
+    for dimension, bars in enumerate(diagrams):
         deaths = np.where(np.isinf(bars[:, 1]), never, bars[:, 1])
         marker, color, label = _MARKERS[dimension], COLORS[dimension], _DIMENSIONS[dimension]
         ax.scatter(bars[:, 0], deaths, s=9, marker=marker, color=color, linewidths=0, alpha=0.6, label=label)
     ax.text(top, never, "∞", ha="right", va="bottom", color=GRAY)
     ax.set(xlim=(-0.05 * top, 1.1 * top), ylim=(-0.05 * top, 1.2 * top), aspect="equal")
-    ax.set(xlabel="birth (|Δλ|)", ylabel="death (|Δλ|)")
-    ax.set_title(_title(persistence, member))
-    return ax
 
 
 @styled

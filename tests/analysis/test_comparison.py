@@ -78,7 +78,33 @@ def test_small_sets_are_told_what_they_cannot_show(make_population):
     small = [make_population(3, label="a"), make_population(3, label="b", noise=0.9, seed=4)]
     result = compare_populations(small)
     np.testing.assert_allclose(result.differences["smallest_p"], 0.1)
+    assert result.differences[["p", "p_holm", "p_bh"]].isna().all(axis=None)
+    assert "too few for a p: 0.1 is the smallest attainable" in result.headline()
     assert "smallest attainable p 0.1" in result.headline()
+
+
+def test_the_level_asked_decides_whether_sets_are_too_small(make_population):
+    small = [make_population(3, label="a"), make_population(3, label="b", noise=0.9, seed=4)]
+    tests = compare_populations(small, confidence=0.9).distance_tests
+    assert tests["p"].item() == pytest.approx(0.1)
+    assert tests[["n_a", "n_b"]].to_numpy().tolist() == [[3, 3]]
+
+
+def test_models_of_one_name_are_compared_with_each_other(make_population):
+    first = make_population(7, label="first", nan_accuracy=(2,))
+    better = first.scalars.iloc[::-1].assign(accuracy=lambda rows: rows["accuracy"] + 0.001)
+    second = dataclasses.replace(
+        first, label="second", names=first.names[::-1], eigenvalues=first.eigenvalues[::-1], scalars=better
+    )
+    apart, paired = (compare_populations([first, second], paired=p).differences for p in (False, True))
+    rows = [table.loc[("first", "second", "accuracy")] for table in (apart, paired)]
+    assert [row["difference"] for row in rows] == pytest.approx([0.001, 0.001])
+    assert rows[0]["p"] > 0.5
+    assert rows[1]["p"] == rows[1]["smallest_p"] == pytest.approx(2 / 2**6)
+    assert rows[1]["low"] == pytest.approx(0.001)
+    assert rows[1]["n_a"] == 6
+    with pytest.raises(AnalysisError, match="--paired: expected sets with names of models in common"):
+        compare_populations([first, dataclasses.replace(second, names=tuple("abcdefg"))], paired=True)
 
 
 def test_a_set_of_one_model_has_no_interval(two_sets, make_population):

@@ -15,11 +15,14 @@ from analysis.statistics import (
     energy_test,
     hedges_g,
     holm,
+    mantel_test,
     mean_difference,
     mean_interval,
+    monte_carlo_test,
     permutation_test,
     pooled_std,
     proportion_interval,
+    sign_flip_test,
 )
 
 
@@ -91,12 +94,18 @@ def test_exact_permutation_test_agrees_with_scipy():
 
 def test_permutation_test_of_identical_samples():
     assert permutation_test(normal(5), normal(5)).p == 1.0
-    assert permutation_test([0.1] * 3, [0.1] * 2).p == 1.0  # means that differ by rounding
+    assert permutation_test([0.1] * 4, [0.1] * 5).p == 1.0  # means that differ by rounding
 
 
-def test_the_smallest_attainable_p_is_reported():
-    apart = permutation_test([0.0, 1.0, 2.0], [7.0, 8.0, 9.0])
-    assert apart.p == apart.smallest_p == pytest.approx(0.1)  # 2 of 20 splits
+def test_the_smallest_attainable_p_is_the_answer_where_it_exceeds_the_level():
+    apart = [0.0, 1.0, 2.0], [7.0, 8.0, 9.0]
+    small, asked = permutation_test(*apart), permutation_test(*apart, level=0.1)
+    assert math.isnan(small.p)
+    assert asked.p == asked.smallest_p == small.smallest_p == pytest.approx(0.1)  # 2 of 20 splits
+    assert str(small) == "too few for a p: 0.1 is the smallest attainable"
+    assert str(asked) == "p = 0.1"
+    assert str(permutation_test([], [2.0])) == "no p"
+    assert small.n == 6
     many = permutation_test(normal(16), normal(17, mean=9.0, seed=1))
     assert not many.exact
     assert many.p == many.smallest_p == pytest.approx(2 / (N_RESAMPLES + 1))
@@ -108,6 +117,59 @@ def test_permutation_test_keeps_its_level():
     rng = np.random.default_rng(0)
     rejected = [permutation_test(rng.normal(size=5), rng.normal(size=4)).p <= 0.05 for _ in range(300)]
     assert 0.01 < np.mean(rejected) < 0.09
+
+
+TESTS = {
+    "difference": lambda rng: permutation_test(rng.normal(size=10), rng.normal(size=10)),
+    "skewed": lambda rng: permutation_test(rng.lognormal(size=10), rng.lognormal(size=10)),
+    "pairs": lambda rng: sign_flip_test(rng.normal(size=10)),
+    "energy": lambda rng: energy_test(between(rng.normal(size=20)), 10),
+    "matrices": lambda rng: mantel_test(between(rng.normal(size=10)), between(rng.normal(size=10))),
+    "simulations": lambda rng: monte_carlo_test(rng.normal(), rng.normal(size=199)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TESTS)
+def test_ten_members_of_one_kind_are_told_apart_in_one_of_twenty_populations(name):
+    rng = np.random.default_rng(20)
+    rejected = np.mean([TESTS[name](rng).p <= 0.05 for _ in range(1000)])
+    assert 0.036 <= rejected <= 0.064
+
+
+def test_sign_flips_find_what_seeds_hide():
+    seeds, shift = 5 * normal(9), 0.5 + 0.1 * normal(9, seed=1)
+    test = sign_flip_test(shift)
+    assert test.exact
+    assert test.p == test.smallest_p == pytest.approx(2 / 2**9)
+    assert permutation_test(seeds, seeds + shift).p > 0.5
+    assert sign_flip_test(normal(9)).p > 0.05
+    result = stats.permutation_test((normal(9),), lambda x, axis: x.mean(axis), permutation_type="samples")
+    assert sign_flip_test(normal(9)).p == pytest.approx(result.pvalue)
+    assert math.isnan(sign_flip_test(shift[:5]).p)  # 2 / 32
+    assert not sign_flip_test(normal(14)).exact
+    assert math.isnan(sign_flip_test([np.nan]).statistic)
+
+
+@pytest.mark.parametrize("n", [5, 12])
+def test_matrices_that_agree_and_matrices_that_do_not(n):
+    distances = between(normal(n))
+    agree, other = mantel_test(distances, distances**2), mantel_test(distances, between(normal(n, seed=3)))
+    assert agree.statistic == pytest.approx(1.0)
+    assert agree.p < 0.05 < other.p
+    upper = np.triu_indices(n, 1)
+    expected = stats.spearmanr(distances[upper], between(normal(n, seed=3))[upper])[0]
+    assert other.statistic == pytest.approx(expected)
+    assert agree.exact == (n == 5)
+    assert math.isnan(mantel_test(np.zeros((n, n)), distances).p)
+
+
+def test_simulations_that_are_too_few_give_no_p():
+    assert monte_carlo_test(9.0, np.zeros(199)).p == pytest.approx(1 / 200)
+    assert monte_carlo_test(0.0, np.zeros(199)).p == 1.0
+    few = monte_carlo_test(9.0, np.zeros(9))
+    assert math.isnan(few.p)
+    assert few.smallest_p == pytest.approx(0.1)
 
 
 def test_energy_statistic_is_the_one_of_scipy():
@@ -126,9 +188,9 @@ def test_energy_test_finds_a_shift_and_none_where_there_is_none(sizes):
 
 
 def test_energy_test_counts_mirrored_splits():
-    apart = energy_test(between([0.0, 0.1, 0.2, 5.0, 5.1, 5.2]), 3)
+    apart = energy_test(between([0.0, 0.1, 0.2, 5.0, 5.1, 5.2]), 3, level=0.1)
     assert apart.p == apart.smallest_p == pytest.approx(2 / 20)
-    assert energy_test(np.zeros((5, 5)), 2).p == 1.0
+    assert energy_test(np.zeros((7, 7)), 2).p == 1.0
     assert math.isnan(energy_test(np.zeros((5, 5)), 5).p)
 
 

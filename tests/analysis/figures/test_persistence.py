@@ -41,3 +41,8 @@ def test_models_without_a_value_are_gray_and_said_to_be(make_population):
     plain = plot_embedding(analyse_persistence(make_population(5), color_by="none"))
     assert plain.get_legend() is None
     assert len(plain.figure.axes) == 1  # no colour bar
+
+
+def test_tests_are_drawn_where_there_are_any(make_population):
+    result = analyse_persistence(make_population(3), null_clouds=19)
+    assert "persistence_tests" in dict(draw(result))

@@ -1,0 +1,38 @@
+"""Independent jobs on all cores, with a progress bar where someone watches."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def run_parallel(
+    function: Callable[[Job], Result], jobs: Sequence[Job], description: str, parallel: bool = True
+) -> Iterator[Result]:
+    """Yield ``function(job)`` for each job, in their order.
+
+    Parameters
+    ----------
+    function
+        A function that can be pickled; where it raises, so does this.
+    jobs
+        What it is given.
+    description
+        Says what the progress bar counts.
+    parallel
+        False runs everything here: starting processes takes a second or two.
+    """
+    import joblib
+    from rich.console import Console
+    from rich.progress import track
+
+    workers = min(joblib.cpu_count(), len(jobs)) if parallel else 1
+    if workers > 1:
+        run = joblib.Parallel(n_jobs=workers, return_as="generator")
+        results = run(joblib.delayed(function)(job) for job in jobs)
+    else:
+        results = map(function, jobs)
+    console = Console(stderr=True)
+    watched = parallel and console.is_terminal
+    yield from track(results, description, len(jobs), console=console, disable=not watched, transient=True)
