@@ -36,7 +36,8 @@ def build_parser() -> argparse.ArgumentParser:
     for command, target in COMMANDS.items():
         summary = summary_of(target).rstrip(".")
         sub = commands.add_parser(command, help=summary, description=summary + ".")
-        if subject_of(target) == "populations":
+        several = subject_of(target) in SEVERAL
+        if several:
             sub.add_argument(
                 "--summary_files", nargs="+", required=True, metavar="PATH", help="one evaluation summary for each set"
             )
@@ -47,8 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
             sub.add_argument(
                 "--summary_file", required=True, metavar="PATH", help="evaluation_summary.json of the population"
             )
-        several = subject_of(target) == "populations"
-        folder = "./comparison_analysis" if several else f"{command}_analysis beside the summary file"
+        folder = f"./{_folder(command)}" if several else f"{_folder(command)} beside the summary file"
         sub.add_argument("--output_dir", metavar="PATH", help=f"where results go (default: {folder})")
         sub.add_argument(
             "--seq_length", type=int, metavar="N", help="length to analyse (default: the file's only length, else 8)"
@@ -64,17 +64,18 @@ def run(command: str, given: dict[str, Any]) -> None:
     }
     target = COMMANDS[command]
     options = check(options_of(target), given, f"analyze.py {command}", words=True)
-    if subject_of(target) == "populations":
+    subject: Any
+    if subject_of(target) in SEVERAL:
         paths = [find(path, "summary_files") for path in shared["summary_files"]]
         labels = _labels(shared["labels"], len(paths))
-        subject: Any = [_population(p, n, shared["seq_length"]) for p, n in zip(paths, labels, strict=True)]
-        folder = Path(shared["output_dir"] or "comparison_analysis")
+        subject = SEVERAL[subject_of(target)](paths, labels, shared["seq_length"])
+        folder = Path(shared["output_dir"] or _folder(command))
     else:
         path = find(shared["summary_file"], "summary_file")
         experiment = path if path.is_dir() else path.parent
-        read = {"population": _population, "recording": _recording}[subject_of(target)]
+        read = {"population": _population, "recording": _recording, "portrait": _portrait}[subject_of(target)]
         subject = read(path, experiment.resolve().name, shared["seq_length"])
-        folder = Path(shared["output_dir"] or experiment / f"{command}_analysis")
+        folder = Path(shared["output_dir"] or experiment / _folder(command))
     module = target.partition(":")[0]
     _save(_analyse(command, subject, options), module, folder)
 
@@ -104,17 +105,53 @@ def _recording(path: Path, label: str, seq_length: int | None) -> Any:
     from emt import trace
 
     folder = (path if path.is_dir() else path.parent) / "traces"
+    file = _file_of_length(folder, seq_length, f"recorded runs in {folder}, as evaluate_multiple.py leaves them")
+    recording = trace.load(file)
+    members, sequences, steps = (recording.sizes[axis] for axis in trace.MEMBER_TIME)
+    print(f"{label}: {members} models on {sequences} sequences of {steps} steps ({file})")
+    return recording
+
+
+def _portrait(path: Path, label: str, seq_length: int | None) -> Any:
+    from emt import portrait
+
+    experiment = path if path.is_dir() else path.parent
+    command = f"python evaluate_multiple.py --models_dir {experiment} --dynamics"
+    folder = experiment / "dynamics"
+    file = _file_of_length(folder, seq_length, f"fixed points in {folder}; write them with: {command}")
+    found = portrait.load(file)
+    print(f"{label}: {found.sizes['member']} models, {found.sizes['point']} fixed and slow points ({file})")
+    return found
+
+
+def _file_of_length(folder: Path, seq_length: int | None, expected: str) -> Path:
+    """Return the file seqL.nc of a length, without it of the only length, else of 8."""
     files = {int(file.stem[3:]): file for file in folder.glob("seq*.nc") if file.stem[3:].isdecimal()}
     if not files:
-        raise UserError(f"--summary_file: expected recorded runs in {folder}, as evaluate_multiple.py leaves them")
+        raise UserError(f"--summary_file: expected {expected}")
     length = (min(files) if len(files) == 1 else 8) if seq_length is None else seq_length
     if length not in files:
         held = ", ".join(map(str, sorted(files)))
         raise UserError(f"--seq_length: expected one of the lengths recorded ({held}); got {length}")
-    recording = trace.load(files[length])
-    members, sequences, steps = (recording.sizes[axis] for axis in trace.MEMBER_TIME)
-    print(f"{label}: {members} models on {sequences} sequences of {steps} steps ({files[length]})")
-    return recording
+    return files[length]
+
+
+def _populations(paths: Sequence[Path], labels: Sequence[str], seq_length: int | None) -> Any:
+    return [_population(path, label, seq_length) for path, label in zip(paths, labels, strict=True)]
+
+
+def _recordings(paths: Sequence[Path], labels: Sequence[str], seq_length: int | None) -> Any:
+    if len(set(labels)) < len(labels):
+        raise UserError(f"--labels: expected labels that all differ; got {', '.join(labels)}")
+    return {label: _recording(path, label, seq_length) for path, label in zip(paths, labels, strict=True)}
+
+
+SEVERAL = {"populations": _populations, "recordings": _recordings}
+"""How an analysis of several experiments is given them, by the name of its first parameter."""
+
+
+def _folder(command: str) -> str:
+    return "comparison_analysis" if command == "compare" else f"{command}_analysis"
 
 
 def _labels(given: Sequence[str], n_sets: int) -> list[str]:
@@ -132,10 +169,12 @@ def _save(result: Any, module: str, folder: Path) -> None:
     print(f"tables in {folder}: {_by_stem(tables)}")
 
     # Imported here: a figure that fails must not cost the tables.
-    from analysis.figures.style import save_figure
+    from analysis.figures.style import save_figure, save_film
 
-    draw = importlib.import_module(module.replace("analysis.", "analysis.figures.", 1)).draw
-    figures = [path for name, figure in draw(result) for path in save_figure(figure, folder / name)]
+    drawing = importlib.import_module(module.replace("analysis.", "analysis.figures.", 1))
+    figures = [path for name, figure in drawing.draw(result) for path in save_figure(figure, folder / name)]
+    if hasattr(drawing, "animate"):
+        figures += [path for name, film in drawing.animate(result) for path in save_film(film, folder / name)]
     print(f"figures in {folder}: {_by_stem(figures)}")
 
 

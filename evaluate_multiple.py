@@ -2,8 +2,8 @@
 """Evaluate a trained population: accuracy on held-out sequences, spectra against theory, figures, traces.
 
 Writes evaluation_summary.json, which analyze.py reads, figures for each model in model-k/results and across models in
-global_analysis, and recorded runs in traces. Models that were evaluated before with the same settings are not
-evaluated again.
+global_analysis, and recorded runs in traces; with --dynamics also fixed points and Lyapunov exponents. Models that were
+evaluated before with the same settings are not evaluated again.
 """
 
 import argparse
@@ -96,6 +96,7 @@ def parser() -> argparse.ArgumentParser:
         help="hide eigenvalues of smaller modulus in global_complex_plane, and nowhere else (default: 0)",
     )
     add("--num_workers", type=int, default=2, metavar="N", help="worker processes (default: 2)")
+    add("--dynamics", action="store_true", help="also search fixed points and take Jacobians and Lyapunov exponents")
     add("--no_figures", dest="figures", action="store_false", help="numbers and traces only")
     return parser
 
@@ -175,9 +176,11 @@ def evaluate(
     }
     runs.write_json(experiment / "evaluation_summary.json", summary)
     results = engine.run(finish_population, [(shares[0], tuple(good), options.magnitude_threshold)], 1)
+    if options.dynamics:
+        results += engine.run(write_dynamics, [(shares[0], tuple(good))], 1)
     for result in results:
         if result.failure:
-            raise UserError(f"{experiment}: figures and traces across models: {result.failure}\n{result.details}")
+            raise UserError(f"{experiment}: figures, traces and dynamics across models: {result.failure}\n{result.details}")
     report(console, experiment, entries, failed)
     return 1 if failed else 0
 
@@ -313,7 +316,8 @@ def load_circuit(work: Work, number: int) -> tuple[Any, dict[int, Any], dict[int
         jacobian=None if recurrent is not None else record.mean_state_jacobian(loaded, traces[0])[0],
         hidden=joined("hidden"),
         inputs=joined("inputs"),
-        outputs=joined("outputs"),
+        # A critic's value, the last output, is no choice and has no target.
+        outputs=joined("outputs")[..., : traces[0].sizes["target"]],
         targets=joined("targets"),
         scored=joined("scored").astype(bool),
         rule=trace.about(traces[0])["accuracy"],
@@ -335,15 +339,35 @@ def finish_population(item: tuple[Work, tuple[int, ...], float]) -> None:
     summary = runs.read_summary(work.experiment)
     several = len(work.settings.seq_lengths) > 1
     for length in work.settings.seq_lengths:
-        horizon = min(TRACE_HORIZON, work.settings.test_horizon)
-        batch = loaded.task.test_batch(work.config.training.seed, length, horizon, TRACE_SEQUENCES)
-        trace.save(record.record(loaded, batch, length), work.experiment / "traces" / f"seq{length}.nc")
+        recorded = record.record(loaded, trace_batch(work, loaded.task, length), length)
+        trace.save(recorded, work.experiment / "traces" / f"seq{length}.nc")
         if not work.settings.figures:
             continue
         population = from_summary(summary, label=work.experiment.name, seq_length=length)
         for name, figure in draw_population(population, magnitude_threshold=threshold):
             stem = f"{name}_seq{length}" if several else name
             save_figure(figure, work.experiment / "global_analysis" / stem)
+
+
+def trace_batch(work: Work, task: Any, length: int) -> Any:
+    """Return the trials of a recorded run."""
+    horizon = min(TRACE_HORIZON, work.settings.test_horizon)
+    return task.test_batch(work.config.training.seed, length, horizon, TRACE_SEQUENCES)
+
+
+def write_dynamics(item: tuple[Work, tuple[int, ...]]) -> None:
+    """Write the portraits of all models, but those that are there already."""
+    from emt import portrait, record
+    from emt.dynamics.portray import portray
+
+    work, numbers = item
+    mark = runs.sha256("".join(fingerprint(work, number) for number in numbers).encode())
+    loaded = record.load_members(work.experiment, work.config, numbers, choose_device(work.settings.accelerator))
+    for length in work.settings.seq_lengths:
+        path = work.experiment / "dynamics" / f"seq{length}.nc"
+        if not portrait.is_marked(path, mark):
+            batch = trace_batch(work, loaded.task, length)
+            portrait.save(portray(loaded, batch, {"length": length, "fingerprint": mark}), path)
 
 
 if __name__ == "__main__":

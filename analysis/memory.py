@@ -9,10 +9,13 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.ask_scores import score_member
+from analysis.asks import read_asks
 from analysis.logs import Array, event_of, memory_log, memory_names, select
 from analysis.population import AnalysisError
 from analysis.replay import replay_memory
 from analysis.statistics import Interval, mean_interval
+from analysis.write_similarity import WriteSimilarity, compare_writes
 from emt import trace
 
 LARGEST_STEPS = 32
@@ -23,6 +26,9 @@ LARGEST_SAMPLE = 2**26
 
 N_COMPONENTS = 10
 N_SINGULAR_VALUES = 6
+SCORES = ("separation", "auc", "shuffled_auc", "recalled")
+"""Attributes of `MemoryContents` with a number for each member."""
+
 NONE = -1
 """Class of contents at steps without the event."""
 
@@ -43,6 +49,13 @@ class MemoryContents:
         Their shares of variance (component,).
     separation
         `class_separation` in the space of contents, for each member.
+    auc, shuffled_auc
+        `component_auc` along the first component, for each member, and the same for classes that changed places.
+    recalled
+        How often the largest weight is on the asked-for item (`analysis.matching`), for each member; NaN where nothing
+        is asked for.
+    similarity
+        Of the writes of the first sequence to each other, for each member.
     spectrum
         ``effective_rank`` and the largest singular values ``singular_value_1`` … of the memory after some steps, by
         (quantity, step): mean over trials and members, with its interval over members.
@@ -56,6 +69,10 @@ class MemoryContents:
     coordinates: tuple[Array, ...]
     variance_ratio: tuple[Array, ...]
     separation: Array
+    auc: Array
+    shuffled_auc: Array
+    recalled: Array
+    similarity: WriteSimilarity
     spectrum: pd.DataFrame
     trials: int
 
@@ -88,10 +105,12 @@ class MemoryAnalysis:
         """Return separation and variances by member, separation over members, and the spectrum over time."""
         members, population = [], {}
         for held in self.memories:
-            for name, ratio, separation in zip(held.model_names, held.variance_ratio, held.separation, strict=True):
+            for i, (name, ratio) in enumerate(zip(held.model_names, held.variance_ratio, strict=True)):
+                row = {score: getattr(held, score)[i] for score in SCORES}
                 shares = {f"pc{i + 1}": share for i, share in enumerate(ratio)}
-                members.append({"memory": held.memory, "model_name": name, "separation": separation} | shares)
-            population[held.memory] = _row(mean_interval(held.separation))
+                members.append({"memory": held.memory, "model_name": name} | row | shares)
+            medians = {f"{score}_median": np.median(getattr(held, score)) for score in SCORES[1:]}
+            population[held.memory] = _row(mean_interval(held.separation)) | medians
         return {
             "memory_contents": pd.DataFrame(members).set_index(["memory", "model_name"]),
             "memory_separation": pd.DataFrame.from_dict(population, orient="index").rename_axis("memory"),
@@ -99,11 +118,16 @@ class MemoryAnalysis:
         }
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return positions of each member's contents, with their classes as the last column."""
-        return {
+        """Return positions of each member's contents, with their classes as the last column, and similarities."""
+        points = {
             f"memory_{held.memory}_{name}_{self.contents}": np.column_stack([points, classes])
             for held in self.memories
             for name, points, classes in zip(held.model_names, held.coordinates, held.classes, strict=True)
+        }
+        return points | {
+            f"memory_{held.memory}_{what}_similarity": getattr(held.similarity, what)
+            for held in self.memories
+            for what in ("keys", "values")
         }
 
     def headline(self) -> str:
@@ -114,9 +138,16 @@ class MemoryAnalysis:
         separation, ranks = _row(mean_interval(held.separation)), held.spectrum.loc["effective_rank"]
         return (
             f"memory {held.memory}: {self.color_by!r} accounts for {_text(separation, 100, ' %')} of the variance of "
-            f"{self.contents} beyond chance; effective rank after step {ranks.index[-1]} {_text(ranks.iloc[-1])} "
-            f"(members: {len(held.model_names)}, trials: {held.trials})"
+            f"{self.contents} beyond chance; along PC 1 its classes have the AUC {np.median(held.auc):.2f} (median; "
+            f"shuffled {np.median(held.shuffled_auc):.2f}); {self._recalled(held)}effective rank after step "
+            f"{ranks.index[-1]} {_text(ranks.iloc[-1])} (members: {len(held.model_names)}, trials: {held.trials})"
         )
+
+    @staticmethod
+    def _recalled(held: MemoryContents) -> str:
+        if np.isnan(held.recalled).all():
+            return ""
+        return f"the asked-for item is recalled in {_text(_row(mean_interval(held.recalled)), 100, ' %')} of asks; "
 
 
 def analyse_memory(
@@ -196,11 +227,30 @@ def class_separation(points: Array, classes: NDArray[np.int64]) -> float:
     return float(1 - within / total * (len(points) - 1) / (len(points) - len(kinds)))
 
 
+def component_auc(positions: Array, classes: NDArray[np.int64]) -> float:
+    """Return how well positions (point,) on a line tell classes (point,) apart: 1 perfectly, 0.5 not at all.
+
+    For each class the probability that one of its points lies beyond one of another class, on whichever side is
+    likelier (area under the ROC curve; ties count half), averaged over classes. Points of class `NONE` are left out;
+    NaN where fewer than two classes are left.
+    """
+    from scipy.stats import rankdata
+
+    positions, classes = positions[classes != NONE], classes[classes != NONE]
+    kinds, kind, count = np.unique(classes, return_inverse=True, return_counts=True)
+    if len(kinds) < 2:
+        return float("nan")
+    sums = np.bincount(kind, weights=rankdata(positions))
+    beyond = (sums - count * (count + 1) / 2) / (count * (len(classes) - count))
+    return float(np.maximum(beyond, 1 - beyond).mean())
+
+
 def _look_at(recording: xr.DataTree, memory: str, contents: str, event: str) -> MemoryContents:
     numbers = np.asarray(recording["member"]).tolist()
     steps, trials = _sample(recording, memory)
-    members = [_member_contents(select(recording, member=[i]), memory, contents, event) for i in range(len(numbers))]
-    columns = list(zip(*members, strict=True))
+    ones = [select(recording, member=[i]) for i in range(len(numbers))]
+    columns = list(zip(*(_member_contents(one, memory, contents, event) for one in ones), strict=True))
+    points = list(zip(columns[1], columns[0], strict=True))
     return MemoryContents(
         memory=memory,
         model_names=tuple(f"model-{n}" for n in numbers),
@@ -208,9 +258,17 @@ def _look_at(recording: xr.DataTree, memory: str, contents: str, event: str) -> 
         coordinates=columns[1],
         variance_ratio=columns[2],
         separation=np.array(columns[3]),
+        auc=np.array([component_auc(x[:, 0], c) for x, c in points]),
+        shuffled_auc=np.array([component_auc(x[:, 0], _shuffled(c)) for x, c in points]),
+        recalled=np.array([score_member(read_asks(one, memory)).row["score"] for one in ones]),
+        similarity=compare_writes(recording, memory, _classes(ones[0], event)),
         spectrum=_over_members(np.stack(columns[4]), steps),
         trials=trials,
     )
+
+
+def _shuffled(classes: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.random.default_rng(0).permutation(classes)
 
 
 def _over_members(quantities: Array, steps: NDArray[np.intp]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from emt import runs, trace
 from emt.config import RunConfig
+from emt.jacobians import jacobians
 from emt.models import MODELS
 from emt.models.base import Cues, Log, Model, State
 from emt.options import UserError, load
@@ -93,10 +94,8 @@ def record(loaded: Loaded, batch: Batch, length: int) -> xr.DataTree:
     states = {name: log[name] for name in loaded.model.state_dims if name in log}
     for name, tensor in {**states, **further_states(loaded.model, inputs, batch.steps, log, cues)}.items():
         arrays[name] = ((*trace.MEMBER_TIME, *loaded.model.state_dims[name]), to_array(tensor))
-    memories = {
-        memory: {name: (dims, to_array(log[f"memory/{memory}/{name}"])) for name, dims in trace.MEMORY.items()}
-        for memory in loaded.model.memories
-    }
+    memories = {memory: memory_variables(log, memory) for memory in loaded.model.memories}
+    moving = [name for name in loaded.model.state_dims if name not in loaded.model.held_state]
     operator = loaded.task.operator(length)
     if operator is not None:
         arrays["operator"] = (("window", "target"), operator)
@@ -108,9 +107,34 @@ def record(loaded: Loaded, batch: Batch, length: int) -> xr.DataTree:
         "accuracy": ACCURACY[loaded.task.loss],
         "tokens": list(loaded.task.tokens),
         "length": length,
+        "states": [name for name in moving if arrays[name][1].dtype.kind == "f"],
         "memories": loaded.model.memories,
     }
-    return trace.make(arrays, list(loaded.numbers), about, memories)
+    recorded = trace.make(arrays, list(loaded.numbers), about, memories)
+    return recorded if operator is None else recorded.assign(linear_model(loaded, recorded))
+
+
+def linear_model(loaded: Loaded, recorded: xr.DataTree) -> dict[str, xr.Variable]:
+    """Return what a trace has beside a linear task's operator: ``step_matrix`` and, where there is one, ``readout``."""
+    weights = [loaded.model.export(position) for position in range(len(loaded.numbers))]
+    recurrent, readout = loaded.model.recurrent_name, loaded.model.readout_name
+    matrix = np.stack([w[recurrent] for w in weights]) if recurrent else mean_state_jacobian(loaded, recorded)
+    variables = {"step_matrix": xr.Variable(("member", "state", "from_state"), matrix.astype(np.float64))}
+    if readout:
+        variables["readout"] = xr.Variable(
+            ("member", "output", "unit"), np.stack([w[readout] for w in weights]).astype(np.float64)
+        )
+    return variables
+
+
+def memory_variables(log: Log, memory: str) -> dict[str, tuple[tuple[str, ...], NDArray[Any]]]:
+    """Return the variables of one memory with their axes, "factor" among those of keys where they have several."""
+    variables = {}
+    for name, dims in trace.MEMORY.items():
+        tensor = log[f"memory/{memory}/{name}"]
+        named = dims if tensor.ndim == len(dims) else (*dims[:-1], "factor", dims[-1])
+        variables[name] = named, to_array(tensor)
+    return variables
 
 
 def to_tensors(loaded: Loaded, batch: Batch) -> tuple[Tensor, Cues]:
@@ -137,7 +161,7 @@ def mean_state_jacobian(loaded: Loaded, recorded: xr.DataTree) -> NDArray[np.flo
         if name not in model.held_state
     }
     silence = torch.zeros(len(loaded.numbers), recorded.sizes["channel"], device=device)
-    return state_jacobian(model, means | _mean_held_state(loaded, recorded), silence)
+    return state_jacobian(model, {**means, **_mean_held_state(loaded, recorded)}, silence)
 
 
 @torch.no_grad()
@@ -148,8 +172,12 @@ def _mean_held_state(loaded: Loaded, recorded: xr.DataTree) -> State:
     inputs = torch.from_numpy(recorded["inputs"].values).to(loaded.device).expand(len(loaded.numbers), -1, -1, -1)
     for state in states_of(model, inputs, steps):
         for name in model.held_state:
-            sums[name] = sums.get(name, 0) + state[name].mean(dim=1)
-    return {name: total / steps for name, total in sums.items()}
+            sums[name] = sums.get(name, 0) + state[name].to(inputs).mean(dim=1)
+    # Whether a slot of a dictionary is in use becomes: in most trials and steps.
+    return {
+        name: (total / steps).round().bool() if state[name].dtype == torch.bool else total / steps
+        for name, total in sums.items()
+    }
 
 
 def further_states(model: Model, inputs: Tensor, steps: int, log: Log, cues: Cues | None = None) -> dict[str, Tensor]:
@@ -175,11 +203,7 @@ def states_of(model: Model, inputs: Tensor, steps: int, cues: Cues | None = None
 
 
 def state_jacobian(model: Model, state: State, x: Tensor) -> NDArray[np.float64]:
-    """Return ∂(next state)/∂(state), the state tensors joined in the order of ``state_dims``.
-
-    Contents of associative memories (``held_state``) stand still: with them a network of H units would have a matrix of
-    (H + H²)² numbers, and nearly all of its eigenvalues would be the memory's decay. Batch items do not see each other,
-    so one backward pass over as many copies as the state has numbers gives all rows.
+    """Return ∂(next state)/∂(state), the state tensors joined in the order of ``state_dims``; memories stand still.
 
     Parameters
     ----------
@@ -195,14 +219,5 @@ def state_jacobian(model: Model, state: State, x: Tensor) -> NDArray[np.float64]
     ndarray
         (member, state, state): entry (i, j) is the change of component i of the next state with component j.
     """
-    names = [name for name in model.state_dims if name not in model.held_state]
-    sizes = [state[name][0].numel() for name in names]
-    joined = torch.cat([state[name].flatten(1) for name in names], dim=1)
-    copies = joined[:, None].repeat(1, sum(sizes), 1).requires_grad_()
-    parts = zip(names, copies.split(sizes, dim=-1), strict=True)
-    carried = {name: part.unflatten(-1, state[name].shape[1:]) for name, part in parts}
-    held = {name: state[name][:, None].expand(-1, sum(sizes), *state[name].shape[1:]) for name in model.held_state}
-    _, following, _ = model(x[:, None, None].repeat(1, sum(sizes), 1, 1), carried | held)
-    result = torch.cat([following[name].flatten(2) for name in names], dim=-1)
-    rows = result.diagonal(dim1=1, dim2=2).sum()
-    return to_array(torch.autograd.grad(rows, copies)[0].double())
+    by_state, _ = jacobians(model, {name: tensor[:, None] for name, tensor in state.items()}, x[:, None])
+    return to_array(by_state[:, 0].double())

@@ -7,19 +7,25 @@ A trace is an `xarray.DataTree`. Its root holds the batch that all members saw a
                                                             where a model's actions change its inputs
 ``scored`` ``phase`` ``token``  batch, time                 the task's events: integers, −1 for none; ``written`` and
 ``written`` ``asked`` ``trial``                             ``asked`` name items, with an axis ``item`` where several
-``group``                                                   at once; ``trial`` numbers trials in a stream, ``group``
-                                                            kinds of trial
+``group`` ``start``                                         at once; ``trial`` numbers trials in a stream, ``group``
+                                                            kinds of trial; ``start``, where a trial starts, names the
+                                                            initial state drawn for it
 ``outputs``                     member, batch, time, output coordinate ``member`` holds model numbers
 ``hidden``                      member, batch, time, unit
 further states                  member, batch, time, …      an LSTM's ``cell`` and so on
 ``operator``                    window, target              f of a linear task: next vector = window @ f (optional)
+``step_matrix``                 member, state, from_state   what a step without input does to the state (a column): W_hh
+                                                            where h_t = f(W_hh h_{t−1} + …), else the Jacobian at the
+                                                            mean state; beside ``operator`` only
+``readout``                     member, output, unit        linear readout of ``hidden``; likewise, where there is one
 ==============================  ==========================  =========================================================
 
 A model with an associative memory adds one node ``memory/<name>`` for each memory, all of it or nothing: ``write_key``,
 ``write_value`` (NaN where nothing is written), ``write_strength``, ``write_erase``, ``write_keep`` (member, batch,
 time), ``read_query`` and ``read_value`` (member, batch, time, read, …; NaN where nothing is read). The attribute
 ``about`` is one JSON string: model, run, seeds, format version; ``accuracy``, when an output is right ("sign" of each
-number, or "argmax"); ``tokens``, names of the ids in ``token``; and for memories their rules.
+number, or "argmax"); ``tokens``, names of the ids in ``token``; ``states``, the variables that make up ``state``, in
+order; and for memories their rules.
 """
 
 import json
@@ -36,12 +42,16 @@ from numpy.typing import NDArray
 FORMAT_VERSION = 1
 
 MEMBER_TIME = ("member", "batch", "time")
-EVENTS = ("scored", "phase", "token", "written", "asked", "trial", "group")
+EVENTS = ("scored", "phase", "token", "written", "asked", "trial", "group", "start")
 ITEMS = ("written", "asked")
 """Events that may name several items at once, along an axis more: "item"."""
 
 REQUIRED = {"inputs": ("batch", "time", "channel"), "targets": ("batch", "time", "target"), "scored": ("batch", "time")}
-OPTIONAL = dict.fromkeys(EVENTS, ("batch", "time")) | {"operator": ("window", "target")}
+OPTIONAL = dict.fromkeys(EVENTS, ("batch", "time")) | {
+    "operator": ("window", "target"),
+    "step_matrix": ("member", "state", "from_state"),
+    "readout": ("member", "output", "unit"),
+}
 RECORDED = {"outputs": (*MEMBER_TIME, "output"), "hidden": (*MEMBER_TIME, "unit")}
 MEMORY = {
     "write_key": (*MEMBER_TIME, "key"),
@@ -131,11 +141,16 @@ def check(tree: xr.DataTree, where: str = "trace") -> None:
 def save(tree: xr.DataTree, path: Path) -> None:
     """Write a trace as one NetCDF file that appears only when whole."""
     check(tree, str(path))
+    write_netcdf(tree, path)
+
+
+def write_netcdf(data: xr.DataTree | xr.Dataset, path: Path) -> None:
+    """Write labelled arrays as one NetCDF file that appears only when whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     try:
-        tree.to_netcdf(temporary, engine="h5netcdf")
+        data.to_netcdf(temporary, engine="h5netcdf")
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:

@@ -53,7 +53,7 @@ def refuse(capsys, *arguments):
     return lines[0]
 
 
-@pytest.mark.parametrize("command", commands("population") + commands("recording"))
+@pytest.mark.parametrize("command", sorted({*commands("population"), *commands("recording")} - {"variables"}))
 def test_results_go_beside_the_summary_file_each_table_twice_each_figure_twice(recorded, command, capsys):
     assert analyze.main([command, "--summary_file", str(recorded)]) == 0
     folder = recorded.parent / f"{command}_analysis"
@@ -71,6 +71,21 @@ def test_results_go_beside_the_summary_file_each_table_twice_each_figure_twice(r
     else:
         assert "experiment: 3 models on 5 sequences of 11 steps" in printed
     assert str(folder) in printed
+
+
+def test_variable_memories_need_a_linear_task_and_come_with_a_film(
+    summary, make_circuits, make_recording, capsys, monkeypatch
+):
+    monkeypatch.setattr("analysis.figures.variables.MOVE", 1)
+    traces = summary.parent / "traces"
+    trace.save(make_circuits({"seq_length": 2, "input_dim": 2}, units=7)[0], traces / "seq2.nc")
+    trace.save(make_recording(members=1, trials=2), traces / "seq11.nc")
+    refused = refuse(capsys, "variables", "--summary_file", summary, "--seq_length", 11)
+    assert "task 'unknown' has no linear operator" in refused
+    assert analyze.main(["variables", "--summary_file", str(summary), "--seq_length", "2", "--model", "3"]) == 0
+    names = {path.name for path in (summary.parent / "variables_analysis").iterdir()}
+    assert {"variables_members.csv", "variables_basis.npy", "variables_trial.pdf", "variables_film.gif"} <= names
+    assert "variable memories in 2 of 2 members" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -104,7 +119,7 @@ def test_a_model_without_memory_is_refused_and_those_with_one_are_named(recorded
     trace.save(bare, path)
     line = refuse(capsys, command, "--summary_file", recorded)
     assert re.search(rf"{command}: model 'rnn' keeps no associative memory; models that do: (\w+, )*fw(,|$)", line)
-    assert "lstm" not in line.partition("models that do")[2]
+    assert not re.search(r"\blstm\b", line.partition("models that do")[2])
 
 
 def test_recorded_runs_are_found_by_length(recorded, make_recording, capsys):
@@ -140,6 +155,23 @@ def test_compare_names_sets_that_have_no_label(write_summary, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "quiet: 4 models" in printed
     assert "Set 2: 4 models" in printed
+
+
+def test_states_of_experiments_on_the_same_inputs_are_compared(
+    recorded, make_recording, write_summary, tmp_path, capsys
+):
+    other = write_summary(tmp_path / "other", 3)
+    trace.save(make_recording(members=2, trials=5, seed=1), other.parent / "traces" / "seq11.nc")
+    assert analyze.main(["similarity", "--summary_files", str(recorded), str(other), "--labels", "first"]) == 0
+    printed = capsys.readouterr().out
+    assert "first: 3 models on 5 sequences of 11 steps" in printed
+    assert "first (n = 3), Set 2 (n = 2); 55 states" in printed
+    names = {path.name for path in (tmp_path / "similarity_analysis").iterdir()}
+    assert {"similarity_agreement.csv", "similarity_cka.npy", "similarity_distances.png"} <= names
+    trace.save(make_recording(members=2, trials=4), other.parent / "traces" / "seq11.nc")
+    assert "evaluated on the same inputs" in refuse(capsys, "similarity", "--summary_files", recorded, other)
+    twice = ["--summary_files", recorded, recorded, "--labels", "a", "a"]
+    assert "--labels: expected labels that all differ; got a, a" in refuse(capsys, "similarity", *twice)
 
 
 def test_labels_must_fit_the_sets(summary, capsys):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import analyze
-from emt import trace
+from emt import portrait, trace
 
 GUIDE = (Path(analyze.__file__).parent / "ANALYSIS_GUIDE.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"^```python\n(.*?)^```", GUIDE, re.S | re.M)
@@ -19,9 +19,11 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("code", PYTHON, ids=range(1, len(PYTHON) + 1))
-def test_examples_run(code, write_summary, make_recording, tmp_path, monkeypatch):
+def test_examples_run(code, write_summary, make_recording, make_portrait, make_circuits, tmp_path, monkeypatch):
     write_summary(tmp_path / "experiment", 6)
+    trace.save(make_circuits()[0], tmp_path / "experiment" / "traces" / "seq5.nc")
     trace.save(make_recording(), tmp_path / "experiment" / "traces" / "seq11.nc")
+    portrait.save(make_portrait(), tmp_path / "experiment" / "dynamics" / "seq11.nc")
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "ANALYSIS_GUIDE.md", "exec"), {"__name__": "__main__"})
 
@@ -39,7 +41,11 @@ def test_every_section_is_there():
         "Eigenvalue distributions",
         "Dimensionality reduction",
         "Persistent homology",
+        "Loops in trajectories",
         "Distances and comparison",
+        "Similarity of states",
+        "Variable memories",
+        "Fixed points and Lyapunov exponents",
         "Associative memories",
         "Programmatic API",
     ]

@@ -21,7 +21,15 @@ ALLOWED = {
     "emt.engine": ("emt.config", "emt.runs", "emt.options"),
     "emt.tasks": ("emt.config", "emt.streams", "emt.options"),
     "emt.models": ("emt.ops", "emt.streams"),
-    "emt.record": ("emt.config", "emt.tasks", "emt.models", "emt.runs", "emt.trace", "emt.options", "emt.devices"),
+    "emt.jacobians": ("emt.models",),
+    "emt.record": (
+        *("emt.config", "emt.tasks", "emt.models", "emt.runs", "emt.trace", "emt.options", "emt.devices"),
+        "emt.jacobians",
+    ),
+    "emt.portrait": ("emt.trace",),
+    "emt.dynamics": (
+        *("emt.record", "emt.jacobians", "emt.models", "emt.tasks", "emt.streams", "emt.portrait", "emt.options"),
+    ),
     "emt.training": (
         *("emt.config", "emt.tasks", "emt.models", "emt.ops", "emt.runs", "emt.streams", "emt.options"),
         *("emt.devices", "emt.engine"),
@@ -36,7 +44,7 @@ OUTSIDE = {
     "dask_jobqueue": "emt.engine",
     "matplotlib": "analysis.figures",
 }
-NO_TORCH = ("analysis", "emt.tasks", "emt.trace", "emt.runs", "emt.config", "emt.options", "emt.engine")
+NO_TORCH = ("analysis", "emt.tasks", "emt.trace", "emt.portrait", "emt.runs", "emt.config", "emt.options", "emt.engine")
 
 
 def module_name(path):

@@ -23,6 +23,8 @@ def draw(analysis: MemoryAnalysis) -> Iterator[tuple[str, Figure]]:
     for held in analysis.memories:
         yield f"memory_{held.memory}_{analysis.contents}", draw_contents(analysis, held)
         yield f"memory_{held.memory}_spectrum", draw_spectrum(analysis, held)
+        if len(held.similarity.classes):
+            yield f"memory_{held.memory}_similarity", draw_similarity(analysis, held)
 
 
 @styled
@@ -58,6 +60,42 @@ def draw_spectrum(analysis: MemoryAnalysis, held: MemoryContents) -> Figure:
 
 
 @styled
+def draw_similarity(analysis: MemoryAnalysis, held: MemoryContents) -> Figure:
+    """Return a figure of how similar the keys, and the values, of one sequence are: the first member's, and means."""
+    names = held.similarity.model_names
+    rows = 1 if len(names) == 1 else 2
+    figure, axes = column_figure("double", height=3.0 * rows + 0.3, rows=rows, columns=2)
+    shown = [f"{names[0]}", f"mean of {_members(len(names))}"]
+    for what, column in zip(("keys", "values"), axes.T, strict=True):
+        matrices = getattr(held.similarity, what)
+        for ax, matrix, title in zip(column, (matrices[0], matrices.mean(axis=0)), shown, strict=False):
+            plot_similarity(analysis, held, matrix, ax).set_title(f"{what}, {title}")
+    figure.suptitle(f"{analysis.label}, memory {held.memory}: writes of one sequence compared with each other")
+    return figure
+
+
+@styled
+def plot_similarity(
+    analysis: MemoryAnalysis, held: MemoryContents, matrix: NDArray[np.float64], ax: Axes | None = None
+) -> Axes:
+    """Draw similarities (write, write) with a colour bar; few classes are named at their blocks."""
+    ax = single_axes(ax, height=3.1)
+    classes = held.similarity.classes
+    kinds, first, count = np.unique(classes, return_index=True, return_counts=True)
+    image = ax.imshow(matrix, cmap=SEQUENTIAL, interpolation="nearest")
+    ax.figure.colorbar(image, ax=ax, label=held.similarity.measure, fraction=0.046, pad=0.03)
+    if len(kinds) <= len(COLORS):
+        names = ["none" if kind == NONE else _class_name(analysis, int(kind)) for kind in kinds]
+        ax.set_xticks(first + (count - 1) / 2, names)
+        ax.set_yticks(first + (count - 1) / 2, names, rotation=90, va="center")
+        for edge in first[1:]:
+            ax.axhline(edge - 0.5, color="white", linewidth=0.6)
+            ax.axvline(edge - 0.5, color="white", linewidth=0.6)
+    ax.set(xlabel=f"write, by {analysis.color_by}", ylabel=f"write, by {analysis.color_by}")
+    return ax
+
+
+@styled
 def plot_contents(analysis: MemoryAnalysis, held: MemoryContents, place: int, ax: Axes | None = None) -> Axes:
     """Draw the contents of one member, ``held.model_names[place]``, on its first two principal components."""
     ax = single_axes(ax, height=3.1)
@@ -74,7 +112,7 @@ def plot_contents(analysis: MemoryAnalysis, held: MemoryContents, place: int, ax
     ax.set(xlabel=first, ylabel=second)
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.yaxis.set_major_locator(MaxNLocator(4))
-    ax.set_title(held.model_names[place])
+    ax.set_title(f"{held.model_names[place]}: AUC {held.auc[place]:.2f}")
     return ax
 
 

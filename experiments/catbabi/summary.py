@@ -157,7 +157,8 @@ def _report(rows: list[dict[str, Any]]) -> None:
             *(number(row["perplexity_mean"], 3), f"{row['weights']:,}", f"{row['activations']:,}"),
             number(row["paper_accuracy"]),
         )
-    Console().print(table)
+    # Where output goes into a file rich takes 80 columns, too few for this table.
+    Console(width=max(Console().width, 130)).print(table)
 
 
 if __name__ == "__main__":

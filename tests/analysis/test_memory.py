@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.memory import NONE, analyse_memory, class_separation, effective_rank
+from analysis.memory import NONE, analyse_memory, class_separation, component_auc, effective_rank
 from analysis.population import AnalysisError
 
 
@@ -110,7 +110,11 @@ def test_results_are_tables_arrays_and_a_sentence(make_recording):
     assert tables["memory_separation"].loc["b", "members"] == 3
     assert tables["memory_spectrum"].index.names == ["memory", "quantity", "step"]
     arrays = analysis.arrays()
-    assert set(arrays) == {f"memory_b_model-{k}_values" for k in (1, 3, 5)}
+    assert set(arrays) == {
+        *(f"memory_b_model-{k}_values" for k in (1, 3, 5)),
+        "memory_b_keys_similarity",
+        "memory_b_values_similarity",
+    }
     assert arrays["memory_b_model-1_values"].shape == (220, 6)
     assert analysis.headline().startswith("memory b: 'written' accounts for ")
     assert "members: 3, trials: 20" in analysis.headline()
@@ -121,3 +125,49 @@ def test_nothing_is_written_to_the_recording(make_recording):
     before = recording.copy(deep=True)
     analyse_memory(recording, contents="matrices")
     assert before.identical(recording)
+
+
+def test_a_line_that_tells_classes_apart_has_an_auc_of_one_and_shuffled_classes_a_half():
+    rng = np.random.default_rng(0)
+    classes = np.repeat([3, 8], [40, 60])
+    positions = np.where(classes == 3, -2.0, 2.0) + rng.uniform(-1, 1, 100)
+    assert component_auc(positions, classes) == 1
+    assert component_auc(-positions, classes) == 1
+    assert np.mean([component_auc(positions, rng.permutation(classes)) for _ in range(50)]) < 0.56
+    assert component_auc(np.zeros(100), classes) == 0.5
+    pairs = (positions[classes == 8, None] + 1.5 * rng.normal(size=(60, 1)) > positions[classes == 3]).mean()
+    assert 0.5 < pairs < 1
+
+
+def test_the_auc_is_the_share_of_pairs_in_order_averaged_over_classes():
+    rng = np.random.default_rng(1)
+    positions, classes = rng.integers(0, 9, 30).astype(float), rng.integers(0, 3, 30)
+    shares = []
+    for kind in range(3):
+        inside, outside = positions[classes == kind, None], positions[classes != kind]
+        share = (inside > outside).mean() + 0.5 * (inside == outside).mean()
+        shares.append(max(share, 1 - share))
+    assert component_auc(positions, classes) == pytest.approx(np.mean(shares))
+    with_none = np.append(classes, NONE), np.append(positions, 99.0)
+    assert component_auc(with_none[1], with_none[0]) == pytest.approx(np.mean(shares))
+    assert np.isnan(component_auc(positions, np.zeros(30, np.int64)))
+
+
+def test_values_that_hold_the_class_on_their_first_component_have_an_auc_of_one(make_recording):
+    recording = make_recording(trials=30)
+    classes = recording["written"].values % 2
+    values = recording["memory/fast/write_value"].values
+    values[:] = np.random.default_rng(2).normal(size=values.shape)
+    values[..., 0] += 20 * classes
+    recording["written"].values[:] = classes
+    analysis = analyse_memory(recording)
+    assert (analysis.memories[0].auc > 0.99).all()
+    assert (analysis.memories[0].shuffled_auc < 0.65).all()
+
+
+def test_how_often_the_right_item_is_recalled_is_said(make_recording):
+    right, shuffled = (analyse_memory(make_recording(shuffled=s)) for s in (False, True))
+    assert (right.memories[0].recalled > 0.9).all()
+    assert (shuffled.memories[0].recalled < 0.5).all()
+    assert "the asked-for item is recalled in " in right.headline()
+    assert "is recalled in" not in analyse_memory(make_recording(asked=False)).headline()

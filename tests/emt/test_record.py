@@ -66,7 +66,8 @@ def test_recording_changes_no_bit_of_the_outputs(model, load_run):
     batch = batch_of(loaded)
     recorded = record.record(loaded, batch, LENGTH)
     loaded.model.requires_grad_(True)
-    plain, _, _ = loaded.model(torch.from_numpy(batch.inputs).repeat(len(NUMBERS), 1, 1, 1), None, batch.steps)
+    inputs, cues = record.to_tensors(loaded, batch)
+    plain, _, _ = loaded.model(inputs, None, batch.steps, cues)
     np.testing.assert_array_equal(recorded["outputs"].values, plain.detach().numpy())
 
 
@@ -75,12 +76,13 @@ def test_states_step_by_step_are_those_recorded(model, load_run):
     loaded = load_run(model)
     batch = batch_of(loaded)
     recorded = record.record(loaded, batch, LENGTH)
-    inputs = inputs_of(batch)
+    inputs, (_, cues) = inputs_of(batch), record.to_tensors(loaded, batch)
     state = loaded.model.zero_state(inputs)
     assert list(state) == list(loaded.model.state_dims)
     for t in range(batch.steps):
-        outputs, state, _ = loaded.model(inputs[:, :, t : t + 1], state)
-        np.testing.assert_allclose(recorded["outputs"].values[:, :, t], outputs[:, :, 0], atol=1e-6)
+        now = {name: cue[:, :, t : t + 1] for name, cue in cues.items()}
+        outputs, state, _ = loaded.model(inputs[:, :, t : t + 1], state, 1, now)
+        np.testing.assert_allclose(recorded["outputs"].values[:, :, t], outputs[:, :, 0], atol=2e-5)
         for name in set(state) - set(loaded.model.held_state):
             value = state[name]
             np.testing.assert_allclose(recorded[name].values[:, :, t], value, atol=1e-6, err_msg=f"{name} at {t}")
@@ -287,3 +289,27 @@ def test_a_model_that_is_not_of_the_run_is_refused_by_name(make_run, tmp_path):
     expected = "model-4: expected one of the 3 models of the run in config.json"
     with pytest.raises(UserError, match=re.escape(expected)):
         record.load_members(tmp_path, make_run(), [1, 4])
+
+
+@every_model
+def test_a_linear_task_comes_with_the_matrix_of_a_step(model, load_run):
+    loaded = load_run(model)
+    recorded = record.record(loaded, batch_of(loaded), LENGTH)
+    names = trace.about(recorded)["states"]
+    size = sum(int(np.prod(recorded[name].shape[3:])) for name in names)
+    assert recorded["step_matrix"].shape == (len(NUMBERS), size, size)
+    weights = [loaded.model.export(position) for position in range(len(NUMBERS))]
+    for position, member in enumerate(weights):
+        if loaded.model.recurrent_name:
+            np.testing.assert_array_equal(recorded["step_matrix"][position], member[loaded.model.recurrent_name])
+        if loaded.model.readout_name:
+            hidden, outputs = recorded["hidden"][position].values, recorded["outputs"][position].values
+            rebuilt = hidden @ recorded["readout"][position].values.T
+            np.testing.assert_allclose(np.ptp(outputs - rebuilt, axis=(0, 1)), 0, atol=1e-5)
+    assert ("readout" in recorded) == bool(loaded.model.readout_name)
+
+
+def test_a_task_without_an_operator_has_no_matrix_of_a_step(load_run):
+    loaded = load_run()
+    loaded.task.operator = lambda length: None
+    assert "step_matrix" not in record.record(loaded, batch_of(loaded), LENGTH)
