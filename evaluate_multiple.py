@@ -180,7 +180,9 @@ def evaluate(
         results += engine.run(write_dynamics, [(shares[0], tuple(good))], 1)
     for result in results:
         if result.failure:
-            raise UserError(f"{experiment}: figures, traces and dynamics across models: {result.failure}\n{result.details}")
+            raise UserError(
+                f"{experiment}: figures, traces and dynamics across models: {result.failure}\n{result.details}"
+            )
     report(console, experiment, entries, failed)
     return 1 if failed else 0
 

@@ -34,7 +34,7 @@ ALLOWED = {
         *("emt.config", "emt.tasks", "emt.models", "emt.ops", "emt.runs", "emt.streams", "emt.options"),
         *("emt.devices", "emt.engine"),
     ),
-    "analysis": ("emt.trace",),
+    "analysis": ("emt.trace", "emt.portrait"),
 }
 OUTSIDE = {
     "pytorch_lightning": "emt.training",

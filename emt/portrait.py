@@ -1,0 +1,133 @@
+"""The portrait of a population's dynamics: fixed and slow points, Jacobians, exponents, and their file.
+
+A portrait is an `xarray.Dataset`. ``state`` joins the tensors of the moving state (`emt.jacobians`), ``point`` the
+points of all members, one member after the other:
+
+==================  ====================================  ==============================================================
+``found``           member                                different points found; of many only the first are kept
+``spread``          member                                root mean square distance of recorded states from their mean
+``visited``         member, visit, state                  recorded states that searches started from
+``owner``           point                                 model number of the member whose point it is
+``position``        point, state
+``speed``           point                                 q = ½|F(h, x) − h|² at constant input x
+``hits``            point                                 searches that ended there
+``distance``        point                                 from the nearest recorded state, in spreads
+``jacobian``        point, state, from_state              ∂F/∂h: entry (i, j) is the change of number i with number j
+``input_jacobian``  point, state, channel                 ∂F/∂x
+``exponent``        member, drive, sequence, rank         Lyapunov exponents in nats per step, descending; ``drive``:
+                                                          along "recorded" inputs, and in "silence" after them
+==================  ====================================  ==============================================================
+
+The attribute ``about`` is one JSON string: model, experiment, seeds, sequence length, format version; ``states``, what
+makes up ``state`` and how many numbers each has; ``held``, memories that stand still; ``searches`` of each member; the
+tolerances ``fixed_speed``, ``slow_speed`` and ``merge_distance``; and ``fingerprint``, the hash of what it came from.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from emt.trace import TraceError, write_netcdf
+
+FORMAT_VERSION = 1
+
+DRIVES = ("recorded", "silence")
+
+VARIABLES: dict[str, tuple[str, ...]] = {
+    "found": ("member",),
+    "spread": ("member",),
+    "visited": ("member", "visit", "state"),
+    "owner": ("point",),
+    "position": ("point", "state"),
+    "speed": ("point",),
+    "hits": ("point",),
+    "distance": ("point",),
+    "jacobian": ("point", "state", "from_state"),
+    "input_jacobian": ("point", "state", "channel"),
+    "exponent": ("member", "drive", "sequence", "rank"),
+}
+
+
+class PortraitError(TraceError):
+    """A portrait that does not follow the schema; the message says expected, got and where."""
+
+
+def make(variables: Mapping[str, NDArray[Any]], numbers: list[int], about: Mapping[str, Any]) -> xr.Dataset:
+    """Return a checked portrait of the members with these model numbers; variables as in the module's table.
+
+    Raises
+    ------
+    PortraitError
+        If a variable is missing.
+    """
+    arrays = {name: (VARIABLES[name], array) for name, array in variables.items()}
+    portrait = xr.Dataset(arrays, coords={"member": numbers, "drive": list(DRIVES)})
+    portrait.attrs["about"] = json.dumps({"format_version": FORMAT_VERSION, **about})
+    check(portrait)
+    return portrait
+
+
+def about(portrait: xr.Dataset) -> dict[str, Any]:
+    """Return what a portrait is of."""
+    content: dict[str, Any] = json.loads(portrait.attrs["about"])
+    return content
+
+
+def check(portrait: xr.Dataset, where: str = "portrait") -> None:
+    """Refuse a data set that is no portrait.
+
+    Raises
+    ------
+    PortraitError
+        Naming the first variable that is missing or has the wrong axes.
+    """
+    try:
+        version = about(portrait)["format_version"]
+    except (KeyError, TypeError, ValueError):
+        raise PortraitError(f"{where}: expected an attribute 'about' with a format version; found none") from None
+    if version != FORMAT_VERSION:
+        raise PortraitError(f"{where}: expected format version {FORMAT_VERSION}; got {version}")
+    for name, dims in VARIABLES.items():
+        if name not in portrait.data_vars:
+            held = ", ".join(map(str, portrait.data_vars)) or "none"
+            raise PortraitError(f"{where}: expected the variable {name!r}; found {held}")
+        got = portrait[name].dims
+        if got != dims or not np.issubdtype(portrait[name].dtype, np.number):
+            raise PortraitError(f"{where}: expected numbers in {name!r} with axes {dims}; got {got}")
+
+
+def save(portrait: xr.Dataset, path: Path) -> None:
+    """Write a portrait as one NetCDF file that appears only when whole."""
+    check(portrait, str(path))
+    write_netcdf(portrait, path)
+
+
+def load(path: Path) -> xr.Dataset:
+    """Read a portrait into memory and check it.
+
+    Raises
+    ------
+    PortraitError
+        If the file is missing, broken or no portrait.
+    """
+    try:
+        portrait = xr.load_dataset(path, engine="h5netcdf")
+    except FileNotFoundError:
+        raise PortraitError(f"expected the portrait {path}; it does not exist") from None
+    except (OSError, ValueError) as error:
+        raise PortraitError(f"{path}: expected a whole NetCDF file; got {error}") from None
+    check(portrait, str(path))
+    return portrait
+
+
+def is_marked(path: Path, fingerprint: str) -> bool:
+    """Whether a file is a whole portrait of what this fingerprint stands for."""
+    try:
+        return about(load(path))["fingerprint"] == fingerprint
+    except (PortraitError, KeyError):
+        return False

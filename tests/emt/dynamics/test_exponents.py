@@ -1,0 +1,65 @@
+"""Lyapunov exponents: systems whose exponents are known."""
+
+import numpy as np
+import torch
+
+from emt.dynamics.exponents import lyapunov_exponents
+from emt.models.base import Model
+from emt.models.elman import Elman
+
+UNITS, IN, OUT, BATCH, STEPS = 5, 3, 4, 2, 200
+
+
+class Linear(Model):
+    """h_t = h_{t−1} W + x_t, (member, batch, unit)."""
+
+    state_dims = {"hidden": ("unit",)}
+
+    def __init__(self, matrices):
+        super().__init__(range(len(matrices)))
+        self.w_rec = torch.nn.Parameter(torch.from_numpy(np.stack(matrices)), requires_grad=False)
+
+    def forward(self, x, state=None, steps=None, cues=None):
+        h = state["hidden"]
+        for t in range(x.shape[2]):
+            h = h @ self.w_rec + x[:, :, t]
+        return x, {"hidden": h}, {}
+
+
+def matrix_with(eigenvalues, seed):
+    vectors = np.random.default_rng(seed).normal(size=(len(eigenvalues), len(eigenvalues)))
+    return vectors @ np.diag(eigenvalues) @ np.linalg.inv(vectors)
+
+
+def test_those_of_a_linear_network_are_logs_of_moduli():
+    spectra = np.array([[1.1, -0.9, 0.7, 0.5, 0.3], [0.95, 0.6, -0.4, 0.2, 0.1]])
+    model = Linear([matrix_with(values, seed) for seed, values in enumerate(spectra)])
+    inputs = torch.from_numpy(np.random.default_rng(3).normal(size=(2, BATCH, STEPS, UNITS)))
+    state = {"hidden": torch.zeros(2, BATCH, UNITS, dtype=torch.float64)}
+    found = lyapunov_exponents(model, state, inputs).numpy()
+    expected = np.log(np.abs(spectra))
+    assert found.shape == (2, BATCH, UNITS)
+    np.testing.assert_allclose(found, np.broadcast_to(expected[:, None], found.shape), atol=1e-3)
+    leading = lyapunov_exponents(model, state, inputs, count=2).numpy()
+    np.testing.assert_allclose(leading, found[..., :2], atol=1e-6)
+    # Control: singular values are something else, as the matrices are not normal.
+    stretch = np.log(np.linalg.svd(model.w_rec.numpy(), compute_uv=False))
+    assert np.abs(stretch - expected).max() > 0.1
+
+
+def test_saturating_inputs_make_a_network_more_stable():
+    model = Elman((5,), IN, OUT, hidden_dim=UNITS).double().requires_grad_(False)
+    model.w_rec *= 4
+    strong = torch.from_numpy(np.random.default_rng(0).choice([-9.0, 9.0], (1, BATCH, STEPS, IN)))
+    state = {"hidden": torch.full((1, BATCH, UNITS), 0.1, dtype=torch.float64)}
+    driven, silent = (lyapunov_exponents(model, state, x)[..., 0] for x in (strong, torch.zeros_like(strong)))
+    assert (driven < silent - 0.1).all()
+
+
+def test_exponents_at_rest_are_those_of_the_jacobian():
+    model = Elman((5,), IN, OUT, hidden_dim=UNITS).double().requires_grad_(False)
+    state = {"hidden": torch.zeros(1, 1, UNITS, dtype=torch.float64)}
+    found = lyapunov_exponents(model, state, torch.zeros(1, 1, 4 * STEPS, IN, dtype=torch.float64))[0, 0]
+    moduli = torch.linalg.eigvals(model.w_rec[0]).abs().log().sort(descending=True).values
+    torch.testing.assert_close(found.sum(), moduli.sum(), atol=1e-9, rtol=0)
+    torch.testing.assert_close(found, moduli, atol=2e-2, rtol=0)
