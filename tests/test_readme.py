@@ -36,7 +36,7 @@ def test_training_commands_make_a_configuration(words):
 
 @pytest.mark.parametrize("words", commands("evaluate_multiple.py"), ids=" ".join)
 def test_evaluation_commands_parse(words):
-    assert evaluate_multiple.parser().parse_args(words).models_dir in ("copy", "fw")
+    assert evaluate_multiple.parser().parse_args(words).models_dir in ("copy", "fw", "small")
 
 
 @pytest.mark.parametrize("words", commands("analyze.py"), ids=" ".join)
