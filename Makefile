@@ -19,8 +19,10 @@ demo: $(VENV)/.installed
 	$(BIN)/python analyze.py embedding --summary_file $(DEMO)/repeat_copy/evaluation_summary.json
 	$(BIN)/python analyze.py persistence --summary_file $(DEMO)/repeat_copy/evaluation_summary.json
 	$(BIN)/python analyze.py compare --summary_files $(DEMO)/repeat_copy/evaluation_summary.json $(DEMO)/orthogonal/evaluation_summary.json --labels "default init" "orthogonal init" --output_dir $(DEMO)/comparison_analysis
+	$(BIN)/python analyze.py report --summary_file $(DEMO)/repeat_copy/evaluation_summary.json
 	@echo
 	@echo "Demo done: 16 + 6 networks trained, evaluated and analysed. Figures (PNG, PDF) and tables (CSV, JSON) are in"
+	@echo "  $(DEMO)/repeat_copy/report.html  (one page of it all)"
 	@ls -d $(DEMO)/comparison_analysis $(DEMO)/repeat_copy/*_analysis $(DEMO)/repeat_copy/model-1/results | sed 's/^/  /'
 
 test: $(VENV)/.installed-dev

@@ -2,12 +2,15 @@
 
 import argparse
 import importlib
+import os
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from analysis import COMMANDS
+from analysis import COMMANDS, results_folder
 from emt.models import MODELS
 from emt.options import Parser, UserError, add_flags, assigns, check, options_of, subject_of, summary_of
 from emt.runs import find, read_summary
@@ -48,7 +51,8 @@ def build_parser() -> argparse.ArgumentParser:
             sub.add_argument(
                 "--summary_file", required=True, metavar="PATH", help="evaluation_summary.json of the population"
             )
-        folder = f"./{_folder(command)}" if several else f"{_folder(command)} beside the summary file"
+        name = results_folder(command)
+        folder = f"./{name}" if several else f"{name} beside the summary file".removeprefix(". ")
         sub.add_argument("--output_dir", metavar="PATH", help=f"where results go (default: {folder})")
         sub.add_argument(
             "--seq_length", type=int, metavar="N", help="length to analyse (default: the file's only length, else 8)"
@@ -69,15 +73,23 @@ def run(command: str, given: dict[str, Any]) -> None:
         paths = [find(path, "summary_files") for path in shared["summary_files"]]
         labels = _labels(shared["labels"], len(paths))
         subject = SEVERAL[subject_of(target)](paths, labels, shared["seq_length"])
-        folder = Path(shared["output_dir"] or _folder(command))
+        folder = Path(shared["output_dir"] or results_folder(command))
     else:
         path = find(shared["summary_file"], "summary_file")
         experiment = path if path.is_dir() else path.parent
-        read = {"population": _population, "recording": _recording, "portrait": _portrait}[subject_of(target)]
-        subject = read(path, experiment.resolve().name, shared["seq_length"])
-        folder = Path(shared["output_dir"] or experiment / _folder(command))
-    module = target.partition(":")[0]
-    _save(_analyse(command, subject, options), module, folder)
+        folder = Path(shared["output_dir"] or experiment / results_folder(command))
+        readers: dict[str, Callable[..., Any]] = {
+            "population": _population,
+            "recording": _recording,
+            "portrait": _portrait,
+            "experiment": partial(_experiment, folder=folder),
+        }
+        subject = readers[subject_of(target)](path, experiment.resolve().name, shared["seq_length"])
+    result = _analyse(command, subject, options)
+    if hasattr(result, "pages"):
+        _save_pages(result, folder)
+    else:
+        _save(result, target.partition(":")[0], folder, options)
 
 
 def _analyse(command: str, subject: Any, options: dict[str, Any]) -> Any:
@@ -124,6 +136,30 @@ def _portrait(path: Path, label: str, seq_length: int | None) -> Any:
     return found
 
 
+def _experiment(path: Path, label: str, seq_length: int | None, folder: Path) -> Any:
+    from analysis.findings import Experiment
+
+    experiment = path if path.is_dir() else path.parent
+    made = [command for command, target in COMMANDS.items() if subject_of(target) != "experiment"]
+    return Experiment(
+        folder=experiment,
+        label=label,
+        summary=read_summary(path),
+        seq_length=seq_length,
+        questions={command: summary_of(COMMANDS[command]) for command in made},
+        commands={command: _command_line(command, experiment) for command in made},
+        links=Path(os.path.relpath(experiment, folder)).as_posix(),
+    )
+
+
+def _command_line(command: str, experiment: Path) -> str:
+    """Return what a user types to have an analysis beside the summary."""
+    several = subject_of(COMMANDS[command]) in SEVERAL
+    summary, folder = (shlex.quote(str(experiment / x)) for x in ("evaluation_summary.json", results_folder(command)))
+    given = f"--summary_files {summary} OTHER --output_dir {folder}"
+    return f"python analyze.py {command} {given if several else f'--summary_file {summary}'}"
+
+
 def _file_of_length(folder: Path, seq_length: int | None, expected: str) -> Path:
     """Return the file seqL.nc of a length, without it of the only length, else of 8."""
     files = {int(file.stem[3:]): file for file in folder.glob("seq*.nc") if file.stem[3:].isdecimal()}
@@ -150,22 +186,30 @@ SEVERAL = {"populations": _populations, "recordings": _recordings}
 """How an analysis of several experiments is given them, by the name of its first parameter."""
 
 
-def _folder(command: str) -> str:
-    return "comparison_analysis" if command == "compare" else f"{command}_analysis"
-
-
 def _labels(given: Sequence[str], n_sets: int) -> list[str]:
     if len(given) > n_sets:
         raise UserError(f"--labels: expected at most one label for each of {n_sets} summary files; got {len(given)}")
     return [*given, *(f"Set {k}" for k in range(len(given) + 1, n_sets + 1))]
 
 
-def _save(result: Any, module: str, folder: Path) -> None:
-    from analysis.tables import save_results
+def _save_pages(result: Any, folder: Path) -> None:
+    from analysis.tables import write_bytes
 
-    if hasattr(result, "headline"):
-        print(result.headline())
+    print(result.headline())
+    for name, page in result.pages().items():
+        path = folder / f"{name}.html"
+        write_bytes(path, page.encode())
+        print(f"page: {path}")
+
+
+def _save(result: Any, module: str, folder: Path, options: dict[str, Any]) -> None:
+    from analysis.tables import save_results, to_json, write_bytes
+
+    headline = result.headline() if hasattr(result, "headline") else ""
+    if headline:
+        print(headline)
     tables = save_results(result, folder)
+    write_bytes(folder / "about.json", to_json({"headline": headline, "options": options}))
     print(f"tables in {folder}: {_by_stem(tables)}")
 
     # Imported here: a figure that fails must not cost the tables.

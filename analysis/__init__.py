@@ -17,6 +17,7 @@ COMMANDS = {
     "memory": "analysis.memory:analyse_memory",
     "variables": "analysis.variables:find_variables",
     "dynamics": "analysis.dynamics:analyse_dynamics",
+    "report": "analysis.report:report_experiment",
 }
 """Command of analyze.py -> the function behind it."""
 
@@ -101,12 +102,27 @@ _PUBLIC = {
     "ask_scores": ("MemberScores", "score_asks", "score_member", "shuffled_scores"),
     "questions": ("Answer", "QuestionGrid", "choose_questions", "describe_asks", "question_grid"),
     "matching": ("Match", "TrialGrid", "match_memories"),
-    "memory": ("MemoryAnalysis", "MemoryContents", "analyse_memory", "class_separation", "effective_rank"),
+    "memory": (
+        "MemoryAnalysis",
+        "MemoryContents",
+        "analyse_memory",
+        "class_separation",
+        "component_auc",
+        "effective_rank",
+    ),
+    "write_similarity": ("WriteSimilarity", "compare_writes"),
+    "findings": ("Experiment", "Member", "Section"),
+    "report": ("Report", "report_experiment"),
     "tables": ("save_results",),
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
 
 __all__ = ["COMMANDS", *_MODULE_OF]
+
+
+def results_folder(command: str) -> str:
+    """Return the name of the folder that holds what a command of analyze.py makes."""
+    return {"compare": "comparison_analysis", "report": "."}.get(command, f"{command}_analysis")
 
 
 def __getattr__(name: str) -> Any:

@@ -47,5 +47,6 @@ def test_every_section_is_there():
         "Variable memories",
         "Fixed points and Lyapunov exponents",
         "Associative memories",
+        "One page for an experiment",
         "Programmatic API",
     ]

@@ -1,0 +1,227 @@
+"use strict";
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const SIZE = { width: 400, height: 300, left: 56, right: 26, top: 14, bottom: 44 };
+// Matplotlib's viridis at equal steps.
+const VIRIDIS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
+let pinned = 0;
+
+function add(parent, name, attributes = {}, text = null) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  if (text !== null) node.textContent = text;
+  return parent.appendChild(node);
+}
+
+function ticks([low, high]) {
+  const rough = (high - low) / 4;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough);
+  const count = Math.floor((high - low) / step) + 2;
+  const all = Array.from({ length: count }, (_, k) => (Math.ceil(low / step) + k) * step);
+  return all.filter((value) => value <= high + 1e-9 * step).map((value) => Number(value.toPrecision(10)));
+}
+
+function range(values, pad = 0.06) {
+  const finite = values.filter(Number.isFinite);
+  if (!finite.length) return [0, 1];
+  const [low, high] = finite.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, -Infinity]);
+  const margin = (high - low || Math.abs(high) || 1) * pad;
+  return [low - margin, high + margin];
+}
+
+// Clears a chart, draws its axes, and returns its layer of marks and its two scales.
+function axes(id, xs, ys, xLabel, yLabel, equal = false) {
+  const svg = document.getElementById(id);
+  const describing = svg.querySelector("title");
+  svg.replaceChildren(describing);
+  const inner = { width: SIZE.width - SIZE.left - SIZE.right, height: SIZE.height - SIZE.top - SIZE.bottom };
+  if (equal) {
+    const middle = (xs[0] + xs[1]) / 2, half = ((ys[1] - ys[0]) / 2) * (inner.width / inner.height);
+    xs = [middle - half, middle + half];
+  }
+  const x = (value) => SIZE.left + ((value - xs[0]) / (xs[1] - xs[0])) * inner.width;
+  const y = (value) => SIZE.top + inner.height - ((value - ys[0]) / (ys[1] - ys[0])) * inner.height;
+  const base = SIZE.top + inner.height;
+  const frame = add(svg, "g", { class: "axis" });
+  add(frame, "path", { d: `M${SIZE.left},${SIZE.top}V${base}H${SIZE.left + inner.width}` });
+  for (const value of ticks(xs)) {
+    add(frame, "path", { d: `M${x(value)},${base}v4` });
+    add(frame, "text", { x: x(value), y: base + 16, "text-anchor": "middle" }, value);
+  }
+  for (const value of ticks(ys)) {
+    add(frame, "path", { d: `M${SIZE.left},${y(value)}h-4` });
+    add(frame, "text", { x: SIZE.left - 7, y: y(value) + 4, "text-anchor": "end" }, value);
+  }
+  add(frame, "text", { x: SIZE.left + inner.width / 2, y: SIZE.height - 8, "text-anchor": "middle" }, xLabel);
+  const turn = `translate(13,${SIZE.top + inner.height / 2}) rotate(-90)`;
+  add(frame, "text", { transform: turn, "text-anchor": "middle" }, yLabel);
+  return { layer: add(svg, "g"), x, y, xs, ys };
+}
+
+function line(chart, pairs, attributes) {
+  const points = pairs.map(([a, b]) => `${chart.x(a).toFixed(1)},${chart.y(b).toFixed(1)}`);
+  if (points.length) add(chart.layer, "path", { d: `M${points.join("L")}`, fill: "none", ...attributes });
+}
+
+function color(share) {
+  if (!Number.isFinite(share)) return "#8c8c8c";
+  const place = Math.min(Math.max(share, 0), 1) * (VIRIDIS.length - 1);
+  const start = Math.min(Math.floor(place), VIRIDIS.length - 2);
+  const mixed = VIRIDIS[start].map((v, i) => Math.round(v + (place - start) * (VIRIDIS[start + 1][i] - v)));
+  return `rgb(${mixed.join(",")})`;
+}
+
+function drawMap() {
+  const map = data.maps[document.getElementById("map-choice").value];
+  const chart = axes("map", range(map.points.map((p) => p[1])), range(map.points.map((p) => p[2])), map.x, map.y);
+  const scores = data.members.map((member) => member.accuracy).filter((value) => value !== null);
+  const [low, high] = [Math.min(...scores), Math.max(...scores)];
+  for (const [index, a, b] of map.points) {
+    const member = data.members[index];
+    const link = add(chart.layer, "a", { href: `#${encodeURIComponent(member.name)}`, "data-member": index });
+    link.setAttribute("aria-label", `${member.name}, accuracy ${member.accuracy ?? "unknown"}`);
+    const share = member.accuracy === null ? NaN : high > low ? (member.accuracy - low) / (high - low) : 0.5;
+    add(link, "circle", { cx: chart.x(a), cy: chart.y(b), r: 6, fill: color(share) });
+    add(link, "title", {}, link.getAttribute("aria-label"));
+    link.addEventListener("pointerenter", () => show(index));
+    link.addEventListener("pointerleave", () => show(pinned));
+    link.addEventListener("focus", () => show(index));
+  }
+  mark(pinned);
+}
+
+function mark(index) {
+  for (const link of document.querySelectorAll("#map a")) {
+    link.classList.toggle("chosen", Number(link.dataset.member) === index);
+  }
+}
+
+function drawSpectrum(member) {
+  const all = [...data.theory, ...member.eigenvalues];
+  const reach = 1.1 * Math.max(1, ...all.map(([re, im]) => Math.hypot(re, im)));
+  const chart = axes("spectrum", [-reach, reach], [-reach, reach], "Re λ", "Im λ", true);
+  const circle = Array.from({ length: 181 }, (_, k) => [Math.cos((k * Math.PI) / 90), Math.sin((k * Math.PI) / 90)]);
+  line(chart, circle, { class: "guide" });
+  for (const [re, im] of data.theory) add(chart.layer, "circle", { cx: chart.x(re), cy: chart.y(im), r: 6, class: "theory" });
+  for (const [re, im] of member.eigenvalues) {
+    add(chart.layer, "circle", { cx: chart.x(re), cy: chart.y(im), r: 2.6, class: "mark" });
+  }
+}
+
+function drawDiagram(member) {
+  const scales = range(member.bars.flatMap(([, birth, death]) => [birth, death ?? NaN]), 0.1);
+  const chart = axes("diagram", scales, scales, "birth", "death");
+  line(chart, [[scales[0], scales[0]], [scales[1], scales[1]]], { class: "guide" });
+  for (const [dimension, birth, death] of member.bars) {
+    const top = death ?? scales[1];
+    const mark = add(chart.layer, "circle", { cx: chart.x(birth), cy: chart.y(top), r: 4, class: `dimension-${dimension}` });
+    add(mark, "title", {}, `dimension ${dimension}: ${birth} to ${death ?? "∞"}`);
+  }
+}
+
+const curvePairs = data.members.flatMap((member) => [...member.training, ...member.validation]);
+const curveRanges = [range(curvePairs.map((pair) => pair[0]), 0.02), range(curvePairs.map((pair) => pair[1]), 0.03)];
+
+function drawCurves(chosen) {
+  const chart = axes("curve", ...curveRanges, "training step", "accuracy");
+  for (const member of data.members) line(chart, member.training, { class: "other" });
+  line(chart, chosen.training, { class: "training" });
+  line(chart, chosen.validation, { class: "validation" });
+  for (const [step, value] of chosen.validation) {
+    add(chart.layer, "circle", { cx: chart.x(step), cy: chart.y(value), r: 2.4, class: "validation-mark" });
+  }
+}
+
+function fill(id, nodes) {
+  document.getElementById(id).replaceChildren(...nodes);
+}
+
+function element(name, text, attributes = {}) {
+  return Object.assign(document.createElement(name), { textContent: text }, attributes);
+}
+
+function show(index) {
+  const member = data.members[index];
+  document.getElementById("member-name").textContent = member.name;
+  document.getElementById("member-choice").value = index;
+  fill("member-facts", member.facts.flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
+  fill("member-files", member.files.map(([name, href]) => {
+    const item = document.createElement("li");
+    item.append(element("a", name, { href }));
+    return item;
+  }));
+  const charts = { spectrum: member.eigenvalues, diagram: member.bars, curve: member.training.concat(member.validation) };
+  for (const [id, content] of Object.entries(charts)) {
+    document.getElementById(`${id}-box`).hidden = !content.length;
+    document.getElementById(`${id}-absent`).hidden = content.length > 0;
+  }
+  drawSpectrum(member);
+  drawDiagram(member);
+  drawCurves(member);
+  mark(index);
+}
+
+function follow() {
+  const name = decodeURIComponent(location.hash.slice(1));
+  const index = data.members.findIndex((member) => member.name === name);
+  if (index >= 0) pinned = index;
+  show(pinned);
+}
+
+function cellValue(row, column) {
+  const cell = row.cells[column];
+  return cell.dataset.full ?? cell.textContent;
+}
+
+function compare(a, b) {
+  if ((a === "") !== (b === "")) return a === "" ? 1 : -1;
+  const difference = Number(a) - Number(b);
+  return Number.isNaN(difference) ? a.localeCompare(b, "en", { numeric: true }) : difference;
+}
+
+function sort(table, heading, column) {
+  const descending = heading.getAttribute("aria-sort") === "ascending";
+  for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+  heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
+  const rows = [...table.tBodies[0].rows];
+  rows.sort((a, b) => compare(cellValue(a, column), cellValue(b, column)) * (descending ? -1 : 1));
+  table.tBodies[0].append(...rows);
+}
+
+function csv(table) {
+  const quote = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const rows = [...table.rows].map((row) => [...row.cells].map((_, column) => quote(cellValue(row, column))).join(","));
+  return rows.join("\n") + "\n";
+}
+
+function equip(table) {
+  [...table.tHead.rows[0].cells].forEach((heading, column) => {
+    const button = element("button", heading.textContent, { type: "button", title: "sort" });
+    heading.dataset.full = heading.textContent;
+    heading.replaceChildren(button);
+    button.addEventListener("click", () => sort(table, heading, column));
+  });
+  const save = element("button", "Download CSV", { type: "button", className: "save" });
+  save.addEventListener("click", () => {
+    const address = URL.createObjectURL(new Blob([csv(table)], { type: "text/csv" }));
+    element("a", "", { href: address, download: `${table.dataset.name}.csv` }).click();
+    URL.revokeObjectURL(address);
+  });
+  table.parentElement.before(save);
+}
+
+document.querySelectorAll("table.data").forEach(equip);
+for (const [index, map] of data.maps.entries()) {
+  document.getElementById("map-choice").append(element("option", map.name, { value: index }));
+}
+for (const [index, member] of data.members.entries()) {
+  document.getElementById("member-choice").append(element("option", member.name, { value: index }));
+}
+document.getElementById("map-choice").addEventListener("change", drawMap);
+document.getElementById("member-choice").addEventListener("change", (event) => {
+  location.hash = encodeURIComponent(data.members[event.target.value].name);
+});
+window.addEventListener("hashchange", follow);
+drawMap();
+follow();
