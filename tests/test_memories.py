@@ -80,6 +80,25 @@ def test_replayed_contents_answer_as_recorded(recording):
         np.testing.assert_allclose(answers, log.answer[:, :, steps], atol=1e-5 * np.abs(log.answer).max())
 
 
+DICTIONARIES = [
+    ("dnd_lstm", {"similarity": similarity, "recall": recall, "key": key, "capacity": capacity})
+    for similarity, recall, key, capacity in (
+        ("l1", "nearest", "input", 100),
+        ("cosine", "nearest", "context", 100),
+        ("l2", "kernel", "input", 2),
+        ("l1", "kernel", "context", 2),
+        ("cosine", "kernel", "input", 100),
+    )
+]
+
+
+@pytest.mark.parametrize("recording", DICTIONARIES, indirect=True, ids=lambda p: "-".join(map(str, p[1].values())))
+def test_every_kind_of_dictionary_is_read_as_its_rule_says(recording):
+    grids = match_grids(recording, "dnd")
+    assert np.abs(recording["memory/dnd/read_value"].values).max() > 0
+    assert (recall_error(recording, "dnd", grids) < 1e-5).all()
+
+
 @pytest.mark.parametrize("recording", [("fw", {"eta": 0.0})], indirect=True)
 def test_with_fast_weights_off_the_score_is_chance(recording):
     scores = match_memories(recording).scores

@@ -21,9 +21,9 @@ from pydantic import Field
 from torch import Tensor
 
 from emt.models.base import Cues, Log, Model, State, as_channels, constant
-from emt.models.layers import lengthen, linear
+from emt.models.layers import lengthen
 from emt.ops.dictionary import recall_average, recall_nearest, similarities
-from emt.ops.dnd_lstm import dnd_lstm
+from emt.ops.dnd_lstm import DNDRun, dnd_lstm
 from emt.streams import stream
 
 INITIAL_SCALE = 0.1
@@ -121,20 +121,17 @@ class DNDLSTM(Model):
         state = self.zero_state(x) if state is None else state
         nothing = {name: x.new_full(x.shape[:3], -1, dtype=torch.int64) for name in self.cues}
         starts, written = ({**nothing, **(cues or {})}[name] for name in self.cues)
-        keys, drive = x[..., -self.key_channels :], linear(x, self.w_in, self.b_in + self.b_rec)
-        pieces = []
+        keys, weights = x[..., -self.key_channels :], (self.w_in, self.w_rec, self.w_out)
+        biases, runs, reads = (self.b_in + self.b_rec, self.b_out), [], []
         for piece in _pieces(starts, written):
-            h, c = self._begin(starts[:, :, piece.start], state["hidden"], state["cell"])
-            recalled = self._read(state, keys[:, :, piece])
-            hidden, cell = dnd_lstm(drive[:, :, piece], recalled.tanh(), self.w_rec, h, c)
-            pieces.append((hidden, cell, recalled))
-            last = {"hidden": hidden[:, :, -1], "cell": cell[:, :, -1]}
+            start = self._begin(starts[:, :, piece.start], state["hidden"], state["cell"])
+            reads.append(self._read(state, keys[:, :, piece]))
+            runs.append(dnd_lstm(x[:, :, piece], reads[-1].tanh(), *weights, *biases, *start))
+            last = {"hidden": runs[-1].hidden[:, :, -1], "cell": runs[-1].cell[:, :, -1]}
             state = last | _write(state, written[:, :, piece.stop - 1] >= 0, keys[:, :, piece.stop - 1], last["cell"])
-        hidden, cell, recalled = (
-            pieces[0] if len(pieces) == 1 else (torch.cat(p, dim=2) for p in zip(*pieces, strict=True))
-        )
-        log = {"hidden": hidden, "cell": cell, **self._memory_log(keys, cell, written >= 0, recalled)}
-        return linear(hidden, self.w_out, self.b_out), state, log
+        run, recalled = DNDRun(*(_joined(parts) for parts in zip(*runs, strict=True))), _joined(reads)
+        log = {"hidden": run.hidden, "cell": run.cell}
+        return run.outputs, state, log | self._memory_log(keys, run.cell, written >= 0, recalled)
 
     def _begin(self, start: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         """Return the states that a step starts from, (member, batch, unit): new ones where a trial begins."""
@@ -185,6 +182,10 @@ def actor_and_critic(generator: np.random.Generator, shape: tuple[int, int]) -> 
     units, outputs = shape
     heads = [semi_orthogonal(generator, (units, width)) for width in (outputs - 1, 1) if width]
     return np.concatenate(heads, axis=1)
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=2)
 
 
 def _pieces(starts: Tensor, written: Tensor) -> Iterator[slice]:

@@ -1,6 +1,8 @@
 """The numerics that must be fast: each operation beside its plain twin, both exact."""
 
 from emt.ops.associative_lstm import AssociativeLSTMRun, associative_lstm, associative_lstm_steps
+from emt.ops.dictionary import recall_average, recall_nearest, similarities
+from emt.ops.dnd_lstm import DNDRun, dnd_lstm, dnd_lstm_steps
 from emt.ops.elman import ElmanRun, elman, elman_steps
 from emt.ops.fast_weight_memory import FWMRun, fwm, fwm_steps
 from emt.ops.fast_weights import FastWeightsRun, fast_matrix, fast_weights, fast_weights_steps
@@ -11,12 +13,15 @@ from emt.ops.precision import fast_matmul, is_member_invariant, product_error
 
 __all__ = [
     "AssociativeLSTMRun",
+    "DNDRun",
     "ElmanRun",
     "FWMRun",
     "FastWeightsRun",
     "LSTMRun",
     "associative_lstm",
     "associative_lstm_steps",
+    "dnd_lstm",
+    "dnd_lstm_steps",
     "elman",
     "elman_steps",
     "fast_matmul",
@@ -31,4 +36,7 @@ __all__ = [
     "lstm_of_drive",
     "lstm_steps",
     "product_error",
+    "recall_average",
+    "recall_nearest",
+    "similarities",
 ]

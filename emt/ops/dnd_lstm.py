@@ -3,13 +3,15 @@
 For each member (Ritter et al. 2018, "Been there, done that: meta-learning with episodic recall", equations 2 and 3),
 gates in the order of their blocks:
 
-    [f, i, o, r, z]_t = [σ, σ, σ, σ, tanh](d_t + h_{t-1} W_rec)         (1)
-    c_t = f_t c_{t-1} + i_t z_t + r_t m_t                               (2)
-    h_t = o_t tanh(c_t)                                                 (3)
+    [f, i, o, r, z]_t = [σ, σ, σ, σ, tanh](x_t W_in + h_{t-1} W_rec + b)    (1)
+    c_t = f_t c_{t-1} + i_t z_t + r_t m_t                                   (2)
+    h_t = o_t tanh(c_t)                                                     (3)
+    y_t = h_t W_out + b_out                                                 (4)
 
 The recalled m_t is a constant: nothing flows back into the memory, and gradients reach it only through the gate r.
 """
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -20,39 +22,63 @@ from emt.ops.precision import plain_matmul
 
 
 class DNDRun(NamedTuple):
-    """What the network did: ``hidden`` and ``cell``, (member, batch, time, unit) each."""
+    """What the network did: ``outputs`` (member, batch, time, output), ``hidden`` and ``cell`` (…, time, unit)."""
 
+    outputs: Tensor
     hidden: Tensor
     cell: Tensor
 
 
-def dnd_lstm_steps(drive: Tensor, recalled: Tensor, w_rec: Tensor, h0: Tensor, c0: Tensor) -> DNDRun:
-    """Equations (1) to (3), one step after the other; arguments and result as in :func:`dnd_lstm`."""
-    h, c, hidden, cells = h0, c0, [], []
-    for t in range(drive.shape[2]):
-        f, i, o, r, z = (drive[:, :, t] + h @ w_rec).chunk(5, dim=-1)
+def dnd_lstm_steps(
+    x: Tensor,
+    recalled: Tensor,
+    w_in: Tensor,
+    w_rec: Tensor,
+    w_out: Tensor,
+    bias: Tensor,
+    b_out: Tensor,
+    h0: Tensor,
+    c0: Tensor,
+) -> DNDRun:
+    """Equations (1) to (4), one step after the other; arguments and result as in :func:`dnd_lstm`."""
+    h, c, outputs, hidden, cells = h0, c0, [], [], []
+    for t in range(x.shape[2]):
+        f, i, o, r, z = (x[:, :, t] @ w_in + h @ w_rec + bias.unsqueeze(1)).chunk(5, dim=-1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(z) + torch.sigmoid(r) * recalled[:, :, t].detach()
         h = torch.sigmoid(o) * torch.tanh(c)
+        outputs.append(h @ w_out + b_out.unsqueeze(1))
         hidden.append(h)
         cells.append(c)
-    return DNDRun(torch.stack(hidden, dim=2), torch.stack(cells, dim=2))
+    return DNDRun(*(torch.stack(steps, dim=2) for steps in (outputs, hidden, cells)))
 
 
-def dnd_lstm(drive: Tensor, recalled: Tensor, w_rec: Tensor, h0: Tensor, c0: Tensor) -> DNDRun:
+def dnd_lstm(
+    x: Tensor,
+    recalled: Tensor,
+    w_in: Tensor,
+    w_rec: Tensor,
+    w_out: Tensor,
+    bias: Tensor,
+    b_out: Tensor,
+    h0: Tensor,
+    c0: Tensor,
+) -> DNDRun:
     """Run the network over a sequence; gradients are exact, once differentiable.
 
     Parameters
     ----------
-    drive
-        What inputs and biases add to each gate, d (member, batch, time, 5 unit).
+    x
+        Inputs (member, batch, time, in).
     recalled
         m (member, batch, time, unit).
-    w_rec
-        (member, unit, 5 unit), applied from the right.
+    w_in, w_rec, w_out
+        Weights (member, in, 5 unit), (member, unit, 5 unit) and (member, unit, output), applied from the right.
+    bias, b_out
+        (member, 5 unit) and (member, output).
     h0, c0
         Hidden and cell state before the first step, (member, batch, unit).
     """
-    return DNDRun(*_Run.apply(drive, recalled, w_rec, h0, c0))
+    return DNDRun(*_Run.apply(x, recalled, w_in, w_rec, w_out, bias, b_out, h0, c0))
 
 
 class _Run(torch.autograd.Function):
@@ -61,36 +87,52 @@ class _Run(torch.autograd.Function):
     @staticmethod
     @plain_matmul()
     def forward(
-        ctx: Any, drive: Tensor, recalled: Tensor, w_rec: Tensor, h0: Tensor, c0: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        members, batch, steps, width = drive.shape
-        units = width // 5
-        gates = drive.new_empty(steps, members, batch, width)
-        hidden, cells = (drive.new_empty(steps + 1, members, batch, units) for _ in range(2))
+        ctx: Any,
+        x: Tensor,
+        recalled: Tensor,
+        w_in: Tensor,
+        w_rec: Tensor,
+        w_out: Tensor,
+        bias: Tensor,
+        b_out: Tensor,
+        h0: Tensor,
+        c0: Tensor,
+    ) -> tuple[Tensor, ...]:
+        members, batch, steps, _ = x.shape
+        units = w_rec.shape[1]
+        drive = torch.baddbmm(bias.unsqueeze(1), x.flatten(1, 2), w_in).view(members, batch, steps, -1)
+        gates = x.new_empty(steps, members, batch, 5 * units)
+        hidden, cells = (x.new_empty(steps + 1, members, batch, units) for _ in range(2))
         tanh_c = torch.empty_like(cells[1:])
         hidden[0], cells[0] = h0, c0
         m = recalled.permute(2, 0, 1, 3)
-        runs = [x.unbind() for x in (drive.permute(2, 0, 1, 3), gates, hidden, cells, tanh_c, m)]
-        for d, a, h, c, tanh, recall, h_next, c_next in zip(*runs, runs[2][1:], runs[3][1:], strict=False):
+        # Views are made for all steps at once: each costs as much as an operation on a step's numbers.
+        runs = drive.permute(2, 0, 1, 3), gates, gates[..., : 4 * units], *gates.chunk(5, dim=-1), m, tanh_c
+        states = pairwise(hidden.unbind()), pairwise(cells.unbind())
+        steps_of = zip(*(r.unbind() for r in runs), *states, strict=True)
+        for d, a, open_gates, f, i, o, r, z, recall, tanh, (h, h_next), (c, c_next) in steps_of:
             torch.baddbmm(d, h, w_rec, out=a)
-            a[..., : 4 * units].sigmoid_()
-            a[..., 4 * units :].tanh_()
-            f, i, o, r, z = a.chunk(5, dim=-1)
+            open_gates.sigmoid_()
+            z.tanh_()
             torch.mul(f, c, out=c_next).addcmul_(i, z).addcmul_(r, recall)
             torch.tanh(c_next, out=tanh)
             torch.mul(o, tanh, out=h_next)
-        ctx.save_for_backward(m, w_rec, gates, hidden, cells, tanh_c)
+        ctx.save_for_backward(x, m, w_in, w_rec, w_out, gates, hidden, cells, tanh_c)
         ctx.set_materialize_grads(False)
-        return hidden[1:].permute(1, 2, 0, 3), cells[1:].permute(1, 2, 0, 3)
+        outputs = torch.baddbmm(b_out.unsqueeze(1), _rows(hidden[1:]), w_out).view(members, batch, steps, -1)
+        return outputs, hidden[1:].permute(1, 2, 0, 3), cells[1:].permute(1, 2, 0, 3)
 
     @staticmethod
     @once_differentiable
     @plain_matmul()
-    def backward(ctx: Any, d_hidden: Tensor | None, d_cell: Tensor | None) -> tuple[Tensor | None, ...]:
-        m, w_rec, gates, hidden, cells, tanh_c = ctx.saved_tensors
-        units, weights = tanh_c.shape[-1], w_rec.mT
-        dh_given, dc_given = (None if d is None else d.permute(2, 0, 1, 3) for d in (d_hidden, d_cell))
-        given = (torch.zeros_like(tanh_c) if dh_given is None else dh_given).unbind()
+    def backward(
+        ctx: Any, d_outputs: Tensor | None, d_hidden: Tensor | None, d_cell: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        x, m, w_in, w_rec, w_out, gates, hidden, cells, tanh_c = ctx.saved_tensors
+        (members, batch, steps, _), units, weights = x.shape, tanh_c.shape[-1], w_rec.mT
+        dy = x.new_zeros(members, batch * steps, w_out.shape[2]) if d_outputs is None else d_outputs.flatten(1, 2)
+        dh_given = torch.bmm(dy, w_out.mT).view(members, batch, steps, units)
+        dh_given = dh_given if d_hidden is None else dh_given + d_hidden
         # What each gate's gradient has beside dL/dc, or dL/dh for the output gate, and dL/dc beside dL/dh.
         f, i, o, _, z = gates.chunk(5, dim=-1)
         slopes = torch.addcmul(gates, gates, gates, value=-1).unflatten(-1, (5, units))
@@ -100,17 +142,32 @@ class _Run(torch.autograd.Function):
         da = torch.empty_like(gates)
         d_gates = da.unflatten(-1, (5, units))
         parts = through_h, beside, beside[..., 2, :], f, da, d_gates, d_gates[..., 2, :]
-        steps_of = list(enumerate(zip(*(x.unbind() for x in parts), strict=True)))
-        dh, dc = given[-1], torch.zeros_like(cells[0])
+        given, dh, dc = dh_given.unbind(2), dh_given[:, :, -1], torch.zeros_like(cells[0])
+        steps_of = list(enumerate(zip(*(p.unbind() for p in parts), strict=True)))
         for t, (via_h, by_c, by_h, forget, d_a, d_open, d_out) in reversed(steps_of):
             dc.addcmul_(dh, via_h)
-            if dc_given is not None:
-                dc += dc_given[t]
+            if d_cell is not None:
+                dc += d_cell[:, :, t]
             torch.mul(dc.unsqueeze(-2), by_c, out=d_open)
             torch.mul(dh, by_h, out=d_out)
             dc *= forget
             if t > 0:
                 dh = torch.baddbmm(given[t - 1], d_a, weights)
-        d_h0 = torch.bmm(da[0], weights) if ctx.needs_input_grad[3] else None
-        before, after = (x.transpose(0, 1).flatten(1, 2) for x in (hidden[:-1], da))
-        return da.permute(1, 2, 0, 3), None, before.mT @ after, d_h0, dc
+        after = _rows(da)
+        need_x, *_, need_h0, _ = ctx.needs_input_grad
+        return (
+            torch.bmm(after, w_in.mT).view(x.shape) if need_x else None,
+            None,
+            torch.bmm(x.flatten(1, 2).mT, after),
+            torch.bmm(_rows(hidden[:-1]).mT, after),
+            torch.bmm(_rows(hidden[1:]).mT, dy),
+            after.sum(dim=1),
+            dy.sum(dim=1),
+            torch.bmm(da[0], weights) if need_h0 else None,
+            dc,
+        )
+
+
+def _rows(x: Tensor) -> Tensor:
+    """Return (time, member, batch, …) as rows, (member, batch and time, …)."""
+    return x.permute(1, 2, 0, 3).flatten(1, 2)

@@ -7,6 +7,7 @@ One training step is one trial: members go on with what they keep until the epis
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Annotated, Literal, NamedTuple
 
@@ -34,20 +35,20 @@ class Sizes(NamedTuple):
 
 
 class Episodes(NamedTuple):
-    """Episodes of some members.
+    """Episodes of one member.
 
     Attributes
     ----------
     inputs
-        Evidence and then context of each trial, (member, batch, trial, time, channel).
+        Evidence and then context of each trial, (batch, trial, time, channel).
     targets
-        Which choice is right, (member, batch, trial).
+        Which choice is right, (batch, trial).
     order
-        Which trial each of the 2 U trials of an episode is, (member, batch, place).
+        Which trial each of the 2 U trials of an episode is, (batch, place).
     draws
-        Uniform numbers in [0, 1) for choices, (member, batch, place, time).
+        Uniform numbers in [0, 1) for choices, (batch, place, time).
     first
-        Number of an episode's first trial, (member, batch): it and the numbers after it name initial states.
+        Number of an episode's first trial, (batch,): it and the numbers after it name initial states.
     """
 
     inputs: NDArray[np.float32]
@@ -113,7 +114,17 @@ class ContextualChoice:
     def batch(self, seeds: Sequence[int], split: Split, step: int, shape: int, size: int) -> Batch:
         """Return the next trial of each seed's ``size`` episodes; fresh where new episodes begin."""
         episode, place = divmod(step, 2 * self.sizes.trials)
-        return self._show(_draw(self.sizes, tuple(seeds), split, episode, size), range(place, place + 1))
+        whole = _show(self.sizes, tuple(seeds), split, episode, size)
+        now = slice(place * shape, (place + 1) * shape)
+        return replace(
+            whole,
+            inputs=whole.inputs[:, :, now],
+            targets=whole.targets[:, :, now],
+            scored=whole.scored[:, :, now],
+            events={name: event[:, :, now] for name, event in whole.events.items()},
+            draws=None if whole.draws is None else whole.draws[:, :, now],
+            fresh=place == 0,
+        )
 
     def test_batch(self, seed: int, length: int, horizon: int, size: int) -> Batch:
         """Return whole held-out episodes, one member wide.
@@ -129,57 +140,52 @@ class ContextualChoice:
 
     def episodes(self, seeds: Sequence[int], split: Split, number: int, size: int) -> Batch:
         """Return whole episodes of each seed: all trials one after the other."""
-        return self._show(_draw(self.sizes, tuple(seeds), split, number, size), range(2 * self.sizes.trials))
-
-    def _show(self, episodes: Episodes, places: range) -> Batch:
-        """Return the trials at some places of episodes, one after the other."""
-        trials, steps, *_ = self.sizes
-        order = episodes.order[:, :, places.start : places.stop]
-        member, row = (i[..., None] for i in np.ogrid[: order.shape[0], : order.shape[1]])
-        inputs, targets = episodes.inputs[member, row, order], episodes.targets[member, row, order]
-        place = np.broadcast_to(places, order.shape)
-        seen, number = place >= trials, episodes.first[..., None] + place
-        at_start, at_end = np.arange(steps) == 0, np.arange(steps) == steps - 1
-
-        def along(values: NDArray[np.int64], where: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-            """Return values (member, batch, place) at all steps of their trials or at some, -1 elsewhere."""
-            shown = np.broadcast_to(values[..., None], (*values.shape, steps))
-            return (shown if where is None else np.where(where, shown, -1)).reshape(*values.shape[:2], -1)
-
-        events = {
-            "token": along(targets),
-            "written": along(np.where(seen, -1, order), at_end),
-            "asked": along(np.where(seen, order, -1)),
-            # An item is asked for among all of its episode.
-            "trial": along(np.zeros_like(place)),
-            "group": along(np.where(seen, SEEN, UNSEEN)),
-            "start": along(number, at_start),
-        }
-        return Batch(
-            inputs=inputs.reshape(*inputs.shape[:2], -1, inputs.shape[-1]),
-            targets=np.eye(len(CHOICES), dtype=np.float32)[events["token"]],
-            scored=np.ones(events["token"].shape, np.bool_),
-            events=events,
-            draws=episodes.draws[:, :, places.start : places.stop].reshape(events["token"].shape),
-            fresh=places.start == 0,
-        )
+        return _show(self.sizes, tuple(seeds), split, number, size)
 
 
-@lru_cache(maxsize=4)
-def _draw(sizes: Sizes, seeds: tuple[int, ...], split: Split, episode: int, size: int) -> Episodes:
-    """Draw the episodes of a number for some members: they are used for 2 U training steps."""
-    parts = [_draw_member(sizes, seed, split, episode, size) for seed in seeds]
-    return Episodes(*(np.stack(arrays) for arrays in zip(*parts, strict=True)))
+@lru_cache(maxsize=2)
+def _show(sizes: Sizes, seeds: tuple[int, ...], split: Split, number: int, size: int) -> Batch:
+    """Draw the episodes of a number for some members; their trials are the batches of 2 U training steps."""
+    drawn = [_draw_member(sizes, seed, split, number, size) for seed in seeds]
+    inputs, targets, order, draws, first = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
+    member, row = (i[..., None] for i in np.ogrid[: order.shape[0], : order.shape[1]])
+    place = np.broadcast_to(np.arange(2 * sizes.trials), order.shape)
+    seen, step = place >= sizes.trials, np.arange(sizes.steps)
+
+    def along(values: NDArray[np.int64], where: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        """Return values (member, batch, place) at all steps of their trials or at some, -1 elsewhere."""
+        shown = np.broadcast_to(values[..., None], (*values.shape, sizes.steps))
+        return (shown if where is None else np.where(where, shown, -1)).reshape(*values.shape[:2], -1)
+
+    events = {
+        "token": along(targets[member, row, order]),
+        "written": along(np.where(seen, -1, order), step == sizes.steps - 1),
+        "asked": along(np.where(seen, order, -1)),
+        # An item is asked for among all of its episode.
+        "trial": along(np.zeros_like(place)),
+        "group": along(np.where(seen, SEEN, UNSEEN)),
+        "start": along(first[..., None] + place, step == 0),
+    }
+    shape = events["token"].shape
+    return Batch(
+        inputs=inputs[member, row, order].reshape(*shape, inputs.shape[-1]),
+        targets=np.eye(len(CHOICES), dtype=np.float32)[events["token"]],
+        scored=np.ones(shape, np.bool_),
+        events=events,
+        draws=draws.reshape(shape),
+    )
 
 
 def _draw_member(sizes: Sizes, seed: int, split: Split, episode: int, size: int) -> Episodes:
     trials, steps, width, t_off = sizes
     generator = stream("choice", seed, split, episode)
-    side = np.where(generator.standard_normal((size, trials, 1, 1), np.float32) < 0, np.float32(-1), np.float32(1))
-    evidence = side + generator.standard_normal((size, trials, steps, width), np.float32)
-    # The right choice is what all evidence says, before its first part is taken away.
-    targets = (evidence.sum(axis=(2, 3)) > 0).astype(np.int64)
-    evidence[:, :, :t_off] = generator.standard_normal((size, trials, t_off, width), np.float32)
+    side = np.where(generator.standard_normal((size, trials), np.float32) < 0, np.float32(-1), np.float32(1))
+    evidence = generator.standard_normal((size, trials, steps, width), np.float32)
+    evidence[:, :, t_off:] += side[..., None, None]
+    # The right choice is what all evidence says, its taken away first part included: that one's sum is drawn.
+    hidden = t_off * width
+    unseen = hidden * side + hidden**0.5 * generator.standard_normal((size, trials), np.float32)
+    targets = (evidence[:, :, t_off:].sum(axis=(2, 3)) + unseen > 0).astype(np.int64)
     context = generator.standard_normal((size, trials, 1, width), np.float32)
     first_round = np.broadcast_to(np.arange(trials), (size, trials))
     return Episodes(

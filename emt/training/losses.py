@@ -1,10 +1,11 @@
 """Losses that tasks name, each with its accuracy; one number for each member."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 
@@ -80,22 +81,55 @@ def actor_critic(
         Whether a row's returns are scaled to mean 0 and sample deviation 1.
     """
     targets, scored, judged, draws = scoring
-    log_p, value = outputs[..., :-1].log_softmax(dim=-1), outputs[..., -1]
-    actions = _choose(log_p.detach(), draws)
+    log_p, value = outputs.detach()[..., :-1].log_softmax(dim=-1), outputs.detach()[..., -1]
+    actions = _choose(log_p, draws)
     right = (actions == _classes(targets)).to(value)
-    returns = right * scored
+    returns = _returns(right * scored, discount, normalise_returns)
+    loss = _ActorCritic.apply(outputs, log_p, actions, returns, scored.to(value) / outputs.shape[1], entropy)
+    return loss, (right * judged).sum(dim=(1, 2)) / counts(judged)
+
+
+def _returns(rewards: Tensor, discount: float, normalise: bool) -> Tensor:
+    """Return Σ_k γ^k reward_{t+k}, (member, batch, time)."""
+    returns = rewards
     if discount:
-        lag = torch.arange(value.shape[2]).to(value)
+        lag = torch.arange(rewards.shape[2]).to(rewards)
         lag = lag[:, None] - lag
-        returns = returns @ torch.where(lag >= 0, discount ** lag.clamp(min=0), 0.0)
-    if normalise_returns:
+        returns = rewards @ torch.where(lag >= 0, discount ** lag.clamp(min=0), 0.0)
+    if normalise:
         mean, deviation = returns.mean(dim=2, keepdim=True), returns.std(dim=2, keepdim=True)
         returns = (returns - mean) / (deviation + torch.finfo(torch.float32).eps)
-    chosen = log_p.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
-    loss = functional.smooth_l1_loss(value, returns, reduction="none") - chosen * (returns - value.detach())
-    if entropy:
-        loss = loss + entropy * (log_p.exp() * log_p).sum(dim=-1)
-    return (loss * scored).sum(dim=2).mean(dim=1), (right * judged).sum(dim=(1, 2)) / counts(judged)
+    return returns
+
+
+class _ActorCritic(torch.autograd.Function):
+    """The loss (member,) with its gradient in closed form: on little data autograd's bookkeeping costs the most."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, outputs: Tensor, log_p: Tensor, actions: Tensor, returns: Tensor, weight: Tensor, entropy: float
+    ) -> Tensor:
+        value, chosen = outputs[..., -1], actions.unsqueeze(-1)
+        advantage, p = returns - value, log_p.exp()
+        loss = functional.smooth_l1_loss(value, returns, reduction="none")
+        loss = loss.addcmul_(log_p.gather(-1, chosen).squeeze(-1), advantage, value=-1)
+        d_outputs = torch.empty_like(outputs)
+        # ∂(−log p_a) = p − one at a; ∂(−H) = p (log p + H).
+        d_logits = torch.mul(p, advantage.unsqueeze(-1), out=d_outputs[..., :-1])
+        d_logits.scatter_add_(-1, chosen, -advantage.unsqueeze(-1))
+        torch.clamp(-advantage, -1, 1, out=d_outputs[..., -1])
+        if entropy:
+            surprise = (p * log_p).sum(dim=-1, keepdim=True)
+            loss += entropy * surprise.squeeze(-1)
+            d_logits += entropy * p * (log_p - surprise)
+        ctx.save_for_backward(d_outputs.mul_(weight.unsqueeze(-1)))
+        return (loss * weight).sum(dim=(1, 2))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_loss: Tensor) -> tuple[Tensor | None, ...]:
+        (d_outputs,) = ctx.saved_tensors
+        return d_outputs * d_loss[:, None, None, None], None, None, None, None, None
 
 
 def _choose(log_p: Tensor, draws: Tensor | None) -> Tensor:

@@ -245,6 +245,42 @@ def test_a_dictionary_returns_the_value_of_the_most_similar_key_it_still_holds(
     assert (recall_error(recording, "m", match_grids(other, "m")) > 0.1).all()
 
 
+@pytest.mark.parametrize("capacity", [None, 3])
+@pytest.mark.parametrize("similarity", ["cosine", "l1", "l2"])
+def test_a_dictionary_with_a_kernel_returns_an_average(make_dictionary, similarity, capacity):
+    recording = make_dictionary(similarity, capacity)
+    memory = recording["memory/m"]
+    recording.attrs["about"] = recording.attrs["about"].replace('"reads"', '"recall": "kernel", "reads"')
+    for m, b, t, r in np.ndindex(MEMBERS, BATCH, 12, READS):
+        held = [s for s in range(t) if np.isfinite(memory["write_key"].values[m, b, s, 0])]
+        held = held[-capacity:] if capacity else held
+        query, keys = memory["read_query"].values[m, b, t, r], memory["write_key"].values[m, b]
+        alike = np.array([_alike(query, keys[s], similarity) for s in held])
+        weights = 1 / ((1 - alike if similarity == "cosine" else alike) ** 2 + 1e-3)
+        average = weights @ memory["write_value"].values[m, b, held] / weights.sum() if held else np.zeros(VALUE)
+        memory["read_value"].values[m, b, t, r] = average
+    grids = match_grids(recording, "m")
+    assert (recall_error(recording, "m", grids) < 1e-10).all()
+    nearest = recording.copy()
+    nearest.attrs["about"] = nearest.attrs["about"].replace('"kernel"', '"nearest"')
+    assert (recall_error(nearest, "m", match_grids(nearest, "m")) > 0.1).all()
+
+
+def test_of_keys_alike_but_for_rounding_the_one_whose_value_was_returned_counts(make_dictionary):
+    recording = make_dictionary()
+    memory = recording["memory/m"]
+    memory["write_key"].values[:, :, 3] = memory["write_key"].values[:, :, 0] + 1e-7
+    memory["read_query"].values[:, :, 5] = memory["write_key"].values[:, :, 0, None]
+    for step in (0, 3):
+        memory["read_value"].values[:, :, 5] = memory["write_value"].values[:, :, step, None]
+        grids = match_grids(recording, "m", [5])
+        assert (recall_error(recording, "m", grids) == 0).all()
+        column = grids.write_steps.tolist().index(step)
+        assert (grids.mean_weight[..., column] == 1).all()
+    memory["read_value"].values[:, :, 5] = memory["write_value"].values[:, :, 2, None]
+    assert (recall_error(recording, "m", match_grids(recording, "m", [5])) > 0.1).all()
+
+
 def test_a_dictionary_forgets_the_oldest(make_dictionary):
     contents = replay_memory(make_dictionary(capacity=3), "m", [0, 8])
     assert contents.shape == (MEMBERS, BATCH, 2, 8, VALUE)

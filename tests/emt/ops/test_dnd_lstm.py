@@ -5,41 +5,49 @@ import torch
 
 from emt.ops.dnd_lstm import dnd_lstm, dnd_lstm_steps
 
-MEMBERS, BATCH, UNITS = 2, 3, 7
+MEMBERS, BATCH, IN, UNITS, OUT = 2, 3, 4, 7, 6
 
 
-def draw(steps):
+def draw(steps, batch=BATCH):
     generator = torch.Generator().manual_seed(0)
-    shapes = ((BATCH, steps, 5 * UNITS), (BATCH, steps, UNITS), (UNITS, 5 * UNITS), (BATCH, UNITS), (BATCH, UNITS))
-    return [torch.randn(MEMBERS, *s, generator=generator, dtype=torch.float64, requires_grad=True) for s in shapes]
+    rows, gates = (batch, steps), 5 * UNITS
+    shapes = ((*rows, IN), (*rows, UNITS), (IN, gates), (UNITS, gates), (UNITS, OUT), (gates,), (OUT,))
+    return [
+        torch.randn(MEMBERS, *s, generator=generator, dtype=torch.float64, requires_grad=True)
+        for s in (*shapes, (batch, UNITS), (batch, UNITS))
+    ]
 
 
-@pytest.mark.parametrize("used", ["hidden", "cell", "both"])
-@pytest.mark.parametrize("steps", [1, 5])
-def test_fast_and_plain_form_agree_with_their_gradients(steps, used):
+@pytest.mark.parametrize("used", ["outputs", "hidden", "cell", "all"])
+@pytest.mark.parametrize(("steps", "batch"), [(1, BATCH), (5, BATCH), (5, 1)])
+def test_fast_and_plain_form_agree_with_their_gradients(steps, batch, used):
     results = []
     for form in (dnd_lstm, dnd_lstm_steps):
-        arguments = draw(steps)
+        arguments = draw(steps, batch)
         run = form(*arguments)
-        weights = torch.randn(2, *run.hidden.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-        parts = [(w * r).sum() for w, r, name in zip(weights, run, run._fields, strict=True) if used in (name, "both")]
-        wanted = [arguments[0], *arguments[2:]]
-        results.append([*run, *torch.autograd.grad(sum(parts), wanted)])
+        generator = torch.Generator().manual_seed(1)
+        weighed = {
+            n: (torch.randn(r.shape, generator=generator, dtype=r.dtype) * r).sum() for n, r in run._asdict().items()
+        }
+        wanted = [a for i, a in enumerate(arguments) if i != 1]
+        loss = sum(weighed.values()) if used == "all" else weighed[used]
+        gradients = torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True)
+        results.append([*run, *gradients])
     for fast, plain in zip(*results, strict=True):
         torch.testing.assert_close(fast, plain, atol=1e-12, rtol=0)
-        assert plain.abs().max() > 1e-3
+    assert all(plain.abs().max() > 1e-3 for plain in results[1][3:6])
 
 
 def test_what_is_recalled_is_a_constant():
-    drive, recalled, *further = draw(5)
-    run = dnd_lstm(drive, recalled, *further)
+    x, recalled, *further = draw(5)
+    run = dnd_lstm(x, recalled, *further)
     assert torch.autograd.grad(run.cell.sum(), recalled, allow_unused=True) == (None,)
 
 
 def test_what_is_recalled_matters_where_its_gate_is_open():
-    drive, recalled, *further = (x.detach() for x in draw(5))
-    before = dnd_lstm(drive, recalled, *further).cell
-    assert (dnd_lstm(drive, recalled + 1, *further).cell - before).abs().min() > 1e-4
-    drive[..., 3 * UNITS : 4 * UNITS] = -50
-    shut = dnd_lstm(drive, recalled, *further).cell
-    torch.testing.assert_close(dnd_lstm(drive, recalled + 1, *further).cell, shut, atol=1e-12, rtol=0)
+    x, recalled, *further = (a.detach() for a in draw(5))
+    before = dnd_lstm(x, recalled, *further).cell
+    assert (dnd_lstm(x, recalled + 1, *further).cell - before).abs().min() > 1e-6
+    further[3][:, 3 * UNITS : 4 * UNITS] = -70
+    shut = dnd_lstm(x, recalled, *further).cell
+    torch.testing.assert_close(dnd_lstm(x, recalled + 1, *further).cell, shut, atol=1e-12, rtol=0)

@@ -1,0 +1,157 @@
+"""Evaluate trained agents with frozen weights and draw all figures of a run; compare several runs in a table.
+
+In each run's folder it writes report/: correct_rate.csv (greedy and sampled, by agent, condition and step), returns.csv
+(by agent and epoch), figures, and the tables and figures of analyze.py match and memory for some recorded episodes.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.statistics import Interval, mean_interval
+from emt import config as configuration
+from emt import runs
+from emt.config import RunConfig
+from emt.options import Parser, UserError, load
+from emt.script import run_script
+from emt.tasks import TASKS
+from experiments.contextual_choice.results import CONDITIONS, evaluate, last_returns, returns_of
+from experiments.contextual_choice.train import TASK
+
+RECORDED_EPISODES = 4
+"""Held-out episodes that match and memory look at; all agents see the same."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one run gave: its returns and rates (`experiments.contextual_choice.results`) and a row for the table."""
+
+    label: str
+    returns: pd.DataFrame
+    rates: pd.DataFrame
+    row: dict[str, Interval | float]
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return returns by epoch and rates of right choices by step, for each agent."""
+        return {"returns": self.returns, "correct_rate": self.rates}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, evaluate, save, print; return the exit code."""
+    parser = Parser(prog="experiments.contextual_choice.report", description=__doc__)
+    parser.add_argument("runs", nargs="+", metavar="DIR", help="folders of trained runs")
+    parser.add_argument(
+        "--output_dir", metavar="DIR", help="where the comparison of runs goes (default: the first run)"
+    )
+    options = parser.parse_args(arguments)
+    folders = [runs.find(path, "runs") for path in options.runs]
+    reports = [report_run(folder) for folder in folders]
+    if len(reports) > 1:
+        from analysis.figures.style import save_figure
+        from experiments.contextual_choice.figures import draw_comparison
+
+        sizes = _task(configuration.read(folders[0] / "config.json")).sizes
+        figure = draw_comparison({r.label: r.rates for r in reports}, sizes)
+        save_figure(figure, Path(options.output_dir or folders[0] / "report") / "comparison")
+    _print(reports)
+    return 0
+
+
+def report_run(folder: Path) -> Report:
+    """Evaluate a run, write its tables and figures.
+
+    Raises
+    ------
+    UserError
+        If the run is of another task, has no finished agents, or is too short for a learning curve.
+    """
+    from analysis.figures.style import save_figure
+    from analysis.tables import save_results
+    from emt.training.journal import LOG_EVERY
+    from experiments.contextual_choice.figures import draw
+
+    config = configuration.read(folder / "config.json")
+    if config.task_name != TASK:
+        raise UserError(f"{folder}: expected a run of {TASK}; got {config.task_name}")
+    numbers = [n for n in range(1, config.training.num_models + 1) if runs.is_done(folder, n)]
+    if not numbers:
+        raise UserError(f"{folder}: expected finished agents; found none")
+    output, task = folder / "report", _task(config)
+    returns = returns_of(folder, config, numbers)
+    if returns.empty:
+        trials = config.training.epochs * task.epoch_batches
+        raise UserError(f"{folder}: expected runs of at least {LOG_EVERY} trials; got {trials}")
+    rates = evaluate(folder, config, numbers)
+    batch = task.test_batch(config.training.seed, task.lengths[0], 1, RECORDED_EPISODES)
+    figures = list(draw(batch, task.sizes, returns, rates, folder.name))
+    scores, drawn = _look_into(folder, config, numbers, output)
+    for name, figure in [*figures, *drawn]:
+        save_figure(figure, output / name)
+    print(f"{folder.name}: tables and {len(figures) + len(drawn)} figures in {output}")
+    halves = rates["sampled"].drop("retrieval off", level="condition").groupby(["model", "step"]).mean()
+    row = {"return": last_returns(returns), "frozen return": mean_interval(halves.groupby("model").sum())}
+    for condition in CONDITIONS:
+        row[f"{condition}, t = 0"] = mean_interval(rates["greedy"].xs((condition, 0), level=("condition", "step")))
+    report = Report(folder.name, returns, rates, {**row, **scores})
+    save_results(report, output)
+    return report
+
+
+def _task(config: RunConfig) -> Any:
+    return load(TASKS, config.task_name, "task")(**config.task_options())
+
+
+def _look_into(
+    folder: Path, config: RunConfig, numbers: Sequence[int], output: Path
+) -> tuple[dict[str, Interval | float], list[tuple[str, Any]]]:
+    """Record some episodes; return how often the right trial is recalled and how choices separate, and the figures."""
+    from analysis.figures import matching as match_figures
+    from analysis.figures import memory as memory_figures
+    from analysis.matching import match_memories
+    from analysis.memory import analyse_memory
+    from analysis.tables import save_results
+    from emt import record
+
+    loaded = record.load_members(folder, config, numbers)
+    length = loaded.task.lengths[0]
+    batch = loaded.task.test_batch(config.training.seed, length, 1, RECORDED_EPISODES)
+    recording = record.record(loaded, batch, length)
+    match, memory = match_memories(recording, trials=1), analyse_memory(recording, color_by="token")
+    for result in (match, memory):
+        save_results(result, output)
+        print(result.headline())
+    held = memory.memories[0]
+    scores: dict[str, Interval | float] = {
+        "right trial recalled": mean_interval(held.recalled),
+        "AUC": float(np.median(held.auc)),
+        "shuffled": float(np.median(held.shuffled_auc)),
+    }
+    return scores, [*match_figures.draw(match), *memory_figures.draw(memory)]
+
+
+def _print(reports: Sequence[Report]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = list(reports[0].row)
+    table = Table("", "agents", *columns, box=None, title="Means over agents with 95 % intervals; AUC: medians")
+    for report in reports:
+        n = report.rates.index.get_level_values("model").nunique()
+        table.add_row(report.label, str(n), *(_text(report.row[column]) for column in columns))
+    Console(width=200).print(table)
+
+
+def _text(value: Interval | float) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    spread = f" ({value.low:.3f}–{value.high:.3f})" if value.n > 1 else ""
+    return f"{value.estimate:.3f}{spread}"
+
+
+if __name__ == "__main__":
+    sys.exit(run_script("report", main))
