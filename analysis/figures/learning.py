@@ -56,7 +56,7 @@ def _panels(summary: LearningSummary, linear: bool) -> Figure:
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(4, len(handles)))
     counts = sorted({c.n for c in summary.curves})
     members = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    figure.suptitle(f"median and range over n = {members} members")
+    figure.suptitle("n = 1 member" if counts == [1] else f"median and range over n = {members} members")
     return figure
 
 

@@ -28,6 +28,12 @@ from analysis.matching import Match, TrialGrid, grid_name, question_name
 
 _MOST_TICKS = 40
 
+_LINE = 56
+"""Letters of tick labels that fit below a grid of half the page's width."""
+
+_FEW_ROWS = 100
+"""Up to so many rows, frames are drawn with a thick line."""
+
 
 def draw(match: Match) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of a match analysis and their names."""
@@ -134,9 +140,12 @@ def _plot_grid(grid: TrialGrid, values: NDArray[np.float64], name: str, ax: Axes
         aspect="auto",
         interpolation="nearest",
     )
-    for row, column in np.argwhere(grid.asked):
-        ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=frame, linewidth=1.2))
-    shown = _every(len(grid.columns), _MOST_TICKS // 2)
+    for first, count, column in _runs(grid.asked):
+        place = (column - 0.5, first - 0.5)
+        width = 1.2 if len(values) <= _FEW_ROWS else 0.6
+        ax.add_patch(Rectangle(place, 1, count, fill=False, edgecolor=frame, linewidth=width))
+    longest = max(map(len, grid.column_labels), default=0)
+    shown = _every(len(grid.columns), min(_MOST_TICKS // 2, _LINE // (longest + 1)))
     ax.set_xticks(shown, [_label(grid.column_labels[i], grid.columns[i], "\n") for i in shown])
     ax.set_yticks(*_row_ticks(grid))
     ax.set(xlabel="write: token, step", ylabel=_row_name(grid))
@@ -146,6 +155,13 @@ def _plot_grid(grid: TrialGrid, values: NDArray[np.float64], name: str, ax: Axes
     bar.locator = MaxNLocator(3)
     bar.update_ticks()
     return ax
+
+
+def _runs(asked: NDArray[np.bool_]) -> list[tuple[int, int, int]]:
+    """Return (first row, rows, column) of each unbroken run of asked-for cells in a column."""
+    edges = np.diff(np.pad(asked.T.astype(int), [(0, 0), (1, 1)]), axis=1)
+    (columns, first), (_, after) = np.nonzero(edges > 0), np.nonzero(edges < 0)
+    return [(int(a), int(b - a), int(c)) for a, b, c in zip(first, after, columns, strict=True)]
 
 
 def _row_ticks(grid: TrialGrid) -> tuple[list[float], list[str]]:
