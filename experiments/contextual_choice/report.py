@@ -95,8 +95,10 @@ def report_run(folder: Path) -> Report:
     print(f"{folder.name}: tables and {len(figures) + len(drawn)} figures in {output}")
     halves = rates["sampled"].drop("retrieval off", level="condition").groupby(["model", "step"]).mean()
     row = {"return": last_returns(returns), "frozen return": mean_interval(halves.groupby("model").sum())}
+    at_once = rates.xs(0, level="step")
     for condition in CONDITIONS:
-        row[f"{condition}, t = 0"] = mean_interval(rates["greedy"].xs((condition, 0), level=("condition", "step")))
+        row[f"{condition}, t = 0"] = mean_interval(at_once["greedy"].xs(condition, level="condition"))
+    row["seen, sampled"] = mean_interval(at_once["sampled"].xs("seen", level="condition"))
     report = Report(folder.name, returns, rates, {**row, **scores})
     save_results(report, output)
     return report
@@ -125,9 +127,12 @@ def _look_into(
     for result in (match, memory):
         save_results(result, output)
         print(result.headline())
-    held = memory.memories[0]
+    held, sizes = memory.memories[0], loaded.task.sizes
+    # Keys are inputs, so every agent recalls the same trials.
+    early = match.asks["step"] % sizes.steps < sizes.t_off
     scores: dict[str, Interval | float] = {
         "right trial recalled": mean_interval(held.recalled),
+        "before evidence": float(match.asks["score"][early].mean()),
         "AUC": float(np.median(held.auc)),
         "shuffled": float(np.median(held.shuffled_auc)),
     }
