@@ -127,7 +127,7 @@ def _look_into(
     for result in (match, memory):
         save_results(result, output)
         print(result.headline())
-    held, sizes = memory.memories[0], loaded.task.sizes
+    held, sizes = memory.memories[0], _task(config).sizes
     # Keys are inputs, so every agent recalls the same trials.
     early = match.asks["step"] % sizes.steps < sizes.t_off
     scores: dict[str, Interval | float] = {
