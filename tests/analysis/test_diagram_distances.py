@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import time
 
 import numpy as np
 import persim
@@ -80,14 +79,3 @@ def test_many_pairs_are_shared_among_processes(monkeypatch, metric):
     alone = pairwise_diagram_distances(diagrams, metric)
     monkeypatch.setattr("analysis.diagram_distances.MANY_PAIRS", 1)
     np.testing.assert_array_equal(pairwise_diagram_distances(diagrams, metric), alone)
-
-
-@pytest.mark.slow
-def test_a_thousand_models_would_take_minutes_on_two_cores():
-    rng = np.random.default_rng(0)
-    spectra = [np.linalg.eigvals(rng.normal(size=(64, 64)) / 8) for _ in range(100)]
-    diagrams = [persistence_diagrams(values) for values in spectra]
-    start = time.process_time()  # other processes do not count; few enough pairs to stay in this one
-    assert pairwise_diagram_distances(diagrams).shape == (2, 100, 100)
-    per_pair = (time.process_time() - start) / math.comb(100, 2)
-    assert per_pair * math.comb(1000, 2) / 2 < 300

@@ -193,14 +193,3 @@ def test_dynamics_of_a_rotated_copy_are_alike_and_shuffled_ones_are_not():
     shuffled = np.random.default_rng(2).permuted(run, axis=1)
     distances = dynamical_distances([run, run @ rotation(6, 1), shuffled])
     assert distances[0, 1] < 1e-3 < distances[0, 2]
-
-
-@pytest.mark.slow
-def test_a_hundred_members_take_seconds():
-    import time
-
-    rng = np.random.default_rng(0)
-    runs = [rng.normal(size=(32, 40, 128)) for _ in range(100)]
-    start = time.process_time()
-    assert distances_of(runs)["procrustes"].shape == (100, 100)
-    assert time.process_time() - start < 60
