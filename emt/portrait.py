@@ -28,11 +28,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from emt.trace import TraceError, write_netcdf
+from emt.labelled import TraceError, about, check_version, expect, read, write
+
+__all__ = ["TraceError", "about", "check", "is_marked", "load", "make", "save"]
 
 FORMAT_VERSION = 1
 
@@ -53,16 +54,12 @@ VARIABLES: dict[str, tuple[str, ...]] = {
 }
 
 
-class PortraitError(TraceError):
-    """A portrait that does not follow the schema; the message says expected, got and where."""
-
-
 def make(variables: Mapping[str, NDArray[Any]], numbers: list[int], about: Mapping[str, Any]) -> xr.Dataset:
     """Return a checked portrait of the members with these model numbers; variables as in the module's table.
 
     Raises
     ------
-    PortraitError
+    TraceError
         If a variable is missing.
     """
     arrays = {name: (VARIABLES[name], array) for name, array in variables.items()}
@@ -72,39 +69,22 @@ def make(variables: Mapping[str, NDArray[Any]], numbers: list[int], about: Mappi
     return portrait
 
 
-def about(portrait: xr.Dataset) -> dict[str, Any]:
-    """Return what a portrait is of."""
-    content: dict[str, Any] = json.loads(portrait.attrs["about"])
-    return content
-
-
 def check(portrait: xr.Dataset, where: str = "portrait") -> None:
     """Refuse a data set that is no portrait.
 
     Raises
     ------
-    PortraitError
+    TraceError
         Naming the first variable that is missing or has the wrong axes.
     """
-    try:
-        version = about(portrait)["format_version"]
-    except (KeyError, TypeError, ValueError):
-        raise PortraitError(f"{where}: expected an attribute 'about' with a format version; found none") from None
-    if version != FORMAT_VERSION:
-        raise PortraitError(f"{where}: expected format version {FORMAT_VERSION}; got {version}")
-    for name, dims in VARIABLES.items():
-        if name not in portrait.data_vars:
-            held = ", ".join(map(str, portrait.data_vars)) or "none"
-            raise PortraitError(f"{where}: expected the variable {name!r}; found {held}")
-        got = portrait[name].dims
-        if got != dims or not np.issubdtype(portrait[name].dtype, np.number):
-            raise PortraitError(f"{where}: expected numbers in {name!r} with axes {dims}; got {got}")
+    check_version(portrait, FORMAT_VERSION, where)
+    expect(portrait, VARIABLES, where)
 
 
 def save(portrait: xr.Dataset, path: Path) -> None:
     """Write a portrait as one NetCDF file that appears only when whole."""
     check(portrait, str(path))
-    write_netcdf(portrait, path)
+    write(portrait, path)
 
 
 def load(path: Path) -> xr.Dataset:
@@ -112,15 +92,10 @@ def load(path: Path) -> xr.Dataset:
 
     Raises
     ------
-    PortraitError
+    TraceError
         If the file is missing, broken or no portrait.
     """
-    try:
-        portrait = xr.load_dataset(path, engine="h5netcdf")
-    except FileNotFoundError:
-        raise PortraitError(f"expected the portrait {path}; it does not exist") from None
-    except (OSError, ValueError) as error:
-        raise PortraitError(f"{path}: expected a whole NetCDF file; got {error}") from None
+    portrait = read(path, xr.open_dataset, "portrait")
     check(portrait, str(path))
     return portrait
 
@@ -129,5 +104,5 @@ def is_marked(path: Path, fingerprint: str) -> bool:
     """Whether a file is a whole portrait of what this fingerprint stands for."""
     try:
         return about(load(path))["fingerprint"] == fingerprint
-    except (PortraitError, KeyError):
+    except (TraceError, KeyError):
         return False

@@ -29,15 +29,16 @@ order; and for memories their rules.
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+
+from emt.labelled import TraceError, about, check_version, expect, read, write
+
+__all__ = ["TraceError", "about", "check", "load", "make", "memories", "save"]
 
 FORMAT_VERSION = 1
 
@@ -62,10 +63,6 @@ MEMORY = {
     "read_query": (*MEMBER_TIME, "read", "key"),
     "read_value": (*MEMBER_TIME, "read", "value"),
 }
-
-
-class TraceError(ValueError):
-    """A trace that does not follow the schema; the message says expected, got and where."""
 
 
 def make(
@@ -100,12 +97,6 @@ def make(
     return tree
 
 
-def about(tree: xr.DataTree) -> dict[str, Any]:
-    """Return what a trace is of."""
-    content: dict[str, Any] = json.loads(tree.attrs["about"])
-    return content
-
-
 def memories(tree: xr.DataTree) -> dict[str, xr.DataTree]:
     """Return the memories of a trace by name; empty for a model that keeps none."""
     return dict(tree["memory"].children) if "memory" in tree.children else {}
@@ -119,43 +110,24 @@ def check(tree: xr.DataTree, where: str = "trace") -> None:
     TraceError
         Naming the first variable that is missing or has the wrong axes.
     """
-    try:
-        version = about(tree)["format_version"]
-    except (KeyError, TypeError, ValueError):
-        raise TraceError(f"{where}: expected an attribute 'about' with a format version; found none") from None
-    if version != FORMAT_VERSION:
-        raise TraceError(f"{where}: expected format version {FORMAT_VERSION}; got {version}")
-    _expect(tree, REQUIRED | RECORDED, where, optional_first={"inputs", "targets"})
+    check_version(tree, FORMAT_VERSION, where)
+    expect(tree, REQUIRED | RECORDED, where, optional_first={"inputs", "targets"})
     given: dict[str, tuple[str, ...]] = {name: dims for name, dims in OPTIONAL.items() if name in tree.data_vars}
     given |= {name: (*OPTIONAL[name], "item") for name in ITEMS if name in given and "item" in tree[name].dims}
-    _expect(tree, given, where, optional_first=set(EVENTS))
+    expect(tree, given, where, optional_first=set(EVENTS))
     known = REQUIRED | RECORDED | OPTIONAL
     for name in tree.data_vars:
         got = tuple(map(str, tree.data_vars[name].dims))
         if name not in known and got[:3] != MEMBER_TIME:
             raise TraceError(f"{where}: expected {name!r} with axes {MEMBER_TIME} and its own; got {got}")
     for name, memory in memories(tree).items():
-        _expect(memory, MEMORY, f"{where}: memory/{name}", factor=True)
+        expect(memory, MEMORY, f"{where}: memory/{name}", factor=True)
 
 
 def save(tree: xr.DataTree, path: Path) -> None:
     """Write a trace as one NetCDF file that appears only when whole."""
     check(tree, str(path))
-    write_netcdf(tree, path)
-
-
-def write_netcdf(data: xr.DataTree | xr.Dataset, path: Path) -> None:
-    """Write labelled arrays as one NetCDF file that appears only when whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        data.to_netcdf(temporary, engine="h5netcdf")
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write(tree, path)
 
 
 def load(path: Path) -> xr.DataTree:
@@ -166,35 +138,6 @@ def load(path: Path) -> xr.DataTree:
     TraceError
         If the file is missing, broken or no trace.
     """
-    try:
-        with xr.open_datatree(path, engine="h5netcdf") as file:
-            tree = file.load()
-    except FileNotFoundError:
-        raise TraceError(f"expected the trace {path}; it does not exist") from None
-    except (OSError, ValueError) as error:
-        raise TraceError(f"{path}: expected a whole NetCDF file; got {error}") from None
+    tree = read(path, xr.open_datatree, "trace")
     check(tree, str(path))
     return tree
-
-
-def _expect(
-    tree: xr.DataTree,
-    schema: Mapping[str, tuple[str, ...]],
-    where: str,
-    optional_first: set[str] | None = None,
-    factor: bool = False,
-) -> None:
-    for name, dims in schema.items():
-        if name not in tree.data_vars:
-            raise TraceError(
-                f"{where}: expected the variable {name!r}; found {', '.join(map(str, tree.data_vars)) or 'none'}"
-            )
-        got = tuple(map(str, tree[name].dims))
-        if name in (optional_first or ()) and got[:1] == ("member",):
-            got = got[1:]
-        if factor:
-            got = tuple(d for d in got if d != "factor")
-        if got != dims:
-            raise TraceError(f"{where}: expected {name!r} with axes {dims}; got {got}")
-        if not np.issubdtype(tree[name].dtype, np.number) and tree[name].dtype != bool:
-            raise TraceError(f"{where}: expected numbers in {name!r}; got {tree[name].dtype}")

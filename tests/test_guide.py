@@ -19,13 +19,17 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("code", PYTHON, ids=range(1, len(PYTHON) + 1))
-def test_examples_run(code, write_summary, make_recording, make_portrait, make_circuits, tmp_path, monkeypatch):
+def test_examples_show_something(
+    code, write_summary, make_recording, make_portrait, make_circuits, tmp_path, monkeypatch, capsys
+):
     write_summary(tmp_path / "experiment", 6)
     trace.save(make_circuits()[0], tmp_path / "experiment" / "traces" / "seq5.nc")
     trace.save(make_recording(), tmp_path / "experiment" / "traces" / "seq11.nc")
     portrait.save(make_portrait(), tmp_path / "experiment" / "dynamics" / "seq11.nc")
     monkeypatch.chdir(tmp_path)
+    files = set(tmp_path.rglob("*"))
     exec(compile(code, "ANALYSIS_GUIDE.md", "exec"), {"__name__": "__main__"})
+    assert capsys.readouterr().out.strip() or set(tmp_path.rglob("*")) > files
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "emt.options": (),
     "emt.streams": (),
-    "emt.trace": (),
+    "emt.labelled": (),
+    "emt.trace": ("emt.labelled",),
     "emt.ops": (),
     "emt.devices": ("emt.options",),
     "emt.config": ("emt.options",),
@@ -26,7 +27,7 @@ ALLOWED = {
         *("emt.config", "emt.tasks", "emt.models", "emt.runs", "emt.trace", "emt.options", "emt.devices"),
         "emt.jacobians",
     ),
-    "emt.portrait": ("emt.trace",),
+    "emt.portrait": ("emt.labelled",),
     "emt.dynamics": (
         *("emt.record", "emt.jacobians", "emt.models", "emt.tasks", "emt.streams", "emt.portrait", "emt.options"),
     ),

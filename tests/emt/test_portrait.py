@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from emt import portrait
-from emt.portrait import PortraitError
+from emt.portrait import TraceError
 
 
 @pytest.fixture
@@ -29,24 +29,24 @@ def test_one_without_points_survives_too(make_portrait, tmp_path):
 
 @pytest.mark.parametrize("name", portrait.VARIABLES)
 def test_a_variable_that_lacks_or_has_other_axes_is_named(whole, name):
-    with pytest.raises(PortraitError, match=f"here: expected the variable '{name}'; found "):
+    with pytest.raises(TraceError, match=f"here: expected the variable '{name}'; found "):
         portrait.check(whole.drop_vars(name), "here")
     turned = whole.assign({name: (("other", *whole[name].dims), whole[name].values[None])})
-    with pytest.raises(PortraitError, match=rf"expected numbers in '{name}' with axes \(.*\); got \('other'"):
+    with pytest.raises(TraceError, match=rf"expected '{name}' with axes \(.*\); got \('other'"):
         portrait.check(turned)
 
 
 def test_what_is_no_portrait_is_refused(whole, tmp_path):
     path = tmp_path / "seq5.nc"
-    with pytest.raises(PortraitError, match=re.escape(f"expected the portrait {path}; it does not exist")):
+    with pytest.raises(TraceError, match=re.escape(f"expected the portrait {path}; it does not exist")):
         portrait.load(path)
     path.write_bytes(b"broken")
-    with pytest.raises(PortraitError, match=r"seq5\.nc: expected a whole NetCDF file"):
+    with pytest.raises(TraceError, match=r"seq5\.nc: expected a whole NetCDF file"):
         portrait.load(path)
-    with pytest.raises(PortraitError, match="expected an attribute 'about'"):
+    with pytest.raises(TraceError, match="expected an attribute 'about'"):
         portrait.check(whole.drop_attrs())
     later = whole.assign_attrs(about=json.dumps(portrait.about(whole) | {"format_version": 2}))
-    with pytest.raises(PortraitError, match="expected format version 1; got 2"):
+    with pytest.raises(TraceError, match="expected format version 1; got 2"):
         portrait.check(later)
 
 

@@ -82,7 +82,7 @@ def test_every_variable_of_the_root_is_needed(name):
 
 @pytest.mark.parametrize("name", [*trace.EVENTS[1:], "cell", "operator"])
 def test_other_variables_may_be_absent(name):
-    make(root(**{name: None}))
+    assert set(make().variables) - set(make(root(**{name: None})).variables) == {name}
 
 
 @pytest.mark.parametrize("name", root())
@@ -104,7 +104,10 @@ def test_a_memory_is_whole_and_its_axes_right(name):
 @pytest.mark.parametrize("name", ["inputs", "targets", "phase"])
 def test_what_a_model_changes_itself_may_differ_between_members(name):
     dims, values = root()[name]
-    make(root(**{name: (("member", *dims), np.stack([values, values]))}))
+    made = make(root(**{name: (("member", *dims), np.stack([values, values]))}))
+    assert made[name].dims == ("member", *dims)
+    with pytest.raises(TraceError, match=f"expected '{name}' with axes"):
+        make(root(**{name: ((*dims, "member"), np.stack([values, values], axis=-1))}))
 
 
 def test_outputs_always_have_a_member_axis():

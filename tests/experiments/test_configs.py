@@ -28,5 +28,8 @@ def test_the_grid_is_whole():
 def test_every_configuration_is_valid(config):
     whole = sweeps.complete(config)
     task = load(TASKS, whole.task_name, "task")(**whole.task_options())
-    model = load(MODELS, whole.model_type, "model_type")
-    model([0], task.input_channels, task.output_channels, **whole.model_options())
+    build = load(MODELS, whole.model_type, "model_type")
+    model = build([0], task.input_channels, task.output_channels, **whole.model_options())
+    assert model.members == 1
+    with pytest.raises(TypeError, match="unheard_of"):
+        build([0], task.input_channels, task.output_channels, **whole.model_options(), unheard_of=1)

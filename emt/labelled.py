@@ -1,0 +1,111 @@
+"""Labelled arrays with a fixed schema, in one NetCDF file: what traces and portraits share.
+
+The attribute ``about`` is one JSON string, since NetCDF keeps neither None nor booleans nor lists of one.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import xarray as xr
+
+Labelled = xr.DataTree | xr.Dataset
+Kind = TypeVar("Kind", xr.DataTree, xr.Dataset)
+
+
+class TraceError(ValueError):
+    """A trace or a portrait that does not follow its schema; the message says expected, got and where."""
+
+
+def about(data: Labelled) -> dict[str, Any]:
+    """Return what the arrays are of."""
+    content: dict[str, Any] = json.loads(data.attrs["about"])
+    return content
+
+
+def check_version(data: Labelled, version: int, where: str) -> None:
+    """Refuse arrays without this format version.
+
+    Raises
+    ------
+    TraceError
+    """
+    try:
+        got = about(data)["format_version"]
+    except (KeyError, TypeError, ValueError):
+        raise TraceError(f"{where}: expected an attribute 'about' with a format version; found none") from None
+    if got != version:
+        raise TraceError(f"{where}: expected format version {version}; got {got}")
+
+
+def expect(
+    data: Labelled,
+    schema: Mapping[str, tuple[str, ...]],
+    where: str,
+    optional_first: set[str] | None = None,
+    factor: bool = False,
+) -> None:
+    """Refuse arrays that lack a variable of the schema, or have it with other axes or without numbers.
+
+    Parameters
+    ----------
+    data, schema, where
+        The arrays; name → axes; what messages call the arrays.
+    optional_first
+        Variables that may have an axis "member" before the others.
+    factor
+        Whether variables may have an axis "factor" anywhere.
+
+    Raises
+    ------
+    TraceError
+        Naming the first such variable.
+    """
+    for name, dims in schema.items():
+        if name not in data.data_vars:
+            held = ", ".join(map(str, data.data_vars)) or "none"
+            raise TraceError(f"{where}: expected the variable {name!r}; found {held}")
+        got = tuple(map(str, data[name].dims))
+        if name in (optional_first or ()) and got[:1] == ("member",):
+            got = got[1:]
+        if factor:
+            got = tuple(d for d in got if d != "factor")
+        if got != dims:
+            raise TraceError(f"{where}: expected {name!r} with axes {dims}; got {got}")
+        if not np.issubdtype(data[name].dtype, np.number) and data[name].dtype != bool:
+            raise TraceError(f"{where}: expected numbers in {name!r}; got {data[name].dtype}")
+
+
+def write(data: Labelled, path: Path) -> None:
+    """Write one NetCDF file that appears only when whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        data.to_netcdf(temporary, engine="h5netcdf")
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def read(path: Path, opener: Callable[..., Kind], what: str) -> Kind:
+    """Read a NetCDF file into memory; ``opener`` is xarray's, ``what`` the word for messages.
+
+    Raises
+    ------
+    TraceError
+        If the file is missing or broken.
+    """
+    try:
+        with opener(path, engine="h5netcdf") as file:
+            return file.load()
+    except FileNotFoundError:
+        raise TraceError(f"expected the {what} {path}; it does not exist") from None
+    except (OSError, ValueError) as error:
+        raise TraceError(f"{path}: expected a whole NetCDF file; got {error}") from None
