@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from emt.ops import fast_weight_memory, fwm, fwm_steps
+from emt.ops import fast_weight_memory, fwm, fwm_reading, fwm_steps, fwm_writing
 
 MEMBERS, BATCH, TIME, SIZE, QUERIES = 2, 3, 5, 7, 4
-LONG = 2 * fast_weight_memory._STEPS + 3
+LONG = 2 * fwm_writing._STEPS + 3
 
 
 def arguments(*, factors=2, reads=3, steps=TIME, carried=True, asked=False, dtype=torch.float64):
@@ -88,15 +88,15 @@ def test_gradients_may_end_at_either_side():
 def test_sweeps_equal_the_equations_with_gradients(monkeypatch, carried, steps):
     inputs = arguments(steps=steps, carried=carried)
     twin = run(fwm_steps, inputs)
-    monkeypatch.setattr(fast_weight_memory, "_by_steps", fast_weight_memory._by_sweeps)
-    monkeypatch.setattr(fast_weight_memory, "_back_by_steps", fast_weight_memory._back_by_sweeps)
+    monkeypatch.setattr(fwm_writing, "_by_steps", fwm_writing._by_sweeps)
+    monkeypatch.setattr(fwm_writing, "_back_by_steps", fwm_writing._back_by_sweeps)
     assert_same(run(fwm, inputs), twin)
 
 
 def test_sweeps_end_where_a_row_is_not_a_number(monkeypatch):
     inputs = {name: value.detach() for name, value in arguments(steps=LONG).items()}
     inputs["values"][1, 0, 0] = torch.nan
-    monkeypatch.setattr(fast_weight_memory, "_by_steps", fast_weight_memory._by_sweeps)
+    monkeypatch.setattr(fwm_writing, "_by_steps", fwm_writing._by_sweeps)
     memory = fwm(**inputs).memory
     assert memory[1, 0].isnan().all()
     assert not memory[1, 1:].isnan().any()
@@ -105,8 +105,13 @@ def test_sweeps_end_where_a_row_is_not_a_number(monkeypatch):
 def test_rows_are_cut_as_they_fit_the_cache(monkeypatch):
     inputs = arguments(steps=LONG, carried=True)
     twin = run(fwm_steps, inputs)
-    for size in ("_ROWS", "_READ_ROWS", "_STEPS", "_READ_STEPS"):
-        monkeypatch.setattr(fast_weight_memory, size, 4)
+    for module, size in [
+        (fast_weight_memory, "_ROWS"),
+        (fast_weight_memory, "_READ_ROWS"),
+        (fwm_writing, "_STEPS"),
+        (fwm_reading, "_READ_STEPS"),
+    ]:
+        monkeypatch.setattr(module, size, 4)
     assert_same(run(fwm, inputs), twin)
 
 
