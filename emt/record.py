@@ -160,7 +160,7 @@ def mean_state_jacobian(loaded: Loaded, recorded: xr.DataTree) -> NDArray[np.flo
         for name in model.state_dims
         if name not in model.held_state
     }
-    silence = torch.zeros(len(loaded.numbers), recorded.sizes["channel"], device=device)
+    silence = next(model.parameters()).new_zeros(len(loaded.numbers), recorded.sizes["channel"])
     return state_jacobian(model, {**means, **_mean_held_state(loaded, recorded)}, silence)
 
 

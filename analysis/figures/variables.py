@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from analysis.figures.panels import legend_below
 from analysis.figures.style import BLUE, GRAY, GREEN, ORANGE, VERMILION, Film, column_figure, single_axes, styled
-from analysis.variables import CONDITION_LIMITS, MemberVariables, TrialVariables, VariableMemories
+from analysis.variable_memories import MemberVariables, TrialVariables, VariableMemories
+from analysis.variables import CONDITION_LIMITS
 
 ESTIMATORS = {"trajectories": (BLUE, "o", -0.12), "powers": (ORANGE, "s", 0.12)}
 """Colour, marker and place beside the member's of each estimator."""

@@ -1,5 +1,6 @@
 """Recording trained members: laws over the whole registry of models, and facts about single ones."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -74,7 +75,9 @@ def test_recording_changes_no_bit_of_the_outputs(model, load_run):
 @every_model
 def test_states_step_by_step_are_those_recorded(model, load_run):
     loaded = load_run(model)
+    loaded.model.double()
     batch = batch_of(loaded)
+    batch = dataclasses.replace(batch, inputs=batch.inputs.astype(float))
     recorded = record.record(loaded, batch, LENGTH)
     inputs, (_, cues) = inputs_of(batch), record.to_tensors(loaded, batch)
     state = loaded.model.zero_state(inputs)
@@ -82,10 +85,10 @@ def test_states_step_by_step_are_those_recorded(model, load_run):
     for t in range(batch.steps):
         now = {name: cue[:, :, t : t + 1] for name, cue in cues.items()}
         outputs, state, _ = loaded.model(inputs[:, :, t : t + 1], state, 1, now)
-        np.testing.assert_allclose(recorded["outputs"].values[:, :, t], outputs[:, :, 0], atol=2e-5)
+        np.testing.assert_allclose(recorded["outputs"].values[:, :, t], outputs[:, :, 0], atol=1e-11)
         for name in set(state) - set(loaded.model.held_state):
             value = state[name]
-            np.testing.assert_allclose(recorded[name].values[:, :, t], value, atol=1e-6, err_msg=f"{name} at {t}")
+            np.testing.assert_allclose(recorded[name].values[:, :, t], value, atol=1e-11, err_msg=f"{name} at {t}")
 
 
 @every_model
