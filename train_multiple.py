@@ -34,6 +34,8 @@ from emt.tasks import TASKS
 
 DEFAULT_TASK, DEFAULT_MODEL = "variable_binding", "rnn"
 
+STOP_HINT = "With --stop_accuracy 0.99 each model ends as soon as it has learnt the task."
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, train, report; return the exit code."""
@@ -140,7 +142,7 @@ def train(config: RunConfig, experiment: Path) -> int:
     members, (workers, _) = config.training.num_models, engine.capacity(config.execution)
     console.print(f"Training {members} models ({config.model_type} on {config.task_name}) in {experiment}")
     try:
-        with Display(console, members, workers, config.training.stop_accuracy) as display:
+        with Display(console, members, workers, config.training.stop_accuracy, STOP_HINT) as display:
             outcome = population.train(config, experiment, display.show)
     except KeyboardInterrupt:
         text = f"train_multiple.py: interrupted; what is done is kept in {experiment}, the same command continues"

@@ -74,10 +74,12 @@ def _status(chunk: Chunk) -> tuple[dict[str, Any] | None, float]:
 
 
 class Display:
-    """A live line on a terminal, a plain line now and then elsewhere."""
+    """A live line on a terminal, a plain line now and then elsewhere; ``hint`` says how to wait less."""
 
-    def __init__(self, console: Console, members: int, workers: int, stop_accuracy: float | None) -> None:
-        self.console, self.workers, self.stop_accuracy = console, workers, stop_accuracy
+    def __init__(
+        self, console: Console, members: int, workers: int, stop_accuracy: float | None, hint: str = ""
+    ) -> None:
+        self.console, self.workers, self.stop_accuracy, self.hint = console, workers, stop_accuracy, hint
         self._estimated = False
         self._printed_at = time.monotonic()
         self._bar = Progress(
@@ -115,8 +117,7 @@ class Display:
     def _estimate(self, seconds: float) -> str:
         if self.stop_accuracy is not None:
             return f"At most {duration(seconds)}; less where models reach --stop_accuracy {self.stop_accuracy:g} early."
-        text = "With --stop_accuracy 0.99 each model ends as soon as it has learnt the task."
-        return f"About {duration(seconds)} for all epochs. {text}"
+        return f"About {duration(seconds)} for all epochs. {self.hint}".rstrip()
 
 
 def describe(now: Standing) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from emt.ops import associative_lstm, associative_lstm_steps, fast_matmul, keep_freed_memory
-from experiments.fast_weights_speed.ops import median_times
+from experiments.timing import median_times
 
 BATCH, STEPS, TOKENS, COPIES = 128, 11, 37, 4
 

@@ -7,9 +7,7 @@ the folder of each model. A run that was interrupted continues with the same com
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
-from emt import engine
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig, metadata
 from emt.devices import choose_device
 from emt.models import MODELS
@@ -17,6 +15,7 @@ from emt.options import Parser, UserError, add_flags, check, options_of, options
 from emt.script import run_script
 from emt.tasks.retrieval_data import LETTERS, read_npz
 from experiments.associative_retrieval.results import write_results
+from experiments.training import train_in_view
 
 MODEL_TYPES = {"irnn": "irnn", "lstm": "ar_lstm", "alstm": "alstm", "fw": "fw"}
 """The paper's models by their short names."""
@@ -141,33 +140,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 def train(config: RunConfig, folder: Path) -> int:
     """Train with a live display, then test every member."""
-    from rich.console import Console
-
-    from emt.training import population
-    from emt.training.progress import Display
-
-    console = Console(highlight=False, soft_wrap=True)
-    members, (workers, _) = config.training.num_models, engine.capacity(config.execution)
-    console.print(f"Training {members} models ({config.model_type} on {config.task_name}) in {folder}")
-    with Display(console, members, workers, config.training.stop_accuracy) as display:
-        outcome = _train(population, config, folder, display)
-    for failure in outcome.failures:
-        print(f"{failure.details or ''}train: {failure.item}: {failure.failure}", file=sys.stderr)
+    outcome = train_in_view(config, folder)
     for number, result in write_results(folder, config).items():
         error, seen = 100 * (1 - result["test_acc"]), result["test_rows_in_train"]
         rows = result["test_rows"]
-        console.print(f"model-{number}: test error {error:.2f} %; {seen} of {rows} test rows occur in training")
+        print(f"model-{number}: test error {error:.2f} %; {seen} of {rows} test rows occur in training")
+    members = config.training.num_models
     unfinished = members - len(outcome.done)
     if unfinished and not outcome.failures:
-        console.print(f"{unfinished} of {members} models are left to the other shards")
+        print(f"{unfinished} of {members} models are left to the other shards")
     return 1 if outcome.failures else 0
-
-
-def _train(population: Any, config: RunConfig, folder: Path, display: Any) -> Any:
-    try:
-        return population.train(config, folder, display.show)
-    except UserError as error:
-        raise UserError(str(error).replace("--experiment_name", "--out")) from None
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from emt.script import run_script
 from emt.streams import Split
 from emt.tasks import TASKS
 from emt.tasks.catbabi import CatBabi
+from experiments.training import train_in_view
 
 MODEL_TYPES = {"fwm": "fwm", "lstm": "stacked_lstm", "fw": "fw"}
 """The paper's models by their short names."""
@@ -150,38 +151,19 @@ def count_batches(task: CatBabi, split: Split, size: int) -> int:
 
 def train(config: RunConfig, folder: Path) -> int:
     """Train with a live display and report how it ended."""
-    from rich.console import Console
-
-    from emt.training import population
-    from emt.training.progress import Display
-
-    console = Console(highlight=False, soft_wrap=True)
-    members, workers = config.training.num_models, config.execution.num_workers
-    console.print(f"Training {members} models ({config.model_type} on {config.task_name}) in {folder}")
     missing = CatBabi(**config.task_options()).missing
     if missing:
         named = ", ".join(missing[:MOST_NAMED]) + (
             f" and {len(missing) - MOST_NAMED} more" if missing[MOST_NAMED:] else ""
         )
-        console.print(f"Not in {config.task['data']}, trained without: {named}")
-    with Display(console, members, workers, config.training.stop_accuracy) as display:
-        outcome = _train(population, config, folder, display)
-    for failure in outcome.failures:
-        print(f"{failure.details or ''}train: {failure.item}: {failure.failure}", file=sys.stderr)
+        print(f"Not in {config.task['data']}, trained without: {named}")
+    outcome = train_in_view(config, folder)
     if outcome.done:
         accuracies = [marker["val_acc"] for marker in outcome.done.values()]
-        console.print(
-            f"{len(outcome.done)} of {members} models done, median of their best validations {median(accuracies):.4f}"
-        )
-        console.print(f"Next: python -m experiments.catbabi.evaluate {folder}")
+        ended = f"{len(outcome.done)} of {config.training.num_models} models done"
+        print(f"{ended}, median of their best validations {median(accuracies):.4f}")
+        print(f"Next: python -m experiments.catbabi.evaluate {folder}")
     return 1 if outcome.failures else 0
-
-
-def _train(population: Any, config: RunConfig, folder: Path, display: Any) -> Any:
-    try:
-        return population.train(config, folder, display.show)
-    except UserError as error:
-        raise UserError(str(error).replace("--experiment_name", "--out")) from None
 
 
 if __name__ == "__main__":

@@ -12,10 +12,11 @@ from typing import Any
 
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig, metadata
 from emt.models import MODELS
-from emt.options import Option, Parser, UserError, add_flags, check, load, options_of, options_of_model, settle
+from emt.options import Option, Parser, add_flags, check, load, options_of, options_of_model, settle
 from emt.script import run_script
 from emt.tasks import TASKS
 from experiments.contextual_choice.results import last_returns, returns_of
+from experiments.training import train_in_view
 
 TASK, MODEL = "contextual_choice", "dnd_lstm"
 
@@ -95,29 +96,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def train(config: RunConfig, folder: Path) -> int:
     """Train with a live display, then say what the agents got."""
-    from rich.console import Console
-
-    from emt import engine
-    from emt.training import population
-    from emt.training.progress import Display
-
-    console = Console(highlight=False, soft_wrap=True)
-    members, (workers, _) = config.training.num_models, engine.capacity(config.execution)
-    console.print(f"Training {members} agents in {folder}")
-    with Display(console, members, workers, None) as display:
-        try:
-            outcome = population.train(config, folder, display.show)
-        except UserError as error:
-            raise UserError(str(error).replace("--experiment_name", "--out")) from None
-    for failure in outcome.failures:
-        print(f"{failure.details or ''}train: {failure.item}: {failure.failure}", file=sys.stderr)
+    outcome = train_in_view(config, folder)
     returns = returns_of(folder, config, sorted(outcome.done))
     if not returns.empty:
         interval = last_returns(returns)
         spread = f" ({interval.low:.2f} to {interval.high:.2f})" if interval.n > 1 else ""
         steps = config.task["steps"]
-        console.print(f"Return in the last epochs: {interval.estimate:.2f}{spread} of {steps}, n = {interval.n} agents")
-        console.print(f"Next: python -m experiments.contextual_choice.report {folder}")
+        print(f"Return in the last epochs: {interval.estimate:.2f}{spread} of {steps}, n = {interval.n} agents")
+        print(f"Next: python -m experiments.contextual_choice.report {folder}")
     return 1 if outcome.failures else 0
 
 

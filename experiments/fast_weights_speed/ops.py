@@ -5,8 +5,6 @@ head, data or optimiser. Forms take turns, the thread's own time counts, and med
 """
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
@@ -17,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import layer_norm
 
 from emt.ops import fast_weights, fast_weights_steps, keep_freed_memory
+from experiments.timing import median_times
 
 BATCH, ETA, LAM = 128, 0.5, 0.9
 
@@ -46,17 +45,6 @@ def table(sizes: Sequence[tuple[int, int, int, int]], turns: int) -> pd.DataFram
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index = pd.MultiIndex.from_tuples(rows, names=["units", "steps", "reads", "members"])
     return table
-
-
-def median_times(forms: dict[str, Callable[[], object]], turns: int) -> dict[str, float]:
-    """Median seconds of each form; a first turn does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in forms}
-    for _ in range(turns + 1):
-        for name, form in forms.items():
-            start = time.thread_time()
-            form()
-            seconds[name].append(time.thread_time() - start)
-    return {name: statistics.median(values[1:]) for name, values in seconds.items()}
 
 
 def training_steps(units: int, steps: int, reads: int, members: int) -> dict[str, Callable[[], object]]:

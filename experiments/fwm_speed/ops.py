@@ -5,8 +5,6 @@ no optimiser. Forms take turns, the thread's own time counts, and medians are re
 """
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -23,6 +21,7 @@ from torch.nn.functional import cross_entropy, layer_norm
 
 from emt.models.fwm import FastWeightMemory
 from emt.ops import FWMRun, fast_matmul, keep_freed_memory
+from experiments.timing import median_times
 
 VOCABULARY = 180
 MFLOP_PER_TOKEN = 4.83
@@ -63,17 +62,6 @@ def speed(batch: int, steps: int, turns: int, loop: bool) -> str:
     if loop:
         table["times the loop"] = tokens / tokens["loop"]
     return str(table.to_string(float_format="{:.2f}".format))
-
-
-def median_times(forms: dict[str, Callable[[], object]], turns: int) -> dict[str, float]:
-    """Median seconds of each form; a first turn does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in forms}
-    for _ in range(turns + 1):
-        for name, form in forms.items():
-            start = time.thread_time()
-            form()
-            seconds[name].append(time.thread_time() - start)
-    return {name: statistics.median(values[1:]) for name, values in seconds.items()}
 
 
 def memory(batch: int, lengths: Sequence[int]) -> str:

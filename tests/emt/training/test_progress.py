@@ -4,10 +4,11 @@ import os
 import time
 
 import pytest
+from rich.console import Console
 
 from emt import runs
 from emt.training.population import Chunk
-from emt.training.progress import describe, standing
+from emt.training.progress import Display, describe, standing
 
 
 @pytest.fixture
@@ -52,3 +53,13 @@ def test_nothing_is_known_before_anybody_started(chunks):
     chunks[0].status_path.unlink()
     now = standing(chunks)
     assert (now.done, now.share, now.seconds_left) == (0, 0.0, None)
+
+
+@pytest.mark.parametrize(("hint", "wanted"), [("", "for all epochs."), ("Wait less.", "for all epochs. Wait less.")])
+def test_the_first_estimate_ends_with_the_hint(hint, wanted, chunks, capsys):
+    status = runs.read_json(chunks[0].status_path)
+    runs.write_json(chunks[0].status_path, {**status, "seconds_per_step": 0.5})
+    display = Display(Console(soft_wrap=True), members=7, workers=3, stop_accuracy=None, hint=hint)
+    display.show(chunks)
+    display.show(chunks)
+    assert capsys.readouterr().out == f"About 60 s {wanted}\n"

@@ -1,0 +1,38 @@
+"""What the experiments' own training commands share: train a population in view, and say what failed."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emt import engine
+from emt.config import RunConfig
+from emt.options import UserError
+
+if TYPE_CHECKING:
+    from emt.training.population import Outcome
+
+
+def train_in_view(config: RunConfig, folder: Path) -> "Outcome":
+    """Train what is not done yet of a population with a live display, and name what failed on standard error.
+
+    Raises
+    ------
+    UserError
+        As `emt.training.population.train`; the folder is that of the flag ``--out``.
+    """
+    from rich.console import Console
+
+    from emt.training import population
+    from emt.training.progress import Display
+
+    console = Console(highlight=False, soft_wrap=True)
+    members, (workers, _) = config.training.num_models, engine.capacity(config.execution)
+    console.print(f"Training {members} models ({config.model_type} on {config.task_name}) in {folder}")
+    with Display(console, members, workers, config.training.stop_accuracy) as display:
+        try:
+            outcome = population.train(config, folder, display.show)
+        except UserError as error:
+            raise UserError(str(error).replace("--experiment_name", "--out")) from None
+    for failure in outcome.failures:
+        print(f"{failure.details or ''}train: {failure.item}: {failure.failure}", file=sys.stderr)
+    return outcome
