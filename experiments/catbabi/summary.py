@@ -21,6 +21,7 @@ from emt import runs
 from emt.config import RunConfig
 from emt.options import Parser, UserError
 from emt.script import run_script
+from emt.tasks.catbabi import CatBabi
 from experiments.catbabi.evaluate import find_runs
 from experiments.catbabi.grids import LABELS, PAPER_ACCURACIES
 
@@ -33,12 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", metavar="DIR", help="a run, or a folder of runs")
     parser.add_argument("--output_dir", metavar="DIR", help="where results go (default: DIR/summary)")
     options = parser.parse_args(arguments)
-    found = find_runs(Path(options.folder))
-    tested = {run: config for run, config in found.items() if (run / "test.json").exists()}
-    for run in found.keys() - tested.keys():
-        print(f"{run}: not tested yet: python -m experiments.catbabi.evaluate {run}")
-    if not tested:
-        raise UserError(f"{options.folder}: expected tested runs; python -m experiments.catbabi.evaluate tests them")
+    tested = tested_runs(Path(options.folder))
     output = Path(options.output_dir or runs.find(options.folder, "folder") / "summary")
     labels = labels_of(tested)
     curves = summarise_learning([_learner(run, config, labels[run]) for run, config in tested.items()])
@@ -56,6 +52,31 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def tested_runs(folder: Path) -> dict[Path, RunConfig]:
+    """Return the tested runs of a folder, sorted by path, and name the others.
+
+    Raises
+    ------
+    UserError
+        If there are none.
+    """
+    found = find_runs(folder)
+    tested = {run: config for run, config in found.items() if (run / "test.json").exists()}
+    for run in found.keys() - tested.keys():
+        print(f"{run}: not tested yet: python -m experiments.catbabi.evaluate {run}")
+    if not tested:
+        raise UserError(f"{folder}: expected tested runs; python -m experiments.catbabi.evaluate tests them")
+    return tested
+
+
+def words_read(config: RunConfig) -> int:
+    """Return how many words a member of a run is trained on."""
+    training = config.training
+    steps = training.epochs * (training.epoch_batches or CatBabi.epoch_batches)
+    words: int = steps * training.batch_size * config.task["segment"]
+    return words
+
+
 def labels_of(tested: dict[Path, RunConfig]) -> dict[Path, str]:
     """Return what figures call each run: its model, with the folder's name where a mode has it twice."""
     label = {run: LABELS.get(config.model_type, config.model_type) for run, config in tested.items()}
@@ -66,7 +87,7 @@ def labels_of(tested: dict[Path, RunConfig]) -> dict[Path, str]:
     }
 
 
-def _members(run: Path) -> dict[str, dict[str, Any]]:
+def members_of(run: Path) -> dict[str, dict[str, Any]]:
     """Return test.json of each tested member, in order."""
     return {folder.name: runs.read_json(path) for folder in runs.model_folders(run) if (path := _test(folder)).exists()}
 
@@ -82,7 +103,7 @@ def _figures(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _learner(run: Path, config: RunConfig, label: str) -> Learner:
-    members = _members(run)
+    members = members_of(run)
     curves = [_validation_errors(run / name / "training_curve.csv") for name in members]
     steps = sorted(set().union(*curves))
     return Learner(
@@ -109,7 +130,7 @@ def _by_task(tested: dict[Path, RunConfig], labels: dict[Path, str]) -> dict[str
 
 
 def _answered(run: Path, label: str) -> Answered:
-    members = _members(run)
+    members = members_of(run)
     shares = [_figures(result)["by_task"] for result in members.values()]
     groups = sorted({int(task) for by_task in shares for task in by_task})
     right = [[by_task[str(g)]["accuracy"] if str(g) in by_task else np.nan for g in groups] for by_task in shares]
@@ -122,6 +143,7 @@ def _rows(run: Path, config: RunConfig, label: str) -> list[dict[str, Any]]:
     rows = []
     for start, figures in test["starts"].items():
         row = {"run": label, "mode": config.task["mode"], "start": start, "seeds": figures["accuracy"]["n"]}
+        row |= {"words": words_read(config)}
         for name in ("accuracy", "accuracy_whole", "accuracy_mean"):
             row |= {f"{name}_{k}": _percent(figures[name][k]) for k in ("mean", "sd", "low", "high")}
         row |= {f"perplexity_{k}": figures["perplexity"][k] for k in ("mean", "sd", "low", "high")}
@@ -147,12 +169,25 @@ def _report(rows: list[dict[str, Any]]) -> None:
     def number(value: float | None, digits: int = 2) -> str:
         return "" if value is None else f"{value:.{digits}f}"
 
-    names = ("", "mode", "start", "seeds", "right %", "95 %", "sd", "whole sets %", "mean of tasks %", "perplexity")
+    names = (
+        "",
+        "mode",
+        "start",
+        "seeds",
+        "words",
+        "right %",
+        "95 %",
+        "sd",
+        "whole sets %",
+        "mean of tasks %",
+        "perplexity",
+    )
     table = Table(*names, "weights", "activations", "paper %", title="Test questions", box=None)
     for row in rows:
         interval = "" if row["accuracy_low"] is None else f"{row['accuracy_low']:.2f}–{row['accuracy_high']:.2f}"
         table.add_row(
-            *(row["run"], row["mode"], row["start"], str(row["seeds"]), number(row["accuracy_mean"]), interval),
+            *(row["run"], row["mode"], row["start"], str(row["seeds"]), f"{row['words'] / 1e6:.1f} M"),
+            *(number(row["accuracy_mean"]), interval),
             *(number(row["accuracy_sd"]), number(row["accuracy_whole_mean"]), number(row["accuracy_mean_mean"])),
             *(number(row["perplexity_mean"], 3), f"{row['weights']:,}", f"{row['activations']:,}"),
             number(row["paper_accuracy"]),

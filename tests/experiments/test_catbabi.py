@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from emt import config as configuration
+from emt import runs
 from emt.config import RunConfig
 from emt.models.stacked_lstm import StackedLSTM
 from emt.options import UserError
 from emt.record import Loaded
 from emt.tasks.catbabi import CatBabi
 from emt.training import sweep as sweeps
-from experiments.catbabi import compare, evaluate, summary, sweep, train
+from experiments.catbabi import compare, differences, evaluate, summary, sweep, train
 from experiments.catbabi.grids import LABELS, PAPER_ACCURACIES, SWEEPS, run
 from experiments.catbabi.results import Answers, figures, run_through, take, whole_tasks
 
@@ -131,6 +132,56 @@ def test_two_models_are_compared_on_the_same_text(trained, tmp_path, capsys):
         compare.main([str(folder), str(folder), "--words", "100", "--first", "115", "--output_dir", str(out)])
 
 
+@pytest.fixture
+def tested(tmp_path):
+    """Two runs of three and four seeds as far as tests of them go: with their results, without weights."""
+    rng = np.random.default_rng(0)
+    for name, seeds in (("reads_3", (0, 1000, 2000)), ("reads_1", (3000, 2000, 1000, 0))):
+        config = run(name, {"type": "fwm"}, num_models=len(seeds), batch_size=7)
+        runs.write_json(tmp_path / name / "config.json", config.model_dump())
+        (tmp_path / name / "test.json").touch()
+        for number, seed in enumerate(seeds, 1):
+            # What a seed does to both runs is much more than what tells them apart.
+            share = 0.3 + 1e-4 * seed + 0.02 * (name == "reads_1") + 0.001 * rng.normal()
+            figures = dict.fromkeys(("accuracy", "accuracy_whole", "accuracy_mean"), share)
+            starts = {"zero": {**figures, "by_task": {"19": {"accuracy": share}}}}
+            folder = runs.model_folder(tmp_path / name, number)
+            runs.write_json(folder / "test.json", {"seed": seed, "starts": starts})
+            runs.write_json(folder / "checkpoint" / "done.json", {"val_acc": share})
+    return tmp_path
+
+
+def test_differences_are_those_of_equal_seeds(tested, capsys):
+    assert differences.main([str(tested)]) == 0
+    printed = capsys.readouterr().out
+    assert "2.0 (" in printed
+    assert "70.0 M" in printed
+    rows = {(row["run"], row["measure"]): row for row in rows_of(tested / "summary" / "differences.csv")}
+    assert {run for run, _ in rows} == {"reads_1", "reads_3"}
+    assert {measure for _, measure in rows} == {*differences.PRINTED, "task 19"}
+    for measure in (*differences.PRINTED, "task 19"):
+        row = {k: float(v) for k, v in rows["reads_1", measure].items() if k not in ("run", "measure")}
+        assert (row["n"], row["difference_n"]) == (4, 3)
+        assert row["mean"] == pytest.approx(47, abs=0.2)
+        assert row["difference_mean"] == pytest.approx(2, abs=0.2)
+        assert 0 < row["difference_low"] < row["difference_high"] < 4
+        # Means that are not paired say nothing about so small a difference.
+        assert row["high"] - row["low"] > 30
+        assert rows["reads_3", measure]["difference_mean"] == ""
+
+
+def test_differences_need_their_reference_and_one_start(tested):
+    with pytest.raises(UserError, match=r"--reference: expected a tested run in .* \(reads_1, reads_3\); got reads_9"):
+        differences.main([str(tested), "--reference", "reads_9"])
+    path = tested / "reads_1" / "model-2" / "test.json"
+    result = runs.read_json(path)
+    runs.write_json(path, {**result, "starts": {"first_row": result["starts"]["zero"]}})
+    with pytest.raises(
+        UserError, match="expected a start state that all of reads_1, reads_3 were tested from; got none"
+    ):
+        differences.main([str(tested)])
+
+
 def configuration_of(folder):
     return configuration.read(folder / "config.json").task_options()
 
@@ -138,8 +189,8 @@ def configuration_of(folder):
 @pytest.mark.slow
 def test_a_sweep_is_one_command(monkeypatch, tmp_path, mini_babi):
     tiny = {"type": "fw", "hidden_dim": 5, "embedding_dim": 6}
-    runs = tuple(run(f"size{size}", tiny, num_models=1, batch_size=size) for size in (2, 3))
-    monkeypatch.setitem(SWEEPS, "search_fw", runs)
+    sizes = tuple(run(f"size{size}", tiny, num_models=1, batch_size=size) for size in (2, 3))
+    monkeypatch.setitem(SWEEPS, "search_fw", sizes)
     words = f"search_fw --data {mini_babi} --variant 1k --output_dir {tmp_path} --epochs 1 --epoch_batches 2"
     assert sweep.main([*split(words), "--engine", "inline", "--accelerator", "cpu"]) == 0
     rows = rows_of(tmp_path / "catbabi_search_fw" / "members.csv")
