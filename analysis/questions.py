@@ -66,12 +66,11 @@ def describe_asks(reading: Reading) -> pd.DataFrame:
     """Return what a trace tells of each ask, numbered from 1.
 
     Columns are ``facts``, the words of all items; ``question``, the words after the last item written or asked for
-    before; and where outputs choose one of several classes ``answer``, its ``probability`` (softmax of the outputs),
-    ``right_answer`` and ``correct``.
+    before, and after that one's answer where this is read next; and where outputs choose one of several classes
+    ``answer``, its ``probability`` (softmax of the outputs), ``right_answer`` and ``correct``.
     """
     asks, recording = reading.asks, reading.recording
-    written, asked = (event_of(recording, name) >= 0 for name in ("written", "asked"))
-    told, facts, questions = written | asked, [], []
+    told, facts, questions = _told(reading), [], []
     for sequence, step, held in zip(asks.sequence, asks.step, asks.held, strict=True):
         start = np.flatnonzero(told[sequence, :step]).max(initial=-1) + 1
         facts.append(" ".join(labels(recording, sequence, np.flatnonzero(held.any(axis=0)))))
@@ -129,18 +128,38 @@ def labels(recording: xr.DataTree, sequence: int, steps: NDArray[np.intp]) -> tu
     return tuple("" if token < 0 else name for token, name in zip(tokens, names, strict=True))
 
 
+def _told(reading: Reading) -> NDArray[np.bool_]:
+    """Return the steps that belong to no question yet to come, (batch, time): items, and right answers read next."""
+    asks, recording = reading.asks, reading.recording
+    token, written, asked = (event_of(recording, name) for name in ("token", "written", "asked"))
+    told = (written >= 0) | (asked >= 0)
+    if _output_names(recording):
+        sequence, step = (place[asks.step + 1 < told.shape[-1]] for place in (asks.sequence, asks.step))
+        told[sequence, step + 1] |= token[sequence, step + 1] == _right(recording, sequence, step)
+    return told
+
+
+def _right(recording: xr.DataTree, sequence: NDArray[np.intp], step: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the class that is right at some steps."""
+    targets = np.asarray(recording["targets"].isel(member=0, missing_dims="ignore"))
+    return np.asarray(targets[sequence, step].argmax(axis=-1))
+
+
+def _output_names(recording: xr.DataTree) -> Sequence[str]:
+    """Return what outputs stand for where these are the tokens, else nothing."""
+    tokens: Sequence[str] = trace.about(recording).get("tokens", ())
+    return tokens if len(tokens) == recording.sizes["output"] else ()
+
+
 def _answers(reading: Reading) -> dict[str, list[Any]]:
     """Return columns on what was answered; none where outputs do not choose a class."""
-    about = trace.about(reading.recording)
-    if about.get("accuracy") != "argmax":
+    recording, places = reading.recording, (reading.asks.sequence, reading.asks.step)
+    if trace.about(recording).get("accuracy") != "argmax":
         return {}
-    places = reading.asks.sequence, reading.asks.step
-    outputs = np.asarray(reading.recording["outputs"], dtype=float)[0][places]
-    targets = np.asarray(reading.recording["targets"].isel(member=0, missing_dims="ignore"))[places]
-    given, right = outputs.argmax(axis=-1), targets.argmax(axis=-1)
+    outputs = np.asarray(recording["outputs"], dtype=float)[0][places]
+    given, right = outputs.argmax(axis=-1), _right(recording, *places)
     odds = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
-    tokens = about.get("tokens", ())
-    names = tokens if len(tokens) == outputs.shape[-1] else ()
+    names = _output_names(recording)
     return {
         "answer": _named(given, names),
         "probability": (odds.max(axis=-1) / odds.sum(axis=-1)).tolist(),

@@ -28,6 +28,22 @@ def test_words_and_answers_of_asks_are_told(reading):
     np.testing.assert_allclose(table["probability"], np.exp(5) / (np.exp(5) + 31))
 
 
+@pytest.mark.parametrize("read_next", [True, False])
+def test_a_question_does_not_begin_with_the_answer_to_the_one_before(read_next, make_stories):
+    one = select(make_stories(), member=[1])
+    asked, token = one["asked"].values, one["token"].values
+    # The last sentence of the first story becomes a question after the fourth: two words, the ask and its answer.
+    one["written"].values[0, 16:20] = -1
+    asked[0, 18] = asked[0, 22]
+    if not read_next:
+        one["targets"].values[0, 18] = one["targets"].values[0, 18, ::-1]
+    table = describe_asks(read_asks(one, "fwm"))
+    words = [f"word{i}" if i < 30 else ".?"[i - 30] for i in token[0]]
+    assert table["question"].iloc[0] == " ".join(words[16:19])
+    assert table["question"].iloc[1] == " ".join(words[20 if read_next else 19 : 23])
+    assert (table["right_answer"].iloc[0] == words[19]) == read_next
+
+
 def test_without_a_choice_among_classes_there_is_no_answer(reading):
     reading.recording.attrs["about"] = reading.recording.attrs["about"].replace("argmax", "sign")
     assert describe_asks(reading).columns.tolist() == ["facts", "question"]
