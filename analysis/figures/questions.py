@@ -90,7 +90,8 @@ def _title(grid: QuestionGrid) -> str:
         where += f", trial {grid.trial}"
     if grid.group >= 0:
         where += f", group {grid.group}"
-    elsewhere = 1 - np.nansum(np.abs(grid.share), axis=-1)
+    # Rounding would make some of these "-0".
+    elsewhere = np.maximum(1 - np.nansum(np.abs(grid.share), axis=-1), 0)
     before = ", ".join(f"{100 * share:.0f}" for share in elsewhere)
     lines = [f"{where}; weight on earlier trials: {before} %"]
     if grid.answer is not None:

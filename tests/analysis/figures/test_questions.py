@@ -51,6 +51,13 @@ def test_the_title_tells_the_question_and_its_answer(grid):
     assert "trial" not in draw_question(replace(grid, trial=-1, share=grid.share), "x").get_suptitle().split(";")[0]
 
 
+def test_weight_on_earlier_trials_is_a_share(grid):
+    share = np.zeros_like(grid.share)
+    share[:, 3] = 1 + 1e-7, -0.75, 1 - 1e-7
+    title = draw_question(replace(grid, share=share), "planted").get_suptitle()
+    assert "weight on earlier trials: 0, 25, 0 %" in title
+
+
 def test_long_stories_go_on_in_further_lines_that_share_words_evenly(grid):
     n = 2 * MOST_WORDS + 5
     places = np.arange(n) % len(grid.words)
