@@ -81,9 +81,9 @@ def common_start(folders: Mapping[str, Path]) -> str:
 def accuracies(run: Path, start: str) -> pd.DataFrame:
     """Return accuracies in percent, a row for each seed: ``validation`` and what test.json has, tasks as "task 3"."""
     rows = {}
-    for name, result in members_of(run).items():
+    for result in members_of(run).values():
         figures = result["starts"][start]
-        row = {"validation": runs.read_json(run / name / "checkpoint" / "done.json")["val_acc"]}
+        row = {"validation": (result["validation"] or {}).get("accuracy")}
         row |= {measure: figures[measure] for measure in PRINTED if measure in figures}
         row |= {f"task {task}": one["accuracy"] for task, one in figures["by_task"].items()}
         rows[result["seed"]] = row

@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not any(tested.values()):
         raise UserError(f"{options.folder}: expected finished models; found none")
     for run, results in tested.items():
-        _report(run, results)
+        _report(run, found[run].task["mode"], results)
     return 0
 
 
@@ -67,18 +67,21 @@ def find_runs(folder: Path) -> dict[Path, RunConfig]:
     return found
 
 
-def _report(run: Path, results: dict[int, dict[str, Any]]) -> None:
+def _report(run: Path, mode: str, results: dict[int, dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    whole = "whole sets"
-    table = Table("", "start", "questions", "right", whole, "mean of tasks", "perplexity", title=str(run), box=None)
+    names = ("", "", "questions", "right", "whole sets", "mean of tasks", "words", "perplexity")
+    table = Table(*names, title=f"{run} ({mode})", box=None)
     for number, result in results.items():
-        for start, figure in result["starts"].items():
-            shares = [figure[name] for name in ("accuracy", "accuracy_whole", "accuracy_mean")]
-            cells = ["" if share is None else f"{100 * share:.2f} %" for share in shares]
-            table.add_row(f"model-{number}", start, str(figure["questions"]), *cells, f"{figure['perplexity']:.3f}")
-    Console().print(table)
+        rows = {"validation": result["validation"]} if result["validation"] else {}
+        for name, figure in (rows | {f"test, {start}": figure for start, figure in result["starts"].items()}).items():
+            shares = [figure.get(name) for name in ("accuracy", "accuracy_whole", "accuracy_mean")]
+            right, *others = ["" if share is None else f"{100 * share:.2f} %" for share in shares]
+            asked, words = (str(figure.get(count, "")) for count in ("questions", "words"))
+            table.add_row(f"model-{number}", name, asked, right, *others, words, f"{figure['perplexity']:.3f}")
+    # Where output goes into a file rich takes 80 columns, too few for this table.
+    Console(width=max(Console().width, 110)).print(table)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@
     <run>/model-k/test_by_task.csv   a row for each start state and task
 
 ``accuracy`` is that of all questions together, ``accuracy_whole`` that of the questions of tasks whose training file
-is there, ``accuracy_mean`` the mean over tasks; ``loss`` is the mean over the words that count for the loss in the
-run's mode, in nats, and ``perplexity`` its exponential.
+is there, ``accuracy_mean`` the mean over tasks; questions are what counts in both modes. ``loss`` is the mean over the
+``words`` that count for the loss in the run's mode, answers (qa) or all (lm), in nats, and ``perplexity`` its
+exponential. ``validation`` has the figures of the validation at which the member's weights were the best.
 """
 
 import csv
@@ -40,6 +41,7 @@ Start = Literal["zero", "first_row"]
 """The state before the first word: zeros, or what the first row carried when the kept weights were validated."""
 
 FIGURES = ("accuracy", "accuracy_whole", "accuracy_mean", "loss", "perplexity")
+COUNTS = ("questions", "words")
 
 
 @dataclass(frozen=True)
@@ -132,12 +134,26 @@ def _earlier(run: Path, number: int, marker: dict[str, Any], size: int) -> dict[
     """Return a member's test.json where it is of these weights and rows, else one without figures."""
     about = {"seed": marker["seed"], "step": marker["step"], "best_step": marker.get("best_step")}
     about |= {"rows": size, "weights_sha256": marker["sha256"]}
+    folder = runs.model_folder(run, number)
     try:
-        content = runs.read_json(runs.model_folder(run, number) / "test.json")
+        content = runs.read_json(folder / "test.json")
     except UserError:
-        return {**about, "starts": {}}
+        content = {}
     current = all(content.get(k) == about[k] for k in ("rows", "weights_sha256"))
-    return content if current else {**about, "starts": {}}
+    starts = content["starts"] if current else {}
+    # An earlier version of this file may have fewer figures.
+    whole = {start: figures for start, figures in starts.items() if {*FIGURES, *COUNTS} <= figures.keys()}
+    return {**about, "validation": best_validation(folder, about["best_step"]), "starts": whole}
+
+
+def best_validation(folder: Path, best_step: int | None) -> dict[str, float] | None:
+    """Return accuracy, loss and perplexity of the validation at a member's best step; None where it has none."""
+    with (folder / "training_curve.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["val_loss"] and int(row["step"]) == best_step:
+                loss = float(row["val_loss"])
+                return {"accuracy": float(row["val_acc"]), "loss": loss, "perplexity": float(np.exp(loss))}
+    return None
 
 
 def start_state(run: Path, loaded: Loaded, start: Start, size: int) -> State | None:
@@ -228,6 +244,7 @@ def figures(tally: Tally, position: int, whole: set[int]) -> dict[str, Any]:
         "loss": loss,
         "perplexity": float(np.exp(loss)),
         "questions": int(tally.questions.sum()),
+        "words": int(tally.words.sum()),
         "by_task": {
             str(TASKS[i]): {
                 "accuracy": float(shares[i]),
@@ -256,16 +273,18 @@ def _task_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
 def _write_run(run: Path, config: RunConfig, results: dict[int, dict[str, Any]]) -> None:
     named = {f"model-{number}": result for number, result in results.items()}
     starts = dict.fromkeys(start for result in named.values() for start in result["starts"])
+    validated = [result["validation"] or {} for result in named.values()]
+    validation = {name: spread([one.get(name) for one in validated]) for name in ("accuracy", "loss", "perplexity")}
     summary = {}
     for start in starts:
         tested = [result["starts"][start] for result in named.values() if start in result["starts"]]
         summary[start] = {name: spread([one[name] for one in tested]) for name in FIGURES}
     weights, activations = sizes(run, config, min(results))
     about = {"mode": config.task["mode"], "model": config.model_type, "weights": weights, "activations": activations}
-    runs.write_json(run / "test.json", {**about, "starts": summary})
+    runs.write_json(run / "test.json", {**about, "validation": validation, "starts": summary})
     rows = [
         {"model": name, "seed": result["seed"], "best_step": result["best_step"], "start": start}
-        | {name: figure[name] for name in (*FIGURES, "questions")}
+        | {name: figure[name] for name in (*FIGURES, *COUNTS)}
         for name, result in named.items()
         for start, figure in result["starts"].items()
     ]

@@ -83,15 +83,22 @@ def test_a_run_is_trained_tested_and_summarised(model, mode, trained, capsys):
     assert evaluate.main([str(folder)]) == 0
     result = json.loads((folder / "model-2" / "test.json").read_text())
     assert list(result["starts"]) == ["first_row", "zero"]
+    curve = [row for row in rows_of(folder / "model-2" / "training_curve.csv") if row["val_acc"]]
+    best = max(curve, key=lambda row: (float(row["val_acc"]), -float(row["val_loss"])))
+    assert result["best_step"] == int(best["step"])
+    assert result["validation"]["accuracy"] == float(best["val_acc"])
+    assert result["validation"]["perplexity"] == pytest.approx(np.exp(float(best["val_loss"])))
+    all_words = len(CatBabi(**configuration_of(folder)).splits["test"].words)
     for start in result["starts"].values():
         assert start["questions"] == 7 * (2 + 2 + 1)
         assert set(start["by_task"]) == {"1", "15", "19"}
         assert start["perplexity"] == pytest.approx(np.exp(start["loss"]))
         assert start["accuracy"] == start["accuracy_whole"]
+        assert start["words"] == (start["questions"] if mode == "qa" else all_words)
     assert result["starts"]["zero"]["loss"] != result["starts"]["first_row"]["loss"]
     whole = json.loads((folder / "test.json").read_text())
     assert whole["activations"] == {"fwm": 5**3 + 2 * 12, "lstm": 2 * 2 * 12, "fw": 12**2 + 12}[model]
-    assert whole["starts"]["zero"]["accuracy"]["n"] == 2
+    assert whole["starts"]["zero"]["accuracy"]["n"] == whole["validation"]["perplexity"]["n"] == 2
     assert len(rows_of(folder / "test.csv")) == 2 * 2
     assert len(rows_of(folder / "test_by_task.csv")) == 2 * 2 * 3
     assert summary.main([str(folder)]) == 0
@@ -146,8 +153,7 @@ def tested(tmp_path):
             figures = dict.fromkeys(("accuracy", "accuracy_whole", "accuracy_mean"), share)
             starts = {"zero": {**figures, "by_task": {"19": {"accuracy": share}}}}
             folder = runs.model_folder(tmp_path / name, number)
-            runs.write_json(folder / "test.json", {"seed": seed, "starts": starts})
-            runs.write_json(folder / "checkpoint" / "done.json", {"val_acc": share})
+            runs.write_json(folder / "test.json", {"seed": seed, "validation": {"accuracy": share}, "starts": starts})
     return tmp_path
 
 
