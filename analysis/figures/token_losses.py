@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures.style import BLUE, GRAY, VERMILION, column_figure, single_axes, styled
+from analysis.figures.style import BLUE, VERMILION, column_figure, single_axes, styled
 from analysis.token_losses import TokenLosses
 
 LINE = 40
@@ -22,15 +22,17 @@ def draw(result: TokenLosses, first: int = 0) -> Iterator[tuple[str, Figure]]:
 
 @styled
 def plot_excerpt(result: TokenLosses, start: int, ax: Axes | None = None) -> Axes:
-    """Draw one line of text: a bar for each token, up where the first model predicted it better."""
+    """Draw one line of text: each token's loss under both models, the bar between them in the better one's colour."""
     ax = single_axes(ax, "double", 1.6)
     tokens = result.tokens.iloc[start : start + LINE]
-    colors = np.where(tokens["difference"] >= 0, BLUE, VERMILION)
-    ax.bar(np.arange(len(tokens)), tokens["difference"], color=colors, width=0.8, linewidth=0)
-    ax.axhline(0, color=GRAY, linewidth=0.6)
+    places = np.arange(len(tokens))
+    better = np.where(tokens["difference"] >= 0, BLUE, VERMILION)
+    ax.bar(places, tokens["difference"], bottom=tokens["loss_a"], color=better, alpha=0.35, width=0.5, linewidth=0)
+    for column, color in (("loss_b", VERMILION), ("loss_a", BLUE)):
+        ax.plot(places, tokens[column], "o", color=color, markersize=2.5, clip_on=False)
     ax.set_xticks(range(len(tokens)), tokens["word"], rotation=90)
     ax.tick_params(axis="x", length=0)
-    ax.set(xlim=(-0.7, LINE - 0.3), ylabel="Δ loss (nats)")
+    ax.set(xlim=(-0.7, LINE - 0.3), ylim=(0, None), ylabel="loss (nats)")
     return ax
 
 
@@ -52,9 +54,9 @@ def _figure(result: TokenLosses, first: int) -> Figure:
     figure, axes = column_figure("double", height=1.3 * (len(starts) + 1) + 0.3, rows=len(starts) + 1)
     for start, ax in zip(starts, axes[:, 0], strict=False):
         plot_excerpt(result, start, ax)
-    limits = [limit for ax in axes[:-1, 0] for limit in ax.get_ylim()]
+    highest = max(ax.get_ylim()[1] for ax in axes[:-1, 0])
     for ax in axes[:-1, 0]:
-        ax.set_ylim(min(limits), max(limits))
+        ax.set_ylim(0, highest)
     plot_running(result, axes[-1, 0])
     a, b = result.labels
     d = result.difference

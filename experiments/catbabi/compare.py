@@ -47,6 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
     written += [path for name, figure in draw(result, options.first) for path in save_figure(figure, output / name)]
     for label, row in result.models.iterrows():
         print(f"{label}: loss {row['loss']:.4f}, perplexity {row['perplexity']:.3f} on {row['n']:.0f} words")
+    apart, (first, second) = result.difference, result.labels
+    interval = f"95 % {apart['low']:.4f} to {apart['high']:.4f}, n = {apart['stories']:.0f} stories"
+    print(f"{second} minus {first}: {apart['mean']:.4f} nats ({interval})")
     print(f"Written to {output}: {', '.join(path.name for path in written)}")
     return 0
 

@@ -133,7 +133,9 @@ def test_two_models_are_compared_on_the_same_text(trained, tmp_path, capsys):
     # Whole segments are read.
     assert len(tokens) == -(-100 // SEGMENT) * SEGMENT
     assert {row["word"] for row in tokens} <= set(CatBabi(**configuration_of(folder)).tokens)
-    assert "run (b): loss" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "run (b): loss" in printed
+    assert "run (b) minus run (a): " in printed
     assert (out / "token_losses.png").exists()
     with pytest.raises(UserError, match="--first: expected less than the 115 words predicted; got 115"):
         compare.main([str(folder), str(folder), "--words", "100", "--first", "115", "--output_dir", str(out)])

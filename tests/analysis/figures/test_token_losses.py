@@ -17,17 +17,22 @@ def result():
     return compare_losses(*(Losses(label, words, story, rng.gamma(1, 1, TOKENS)) for label in ("FWM", "LSTM")))
 
 
-def test_a_bar_for_each_token_coloured_by_the_better_model(result):
+def test_a_bar_between_the_losses_of_each_token_coloured_by_the_better_model(result):
     ax = plot_excerpt(result, LINE)
-    expected = result.tokens["difference"][LINE : 2 * LINE]
+    shown = result.tokens[LINE : 2 * LINE]
+    expected = shown["difference"]
     np.testing.assert_allclose([bar.get_height() for bar in ax.patches], expected)
+    np.testing.assert_allclose([bar.get_y() for bar in ax.patches], shown["loss_a"])
+    drawn = {line.get_color(): line.get_ydata() for line in ax.lines}
+    np.testing.assert_array_equal(drawn[BLUE], shown["loss_a"])
+    np.testing.assert_array_equal(drawn[VERMILION], shown["loss_b"])
     colors = [BLUE if value >= 0 else VERMILION for value in expected]
-    assert [bar.get_facecolor() for bar in ax.patches] == [to_rgba(color) for color in colors]
+    assert [bar.get_facecolor()[:3] for bar in ax.patches] == [to_rgb(color) for color in colors]
     assert [tick.get_text() for tick in ax.get_xticklabels()] == [f"word{i}" for i in range(LINE, 2 * LINE)]
 
 
-def to_rgba(color):
-    return (*(int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)), 1.0)
+def to_rgb(color):
+    return tuple(int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
 
 
 def test_the_running_mean_ends_at_the_mean(result):
