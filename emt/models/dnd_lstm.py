@@ -119,8 +119,8 @@ class DNDLSTM(Model):
         """
         x = lengthen(as_channels(x, self.w_in), steps)
         state = self.zero_state(x) if state is None else state
-        nothing = {name: x.new_full(x.shape[:3], -1, dtype=torch.int64) for name in self.cues}
-        starts, written = ({**nothing, **(cues or {})}[name] for name in self.cues)
+        cues = cues or {}
+        starts, written = (cues[n] if n in cues else _nothing(x) for n in self.cues)
         keys, weights = x[..., -self.key_channels :], (self.w_in, self.w_rec, self.w_out)
         biases, runs, reads = (self.b_in + self.b_rec, self.b_out), [], []
         for piece in _pieces(starts, written):
@@ -148,12 +148,12 @@ class DNDLSTM(Model):
     @torch.no_grad()
     def _read(self, state: State, queries: Tensor) -> Tensor:
         """Return what the dictionary recalls for queries (member, batch, time, key): (member, batch, time, unit)."""
-        held, values = state["held"].bool(), state["values"]
-        if not (self.retrieval and held.any()):
-            return values.new_zeros(*queries.shape[:3], values.shape[-1])
         # Slots fill from the last one on: those that are empty in all rows are not looked at.
-        taken = slice(int(held.flatten(0, 1).any(dim=0).int().argmax()), None)
-        keys, held, values = state["keys"][:, :, taken], held[:, :, taken], values[:, :, taken]
+        taken = int(state["held"].flatten(0, 1).any(dim=0).sum()) if self.retrieval else 0
+        if not taken:
+            return queries.new_zeros(*queries.shape[:3], state["values"].shape[-1])
+        held, keys, values = (state[name][:, :, -taken:] for name in self.held_state)
+        held = held.bool()
         similarity = similarities(queries, keys, self.similarity)
         if self.recall == "nearest":
             return recall_nearest(similarity, held, values)
@@ -163,7 +163,11 @@ class DNDLSTM(Model):
         """Return what is written into the dictionary and read from it, as a trace has it."""
         nan = keys.new_full((), torch.nan)
         queries = keys if self.retrieval else nan.expand_as(keys)
-        log = {name: torch.where(writes[..., None], v, nan) for name, v in (("key", keys), ("value", cell.detach()))}
+        offered = {"key": keys, "value": cell.detach()}
+        if writes.any():
+            log = {name: torch.where(writes[..., None], x, nan) for name, x in offered.items()}
+        else:
+            log = {name: nan.expand_as(x) for name, x in offered.items()}
         log |= dict.fromkeys(("strength", "keep"), torch.ones_like(nan).expand(writes.shape))
         log |= {"erase": torch.zeros_like(nan).expand(writes.shape)}
         reads = {"read_query": queries.unsqueeze(3), "read_value": recalled.unsqueeze(3)}
@@ -184,15 +188,19 @@ def actor_and_critic(generator: np.random.Generator, shape: tuple[int, int]) -> 
     return np.concatenate(heads, axis=1)
 
 
+def _nothing(x: Tensor) -> Tensor:
+    """Return a cue that says nothing about inputs (member, batch, time, channel)."""
+    return x.new_full(x.shape[:3], -1, dtype=torch.int64)
+
+
 def _joined(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=2)
 
 
 def _pieces(starts: Tensor, written: Tensor) -> Iterator[slice]:
     """Yield the stretches of time that begin where a trial does, or after a write, in some row."""
-    steps = starts.shape[2]
-    begins, ends = ((c >= 0).flatten(0, 1).any(dim=0).nonzero().flatten().tolist() for c in (starts, written))
-    cuts = sorted({0, *begins, *(t + 1 for t in ends), steps})
+    begins, ends = (torch.stack([starts, written]) >= 0).flatten(1, 2).any(dim=1).tolist()
+    cuts = sorted({0, *(t for t, at in enumerate(begins) if at), *(t for t, at in enumerate(ends, 1) if at), len(ends)})
     return (slice(first, last) for first, last in pairwise(cuts))
 
 

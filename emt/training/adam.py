@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+VECTOR = 16
+"""Numbers that a processor handles at once, or a multiple of them."""
+
 
 class MemberAdam(torch.optim.Optimizer):
     """Adam (Kingma & Ba 2015) with gradient clipping, member by member, as if each were trained alone.
@@ -53,40 +56,46 @@ class MemberAdam(torch.optim.Optimizer):
             with torch.enable_grad():
                 closure()
         parameters = [p for p in self._stacked() if p.requires_grad]
-        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
-        norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients]).norm(dim=0)
+        gradients = [p.grad.contiguous() if p.grad is not None else torch.zeros_like(p) for p in parameters]
+        norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients], dim=1)
+        norms = torch.linalg.vector_norm(norms, dim=1)
         self.frozen |= ~torch.isfinite(norms).to(self.frozen.device)
+        if self.frozen.all():
+            return
         self.steps += ~self.frozen
         if self.gradient_clip:
             scale = (self.gradient_clip / (norms + 1e-6)).clamp(max=1.0)
             torch._foreach_mul_(gradients, [_along(scale, g) for g in gradients])
-        moving = None if not self.frozen.any() else ~self.frozen
-        # The bias corrections are numbers for each member; folded into step size and epsilon they cost no pass.
-        beta1, beta2 = self.BETAS
-        steps = self.steps.clamp(min=1)
-        correction = (1 - beta2**steps).sqrt()
-        size = -self.param_groups[0]["lr"] * correction / (1 - beta1**steps)
-        if moving is not None:
-            size = size * moving
-        sizes = size.to(norms), (self.EPSILON * correction).to(norms)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            self._update(parameter, gradient, moving, *sizes)
+        stacks = parameters, gradients, *zip(*(self.moments(p) for p in parameters), strict=True)
+        moving, slopes, means, squares = (self._moving(tensors) for tensors in stacks)
+        # Members that move have all done as many steps.
+        steps = torch.full((), self.steps.max().item(), device=parameters[0].device)
+        torch._fused_adam_(
+            moving,
+            slopes,
+            means,
+            squares,
+            [],
+            [steps] * len(moving),
+            lr=self.param_groups[0]["lr"],
+            beta1=self.BETAS[0],
+            beta2=self.BETAS[1],
+            weight_decay=self.l2_penalty,
+            eps=self.EPSILON,
+            amsgrad=False,
+            maximize=False,
+        )
 
-    def _update(
-        self, parameter: Tensor, gradient: Tensor, moving: Tensor | None, size: Tensor, epsilon: Tensor
-    ) -> None:
-        """Move a parameter by its members' step sizes (member,), with Adam's epsilon for each (member,)."""
-        mean, square = self.moments(parameter)
-        if self.l2_penalty:
-            gradient = gradient.add(parameter, alpha=self.l2_penalty)
-        if moving is not None:
-            # Zero times NaN is NaN: a frozen member's gradient must not reach its moments.
-            gradient = torch.where(_along(moving.to(gradient.device), gradient), gradient, torch.zeros_like(gradient))
-        beta1, beta2 = self.BETAS
-        mean.lerp_(gradient, 1 - beta1)
-        square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        denominator = square.sqrt().add_(_along(epsilon, square))
-        parameter.addcmul_(torch.div(mean, denominator, out=denominator), _along(size, square))
+    def _moving(self, tensors: Iterable[Tensor]) -> list[Tensor]:
+        """Return the parts of stacked tensors that belong to members that are not frozen.
+
+        The fused kernel works in whole vectors and rounds a rest otherwise: only where each member's numbers are whole
+        vectors does a member get the same bits from the stack as alone.
+        """
+        if self.frozen.any():
+            moving = (~self.frozen).nonzero().flatten().tolist()
+            return [tensor[member] for tensor in tensors for member in moving]
+        return [part for t in tensors for part in ([t] if t[0].numel() % VECTOR == 0 else t.unbind())]
 
     @torch.no_grad()
     def keep(self, positions: Tensor) -> None:

@@ -83,7 +83,8 @@ def actor_critic(
     targets, scored, judged, draws = scoring
     log_p, value = outputs.detach()[..., :-1].log_softmax(dim=-1), outputs.detach()[..., -1]
     actions = _choose(log_p, draws)
-    right = (actions == _classes(targets)).to(value)
+    one_hot = targets.is_floating_point()
+    right = targets.gather(-1, actions.unsqueeze(-1)).squeeze(-1) if one_hot else (actions == targets).to(value)
     returns = _returns(right * scored, discount, normalise_returns)
     loss = _ActorCritic.apply(outputs, log_p, actions, returns, scored.to(value) / outputs.shape[1], entropy)
     return loss, (right * judged).sum(dim=(1, 2)) / counts(judged)
@@ -136,8 +137,7 @@ def _choose(log_p: Tensor, draws: Tensor | None) -> Tensor:
     """Return actions (member, batch, time), sampled from p where there are draws, else the likeliest."""
     if draws is None:
         return log_p.argmax(dim=-1)
-    below = log_p.exp().cumsum(dim=-1) <= draws.unsqueeze(-1)
-    return below.sum(dim=-1).clamp(max=log_p.shape[-1] - 1)
+    return (log_p[..., :-1].exp().cumsum(dim=-1) <= draws.unsqueeze(-1)).sum(dim=-1)
 
 
 def counts(steps: Tensor) -> Tensor:

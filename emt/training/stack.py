@@ -47,7 +47,7 @@ class Stack:
     passed
         First step whose batch accuracy at the last horizon was above ``curriculum_threshold``, 0 for none, (member,).
     window
-        Accuracies of the last batches at the last horizon, (member, STOP_WINDOW); NaN where there are fewer.
+        Accuracies of the last batches at the last horizon, (member, step modulo STOP_WINDOW); NaN for none.
     state
         What members carry to the next training step, tensors (member, batch, …); empty where nothing is carried.
     best
@@ -88,7 +88,7 @@ class Stack:
     def gradients(self) -> StepReport:
         """Compute all members' losses and gradients on their next batches."""
         horizons = self.horizons()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad()
         loss, accuracy = np.empty(len(self.numbers)), np.empty(len(self.numbers))
         for shape, members in self._groups("train", self.step, dict(enumerate(horizons.tolist()))).items():
             batch = self._batch(members, "train", self.step, shape)
@@ -106,8 +106,7 @@ class Stack:
         self.step += 1
         last = len(self.config.curriculum_horizons) - 1
         at_last = (self.level == last) & ~self.frozen
-        self.window[at_last] = np.roll(self.window[at_last], -1, axis=1)
-        self.window[at_last, -1] = report.accuracy[at_last]
+        self.window[at_last, self.step % STOP_WINDOW] = report.accuracy[at_last]
         above = (report.accuracy > self.config.curriculum_threshold) & ~self.frozen
         self.passed[above & at_last & (self.passed == 0)] = self.step
         if self.config.curriculum and self.task.curriculum:
@@ -212,33 +211,35 @@ class Stack:
         They go on from their place in ``state`` unless the batch is fresh, and leave their new state there, cut from
         the graph.
         """
-        parameters: dict[str, Tensor] = dict(self.model.named_parameters())
-        device = next(iter(parameters.values())).device
-        index = torch.tensor(members, device=device)
+        device, everyone = next(self.model.parameters()).device, len(members) == len(self.numbers)
         before = None if batch.fresh or not state else state
-        if len(members) < len(self.numbers):
-            parameters = {name: p.index_select(0, index) for name, p in parameters.items()}
-            before = None if before is None else {name: s.index_select(0, index) for name, s in before.items()}
 
         def tensor(values: NDArray[Any]) -> Tensor:
             return torch.from_numpy(np.require(values, requirements=["C", "W"])).to(device)
 
-        draws = None if batch.draws is None else tensor(batch.draws)
-        scoring = Scoring(tensor(batch.targets), tensor(batch.scored), tensor(batch.judged_steps), draws)
+        draws, scored = None if batch.draws is None else tensor(batch.draws), tensor(batch.scored)
+        judged = scored if batch.judged is None else tensor(batch.judged)
         cues = {name: tensor(batch.events[name]) for name in self.model.cues if name in batch.events}
         if "wanted" in self.model.cues:
-            cues["wanted"] = scoring.scored | scoring.judged
-        with self._seeds_of(members):
-            call = tensor(batch.inputs), before, batch.steps, cues
-            everyone = len(members) == len(self.numbers)
-            outputs, after, _ = self.model(*call) if everyone else functional_call(self.model, parameters, call)
+            cues["wanted"] = scored | judged
+        inputs = tensor(batch.inputs)
+        if everyone:
+            outputs, after, _ = self.model(inputs, before, batch.steps, cues)
+        else:
+            index = torch.tensor(members, device=device)
+            parameters = {name: p.index_select(0, index) for name, p in self.model.named_parameters()}
+            before = None if before is None else {name: s.index_select(0, index) for name, s in before.items()}
+            with self._seeds_of(members):
+                outputs, after, _ = functional_call(self.model, parameters, (inputs, before, batch.steps, cues))
         if self.task.carries:
             for name, value in after.items():
-                if len(members) < len(self.numbers):
+                if not everyone:
                     whole = state.get(name, value.new_zeros(len(self.numbers), *value.shape[1:]))
                     value = whole.index_copy(0, index, value)
                 state[name] = value.detach()
-        return LOSSES[self.task.loss](outputs, scoring, **self.task.loss_options)
+        return LOSSES[self.task.loss](
+            outputs, Scoring(tensor(batch.targets), scored, judged, draws), **self.task.loss_options
+        )
 
     @contextlib.contextmanager
     def _seeds_of(self, members: list[int]) -> Iterator[None]:

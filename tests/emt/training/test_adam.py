@@ -94,3 +94,25 @@ def test_members_that_leave_take_their_moments_along():
         b.step()
     for w, p in zip(whole, part, strict=True):
         assert torch.equal(w[[0, 2]], p)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_member_gets_the_same_bits_from_a_stack_as_alone(frozen):
+    # Sizes with and without a rest beside whole vectors of 16.
+    generator = torch.Generator().manual_seed(0)
+    stacked = [torch.nn.Parameter(torch.randn(3, *s, generator=generator)) for s in ((4, 8), (7,), (3, 5))]
+    lone = [[torch.nn.Parameter(p[m : m + 1].detach().clone()) for p in stacked] for m in range(3)]
+    together, alone = MemberAdam(stacked, 1e-2, 1.0, 0.1), [MemberAdam(ps, 1e-2, 1.0, 0.1) for ps in lone]
+    for step in range(5):
+        set_gradients(stacked, step)
+        if frozen and step == 2:
+            stacked[0].grad[1, 0, 0] = float("inf")
+        for m, ps in enumerate(lone):
+            for p, s in zip(ps, stacked, strict=True):
+                p.grad = s.grad[m : m + 1].clone()
+            alone[m].step()
+        together.step()
+    assert together.frozen.tolist() == [False, frozen, False]
+    for m, ps in enumerate(lone):
+        assert all(torch.equal(s[m], p[0]) for p, s in zip(ps, stacked, strict=True))
+    assert not torch.equal(stacked[0][0], stacked[0][1])
