@@ -88,6 +88,8 @@ DICTIONARIES = [
         ("l2", "kernel", "input", 2),
         ("l1", "kernel", "context", 2),
         ("cosine", "kernel", "input", 100),
+        ("l2", "nearest", "hidden", 100),
+        ("cosine", "kernel", "hidden", 2),
     )
 ]
 

@@ -5,12 +5,12 @@
     y_t = h_t W_out + b_out: a logit for each action, and the value
 
 A read comes before the write of its step and returns the value under the most similar key (`emt.ops.dictionary`); a
-full dictionary drops its oldest entry. Keys k_t are inputs, so all of a trial's slots are found before it is run. A
-trial starts from h_0, c_0 ~ 0.1 N(0, 1), drawn anew.
+full dictionary drops its oldest entry. Where keys k_t are inputs, all of a trial's slots are found before it is run;
+where they are hidden states, k_t = h_{t-1}, each step searches. A trial starts from h_0, c_0 ~ 0.1 N(0, 1), drawn anew.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -43,7 +43,8 @@ class DNDLSTM(Model):
     capacity
         slots of the dictionary; when all are taken, the oldest is dropped.
     key
-        what states are filed under: the whole input, or its last half, the context.
+        what states are filed under and looked up by: the whole input, its last half, the context, or the hidden state
+        before the step.
     similarity
         how a query is compared with keys: minus a distance, or the cosine.
     recall
@@ -80,14 +81,15 @@ class DNDLSTM(Model):
         *,
         hidden_dim: Annotated[int, Field(ge=1)] = 32,
         capacity: Annotated[int, Field(ge=1)] = 100,
-        key: Literal["input", "context"] = "input",
+        key: Literal["input", "context", "hidden"] = "input",
         similarity: Literal["l2", "l1", "cosine"] = "l2",
         recall: Literal["nearest", "kernel"] = "nearest",
         retrieval: bool = True,
     ) -> None:
         super().__init__(seeds)
         self.capacity, self.similarity, self.recall, self.retrieval = capacity, similarity, recall, retrieval
-        self.key_channels = input_channels if key == "input" else input_channels // 2
+        self.key = key
+        self.key_channels = {"input": input_channels, "context": input_channels // 2, "hidden": hidden_dim}[key]
         self.memories = {
             "dnd": {**type(self).memories["dnd"], "similarity": similarity, "recall": recall, "capacity": capacity}
         }
@@ -121,17 +123,22 @@ class DNDLSTM(Model):
         state = self.zero_state(x) if state is None else state
         cues = cues or {}
         starts, written = (cues[n] if n in cues else _nothing(x) for n in self.cues)
-        keys, weights = x[..., -self.key_channels :], (self.w_in, self.w_rec, self.w_out)
-        biases, runs, reads = (self.b_in + self.b_rec, self.b_out), [], []
+        parameters = (self.w_in, self.w_rec, self.w_out, self.b_in + self.b_rec, self.b_out)
+        runs, keys = [], []
         for piece in _pieces(starts, written):
             start = self._begin(starts[:, :, piece.start], state["hidden"], state["cell"])
-            reads.append(self._read(state, keys[:, :, piece]))
-            runs.append(dnd_lstm(x[:, :, piece], reads[-1].tanh(), *weights, *biases, *start))
+            read = partial(self._read, state)
+            if self.key == "hidden":
+                runs.append(dnd_lstm(x[:, :, piece], read, *parameters, *start))
+                keys.append(torch.cat([start[0].unsqueeze(2), runs[-1].hidden[:, :, :-1]], dim=2).detach())
+            else:
+                keys.append(x[:, :, piece, -self.key_channels :])
+                runs.append(dnd_lstm(x[:, :, piece], read(keys[-1]), *parameters, *start))
             last = {"hidden": runs[-1].hidden[:, :, -1], "cell": runs[-1].cell[:, :, -1]}
-            state = last | _write(state, written[:, :, piece.stop - 1] >= 0, keys[:, :, piece.stop - 1], last["cell"])
-        run, recalled = DNDRun(*(_joined(parts) for parts in zip(*runs, strict=True))), _joined(reads)
+            state = last | _write(state, written[:, :, piece.stop - 1] >= 0, keys[-1][:, :, -1], last["cell"])
+        run = DNDRun(*(_joined(parts) for parts in zip(*runs, strict=True)))
         log = {"hidden": run.hidden, "cell": run.cell}
-        return run.outputs, state, log | self._memory_log(keys, run.cell, written >= 0, recalled)
+        return run.outputs, state, log | self._memory_log(_joined(keys), run.cell, written >= 0, run.recalled)
 
     def _begin(self, start: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         """Return the states that a step starts from, (member, batch, unit): new ones where a trial begins."""

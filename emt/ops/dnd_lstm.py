@@ -4,13 +4,15 @@ For each member (Ritter et al. 2018, "Been there, done that: meta-learning with 
 gates in the order of their blocks:
 
     [f, i, o, r, z]_t = [σ, σ, σ, σ, tanh](x_t W_in + h_{t-1} W_rec + b)    (1)
-    c_t = f_t c_{t-1} + i_t z_t + r_t m_t                                   (2)
+    c_t = f_t c_{t-1} + i_t z_t + r_t m_t,   m_t = tanh(recalled_t)         (2)
     h_t = o_t tanh(c_t)                                                     (3)
     y_t = h_t W_out + b_out                                                 (4)
 
-The recalled m_t is a constant: nothing flows back into the memory, and gradients reach it only through the gate r.
+What is recalled is a constant: nothing flows back into the memory, and gradients reach it only through the gate r. It
+is given for all steps, or looked up by h_{t-1} inside the step.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -20,18 +22,22 @@ from torch.autograd.function import once_differentiable
 
 from emt.ops.precision import plain_matmul
 
+Recall = Callable[[Tensor], Tensor]
+"""What is recalled for hidden states: (member, batch, time, unit) → (member, batch, time, unit)."""
+
 
 class DNDRun(NamedTuple):
-    """What the network did: ``outputs`` (member, batch, time, output), ``hidden`` and ``cell`` (…, time, unit)."""
+    """What the network did: ``outputs`` (member, batch, time, output), and what has (…, time, unit)."""
 
     outputs: Tensor
     hidden: Tensor
     cell: Tensor
+    recalled: Tensor
 
 
 def dnd_lstm_steps(
     x: Tensor,
-    recalled: Tensor,
+    recalled: Tensor | Recall,
     w_in: Tensor,
     w_rec: Tensor,
     w_out: Tensor,
@@ -41,20 +47,22 @@ def dnd_lstm_steps(
     c0: Tensor,
 ) -> DNDRun:
     """Equations (1) to (4), one step after the other; arguments and result as in :func:`dnd_lstm`."""
-    h, c, outputs, hidden, cells = h0, c0, [], [], []
+    h, c, outputs, hidden, cells, found = h0, c0, [], [], [], []
     for t in range(x.shape[2]):
         f, i, o, r, z = (x[:, :, t] @ w_in + h @ w_rec + bias.unsqueeze(1)).chunk(5, dim=-1)
-        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(z) + torch.sigmoid(r) * recalled[:, :, t].detach()
+        given = recalled[:, :, t] if isinstance(recalled, Tensor) else recalled(h.detach().unsqueeze(2)).squeeze(2)
+        found.append(given.detach())
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(z) + torch.sigmoid(r) * torch.tanh(found[-1])
         h = torch.sigmoid(o) * torch.tanh(c)
         outputs.append(h @ w_out + b_out.unsqueeze(1))
         hidden.append(h)
         cells.append(c)
-    return DNDRun(*(torch.stack(steps, dim=2) for steps in (outputs, hidden, cells)))
+    return DNDRun(*(torch.stack(steps, dim=2) for steps in (outputs, hidden, cells, found)))
 
 
 def dnd_lstm(
     x: Tensor,
-    recalled: Tensor,
+    recalled: Tensor | Recall,
     w_in: Tensor,
     w_rec: Tensor,
     w_out: Tensor,
@@ -70,7 +78,8 @@ def dnd_lstm(
     x
         Inputs (member, batch, time, in).
     recalled
-        m (member, batch, time, unit).
+        What is recalled at each step, (member, batch, time, unit), or a function that finds it for the hidden states
+        before some steps.
     w_in, w_rec, w_out
         Weights (member, in, 5 unit), (member, unit, 5 unit) and (member, unit, output), applied from the right.
     bias, b_out
@@ -78,11 +87,17 @@ def dnd_lstm(
     h0, c0
         Hidden and cell state before the first step, (member, batch, unit).
     """
-    return DNDRun(*_Run.apply(x, recalled, w_in, w_rec, w_out, bias, b_out, h0, c0))
+    search = None if isinstance(recalled, Tensor) else recalled
+    found = recalled if isinstance(recalled, Tensor) else x.new_empty(*x.shape[:3], w_rec.shape[1])
+    outputs, hidden, cell = _Run.apply(x, found, search, w_in, w_rec, w_out, bias, b_out, h0, c0)
+    return DNDRun(outputs, hidden, cell, found.detach())
 
 
 class _Run(torch.autograd.Function):
-    """Time comes first inside, so that steps are whole blocks; what needs no earlier step is done for all at once."""
+    """Time comes first inside, so that steps are whole blocks; what needs no earlier step is done for all at once.
+
+    Where there is a search it fills ``recalled``.
+    """
 
     @staticmethod
     @plain_matmul()
@@ -90,6 +105,7 @@ class _Run(torch.autograd.Function):
         ctx: Any,
         x: Tensor,
         recalled: Tensor,
+        search: Recall | None,
         w_in: Tensor,
         w_rec: Tensor,
         w_out: Tensor,
@@ -105,12 +121,16 @@ class _Run(torch.autograd.Function):
         hidden, cells = (x.new_empty(steps + 1, members, batch, units) for _ in range(2))
         tanh_c = torch.empty_like(cells[1:])
         hidden[0], cells[0] = h0, c0
-        m = recalled.permute(2, 0, 1, 3)
+        found = recalled.permute(2, 0, 1, 3)
+        m = found.tanh() if search is None else torch.empty_like(tanh_c)
         # Views are made for all steps at once: each costs as much as an operation on a step's numbers.
         runs = drive.permute(2, 0, 1, 3), gates, gates[..., : 4 * units], *gates.chunk(5, dim=-1), m, tanh_c
         states = pairwise(hidden.unbind()), pairwise(cells.unbind())
         steps_of = zip(*(r.unbind() for r in runs), *states, strict=True)
-        for d, a, open_gates, f, i, o, r, z, recall, tanh, (h, h_next), (c, c_next) in steps_of:
+        for t, (d, a, open_gates, f, i, o, r, z, recall, tanh, (h, h_next), (c, c_next)) in enumerate(steps_of):
+            if search is not None:
+                found[t] = search(h.unsqueeze(2)).squeeze(2)
+                torch.tanh(found[t], out=recall)
             torch.baddbmm(d, h, w_rec, out=a)
             open_gates.sigmoid_()
             z.tanh_()
@@ -157,6 +177,7 @@ class _Run(torch.autograd.Function):
         need_x, *_, need_h0, _ = ctx.needs_input_grad
         return (
             torch.bmm(after, w_in.mT).view(x.shape) if need_x else None,
+            None,
             None,
             torch.bmm(x.flatten(1, 2).mT, after),
             torch.bmm(_rows(hidden[:-1]).mT, after),

@@ -46,12 +46,14 @@ class Dictionary:
 class OneAgent(nn.Module):
     """One DND-LSTM with its heads; the names of its weights are those of a weight file."""
 
-    def __init__(self, weights: dict[str, Any], *, capacity: int = 100, similarity: str = "l2") -> None:
+    def __init__(
+        self, weights: dict[str, Any], *, capacity: int = 100, similarity: str = "l2", key: str = "input"
+    ) -> None:
         super().__init__()
         (gates, channels), (outputs, units) = weights["rnn.weight_ih"].shape, weights["readout.weight"].shape
         self.inputs, self.recurrent = nn.Linear(channels, gates), nn.Linear(units, gates)
         self.actor, self.critic = nn.Linear(units, outputs - 1), nn.Linear(units, 1)
-        self.units, self.capacity, self.similarity = units, capacity, similarity
+        self.units, self.capacity, self.similarity, self.key = units, capacity, similarity, key
         self.memory = Dictionary(capacity, similarity)
         with torch.no_grad():
             for name, parameters in self.weights().items():
@@ -74,11 +76,12 @@ class OneAgent(nn.Module):
         gates = self.inputs(x) + self.recurrent(h)
         f, i, o, r = torch.sigmoid(gates[: 4 * self.units]).chunk(4)
         z = torch.tanh(gates[4 * self.units :])
-        recalled = self.memory.read(x)
+        key = h.detach() if self.key == "hidden" else x
+        recalled = self.memory.read(key)
         m = torch.zeros_like(c) if recalled is None else torch.tanh(recalled)
         c = f * c + i * z + r * m
         if write:
-            self.memory.write(x, c)
+            self.memory.write(key, c)
         h = o * torch.tanh(c)
         return functional.softmax(self.actor(h), dim=0), self.critic(h)[0], h, c
 

@@ -38,12 +38,15 @@ def train_together(task, model, steps):
         yield batch, accuracy
 
 
-@pytest.mark.parametrize(("similarity", "capacity"), [("l2", 100), ("l1", 100), ("cosine", 100), ("l2", 3)])
-def test_a_population_ends_with_the_weights_of_agents_that_step_alone(similarity, capacity):
+@pytest.mark.parametrize(
+    ("similarity", "capacity", "key"),
+    [("l2", 100, "input"), ("l1", 100, "input"), ("cosine", 100, "input"), ("l2", 3, "input"), ("l2", 3, "hidden")],
+)
+def test_a_population_ends_with_the_weights_of_agents_that_step_alone(similarity, capacity, key):
     task, units, episodes = ContextualChoice(trials=4, steps=6, evidence=5, t_off=3), 7, 6
-    model = DNDLSTM(SEEDS, 10, 3, hidden_dim=units, similarity=similarity, capacity=capacity).double()
+    model = DNDLSTM(SEEDS, 10, 3, hidden_dim=units, similarity=similarity, capacity=capacity, key=key).double()
     start = [{n: w.copy() for n, w in model.export(member).items()} for member in range(len(SEEDS))]
-    agents = [OneAgent(w, capacity=capacity, similarity=similarity).double() for w in start]
+    agents = [OneAgent(w, capacity=capacity, similarity=similarity, key=key).double() for w in start]
     optimizers = [torch.optim.Adam(agent.parameters(), 5e-3) for agent in agents]
     for batch, accuracy in train_together(task, model, 8 * episodes):
         for member, (agent, optimizer) in enumerate(zip(agents, optimizers, strict=True)):

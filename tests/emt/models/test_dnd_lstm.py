@@ -94,6 +94,20 @@ def test_context_keys_are_the_last_half_of_the_input():
     torch.testing.assert_close(recalled(by_input)[:, :, 4], by_input["cell"].detach()[:, :, 2])
 
 
+def test_hidden_keys_are_the_states_before_each_step():
+    x, model = draw(5), build(key="hidden")
+    _, state, log = model(x, None, None, {"start": cue(5, t0=3), "written": cue(5, t1=0, t2=1)})
+    before, query = log["hidden"][:, :, :-1].detach(), log["memory/dnd/read_query"][:, :, 1:, 0]
+    torch.testing.assert_close(query, before)
+    torch.testing.assert_close(state["keys"][:, :, -2:], before[:, :, :2])
+    assert not recalled(log)[:, :, :2].any()
+    torch.testing.assert_close(recalled(log)[:, :, 2], log["cell"].detach()[:, :, 1])
+    first, second = ((query[:, :, 3] - state["keys"][:, :, slot]).norm(dim=-1) for slot in (-2, -1))
+    nearest = torch.where((first < second)[..., None], *log["cell"].detach()[:, :, 1:3].unbind(dim=2))
+    torch.testing.assert_close(recalled(log)[:, :, 4], nearest)
+    assert (recalled(build()(x, None, None, {"written": cue(5, t1=0, t2=1)})[2]) - recalled(log)).abs().max() > 1e-3
+
+
 def test_a_kernel_recalls_an_average():
     x = draw(5)
     _, state, log = build(recall="kernel")(x, None, None, {"written": cue(5, t0=0, t1=1)})

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from emt.ops.dictionary import recall_nearest, similarities, similarities_one_by_one
 from emt.ops.dnd_lstm import dnd_lstm, dnd_lstm_steps
 
 MEMBERS, BATCH, IN, UNITS, OUT = 2, 3, 4, 7, 6
@@ -29,13 +30,40 @@ def test_fast_and_plain_form_agree_with_their_gradients(steps, batch, used):
         weighed = {
             n: (torch.randn(r.shape, generator=generator, dtype=r.dtype) * r).sum() for n, r in run._asdict().items()
         }
+        weighed.pop("recalled")
         wanted = [a for i, a in enumerate(arguments) if i != 1]
         loss = sum(weighed.values()) if used == "all" else weighed[used]
         gradients = torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True)
         results.append([*run, *gradients])
     for fast, plain in zip(*results, strict=True):
         torch.testing.assert_close(fast, plain, atol=1e-12, rtol=0)
-    assert all(plain.abs().max() > 1e-3 for plain in results[1][3:6])
+    assert all(plain.abs().max() > 1e-3 for plain in results[1][4:7])
+
+
+def searched(find, slots=5):
+    """Return what looks hidden states up in a dictionary, as the model does; one row has nothing but empty slots."""
+    generator = torch.Generator().manual_seed(2)
+    keys, values = torch.randn(2, MEMBERS, BATCH, slots, UNITS, generator=generator, dtype=torch.float64)
+    held = torch.ones(MEMBERS, BATCH, slots, dtype=torch.bool)
+    held[0, 1] = held[1, :, :2] = False
+    values = values * held.unsqueeze(-1)
+    return lambda queries: recall_nearest(find(queries, 0.5 * keys, "l2"), held, values)
+
+
+def test_a_search_inside_the_step_is_exact_with_its_gradients():
+    results = []
+    for form, find in ((dnd_lstm, similarities), (dnd_lstm_steps, similarities_one_by_one)):
+        x, _, *further = draw(6)
+        run = form(x, searched(find), *further)
+        loss = sum((torch.sin(torch.arange(r.numel())).view(r.shape) * r).sum() for r in run[:3])
+        results.append([*run, *torch.autograd.grad(loss, (x, *further))])
+    for fast, plain in zip(*results, strict=True):
+        torch.testing.assert_close(fast, plain, atol=1e-12, rtol=0)
+    recalled = results[1][3]
+    assert not recalled[0, 1].any()
+    assert (recalled[1, :, 1:] != recalled[1, :, :-1]).any(), "the search finds one slot at all steps"
+    given = dnd_lstm(*(a.detach() for a in (draw(6)[0], recalled, *draw(6)[2:])))
+    torch.testing.assert_close(given.outputs, results[0][0], atol=1e-12, rtol=0)
 
 
 def test_what_is_recalled_is_a_constant():
