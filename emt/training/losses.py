@@ -65,9 +65,10 @@ def actor_critic(
     With the action a_t sampled from p, reward 1 where it is right, the return R_t = Σ_k γ^k reward_{t+k} and the value
     v_t, a constant in the first term, a row's loss is the sum over its scored steps of
 
-        −log p(a_t) (R_t − v_t) + smooth_l1(v_t, R_t) − β Σ_a −p(a) log p(a),
+        −log p(a_t) (R_t − v_t) − β Σ_a −p(a) log p(a) − const. + smooth_l1(v_t, R_t),
 
-    and a member's the mean over rows.
+    and a member's the mean over rows. The policy's terms only stand for their gradient, and the constant makes them
+    zero: what is returned is the loss of the value.
 
     Parameters
     ----------
@@ -104,7 +105,10 @@ def _returns(rewards: Tensor, discount: float, normalise: bool) -> Tensor:
 
 
 class _ActorCritic(torch.autograd.Function):
-    """The loss (member,) with its gradient in closed form: on little data autograd's bookkeeping costs the most."""
+    """The value's loss (member,) and the gradient of the policy's and its in closed form.
+
+    On little data autograd's bookkeeping costs the most.
+    """
 
     @staticmethod
     def forward(
@@ -113,7 +117,6 @@ class _ActorCritic(torch.autograd.Function):
         value, chosen = outputs[..., -1], actions.unsqueeze(-1)
         advantage, p = returns - value, log_p.exp()
         loss = functional.smooth_l1_loss(value, returns, reduction="none")
-        loss = loss.addcmul_(log_p.gather(-1, chosen).squeeze(-1), advantage, value=-1)
         d_outputs = torch.empty_like(outputs)
         # ∂(−log p_a) = p − one at a; ∂(−H) = p (log p + H).
         d_logits = torch.mul(p, advantage.unsqueeze(-1), out=d_outputs[..., :-1])
@@ -121,7 +124,6 @@ class _ActorCritic(torch.autograd.Function):
         torch.clamp(-advantage, -1, 1, out=d_outputs[..., -1])
         if entropy:
             surprise = (p * log_p).sum(dim=-1, keepdim=True)
-            loss += entropy * surprise.squeeze(-1)
             d_logits += entropy * p * (log_p - surprise)
         ctx.save_for_backward(d_outputs.mul_(weight.unsqueeze(-1)))
         return (loss * weight).sum(dim=(1, 2))

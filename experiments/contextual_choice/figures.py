@@ -45,12 +45,13 @@ def draw_stimulus(batch: Batch, sizes: Sizes) -> Figure:
 
 @styled
 def draw_learning(returns: pd.DataFrame, label: str, steps: int) -> Figure:
-    """Return a figure of return and loss by epoch, the mean over agents with its 95 % interval."""
+    """Return a figure of return and value loss by epoch, the mean over agents with its 95 % interval."""
     figure, axes = column_figure("double", height=2.5, columns=2)
     n = returns.index.get_level_values("model").nunique()
-    for ax, column in zip(axes[0], returns.columns, strict=True):
+    labels = {"return": f"return (of {steps})", "value_loss": "value loss of a trial"}
+    for ax, (column, ylabel) in zip(axes[0], labels.items(), strict=True):
         _plot_mean(returns[column], "epoch", ax, BLUE)
-        ax.set(xlabel="epoch (episode)", ylabel={"return": f"return (of {steps})"}.get(column, "loss of a trial"))
+        ax.set(xlabel="epoch (episode)", ylabel=ylabel)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.suptitle(f"{label}: learning, n = {n} agent{'s' * (n > 1)}{', band: 95 %' * (n > 1)}")
     return figure

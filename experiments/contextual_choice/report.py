@@ -112,8 +112,11 @@ def _look_into(
     folder: Path, config: RunConfig, numbers: Sequence[int], output: Path
 ) -> tuple[dict[str, Interval | float], list[tuple[str, Any]]]:
     """Record some episodes; return how often the right trial is recalled and how choices separate, and the figures."""
+    from analysis.ask_scores import score_member
+    from analysis.asks import read_asks
     from analysis.figures import matching as match_figures
     from analysis.figures import memory as memory_figures
+    from analysis.logs import select
     from analysis.matching import match_memories
     from analysis.memory import analyse_memory
     from analysis.tables import save_results
@@ -128,11 +131,11 @@ def _look_into(
         save_results(result, output)
         print(result.headline())
     held, sizes = memory.memories[0], _task(config).sizes
-    # Keys are inputs, so every agent recalls the same trials.
-    early = match.asks["step"] % sizes.steps < sizes.t_off
+    asks = [score_member(read_asks(select(recording, member=[k]), "dnd")).asks for k in range(len(numbers))]
+    early = [one["score"][one["step"] % sizes.steps < sizes.t_off].mean() for one in asks]
     scores: dict[str, Interval | float] = {
         "right trial recalled": mean_interval(held.recalled),
-        "before evidence": float(match.asks["score"][early].mean()),
+        "before evidence": float(np.mean(early)),
         "AUC": float(np.median(held.auc)),
         "shuffled": float(np.median(held.shuffled_auc)),
     }

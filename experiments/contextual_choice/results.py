@@ -28,7 +28,7 @@ CONDITIONS = ("unseen", "seen", "retrieval off")
 
 
 def returns_of(folder: Path, config: RunConfig, numbers: Sequence[int]) -> pd.DataFrame:
-    """Return each agent's ``return`` (right choices in a trial) and ``loss`` by (model, epoch), as it learnt.
+    """Return each agent's ``return`` (right choices in a trial) and ``value_loss`` by (model, epoch), as it learnt.
 
     Each is the mean over the points of the training curve that end in the epoch; actions are sampled, and the weights
     change from trial to trial. Empty for runs that are too short for a point.
@@ -42,8 +42,8 @@ def returns_of(folder: Path, config: RunConfig, numbers: Sequence[int]) -> pd.Da
         for point in points:
             epoch = (int(point["step"]) - 1) // length + 1
             rows.append((number, epoch, config.task["steps"] * float(point["train_acc"]), float(point["train_loss"])))
-    table = pd.DataFrame(rows, columns=["model", "epoch", "return", "loss"])
-    return table.groupby(["model", "epoch"])[["return", "loss"]].mean()
+    table = pd.DataFrame(rows, columns=["model", "epoch", "return", "value_loss"])
+    return table.groupby(["model", "epoch"])[["return", "value_loss"]].mean()
 
 
 def last_returns(returns: pd.DataFrame) -> Interval:

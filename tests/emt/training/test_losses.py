@@ -89,7 +89,7 @@ def test_every_loss_says_when_an_output_is_right():
 
 
 def actor_critic_by_hand(logits, value, target, draws, discount, entropy, normalise):
-    """The loss of one row, step by step."""
+    """The loss of one row, step by step: of the policy, of the value, and the rate of right choices."""
     p = logits.softmax(dim=-1)
     actions = [int((p[t].cumsum(0) <= draws[t]).sum()) for t in range(len(p))]
     rewards = [float(a == target) for a in actions]
@@ -97,17 +97,18 @@ def actor_critic_by_hand(logits, value, target, draws, discount, entropy, normal
     returns = torch.tensor(sums, dtype=torch.float64)
     if normalise:
         returns = (returns - returns.mean()) / (returns.std() + 1.1920929e-7)
-    loss = 0
+    policy = value_loss = 0
     for t, action in enumerate(actions):
-        loss = loss - torch.log(p[t, action]) * (returns[t] - value[t].detach())
-        loss = loss + functional.smooth_l1_loss(value[t], returns[t]) + entropy * (p[t] * p[t].log()).sum()
-    return loss, sum(rewards) / len(rewards)
+        policy = policy - torch.log(p[t, action]) * (returns[t] - value[t].detach())
+        policy = policy + entropy * (p[t] * p[t].log()).sum()
+        value_loss = value_loss + functional.smooth_l1_loss(value[t], returns[t])
+    return policy, value_loss, sum(rewards) / len(rewards)
 
 
 @pytest.mark.parametrize(
     ("discount", "entropy", "normalise"), [(0.0, 0.0, False), (0.9, 0.0, False), (1.0, 0.3, False), (0.5, 0.1, True)]
 )
-def test_actor_critic_is_the_sum_over_a_trial_of_what_its_terms_say(draw, discount, entropy, normalise):
+def test_actor_critic_is_the_values_loss_with_the_gradient_of_the_policys_too(draw, discount, entropy, normalise):
     outputs, classes, scored = draw
     everywhere, targets = torch.ones_like(scored), (classes[:, :, :1] % (OUT - 1)).expand(-1, -1, TIME)
     draws = torch.rand(MEMBERS, BATCH, TIME, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -122,10 +123,11 @@ def test_actor_critic_is_the_sum_over_a_trial_of_what_its_terms_say(draw, discou
         ]
         for m in range(MEMBERS)
     ]
-    expected = torch.stack([torch.stack([one for one, _ in member]).mean() for member in rows])
+    policy, expected = (torch.stack([torch.stack([row[i] for row in m]).mean() for m in rows]) for i in (0, 1))
     torch.testing.assert_close(loss, expected, atol=1e-6 if normalise else 1e-12, rtol=0)
-    torch.testing.assert_close(accuracy, torch.tensor([[r for _, r in member] for member in rows]).mean(dim=1).double())
-    (gradient,), (wanted,) = (torch.autograd.grad(x.sum(), outputs) for x in (loss, expected))
+    assert policy.abs().min() > 1e-2
+    torch.testing.assert_close(accuracy, torch.tensor([[row[2] for row in m] for m in rows]).mean(dim=1).double())
+    (gradient,), (wanted,) = (torch.autograd.grad(x.sum(), outputs) for x in (loss, policy + expected))
     torch.testing.assert_close(gradient, wanted, atol=1e-6 if normalise else 1e-12, rtol=0)
 
 
