@@ -39,8 +39,8 @@ class Episodes(NamedTuple):
 
     Attributes
     ----------
-    inputs
-        Evidence and then context of each trial, (batch, trial, time, channel).
+    evidence, context
+        Of each trial, (batch, trial, time, number) and (batch, trial, 1, number).
     targets
         Which choice is right, (batch, trial).
     order
@@ -51,7 +51,8 @@ class Episodes(NamedTuple):
         Number of an episode's first trial, (batch,): it and the numbers after it name initial states.
     """
 
-    inputs: NDArray[np.float32]
+    evidence: NDArray[np.float32]
+    context: NDArray[np.float32]
     targets: NDArray[np.int64]
     order: NDArray[np.int64]
     draws: NDArray[np.float32]
@@ -147,7 +148,12 @@ class ContextualChoice:
 def _show(sizes: Sizes, seeds: tuple[int, ...], split: Split, number: int, size: int) -> Batch:
     """Draw the episodes of a number for some members; their trials are the batches of 2 U training steps."""
     drawn = [_draw_member(sizes, seed, split, number, size) for seed in seeds]
-    inputs, targets, order, draws, first = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
+    names = ("targets", "order", "draws", "first")
+    targets, order, draws, first = (np.stack([getattr(one, name) for one in drawn]) for name in names)
+    inputs = np.empty((*draws.shape, 2 * sizes.evidence), np.float32)
+    for shown, one in zip(inputs, drawn, strict=True):
+        places = np.arange(size)[:, None], one.order
+        shown[..., : sizes.evidence], shown[..., sizes.evidence :] = one.evidence[places], one.context[places]
     member, row = (i[..., None] for i in np.ogrid[: order.shape[0], : order.shape[1]])
     place = np.broadcast_to(np.arange(2 * sizes.trials), order.shape)
     seen, step = place >= sizes.trials, np.arange(sizes.steps)
@@ -168,7 +174,7 @@ def _show(sizes: Sizes, seeds: tuple[int, ...], split: Split, number: int, size:
     }
     shape = events["token"].shape
     return Batch(
-        inputs=inputs[member, row, order].reshape(*shape, inputs.shape[-1]),
+        inputs=inputs.reshape(*shape, -1),
         targets=np.eye(len(CHOICES), dtype=np.float32)[events["token"]],
         scored=np.ones(shape, np.bool_),
         events=events,
@@ -189,7 +195,8 @@ def _draw_member(sizes: Sizes, seed: int, split: Split, episode: int, size: int)
     context = generator.standard_normal((size, trials, 1, width), np.float32)
     first_round = np.broadcast_to(np.arange(trials), (size, trials))
     return Episodes(
-        inputs=np.concatenate([evidence, np.broadcast_to(context, evidence.shape)], axis=-1),
+        evidence=evidence,
+        context=context,
         targets=targets,
         order=np.concatenate([first_round, generator.permuted(first_round, axis=1)], axis=1),
         draws=generator.random((size, 2 * trials, steps), np.float32),
