@@ -6,13 +6,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures.style import BLUE, VERMILION, column_figure, single_axes, styled
+from analysis.figures.style import BLACK, BLUE, GRAY, VERMILION, column_figure, single_axes, styled
 from analysis.token_losses import TokenLosses
 
 LINE = 40
 """Tokens in one line of text."""
 
 LINES = 3
+
+COLUMNS = ("loss_a", "loss_b")
 
 
 def draw(result: TokenLosses, first: int = 0) -> Iterator[tuple[str, Figure]]:
@@ -28,8 +30,9 @@ def plot_excerpt(result: TokenLosses, start: int, ax: Axes | None = None) -> Axe
     places = np.arange(len(tokens))
     better = np.where(tokens["difference"] >= 0, BLUE, VERMILION)
     ax.bar(places, tokens["difference"], bottom=tokens["loss_a"], color=better, alpha=0.35, width=0.5, linewidth=0)
-    for column, color in (("loss_b", VERMILION), ("loss_a", BLUE)):
-        ax.plot(places, tokens[column], "o", color=color, markersize=2.5, clip_on=False)
+    # Where both lose the same the smaller dot lies on the larger.
+    for label, column, color, size in zip(result.labels, COLUMNS, (BLUE, VERMILION), (3.6, 2.0), strict=True):
+        ax.plot(places, tokens[column], "o", color=color, label=label, markersize=size, clip_on=False)
     ax.set_xticks(range(len(tokens)), tokens["word"], rotation=90)
     ax.tick_params(axis="x", length=0)
     ax.set(xlim=(-0.7, LINE - 0.3), ylim=(0, None), ylabel="loss (nats)")
@@ -37,14 +40,14 @@ def plot_excerpt(result: TokenLosses, start: int, ax: Axes | None = None) -> Axe
 
 
 @styled
-def plot_running(result: TokenLosses, ax: Axes | None = None) -> Axes:
-    """Draw the mean loss of both models up to each token of the whole text."""
+def plot_advantage(result: TokenLosses, ax: Axes | None = None) -> Axes:
+    """Draw how much more the second model has lost up to each token of the whole text."""
     ax = single_axes(ax, "double", 1.6)
-    count = np.arange(1, len(result.tokens) + 1)
-    for label, column, color in zip(result.labels, ("loss_a", "loss_b"), (BLUE, VERMILION), strict=True):
-        ax.plot(count, result.tokens[column].cumsum() / count, color=color, label=label)
-    ax.set(xlabel="predicted tokens", ylabel="mean loss (nats)", xlim=(1, len(count)), ylim=(0, None))
-    ax.legend(loc="upper right", ncols=2)
+    advantage = result.tokens["difference"].cumsum()
+    ax.plot(np.arange(1, len(advantage) + 1), advantage, color=BLACK)
+    ax.axhline(0, color=GRAY, linewidth=0.6, zorder=0)
+    a, b = result.labels
+    ax.set(xlabel="predicted tokens", ylabel=f"loss of {b}\n− {a} (nats)", xlim=(1, len(advantage)))
     return ax
 
 
@@ -57,7 +60,8 @@ def _figure(result: TokenLosses, first: int) -> Figure:
     highest = max(ax.get_ylim()[1] for ax in axes[:-1, 0])
     for ax in axes[:-1, 0]:
         ax.set_ylim(0, highest)
-    plot_running(result, axes[-1, 0])
+    plot_advantage(result, axes[-1, 0])
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     a, b = result.labels
     d = result.difference
     interval = "" if np.isnan(d["low"]) else f" (95 %: {d['low']:.3f} to {d['high']:.3f})"

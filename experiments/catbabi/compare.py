@@ -5,7 +5,7 @@ Words are those that count for the loss in the runs' mode: the answers (qa) or a
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from emt.options import Parser, UserError
 from emt.script import run_script
 from experiments.catbabi.grids import LABELS
 
+if TYPE_CHECKING:
+    from experiments.catbabi.results import Start
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, run both models, compare, save, print; return the exit code."""
@@ -29,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         add(f"run_{which}", metavar=f"RUN_{which.upper()}", help=f"run of model {which}")
         add(f"--model_{which}", type=int, default=1, metavar="N", help="which of its models (default: 1)")
     add("--words", type=int, default=20_000, metavar="N", help="words of the test stories to read (default: 20000)")
+    add("--start", choices=("first_row", "zero"), default="first_row", help="as in evaluate (default: first_row)")
     add("--first", type=int, default=0, metavar="N", help="where the excerpt in the figure starts (default: 0)")
     add("--output_dir", metavar="DIR", help="where results go (default: RUN_A/comparison)")
     options = parser.parse_args(arguments)
@@ -38,7 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
     configs = [configuration.read(folder / "config.json") for folder in folders]
     labels = _labels(folders, configs)
     numbers = options.model_a, options.model_b
-    sides = [_losses(*each, options.words) for each in zip(folders, configs, numbers, labels, strict=True)]
+    sides = [
+        _losses(*each, options.start, options.words) for each in zip(folders, configs, numbers, labels, strict=True)
+    ]
     result = compare_losses(*sides)
     if options.first >= len(result.tokens):
         raise UserError(f"--first: expected less than the {len(result.tokens)} words predicted; got {options.first}")
@@ -62,14 +68,14 @@ def _labels(folders: list[Path], configs: list[RunConfig]) -> list[str]:
     return names if names[0] != names[1] else [f"{name} ({place})" for name, place in zip(names, "ab", strict=True)]
 
 
-def _losses(run: Path, config: RunConfig, number: int, label: str, words: int) -> Losses:
-    """Run one model from a zero state through the first words of the test stories."""
+def _losses(run: Path, config: RunConfig, number: int, label: str, start: "Start", words: int) -> Losses:
+    """Run one model through the first words of the test stories."""
     from emt.record import load_members
-    from experiments.catbabi.results import run_through
+    from experiments.catbabi.results import run_through, start_state
 
     loaded = load_members(run, config, [number])
     counted: list[Any] = []
-    for segment, answers in enumerate(run_through(loaded)):
+    for segment, answers in enumerate(run_through(loaded, start_state(run, loaded, start, 1))):
         if segment * config.task["segment"] >= words:
             break
         counted.append((answers.target[answers.scored], answers.trial[answers.scored], answers.loss[0, answers.scored]))

@@ -5,7 +5,7 @@ The test stories stand in one row, read in segments with the state carried. What
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from emt import config as configuration
 from emt import runs
@@ -14,7 +14,10 @@ from emt.devices import choose_device
 from emt.options import Parser, UserError
 from emt.script import run_script
 
-STARTS: dict[str, tuple[Literal["zero", "first_row"], ...]] = {
+if TYPE_CHECKING:
+    from experiments.catbabi.results import Start
+
+STARTS: dict[str, tuple["Start", ...]] = {
     "zero": ("zero",),
     "first_row": ("first_row",),
     "both": ("first_row", "zero"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.figures.style import BLUE, VERMILION
-from analysis.figures.token_losses import LINE, draw, plot_excerpt, plot_running
+from analysis.figures.token_losses import LINE, draw, plot_advantage, plot_excerpt
 from analysis.token_losses import Losses, compare_losses
 
 TOKENS = 2 * LINE + 7
@@ -35,15 +35,17 @@ def to_rgb(color):
     return tuple(int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
 
 
-def test_the_running_mean_ends_at_the_mean(result):
-    ends = [line.get_ydata()[-1] for line in plot_running(result).lines]
-    np.testing.assert_allclose(ends, result.models["loss"])
+def test_the_advantage_ends_at_the_difference_of_all_losses(result):
+    advantage = plot_advantage(result).lines[0].get_ydata()
+    assert advantage[-1] == pytest.approx(TOKENS * (result.models["loss"]["LSTM"] - result.models["loss"]["FWM"]))
+    assert advantage[0] == result.tokens["difference"][0]
 
 
-def test_a_figure_has_a_line_of_text_for_each_axes_and_the_running_mean_below(result):
+def test_a_figure_has_a_line_of_text_for_each_axes_and_the_advantage_below(result):
     ((name, figure),) = draw(result)
     assert name == "token_losses"
     assert [len(ax.patches) for ax in figure.axes] == [LINE, LINE, 7, 0]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["FWM", "LSTM"]
     assert "Loss of LSTM minus loss of FWM" in figure.get_suptitle()
     ((_, later),) = draw(result, first=2 * LINE)
     assert [len(ax.patches) for ax in later.axes] == [7, 0]
