@@ -38,11 +38,14 @@ class TrainingConfig(_Section):
         description="training batches in an epoch (default: the task's own; variable binding 2000, streams 500)",
     )
     batch_size: Positive = Field(default=64, description="sequences in a batch")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(default=1e-3, description="Adam's step size")
+    optimizer: Literal["adam", "sgd"] = Field(
+        default="adam", description="how gradients move weights: Adam, or plain gradient descent"
+    )
+    learning_rate: Annotated[float, Field(gt=0)] = Field(default=1e-3, description="the optimiser's step size")
     gradient_clip: Annotated[float, Field(ge=0)] = Field(
         default=1.0, description="largest gradient norm of a member; 0: no clipping"
     )
-    l2_penalty: Annotated[float, Field(ge=0)] = Field(default=0.0, description="L2 penalty (Adam's weight decay)")
+    l2_penalty: Annotated[float, Field(ge=0)] = Field(default=0.0, description="L2 penalty (weight decay)")
     curriculum: bool = Field(
         default=True, description="start at the first of --curriculum_horizons and move up with success"
     )

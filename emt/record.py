@@ -130,8 +130,10 @@ def linear_model(loaded: Loaded, recorded: xr.DataTree) -> dict[str, xr.Variable
 def memory_variables(log: Log, memory: str) -> dict[str, tuple[tuple[str, ...], NDArray[Any]]]:
     """Return the variables of one memory with their axes, "factor" among those of keys where they have several."""
     variables = {}
-    for name, dims in trace.MEMORY.items():
-        tensor = log[f"memory/{memory}/{name}"]
+    for name, dims in {**trace.MEMORY, **trace.ENTRIES}.items():
+        tensor = log.get(f"memory/{memory}/{name}")
+        if tensor is None:
+            continue
         named = dims if tensor.ndim == len(dims) else (*dims[:-1], "factor", dims[-1])
         variables[name] = named, to_array(tensor)
     return variables
@@ -140,6 +142,8 @@ def memory_variables(log: Log, memory: str) -> dict[str, tuple[tuple[str, ...], 
 def to_tensors(loaded: Loaded, batch: Batch) -> tuple[Tensor, Cues]:
     """Return a batch's inputs and the events that the model is told of, the same for all members."""
     events = {name: batch.events[name] for name in loaded.model.cues if name in batch.events}
+    if "targets" in loaded.model.cues and loaded.task.loss == "cross_entropy":
+        events["targets"] = batch.classes
     tensors = {
         name: torch.from_numpy(np.array(a)).to(loaded.device).expand(len(loaded.numbers), *a.shape[1:])
         for name, a in {"": batch.inputs, **events}.items()
@@ -175,7 +179,7 @@ def _mean_held_state(loaded: Loaded, recorded: xr.DataTree) -> State:
             sums[name] = sums.get(name, 0) + state[name].to(inputs).mean(dim=1)
     # Whether a slot of a dictionary is in use becomes: in most trials and steps.
     return {
-        name: (total / steps).round().bool() if state[name].dtype == torch.bool else total / steps
+        name: total / steps if state[name].is_floating_point() else (total / steps).round().to(state[name].dtype)
         for name, total in sums.items()
     }
 

@@ -22,7 +22,8 @@ further states                  member, batch, time, …      an LSTM's ``cell``
 
 A model with an associative memory adds one node ``memory/<name>`` for each memory, all of it or nothing: ``write_key``,
 ``write_value`` (NaN where nothing is written), ``write_strength``, ``write_erase``, ``write_keep`` (member, batch,
-time), ``read_query`` and ``read_value`` (member, batch, time, read, …; NaN where nothing is read). The attribute
+time), ``read_query`` and ``read_value`` (member, batch, time, read, …; NaN where nothing is read). Where plasticity
+differs between entries, ``gain`` and ``keep`` (member, value, key) multiply strength and keep. The attribute
 ``about`` is one JSON string: model, run, seeds, format version; ``accuracy``, when an output is right ("sign" of each
 number, or "argmax"); ``tokens``, names of the ids in ``token``; ``states``, the variables that make up ``state``, in
 order; and for memories their rules.
@@ -63,6 +64,9 @@ MEMORY = {
     "read_query": (*MEMBER_TIME, "read", "key"),
     "read_value": (*MEMBER_TIME, "read", "value"),
 }
+
+ENTRIES = {"gain": ("member", "value", "key"), "keep": ("member", "value", "key")}
+"""What a memory's variables may be joined by where plasticity differs between its entries."""
 
 
 def make(
@@ -121,7 +125,8 @@ def check(tree: xr.DataTree, where: str = "trace") -> None:
         if name not in known and got[:3] != MEMBER_TIME:
             raise TraceError(f"{where}: expected {name!r} with axes {MEMBER_TIME} and its own; got {got}")
     for name, memory in memories(tree).items():
-        expect(memory, MEMORY, f"{where}: memory/{name}", factor=True)
+        masks = {mask: dims for mask, dims in ENTRIES.items() if mask in memory.data_vars}
+        expect(memory, MEMORY | masks, f"{where}: memory/{name}", factor=True)
 
 
 def save(tree: xr.DataTree, path: Path) -> None:

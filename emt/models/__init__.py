@@ -10,4 +10,6 @@ MODELS = {
     "fwm": "emt.models.fwm:FastWeightMemory",
     "stacked_lstm": "emt.models.stacked_lstm:StackedLSTM",
     "dnd_lstm": "emt.models.dnd_lstm:DNDLSTM",
+    "ethereal": "emt.models.ethereal:EtherealRNN",
+    "ethereal_rnn": "emt.models.ethereal_rnn:SimpleRNN",
 }

@@ -4,7 +4,8 @@ A lone model is a population of one. Weights apply from the right, ``x (member, 
 that a model reads like the equation for one member.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -33,27 +34,32 @@ class Model(nn.Module):
         Names of the state's tensors and of their axes after (member, batch).
     held_state
         State tensors that Jacobians hold at their value and traces do not store: contents of associative memories,
-        which a trace has as a log of writes. In the order of ``memories``.
+        which a trace has as a log of writes, in the order of ``memories``; and counts of steps.
     memories
         Associative memories by name, each with its rule as a trace describes it. What they do is in the forward pass's
         log as ``memory/<name>/<variable>``, with the variables and axes of a trace (`emt.trace`).
     torch_names
         For each parameter the name it has in a member's weight file. Matrices are stored there as (out, in).
     cues
-        What `forward` is told of the batch beside its inputs: names of the batch's events, and "wanted", the steps at
-        which outputs are looked at.
+        What `forward` is told of the batch beside its inputs: names of the batch's events; "wanted", the steps at which
+        outputs are looked at; and "targets", the ids of the classes that are right, -1 where nothing is scored.
     noise_step
         The training step that random masks are drawn for; None where nothing is random, as in evaluation.
+    own_gradients
+        Whether the model has a learning rule of its own, which needs no graph: given targets, and wherever gradients
+        are enabled, its log has a ``gradient/<parameter>`` (member, …) for each of its parameters, and training takes
+        these in place of the gradients of the loss.
     recurrent_name, readout_name
         Names in the weight file of W_hh, where the state follows h_t = f(W_hh h_{t-1} + …), and of the linear readout.
     """
 
-    state_dims: ClassVar[dict[str, tuple[str, ...]]]
-    held_state: ClassVar[tuple[str, ...]] = ()
+    state_dims: dict[str, tuple[str, ...]]
+    held_state: tuple[str, ...] = ()
     memories: dict[str, dict[str, Any]] = {}
     cues: ClassVar[tuple[str, ...]] = ()
     noise_step: int | None = None
-    torch_names: ClassVar[dict[str, str]]
+    torch_names: dict[str, str]
+    own_gradients: ClassVar[bool] = False
     recurrent_name: ClassVar[str | None] = None
     readout_name: ClassVar[str | None] = "readout.weight"
 
@@ -124,6 +130,22 @@ class Model(nn.Module):
                 expected, got = tuple(parameter.shape[1:]), tuple(value.shape)
                 raise ValueError(f"{name}: expected shape {expected} (in, out); got {got}")
             parameter.data[member] = value
+
+
+class LazyState(Mapping[str, Tensor]):
+    """A state whose tensors are made when they are asked for, from functions by name."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Tensor]]) -> None:
+        self._makers = {name: cache(maker) for name, maker in makers.items()}
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._makers[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
 
 
 def as_channels(x: Tensor, weight: Tensor) -> Tensor:

@@ -7,14 +7,14 @@
 with the embedding and head of `emt.models.layers`. Computed without the matrix, see `emt.ops.fast_weights`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 from pydantic import Field
 from torch import Tensor
 
-from emt.models.base import Cues, Log, Model, State, constant, identity, normal, uniform
+from emt.models.base import Cues, LazyState, Log, Model, State, constant, identity, normal, uniform
 from emt.models.layers import Head, embed, lengthen
 from emt.ops.fast_weights import FastWeightsRun, fast_matrix, fast_weights
 
@@ -90,7 +90,9 @@ class FastWeights(Model):
         drive = embed(lengthen(x, steps), self.embedding @ self.w_in)
         rule = self.eta, self.lam
         run = fast_weights(drive, self.w_rec, self.gain, self.bias, *rule, self.inner_steps, h0, a0)
-        last = _LastState(run.hidden[:, :, -1], partial(fast_matrix, run.hidden, *rule, a0))
+        matrix = partial(fast_matrix, run.hidden, *rule, a0)
+        # Training on single sequences never asks for the matrix.
+        last = LazyState({"hidden": lambda: run.hidden[:, :, -1], "fast_weights": matrix})
         return self.head(run.hidden, cues), last, {"hidden": run.hidden, **self._memory_log(run)}
 
     def _memory_log(self, run: FastWeightsRun) -> Log:
@@ -101,19 +103,3 @@ class FastWeights(Model):
         writes |= {"write_key": run.hidden, "write_value": run.hidden}
         reads = {"read_query": run.queries, "read_value": run.values}
         return {f"memory/fast/{name}": tensor for name, tensor in {**writes, **reads}.items()}
-
-
-class _LastState(Mapping[str, Tensor]):
-    """The state after a run. Its matrix is made when it is asked for: training on single sequences never does."""
-
-    def __init__(self, hidden: Tensor, matrix: Callable[[], Tensor]) -> None:
-        self._values: dict[str, Callable[[], Tensor]] = {"hidden": lambda: hidden, "fast_weights": cache(matrix)}
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self._values[name]()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)

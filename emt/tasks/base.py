@@ -63,6 +63,12 @@ class Batch:
         return self.scored if self.judged is None else self.judged
 
     @property
+    def classes(self) -> NDArray[np.int64]:
+        """The ids of the classes that are right, (member, batch, time), −1 where nothing is scored."""
+        ids = self.targets.argmax(axis=-1) if self.targets.ndim == 4 else self.targets
+        return np.where(self.scored, ids, -1)
+
+    @property
     def sequences(self) -> int:
         """Number of sequences of each member; 0 where a split has come to its end."""
         return self.targets.shape[1]

@@ -65,18 +65,21 @@ def bits_depend_on_stack(stack: Stack) -> bool:
 
     Kernels work in blocks over the whole stack; for some sizes a member's place in it changes the last bit.
     """
-    names = [name for name, _ in stack.model.named_parameters()]
+    constants = {**dict(stack.model.named_parameters()), **dict(stack.model.named_buffers())}
     horizon, seeds = stack.config.curriculum_horizons[0], list(stack.model.seeds)
     shape = stack.task.shape(seeds[0], "train", 0, horizon)
     batch = stack.task.batch(seeds, "train", 0, shape, stack.config.batch_size)
 
-    def gradients(x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
-        parameters = dict(zip(names, weights, strict=True))
-        outputs, _, _ = functional_call(stack.model, parameters, (x, None, batch.steps))
+    def gradients(x: Tensor, classes: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+        call = x, None, batch.steps, {"targets": classes} if stack.model.own_gradients else None
+        outputs, _, log = functional_call(stack.model, dict(zip(constants, weights, strict=True)), call)
+        if stack.model.own_gradients:
+            return outputs, *(log[f"gradient/{name}"] for name, _ in stack.model.named_parameters())
         trained = [weight for weight in weights if weight.requires_grad]
         return outputs, *torch.autograd.grad(outputs.square().mean(dim=(1, 2, 3)).sum(), trained)
 
-    return not is_member_invariant(gradients, torch.from_numpy(batch.inputs), *stack.model.parameters())
+    data = torch.from_numpy(batch.inputs), torch.from_numpy(batch.classes)
+    return not is_member_invariant(gradients, *data, *constants.values())
 
 
 def fit(module: PopulationModule, config: RunConfig) -> None:

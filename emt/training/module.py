@@ -29,7 +29,7 @@ class PopulationModule(pl.LightningModule):
         self._work, self._shown_work = 0, 0
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return the per-member Adam."""
+        """Return the per-member optimiser."""
         return self.stack.optimizer
 
     def train_dataloader(self) -> list[int]:

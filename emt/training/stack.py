@@ -13,12 +13,16 @@ from torch import Tensor
 from torch.func import functional_call
 
 from emt.config import TrainingConfig
-from emt.models.base import Model, State
+from emt.models.base import Log, Model, State
+from emt.options import UserError
 from emt.streams import Split
 from emt.tasks.base import Batch, Task
 from emt.training.adam import MemberAdam
 from emt.training.best import BestWeights
 from emt.training.losses import LOSSES, Scoring
+from emt.training.optimizer import MemberOptimizer, MemberSGD
+
+OPTIMIZERS: dict[str, type[MemberOptimizer]] = {"adam": MemberAdam, "sgd": MemberSGD}
 
 STOP_WINDOW = 100
 """Batches over which ``stop_accuracy`` must hold."""
@@ -55,6 +59,11 @@ class Stack:
     """
 
     def __init__(self, config: TrainingConfig, task: Task, model: Model, numbers: Sequence[int]) -> None:
+        if "targets" in model.cues and task.loss != "cross_entropy":
+            raise UserError(
+                f"--model_type: {type(model).__name__} learns from classes: expected a task with cross entropy; "
+                f"got one with {task.loss}"
+            )
         self.config, self.task, self.model = config, task, model
         self.numbers = list(numbers)
         self.step = 0
@@ -62,7 +71,9 @@ class Stack:
         self.level = np.full(len(numbers), (len(config.curriculum_horizons) - 1) * starts_last)
         self.passed = np.zeros(len(numbers), np.int64)
         self.window = np.full((len(numbers), STOP_WINDOW), np.nan)
-        self.optimizer = MemberAdam(model.parameters(), config.learning_rate, config.gradient_clip, config.l2_penalty)
+        self.optimizer = OPTIMIZERS[config.optimizer](
+            model.parameters(), config.learning_rate, config.gradient_clip, config.l2_penalty
+        )
         self.state: dict[str, Tensor] = {}
         self.best = BestWeights(model, len(numbers)) if config.keep == "best" else None
 
@@ -93,9 +104,12 @@ class Stack:
         for shape, members in self._groups("train", self.step, dict(enumerate(horizons.tolist()))).items():
             batch = self._batch(members, "train", self.step, shape)
             self.model.noise_step = self.step
-            losses, accuracies = self._evaluate(members, batch, self.state)
+            losses, accuracies, log = self._evaluate(members, batch, self.state)
             self.model.noise_step = None
-            losses.sum().backward()
+            if self.model.own_gradients:
+                self._take(members, log)
+            else:
+                losses.sum().backward()
             loss[members] = losses.detach().cpu().double()
             accuracy[members] = accuracies.cpu().double()
         self.optimizer.frozen |= torch.from_numpy(~np.isfinite(loss))
@@ -126,6 +140,8 @@ class Stack:
         positions = np.flatnonzero(kept)
         self.optimizer.keep(torch.from_numpy(positions))
         self.model.seeds = tuple(np.array(self.model.seeds)[positions].tolist())
+        for buffer in self.model.buffers():
+            buffer.data = buffer[torch.from_numpy(positions).to(buffer.device)]
         self.numbers = [self.numbers[i] for i in positions]
         self.level, self.passed, self.window = (a[positions] for a in (self.level, self.passed, self.window))
         self.state = {name: s[torch.from_numpy(positions)] for name, s in self.state.items()}
@@ -159,7 +175,7 @@ class Stack:
                 batch = self._batch(members, split, step, shape)
                 if not batch.sequences:
                     continue
-                figures = torch.stack(self._evaluate(members, batch, state)).cpu().double().numpy()
+                figures = torch.stack(self._evaluate(members, batch, state)[:2]).cpu().double().numpy()
                 steps = np.stack([m.sum(axis=(1, 2)) for m in (batch.scored, batch.judged_steps)])
                 totals[:, members] += figures * steps
                 counts[:, members] += steps
@@ -170,8 +186,8 @@ class Stack:
         """Return everything needed to go on: tensors by name, and plain values."""
         tensors: dict[str, Tensor] = {}
         for name, parameter in self.model.named_parameters():
-            mean, square = self.optimizer.moments(parameter)
-            tensors |= {f"weight.{name}": parameter.detach(), f"mean.{name}": mean, f"square.{name}": square}
+            slots = self.optimizer.slots(parameter)
+            tensors |= {f"weight.{name}": parameter.detach()} | {f"{slot}.{name}": s for slot, s in slots.items()}
         tensors |= {"steps": self.optimizer.steps, "frozen": self.optimizer.frozen}
         tensors |= {f"state.{name}": s for name, s in self.state.items()}
         tensors |= {name: torch.from_numpy(getattr(self, name)) for name in ("level", "passed", "window")}
@@ -184,8 +200,7 @@ class Stack:
         for name, parameter in self.model.named_parameters():
             parameter.data = tensors[f"weight.{name}"].to(parameter.device)
             self.optimizer.state[parameter] = {
-                "mean": tensors[f"mean.{name}"].to(parameter.device),
-                "square": tensors[f"square.{name}"].to(parameter.device),
+                slot: tensors[f"{slot}.{name}"].to(parameter.device) for slot in self.optimizer.SLOTS
             }
         self.optimizer.steps, self.optimizer.frozen = tensors["steps"], tensors["frozen"]
         self.level, self.passed, self.window = (tensors[name].numpy() for name in ("level", "passed", "window"))
@@ -205,8 +220,15 @@ class Stack:
     def _batch(self, members: list[int], split: Split, step: int, shape: Hashable) -> Batch:
         return self.task.batch([self.model.seeds[m] for m in members], split, step, shape, self.config.batch_size)
 
-    def _evaluate(self, members: list[int], batch: Batch, state: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return losses and accuracies of some members on their batch.
+    def _take(self, members: list[int], log: Log) -> None:
+        """Take up the gradients that a model with a learning rule of its own gives to some of its members."""
+        for name, parameter in self.model.named_parameters():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            parameter.grad[members] = log[f"gradient/{name}"]
+
+    def _evaluate(self, members: list[int], batch: Batch, state: dict[str, Tensor]) -> tuple[Tensor, Tensor, Log]:
+        """Return losses and accuracies of some members on their batch, and the model's log.
 
         They go on from their place in ``state`` unless the batch is fresh, and leave their new state there, cut from
         the graph.
@@ -222,24 +244,26 @@ class Stack:
         cues = {name: tensor(batch.events[name]) for name in self.model.cues if name in batch.events}
         if "wanted" in self.model.cues:
             cues["wanted"] = scored | judged
+        if "targets" in self.model.cues:
+            cues["targets"] = tensor(batch.classes)
         inputs = tensor(batch.inputs)
         if everyone:
-            outputs, after, _ = self.model(inputs, before, batch.steps, cues)
+            outputs, after, log = self.model(inputs, before, batch.steps, cues)
         else:
             index = torch.tensor(members, device=device)
-            parameters = {name: p.index_select(0, index) for name, p in self.model.named_parameters()}
+            constants = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
+            parameters = {name: p.index_select(0, index) for name, p in constants.items()}
             before = None if before is None else {name: s.index_select(0, index) for name, s in before.items()}
             with self._seeds_of(members):
-                outputs, after, _ = functional_call(self.model, parameters, (inputs, before, batch.steps, cues))
+                outputs, after, log = functional_call(self.model, parameters, (inputs, before, batch.steps, cues))
         if self.task.carries:
             for name, value in after.items():
                 if not everyone:
                     whole = state.get(name, value.new_zeros(len(self.numbers), *value.shape[1:]))
                     value = whole.index_copy(0, index, value)
                 state[name] = value.detach()
-        return LOSSES[self.task.loss](
-            outputs, Scoring(tensor(batch.targets), scored, judged, draws), **self.task.loss_options
-        )
+        scoring = Scoring(tensor(batch.targets), scored, judged, draws)
+        return *LOSSES[self.task.loss](outputs, scoring, **self.task.loss_options), log
 
     @contextlib.contextmanager
     def _seeds_of(self, members: list[int]) -> Iterator[None]:

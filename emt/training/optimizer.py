@@ -1,0 +1,111 @@
+"""Gradient descent over stacked members: each member keeps its own step count, gradient norm and fate."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+VECTOR = 16
+"""Numbers that a processor handles at once, or a multiple of them."""
+
+
+class MemberOptimizer(torch.optim.Optimizer):
+    """An optimiser with gradient clipping, member by member, as if each were trained alone.
+
+    Every parameter has a leading member axis. Lightning's own clipping and torch's optimisers would share norm and step
+    count over the stack.
+
+    Parameters
+    ----------
+    params
+        Stacked parameters, (member, …) each; those that require no gradient stay as they are.
+    learning_rate
+        Step size.
+    gradient_clip
+        Largest norm of a member's whole gradient; 0 leaves gradients as they are.
+    l2_penalty
+        Weight of the L2 penalty, added to the gradient after clipping (as torch's ``weight_decay``).
+
+    Attributes
+    ----------
+    SLOTS
+        Names of what is kept for each parameter, tensors of its shape.
+    """
+
+    SLOTS: tuple[str, ...] = ()
+
+    def __init__(
+        self, params: Iterable[Tensor], learning_rate: float, gradient_clip: float = 0.0, l2_penalty: float = 0.0
+    ) -> None:
+        super().__init__(params, {"lr": learning_rate})
+        self.gradient_clip, self.l2_penalty = gradient_clip, l2_penalty
+        members = self._stacked()[0].shape[0]
+        self.frozen = torch.zeros(members, dtype=torch.bool)
+        self.steps = torch.zeros(members, dtype=torch.float64)
+
+    def _stacked(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+    def slots(self, parameter: Tensor) -> dict[str, Tensor]:
+        """Return what is kept for a parameter, by name; zeros before the first step."""
+        state: dict[str, Tensor] = self.state[parameter]
+        if not state:
+            state |= {name: torch.zeros_like(parameter) for name in self.SLOTS}
+        return state
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Update all members that are not frozen; a member whose gradient is not finite is frozen instead."""
+        if closure is not None:
+            with torch.enable_grad():
+                closure()
+        parameters = [p for p in self._stacked() if p.requires_grad]
+        gradients = [p.grad.contiguous() if p.grad is not None else torch.zeros_like(p) for p in parameters]
+        norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients], dim=1)
+        norms = torch.linalg.vector_norm(norms, dim=1)
+        self.frozen |= ~torch.isfinite(norms).to(self.frozen.device)
+        if self.frozen.all():
+            return
+        self.steps += ~self.frozen
+        if self.gradient_clip:
+            scale = (self.gradient_clip / (norms + 1e-6)).clamp(max=1.0)
+            torch._foreach_mul_(gradients, [_along(scale, g) for g in gradients])
+        kept = ([self.slots(p)[name] for p in parameters] for name in self.SLOTS)
+        self._descend(*(self._moving(tensors) for tensors in (parameters, gradients, *kept)))
+
+    def _descend(self, parameters: list[Tensor], gradients: list[Tensor], *slots: list[Tensor]) -> None:
+        """Move parameters; all lists, one for each of `SLOTS` too, are of parts of members that move."""
+        raise NotImplementedError
+
+    def _moving(self, tensors: Iterable[Tensor]) -> list[Tensor]:
+        """Return the parts of stacked tensors that belong to members that are not frozen.
+
+        The fused kernel works in whole vectors and rounds a rest otherwise: only where each member's numbers are whole
+        vectors does a member get the same bits from the stack as alone.
+        """
+        if self.frozen.any():
+            moving = (~self.frozen).nonzero().flatten().tolist()
+            return [tensor[member] for tensor in tensors for member in moving]
+        return [part for t in tensors for part in ([t] if t[0].numel() % VECTOR == 0 else t.unbind())]
+
+    @torch.no_grad()
+    def keep(self, positions: Tensor) -> None:
+        """Keep only the members at these stack positions, parameters included."""
+        for parameter in self._stacked():
+            index = positions.to(parameter.device)
+            self.state[parameter] = {name: slot[index] for name, slot in self.slots(parameter).items()}
+            parameter.data, parameter.grad = parameter.data[index], None
+        self.steps, self.frozen = self.steps[positions], self.frozen[positions]
+
+
+class MemberSGD(MemberOptimizer):
+    """Plain gradient descent, w ← w − η (g + penalty w); parameters as in `MemberOptimizer`."""
+
+    def _descend(self, parameters: list[Tensor], gradients: list[Tensor], *slots: list[Tensor]) -> None:
+        if self.l2_penalty:
+            torch._foreach_add_(gradients, parameters, alpha=self.l2_penalty)
+        torch._foreach_add_(parameters, gradients, alpha=-self.param_groups[0]["lr"])
+
+
+def _along(per_member: Tensor, like: Tensor) -> Tensor:
+    return per_member.view(-1, *[1] * (like.ndim - 1))
