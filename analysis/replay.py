@@ -212,13 +212,12 @@ def _solve(lower: Array, right: Array, *, transposed: bool = False) -> Array:
     return solved
 
 
-def _entry_kinds(log: MemoryLog) -> Iterator[tuple[float, float, Array]]:
-    """Yield G, E and where they hold, (member, value, key), for each pair of values that the masks take."""
+def _entry_kinds(log: MemoryLog) -> Iterator[tuple[float, Array]]:
+    """Yield the values that E takes, and G where E has that value and zero elsewhere, (member, value, key)."""
     shape = next(m.shape for m in (log.gain_mask, log.keep_mask) if m is not None)
     gain, keep = (np.ones(shape) if m is None else m for m in (log.gain_mask, log.keep_mask))
-    kinds, kind = np.unique(np.stack([gain, keep]).reshape(2, -1), axis=1, return_inverse=True)
-    for i, (gain_here, keep_here) in enumerate(kinds.T.tolist()):
-        yield gain_here, keep_here, (kind.reshape(shape) == i).astype(float)
+    for keep_here in np.unique(keep).tolist():
+        yield keep_here, np.where(keep == keep_here, gain, 0.0)
 
 
 def _masked_decays(log: MemoryLog, keep: float, columns: NDArray[np.intp]) -> Array:
@@ -226,13 +225,13 @@ def _masked_decays(log: MemoryLog, keep: float, columns: NDArray[np.intp]) -> Ar
 
 
 def _masked_weights(log: MemoryLog, queries: Array, last: NDArray[np.intp], columns: NDArray[np.intp]) -> Array:
-    """Return Σ_k E^n G q_k k_k d, one weight for each entry of the value: a sum over entries with equal masks."""
+    """Return Σ_k E^n G q_k k_k d, one weight for each entry of the value: a sum over entries that are kept alike."""
     total: Any = 0.0
-    for gain, keep, mask in _entry_kinds(log):
+    for keep, gain in _entry_kinds(log):
         overlap = np.einsum(
-            "mbtrk,mvk,mbck->mbtrcv", queries[..., 0, :], mask, log.key[:, :, columns, 0], optimize=True
+            "mbtrk,mvk,mbck->mbtrcv", queries[..., 0, :], gain, log.key[:, :, columns, 0], optimize=True
         )
-        total = total + gain * overlap * _masked_decays(log, keep, columns)[:, :, last, None, :, None]
+        total = total + overlap * _masked_decays(log, keep, columns)[:, :, last, None, :, None]
     return total
 
 
@@ -254,8 +253,8 @@ def _linear_contents(log: MemoryLog, steps: NDArray[np.intp]) -> Array:
 
     if log.per_entry:
         total: Any = 0.0
-        for gain, keep, mask in _entry_kinds(log):
-            total = total + gain * mask[:, None, None] * held(written, _masked_decays(log, keep, columns))
+        for keep, gain in _entry_kinds(log):
+            total = total + gain[:, None, None] * held(written, _masked_decays(log, keep, columns))
         return np.asarray(total)
     decays = _decays(log.keep, columns)
     return held(_solve(_coupling(log, columns, decays), written) if log.erase.any() else written, decays)

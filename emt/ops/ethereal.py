@@ -34,6 +34,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.functional import pad
 
 Updater = Literal["dfa", "backprop", "bptt"]
 
@@ -369,7 +370,7 @@ def _align(network: Network, rule: Rule, step: _Pass, error: Tensor, started: Te
 def _propagate(
     network: Network, rule: Rule, step: _Pass, error: Tensor, back: list[Callable[[Tensor], Tensor]]
 ) -> dict[int, Tensor]:
-    """Return δ of the loss of one step, c_{t-1} being a constant; ``back`` takes each layer's δ to that of its input."""
+    """Return δ of the loss of one step, c_{t-1} being a constant; ``back`` takes a layer's δ to that of its input."""
     depth, deltas = len(network.inner), {len(network.inner): error}
     d = back[depth](error)
     d_first = torch.zeros_like(d) if rule.residual else None
@@ -407,8 +408,8 @@ class _Items:
         self.joint = rule.compatibility and rule.normalize
         if self.joint:
             # The published program divides whatever it finds in a layer by its norm.
-            forgetting = _unit(rule.forget_rate * self.mask)
-            self.gain, self.keep = self.gain if layer.feedback is None else _unit(self.gain), ones - forgetting
+            self.keep = ones - _unit(rule.forget_rate * self.mask)
+            self.gain = self.gain if layer.feedback is None else pad(_unit(self.gain[:, :-1]), (0, 0, 0, 1), value=1.0)
         self.trace = self._nothing() if rule.plasticity_gradient else None
         self.coincidence = torch.zeros_like(layer.weight)
         self.read = layer.weight.new_zeros(())
@@ -437,7 +438,7 @@ class _Items:
         scaled = gain * gradient
         if rule.compatibility:
             scaled = self._as_published(gradient, gain)
-        if rule.grad_clip:
+        if rule.grad_clip and self.layer.feedback is not None:
             scaled = torch.where(mask > 0, scaled.clamp(-rule.grad_clip, rule.grad_clip), scaled)
         written = self._bounded(self.keep.unsqueeze(1) * self.written - rule.eta * scaled)
         moves = active[..., None, None]

@@ -35,7 +35,7 @@ def make_log(recall, trace_of):
             keep[1, 0, 3] = 0.0
             queries[:, :, 1, 1:] = np.nan
             keys[:, :, 5] = np.nan
-        gain_mask, keep_mask = (rng.choice([1.0, x], (MEMBERS, VALUE, KEY)) for x in (40.0, 0.9))
+        gain_mask, keep_mask = rng.uniform(1, 40, (MEMBERS, VALUE, KEY)), rng.choice([1.0, 0.9], (MEMBERS, VALUE, KEY))
         contents, answers = [], []
         for m, b in np.ndindex(MEMBERS, BATCH):
             k, q = _kronecker(keys[m, b]), _kronecker(queries[m, b])

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from emt.training.adam import MemberAdam
+from emt.training.optimizer import MemberSGD
 
 
 def problem(members=3, seed=0):
@@ -15,12 +16,16 @@ def set_gradients(parameters, step, scale=1.0):
         p.grad = scale * (p.detach() * (i + 1) + torch.sin(torch.arange(p.numel(), dtype=p.dtype).view_as(p) + step))
 
 
+every_kind = pytest.mark.parametrize("kind", [MemberAdam, MemberSGD])
+
+
+@pytest.mark.parametrize(("kind", "torch_kind"), [(MemberAdam, torch.optim.Adam), (MemberSGD, torch.optim.SGD)])
 @pytest.mark.parametrize(("clip", "penalty"), [(0.0, 0.0), (1.0, 0.0), (1.0, 0.1)])
-def test_each_member_follows_torch_adam_with_its_own_clipping(clip, penalty):
+def test_each_member_follows_torchs_optimiser_with_its_own_clipping(kind, torch_kind, clip, penalty):
     stacked = problem()
-    ours = MemberAdam(stacked, 1e-2, clip, penalty)
+    ours = kind(stacked, 1e-2, clip, penalty)
     lone = [[torch.nn.Parameter(p[m].detach().clone()) for p in stacked] for m in range(3)]
-    theirs = [torch.optim.Adam(ps, lr=1e-2, weight_decay=penalty) for ps in lone]
+    theirs = [torch_kind(ps, lr=1e-2, weight_decay=penalty) for ps in lone]
     for step in range(7):
         set_gradients(stacked, step)
         for m, ps in enumerate(lone):
@@ -60,9 +65,10 @@ def test_clipping_matters():
     assert not torch.allclose(*moved)
 
 
-def test_a_member_without_finite_gradient_is_frozen_and_the_others_are_not_touched():
+@every_kind
+def test_a_member_without_finite_gradient_is_frozen_and_the_others_are_not_touched(kind):
     clean, poisoned = problem(), problem()
-    a, b = MemberAdam(clean, 1e-2, 1.0), MemberAdam(poisoned, 1e-2, 1.0)
+    a, b = kind(clean, 1e-2, 1.0), kind(poisoned, 1e-2, 1.0)
     for step in range(4):
         set_gradients(clean, step)
         set_gradients(poisoned, step)
@@ -77,9 +83,10 @@ def test_a_member_without_finite_gradient_is_frozen_and_the_others_are_not_touch
         assert not torch.equal(c[1], p[1])
 
 
-def test_members_that_leave_take_their_moments_along():
+@every_kind
+def test_members_that_leave_take_their_moments_along(kind):
     whole, part = problem(), problem()
-    a, b = MemberAdam(whole, 1e-2), MemberAdam(part, 1e-2)
+    a, b = kind(whole, 1e-2), kind(part, 1e-2)
     for step in range(3):
         set_gradients(whole, step)
         set_gradients(part, step)
