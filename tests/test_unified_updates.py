@@ -24,7 +24,13 @@ every_updater = pytest.mark.parametrize("updater", UPDATERS)
 
 def build(kind=EtherealRNN, seeds=SEEDS, **options):
     """A model in float64 away from its initial weights, its plastic entries empty as after every wipe."""
-    plastic = {"plast_clip": PLASTICITY, "forget_rate": FORGET, "plast_proportion": SHARE, "eta": ETA}
+    plastic = {
+        "residual_connection": True,
+        "plast_clip": PLASTICITY,
+        "forget_rate": FORGET,
+        "plast_proportion": SHARE,
+        "eta": ETA,
+    }
     given = {"hidden_dim": UNITS, "layers": LAYERS, **(plastic if kind is EtherealRNN else {}), **options}
     model = kind(seeds, SYMBOLS, SYMBOLS, **given).double()
     generator = torch.Generator().manual_seed(5)
@@ -105,7 +111,7 @@ class Paper:
                 phi = [
                     (1 + erf(z / sqrt(2))) / 2 + z * exp(-z * z / 2) / sqrt(2 * pi) for z in self.before[place].tolist()
                 ]
-                delta = delta * torch.tensor(phi).double()
+                delta = delta * torch.tensor(phi, dtype=torch.float64)
             gradients[place] = torch.outer(delta, key), delta
         return gradients
 

@@ -88,7 +88,7 @@ class EtherealRNN(StepwiseLearner):
         normalize: bool = False,
         derivative: bool = False,
         self_grad: Annotated[float, Field(ge=0)] = 0.0,
-        residual_connection: bool = True,
+        residual_connection: bool = False,
         enable_recurrence: bool = True,
         positional_encoding_dim: Annotated[int, Field(ge=0)] = 0,
         input_mode: Literal["last_one", "last_two"] = "last_one",

@@ -398,10 +398,8 @@ class _Items:
     """One layer with a matrix D for each item, as equation (4) stands."""
 
     def __init__(self, layer: Layer, written: Tensor | None, rule: Rule, batch: int, learns: bool) -> None:
-        self.layer, self.rule, self.batch = layer, rule, batch
-        self.written = written
-        if written is None and learns:
-            self.written = self._nothing()
+        self.layer, self.rule, self.batch, self.asked = layer, rule, batch, learns
+        self.written = self._nothing() if written is None and learns else written
         ones = torch.ones_like(layer.weight)
         self.mask = torch.zeros_like(ones) if layer.mask is None else layer.mask
         self.gain, self.keep = ones + (layer.plasticity - 1) * self.mask, ones - rule.forget_rate * self.mask
@@ -423,12 +421,11 @@ class _Items:
         key = torch.cat([x, torch.ones_like(x[..., :1])], dim=-1)
         outputs = key @ self.layer.weight
         self.read = torch.zeros_like(outputs)
-        if self.written is None or not self.rule.writes:
-            # Whoever asks for the gradient by the outputs of a layer needs them to be in a graph.
-            return key, outputs.requires_grad_() if torch.is_grad_enabled() and outputs.is_leaf else outputs
-        self.read = (key.unsqueeze(-2) @ self.written).squeeze(-2)
-        outputs = outputs + self.read
-        return key, outputs.requires_grad_() if torch.is_grad_enabled() and outputs.is_leaf else outputs
+        if self.written is not None and self.rule.writes:
+            self.read = (key.unsqueeze(-2) @ self.written).squeeze(-2)
+            outputs = outputs + self.read
+        # The first outputs that a gradient is asked for stand in no graph where weights are not trained.
+        return key, outputs.requires_grad_() if self.asked and torch.is_grad_enabled() else outputs
 
     @torch.no_grad()
     def move(self, gradient: Tensor, active: Tensor) -> None:

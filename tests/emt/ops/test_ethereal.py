@@ -1,4 +1,4 @@
-"""The low-rank form against a matrix for each item: everything that a run tells; the equations: tests/test_unified_updates.py."""
+"""The low-rank form against a matrix for each item (for the equations see tests/test_unified_updates.py)."""
 
 import pytest
 import torch
