@@ -14,12 +14,14 @@ class MemberAdam(MemberOptimizer):
     SLOTS = ("mean", "square")
 
     def _descend(self, parameters: list[Tensor], gradients: list[Tensor], *slots: list[Tensor]) -> None:
+        means, squares = slots
         # Members that move have all done as many steps.
         steps = torch.full((), self.steps.max().item(), device=parameters[0].device)
         torch._fused_adam_(
             parameters,
             gradients,
-            *slots,
+            means,
+            squares,
             [],
             [steps] * len(parameters),
             lr=self.param_groups[0]["lr"],
