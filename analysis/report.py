@@ -27,7 +27,7 @@ from analysis.findings import (
     find_sections,
     read_table,
 )
-from analysis.report_parts import chart, definitions, image, json_text, short, table
+from analysis.report_parts import chart, definitions, described, image, json_text, short, table
 from analysis.statistics import Interval, mean_interval
 
 FIGURE_BYTES = 5_000_000
@@ -277,7 +277,8 @@ def _figure(report: Report, section: Section, path: Path, n: str, embed: bool) -
     title = path.stem.replace("_", " ")
     if not embed:
         return f'<p>Figure <a href="{_link(report, path)}">{escape(title)}</a> (a file of its own, for its size)</p>'
-    return image(path, f"{title}. {section.question} {section.headline}", f"Figure: {title}; {n}.")
+    caption = described(path) or n
+    return image(path, f"{title}. {caption}. {section.question} {section.headline}", f"Figure: {title}. {caption}.")
 
 
 def _listed_table(report: Report, path: Path) -> str:

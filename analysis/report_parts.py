@@ -53,6 +53,17 @@ def image(path: Path, description: str, caption: str) -> str:
     )
 
 
+def described(path: Path) -> str:
+    """Return the description that a PNG file carries; empty where there is none."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            return str(picture.info.get("Description", ""))
+    except (OSError, UnidentifiedImageError):
+        return ""
+
+
 def _width(content: bytes) -> str:
     """Return the width of a PNG image as an attribute; none for other images."""
     if content[:8] != b"\x89PNG\r\n\x1a\n":

@@ -193,7 +193,10 @@ def _metrics(comparison: Comparison) -> Figure:
         else:
             ax.remove()
     share = f"{100 * comparison.confidence:g}"
-    figure.suptitle(f"members, mean and {share} % interval of the mean (not shown: statistics equal in all models)")
+    sizes = " and ".join(str(len(population)) for population in comparison.populations)
+    figure.suptitle(
+        f"n = {sizes} members, mean and {share} % interval of the mean (not shown: statistics equal in all models)"
+    )
     _legend(figure, comparison)
     return figure
 

@@ -93,8 +93,7 @@ def _examples(summary: EigenvalueSummary) -> Figure:
     figure.legend(handles, labels, loc="outside lower center", ncols=2)
     number = len(summary.population)
     figure.suptitle(
-        f"{summary.population.label}: "
-        + (f"first {shown} of {number} models" if shown < number else f"n = {number} models")
+        f"{summary.population.label}: n = {number} models" + (f", the first {shown}" if shown < number else "")
     )
     return figure
 

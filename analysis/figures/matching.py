@@ -56,7 +56,7 @@ def draw_trial(grid: TrialGrid, label: str) -> Figure:
     figure, axes = column_figure("double", height=height, columns=2, sharey=True)
     plot_similarity(grid, axes[0, 0])
     plot_weight(grid, axes[0, 1]).set_ylabel("")
-    figure.suptitle(f"{label}, {grid.model_name}, memory {grid.memory}, trial {grid.trial + 1}")
+    figure.suptitle(f"{label}, {grid.model_name}, memory {grid.memory}, trial {grid.trial + 1} (n = 1 trial)")
     return figure
 
 
@@ -66,7 +66,8 @@ def draw_population(match: Match, memory: str) -> Figure:
     figure, axes = column_figure("double", height=2.5, columns=2)
     plot_scores(match, memory, axes[0, 0])
     plot_aligned(match, memory, axes[0, 1])
-    figure.suptitle(f"{match.label}: memory {memory}")
+    members = _members(int(match.population.loc[memory, "members"]))
+    figure.suptitle(f"{match.label}: memory {memory}, {members}, 95 % intervals")
     return figure
 
 

@@ -70,7 +70,8 @@ def draw_similarity(analysis: MemoryAnalysis, held: MemoryContents) -> Figure:
         matrices = getattr(held.similarity, what)
         for ax, matrix, title in zip(column, (matrices[0], matrices.mean(axis=0)), shown, strict=False):
             plot_similarity(analysis, held, matrix, ax).set_title(f"{what}, {title}")
-    figure.suptitle(f"{analysis.label}, memory {held.memory}: writes of one sequence compared with each other")
+    what = f"writes of one sequence compared with each other, {_members(len(names))}"
+    figure.suptitle(f"{analysis.label}, memory {held.memory}: {what}")
     return figure
 
 

@@ -33,7 +33,7 @@ def draw_question(grid: QuestionGrid, label: str) -> Figure:
     bar.set_label("share of the\nread's weight")
     bar.locator = MaxNLocator(3)
     bar.update_ticks()
-    figure.suptitle(f"{label}, {grid.model_name}, memory {grid.memory}: {_title(grid)}")
+    figure.suptitle(f"{label}, {grid.model_name}, memory {grid.memory} (n = 1 question): {_title(grid)}")
     return figure
 
 

@@ -121,6 +121,8 @@ def save_figure(
 ) -> list[Path]:
     """Write ``figure`` as ``<stem>.<format>`` for each format; a file appears under its name only when whole.
 
+    The figure's `caption` goes into the file: "Description" of a PNG or SVG, "Subject" of a PDF.
+
     Returns
     -------
     paths
@@ -129,11 +131,22 @@ def save_figure(
     paths = [Path(f"{stem}.{extension}") for extension in formats]
     for path, extension in zip(paths, formats, strict=True):
         # Without a date the same data give the same bytes.
-        metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(extension)
+        metadata = {
+            "png": {"Description": caption(figure)},
+            "pdf": {"CreationDate": None, "Subject": caption(figure)},
+            "svg": {"Date": None, "Description": caption(figure)},
+        }.get(extension)
         buffer = io.BytesIO()
         figure.savefig(buffer, format=extension, dpi=dpi, metadata=metadata)
         write_bytes(path, buffer.getvalue())
     return paths
+
+
+def caption(figure: Figure) -> str:
+    """Return what a figure says of itself in one line: its title, else those of its panels."""
+    panels = [ax.get_title(place) for ax in figure.axes for place in ("center", "left", "right")]
+    titles = [figure.get_suptitle()] if figure.get_suptitle() else panels
+    return "; ".join(dict.fromkeys(" ".join(title.split()) for title in titles if title))
 
 
 @dataclass(frozen=True)

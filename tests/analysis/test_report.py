@@ -14,6 +14,7 @@ from PIL import Image
 
 import analyze
 from analysis import AnalysisError
+from analysis.figures.style import column_figure, save_figure
 from analysis.findings import CURVE_POINTS, Experiment, find_members
 from analysis.report import FIGURE_BYTES, report_experiment
 from analysis.report_parts import json_text, short, table
@@ -100,11 +101,19 @@ def test_the_page_holds_members_analyses_and_what_is_missing(experiment):
     assert list(report.missing) == ["match"]
     assert "<dt>match</dt><dd>Which write?<br><code>python analyze.py X</code>" in page
     assert "13 dimensions &amp; more" in page
-    assert "Figure: pca embedding; n = 7 members." in page
+    assert "Figure: pca embedding. n = 7 members." in page
     assert "mean 0.9567 (95 % interval over members" in page
     assert "n = 6</dd>" in page
     assert "finished: 5" in page
     assert report.headline() == "7 members; analyses shown: embedding, persistence; not made yet: match"
+
+
+def test_a_figure_that_says_what_it_shows_is_captioned_with_it(experiment):
+    figure, axes = column_figure()
+    axes[0, 0].set_title("6 of n = 7 <models>\nband: 95 %")
+    save_figure(figure, experiment.parent / "embedding_analysis" / "pca_embedding")
+    page = make(experiment).pages()["report"]
+    assert "Figure: pca embedding. 6 of n = 7 &lt;models&gt; band: 95 %." in page
 
 
 def test_charts_get_what_the_files_hold(experiment):

@@ -4,7 +4,7 @@ import matplotlib as mpl
 import pytest
 from PIL import Image
 
-from analysis.figures.style import COLORS, WIDTHS, Film, column_figure, complex_plane, save_figure, save_film
+from analysis.figures.style import COLORS, WIDTHS, Film, caption, column_figure, complex_plane, save_figure, save_film
 
 
 @pytest.mark.parametrize("width", ["single", "double"])
@@ -31,6 +31,20 @@ def test_saving_writes_both_formats_with_text_as_text_and_the_same_bytes_again(t
     assert b"/CIDFontType2" in first  # TrueType, which editors read as text
     assert b"/Type3" not in first
     assert save_figure(figure, tmp_path / "again", formats=("pdf",))[0].read_bytes() == first
+
+
+def test_a_figure_carries_what_it_says_of_itself(tmp_path):
+    figure, axes = column_figure(columns=3)
+    for ax, title in zip(axes[0], ("n = 3", "β₁", "n = 3"), strict=True):
+        ax.set_title(title, loc="left")
+    assert caption(figure) == "n = 3; β₁"
+    figure.suptitle("all of\nthem")
+    assert caption(figure) == "all of them"
+    png, pdf = save_figure(figure, tmp_path / "a")
+    with Image.open(png) as picture:
+        assert picture.info["Description"] == "all of them"
+    assert b"all of them" in pdf.read_bytes()
+    assert caption(column_figure()[0]) == ""
 
 
 def test_figures_do_not_pile_up_in_pyplot():
