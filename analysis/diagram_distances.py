@@ -11,17 +11,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.parallel import run_parallel
+from analysis.kept import all_pairs, content_hash
 
 Diagram = NDArray[np.float64]
 Diagrams = tuple[Diagram, ...]
 """One model's diagrams by dimension."""
-
-N_JOBS = 64
-"""Parts that all pairs are divided into."""
-
-MANY_PAIRS = 5000
-"""Pairs from which processes of their own are worth starting."""
 
 
 def diagram_distance(
@@ -64,17 +58,12 @@ def pairwise_diagram_distances(
     Numbers of infinite bars that differ are settled as in `diagram_distance`, with the largest scale of all models.
     Many pairs are shared among all cores.
     """
-    n_models, n_dimensions = len(diagrams), len(diagrams[0])
-    cap = largest_scale([bars for model in diagrams for bars in model])
-    first, second = np.triu_indices(n_models, 1)
-    distances = np.zeros((n_dimensions, n_models, n_models))
-    many = len(first) >= MANY_PAIRS
-    # Strides, because a later model has fewer pairs in which it comes first.
-    jobs = [(first[k::N_JOBS], second[k::N_JOBS]) for k in range(N_JOBS)] if many else [(first, second)]
-    part = partial(_distances_of, diagrams, metric, cap)
-    for (i, j), values in zip(jobs, run_parallel(part, jobs, f"{metric} distances", many), strict=True):
-        distances[:, i, j] = distances[:, j, i] = values
-    return distances
+    n_infinite = {tuple(int(np.isinf(bars[:, 1]).sum()) for bars in model) for model in diagrams}
+    # Where all have as many, no distance depends on other models.
+    cap = largest_scale([bars for model in diagrams for bars in model]) if len(n_infinite) > 1 else None
+    keys = [content_hash(cap, *model) for model in diagrams]
+    compute = partial(_distances_of, diagrams, metric, cap)
+    return all_pairs(f"{metric}_distances", keys, compute, len(diagrams[0]))
 
 
 def finite_bars(bars: Diagram) -> Diagram:
@@ -91,7 +80,7 @@ def largest_scale(diagrams: Sequence[Diagram]) -> float:
 def _distances_of(
     diagrams: Sequence[Diagrams],
     metric: Literal["bottleneck", "wasserstein"],
-    cap: float,
+    cap: float | None,
     pairs: tuple[NDArray[np.intp], NDArray[np.intp]],
 ) -> NDArray[np.float64]:
     """Return distances (dimension, pair)."""

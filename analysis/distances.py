@@ -4,12 +4,13 @@ A spectrum is a set of points in the complex plane without order, each of mass 1
 """
 
 from collections.abc import Callable, Sequence
-from itertools import combinations
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.kept import all_pairs, content_hash
 from analysis.population import AnalysisError, Population
 from analysis.spectra import check_eigenvalues
 
@@ -17,6 +18,9 @@ SpectralMetric = Literal[
     "separate", "2d", "magnitude_only", "angle_only", "hausdorff", "emd", "angle_circular", "separate_circular"
 ]
 HistogramMetric = Literal["euclidean", "manhattan", "chi2", "kl", "bhattacharyya", "jensen_shannon"]
+
+Pairs = tuple[NDArray[np.intp], NDArray[np.intp]]
+"""First and second places of pairs."""
 
 N_PROJECTIONS = 50
 _GUARD = 1e-10
@@ -57,13 +61,16 @@ def pairwise_distances(
     """
     values = _spectra_of(spectra)
     if metric in ("separate", "magnitude_only", "angle_only", "2d"):
-        return _cityblock(_line_features(values, metric, seed))
+        features = _line_features(values, metric, seed)
+        return _pairwise(metric, features, partial(_cityblock_of, features), parallel=False)
     if metric == "separate_circular":
         return pairwise_distances(values, "magnitude_only") + pairwise_distances(values, "angle_circular")
     if metric == "angle_circular":
-        return _each_pair([np.angle(v) for v in values], circular_wasserstein)
+        angles = [np.angle(v) for v in values]
+        return _pairwise(metric, angles, partial(_distances_of, angles, circular_wasserstein))
     if metric in ("emd", "hausdorff"):
-        return _each_pair(values, _earth_movers if metric == "emd" else _hausdorff)
+        distance = _earth_movers if metric == "emd" else _hausdorff
+        return _pairwise(metric, values, partial(_distances_of, values, distance))
     known = ", ".join(get_args(SpectralMetric))
     raise AnalysisError(f"metric: expected one of {known}; got {metric!r}")
 
@@ -188,17 +195,33 @@ def _quantiles(samples: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     return np.stack([np.sort(s)[(middles * len(s)).astype(int)] for s in samples]) * widths
 
 
-def _cityblock(features: NDArray[np.float64]) -> NDArray[np.float64]:
-    from scipy.spatial.distance import pdist, squareform
+def _pairwise(
+    metric: str,
+    items: Sequence[NDArray[Any]] | NDArray[Any],
+    distances_of: Callable[[Pairs], NDArray[np.float64]],
+    parallel: bool = True,
+) -> NDArray[np.float64]:
+    keys = [content_hash(item) for item in items]
+    return all_pairs(f"{metric}_distances", keys, distances_of, parallel=parallel)[0]
 
-    return squareform(pdist(features, "cityblock"))
+
+def _cityblock_of(features: NDArray[np.float64], pairs: Pairs) -> NDArray[np.float64]:
+    """Return distances (1, pair) of rows."""
+    from scipy.spatial.distance import cdist
+
+    first, second = pairs
+    distances = np.empty((1, len(first)))
+    for i in np.unique(first):
+        here = first == i
+        distances[0, here] = cdist(features[[i]], features[second[here]], "cityblock")
+    return distances
 
 
-def _each_pair(items: Sequence[NDArray[Any]], distance: Callable[[Any, Any], float]) -> NDArray[np.float64]:
-    matrix = np.zeros((len(items), len(items)))
-    for i, j in combinations(range(len(items)), 2):
-        matrix[i, j] = matrix[j, i] = distance(items[i], items[j])
-    return matrix
+def _distances_of(
+    items: Sequence[NDArray[Any]], distance: Callable[[Any, Any], float], pairs: Pairs
+) -> NDArray[np.float64]:
+    """Return distances (1, pair)."""
+    return np.array([[distance(items[i], items[j]) for i, j in zip(*pairs, strict=True)]])
 
 
 def _earth_movers(a: NDArray[np.complex128], b: NDArray[np.complex128]) -> float:

@@ -13,7 +13,7 @@ its own:
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,6 +22,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.diagram_distances import finite_bars
+from analysis.kept import content_hash, each_item
 from analysis.parallel import run_parallel
 from analysis.population import AnalysisError
 from analysis.statistics import benjamini_hochberg, monte_carlo_test, proportion_interval
@@ -34,6 +35,12 @@ N_SUBSETS = 20
 
 SUBSET_SHARE = 0.8
 """Points of such a subset, as a share of those analysed."""
+
+FIGURES = (
+    *("longest", "null_median", "null_95", "p", "smallest_p"),
+    *("subset_low", "subset_median", "subset_high", "subset_share"),
+)
+"""What is found for each member, null and dimension; `BarTests` describes them."""
 
 BYTES_PER_PAIR, BYTES_PER_COLUMN = 100, 70
 """What ripser takes, measured, for each pair of points and each simplex of the largest dimension of homology."""
@@ -210,44 +217,47 @@ def bar_tests(
             f"--null_clouds: expected at least {math.ceil(1 / level - 1 - 1e-9)} for --level {level:g}; got {n_nulls}"
         )
     one = partial(_test_one, max_dimension, n_nulls, level, seed)
-    jobs = list(enumerate(samples))
-    tables = list(run_parallel(one, jobs, "null clouds", parallel=len(jobs) * n_nulls >= 1000))
-    members = pd.concat(tables).set_index(["model_name", "dimension", "null"])
+
+    def compute(places: list[int]) -> Iterator[Array]:
+        jobs = [(place, samples[place]) for place in places]
+        return run_parallel(one, jobs, "null clouds", parallel=len(jobs) * n_nulls >= 1000)
+
+    keys = [content_hash(p, s.cloud, s.pool, *s.nulls.values(), *one.args) for p, s in enumerate(samples)]
+    figures = each_item("null_clouds", keys, compute)
+    members = pd.concat([_table(sample, values) for sample, values in zip(samples, figures, strict=True)])
     kinds = members.groupby(["dimension", "null"], sort=False)["p"]
     members.insert(members.columns.get_loc("p") + 1, "p_bh", kinds.transform(benjamini_hochberg))
     return BarTests(members, _over_members(members, level), n_nulls, level)
 
 
-def _test_one(max_dimension: int, n_nulls: int, level: float, seed: int, job: tuple[int, Sample]) -> pd.DataFrame:
+def _test_one(max_dimension: int, n_nulls: int, level: float, seed: int, job: tuple[int, Sample]) -> Array:
+    """Return `FIGURES` of one member (null, dimension, figure)."""
     place, sample = job
     rng = np.random.default_rng((seed, place))
     longest = longest_bars(sample.cloud, max_dimension)
     size = math.ceil(SUBSET_SHARE * len(sample.cloud))
     draws = [rng.choice(len(sample.pool), size, replace=False) for _ in range(N_SUBSETS)]
     subsets = np.array([longest_bars(sample.pool[np.sort(draw)], max_dimension) for draw in draws])
-    rows = []
-    for null, draw in sample.nulls.items():
+    figures = []
+    for draw in sample.nulls.values():
         simulated = np.array([longest_bars(draw(rng), max_dimension) for _ in range(n_nulls)])
         for dimension, observed in enumerate(longest):
             test = monte_carlo_test(observed, simulated[:, dimension], level)
             usual = np.quantile(simulated[:, dimension], [0.5, 0.95])
             spread = np.quantile(subsets[:, dimension], [0.05, 0.5, 0.95])
-            rows.append(
-                {
-                    "model_name": sample.name,
-                    "dimension": dimension,
-                    "null": null,
-                    "longest": observed,
-                    "null_median": usual[0],
-                    "null_95": usual[1],
-                    "p": test.p,
-                    "smallest_p": test.smallest_p,
-                    **dict(zip(("subset_low", "subset_median", "subset_high"), spread, strict=True)),
-                    "subset_share": np.mean(subsets[:, dimension] > usual[1]),
-                    "points": len(sample.cloud),
-                }
-            )
-    return pd.DataFrame(rows)
+            share = np.mean(subsets[:, dimension] > usual[1])
+            figures.append([observed, *usual, test.p, test.smallest_p, *spread, share])
+    return np.reshape(figures, (len(sample.nulls), len(longest), len(FIGURES)))
+
+
+def _table(sample: Sample, figures: Array) -> pd.DataFrame:
+    rows = {
+        (sample.name, dimension, null): dict(zip(FIGURES, figures[i, dimension], strict=True))
+        for i, null in enumerate(sample.nulls)
+        for dimension in range(figures.shape[1])
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(["model_name", "dimension", "null"])
+    return table.assign(points=len(sample.cloud))
 
 
 def _over_members(members: pd.DataFrame, level: float) -> pd.DataFrame:

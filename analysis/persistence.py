@@ -28,6 +28,7 @@ from analysis.diagram_distances import (
     pairwise_diagram_distances,
 )
 from analysis.embedding import classical_scaling, embed_distances
+from analysis.kept import content_hash, each_item
 from analysis.nulls import BarTests, Sample, bar_tests, check_memory, gaussian_cloud, plane, rotate_angles
 from analysis.population import AnalysisError, Population
 from analysis.spectra import check_eigenvalues
@@ -192,7 +193,7 @@ def analyse_persistence(
     check_dimension(max_dimension)
     clouds = [unit_circle(values) if normalize else values for values in spectra]
     check_memory(max(map(len, clouds)), max_dimension, memory_limit)
-    diagrams = tuple(persistence_diagrams(cloud, max_dimension, tolerance) for cloud in clouds)
+    diagrams = _diagrams(clouds, max_dimension, tolerance)
     rows = [topological_features(d) | scale_free_features(d, cloud) for d, cloud in zip(diagrams, clouds, strict=True)]
     features = pd.DataFrame(rows, index=pd.Index(population.names, name="model_name"))
     color = _color(population, features, color_by)
@@ -245,6 +246,18 @@ def persistence_diagrams(eigenvalues: ArrayLike, max_dimension: int = 1, toleran
         return tuple(np.empty((0, 2)) for _ in range(max_dimension + 1))
     values = check_eigenvalues(eigenvalues)
     return distance_diagrams(np.abs(values[:, None] - values), max_dimension, tolerance)
+
+
+def _diagrams(clouds: Sequence[NDArray[np.complex128]], max_dimension: int, tolerance: float) -> tuple[Diagrams, ...]:
+    """Return `persistence_diagrams` of all spectra; kept as arrays (bar, 3): birth, death, dimension."""
+
+    def compute(places: list[int]) -> Iterator[NDArray[np.float64]]:
+        for place in places:
+            diagrams = persistence_diagrams(clouds[place], max_dimension, tolerance)
+            yield np.vstack([np.insert(bars, 2, dimension, axis=1) for dimension, bars in enumerate(diagrams)])
+
+    tables = each_item("diagrams", [content_hash(c, max_dimension, tolerance) for c in clouds], compute)
+    return tuple(tuple(t[t[:, 2] == d, :2] for d in range(max_dimension + 1)) for t in tables)
 
 
 def check_dimension(max_dimension: int) -> None:

@@ -17,6 +17,7 @@ and DSA looks at dynamics, not at states. Where they disagree, "alike" has no on
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from analysis.kept import all_pairs, content_hash
 from analysis.population import AnalysisError
 from analysis.statistics import energy_test, holm, mantel_test
 
@@ -159,16 +161,22 @@ def state_distances(states: Array, seed: int = 0) -> dict[str, Array]:
     States are centred and of norm 1 (‖X‖ = 1) for each member; units that a member lacks are zero, which changes
     nothing.
     """
-    n = len(states)
-    inner = {name: np.zeros((n, n)) for name in ("cka", "procrustes")}
-    for i in range(n):
-        found = _inner_products(states[[i]], states[i:])
-        for name, values in found.items():
-            inner[name][i, i:] = inner[name][i:, i] = values
-    norms = np.sqrt(np.diag(inner["cka"]))
-    inner["cka"] /= norms[:, None] * norms
+    keys = [content_hash(member) for member in states]
+    cka, procrustes = all_pairs("state_products", keys, partial(_products_of, states), 2)
+    norms = np.array([np.linalg.norm(member.T @ member) for member in states])
     ranks = _distance_ranks(states, seed)
-    return {name: _angles(values) for name, values in (inner | {"rsa": ranks @ ranks.T}).items()}
+    cosines = {"cka": cka / (norms[:, None] * norms), "procrustes": procrustes, "rsa": ranks @ ranks.T}
+    return {name: _angles(values) for name, values in cosines.items()}
+
+
+def _products_of(states: Array, pairs: tuple[NDArray[np.intp], NDArray[np.intp]]) -> Array:
+    """Return ‖XᵀY‖² and ‖XᵀY‖_* of pairs of members (2, pair)."""
+    first, second = pairs
+    products = np.empty((2, len(first)))
+    for i in np.unique(first):
+        here = first == i
+        products[:, here] = list(_inner_products(states[[i]], states[second[here]]).values())
+    return products
 
 
 def dynamical_distances(runs: Sequence[Array]) -> Array:

@@ -101,19 +101,18 @@ def corrected_statistics(eigenvalues: ArrayLike, tolerance: float = 1e-5) -> dic
     * ``angle_circular_range``: the shortest arc that holds all angles;
     * ``angle_folded_mean``, ``angle_folded_std``: of the absolute angle, since a real matrix has conjugate pairs.
     """
-    from scipy import stats
-
     values = check_eigenvalues(eigenvalues)
     angle = np.angle(values)
-    resultant = float(np.abs(np.exp(1j * angle).mean()))
+    mean_direction = np.exp(1j * angle).mean()
+    resultant = float(np.abs(mean_direction))
     directed = resultant > 1e-9
     turn = np.sort(angle)
     gaps = np.diff(turn, append=turn[0] + 2 * np.pi)
     folded = np.abs(angle)
     return {
         "n_unstable_tolerance": float(np.sum(np.abs(values) > 1 + tolerance)),
-        "angle_circular_mean": float(stats.circmean(angle, high=np.pi, low=-np.pi)) if directed else float("nan"),
-        "angle_circular_std": float(stats.circstd(angle, high=np.pi, low=-np.pi)) if directed else float("nan"),
+        "angle_circular_mean": float(np.angle(mean_direction)) if directed else float("nan"),
+        "angle_circular_std": float(np.sqrt(-2 * np.log(min(resultant, 1.0)))) if directed else float("nan"),
         "angle_resultant_length": resultant,
         "angle_circular_range": float(2 * np.pi - gaps.max()),
         "angle_folded_mean": float(folded.mean()),

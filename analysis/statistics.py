@@ -10,6 +10,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -344,6 +345,7 @@ def _adjust(p: ArrayLike, adjust: Callable[[NDArray[np.float64]], NDArray[np.flo
     return values
 
 
+@lru_cache(maxsize=1)  # all statistics of a comparison, one after the other, ask for the same
 def _relabellings(n: int, n_first: int, seed: int) -> NDArray[np.bool_]:
     """Return which members come first, (split, member), the observed split in front; all splits where they are few."""
     n_splits = math.comb(n, n_first)
@@ -351,10 +353,12 @@ def _relabellings(n: int, n_first: int, seed: int) -> NDArray[np.bool_]:
         chosen = np.array(list(itertools.combinations(range(n), n_first)))
         first = np.zeros((n_splits, n), dtype=bool)
         np.put_along_axis(first, chosen, True, axis=1)
-        return first
-    observed = np.arange(n) < n_first
-    drawn = np.random.default_rng(seed).permuted(np.tile(observed, (N_RESAMPLES, 1)), axis=1)
-    return np.vstack([observed, drawn])
+    else:
+        observed = np.arange(n) < n_first
+        drawn = np.random.default_rng(seed).permuted(np.tile(observed, (N_RESAMPLES, 1)), axis=1)
+        first = np.vstack([observed, drawn])
+    first.setflags(write=False)
+    return first
 
 
 def _is_exact(first: NDArray[np.bool_], n_first: int) -> bool:

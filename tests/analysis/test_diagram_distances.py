@@ -77,5 +77,5 @@ def test_small_changes_of_a_spectrum_are_small_changes_of_its_diagrams():
 def test_many_pairs_are_shared_among_processes(monkeypatch, metric):
     diagrams = [persistence_diagrams(blob(9, seed)) for seed in range(7)]
     alone = pairwise_diagram_distances(diagrams, metric)
-    monkeypatch.setattr("analysis.diagram_distances.MANY_PAIRS", 1)
+    monkeypatch.setattr("analysis.kept.MANY_PAIRS", 1)
     np.testing.assert_array_equal(pairwise_diagram_distances(diagrams, metric), alone)
