@@ -82,22 +82,25 @@ def run(command: str, given: dict[str, Any]) -> None:
             "population": _population,
             "recording": _recording,
             "portrait": _portrait,
+            "checkpoints": _checkpoints,
             "experiment": partial(_experiment, folder=folder),
         }
         subject = readers[subject_of(target)](path, experiment.resolve().name, shared["seq_length"])
-    result = _analyse(command, subject, options)
+    result = _analyse(command, subject, options, folder)
     if hasattr(result, "pages"):
         _save_pages(result, folder)
     else:
         _save(result, target.partition(":")[0], folder, options)
 
 
-def _analyse(command: str, subject: Any, options: dict[str, Any]) -> Any:
+def _analyse(command: str, subject: Any, options: dict[str, Any], folder: Path) -> Any:
+    from analysis.kept import kept_in
     from analysis.population import NoMemoryError
 
     module, _, function = COMMANDS[command].partition(":")
     try:
-        return getattr(importlib.import_module(module), function)(subject, **options)
+        with kept_in(folder):
+            return getattr(importlib.import_module(module), function)(subject, **options)
     except NoMemoryError as error:
         able = [name for name, model in MODELS.items() if assigns(model, "memories")]
         raise UserError(f"{command}: {error}; models that do: {', '.join(able) or 'none yet'}") from None
@@ -134,6 +137,25 @@ def _portrait(path: Path, label: str, seq_length: int | None) -> Any:
     found = portrait.load(file)
     print(f"{label}: {found.sizes['member']} models, {found.sizes['point']} fixed and slow points ({file})")
     return found
+
+
+def _checkpoints(path: Path, label: str, seq_length: int | None) -> Any:
+    from analysis.population import from_summary
+
+    experiment = path if path.is_dir() else path.parent
+    summaries = {
+        int(file.parent.name.removeprefix("step-")): file
+        for file in (experiment / "checkpoints").glob("step-*/evaluation_summary.json")
+        if file.parent.name.removeprefix("step-").isdecimal()
+    }
+    if not summaries:
+        raise UserError(
+            f"--summary_file: expected evaluated checkpoints in {experiment / 'checkpoints'}; train with "
+            f"--keep_checkpoints and run: python evaluate_multiple.py --models_dir {experiment} --step N …"
+        )
+    steps = sorted(summaries)
+    print(f"{label}: checkpoints after {', '.join(map(str, steps))} training steps")
+    return {s: from_summary(read_summary(summaries[s]), label=label, seq_length=seq_length) for s in steps}
 
 
 def _experiment(path: Path, label: str, seq_length: int | None, folder: Path) -> Any:

@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -42,12 +42,18 @@ class Settings:
 
 @dataclass(frozen=True)
 class Work:
-    """A worker's share of the models."""
+    """A worker's share of the models; ``step`` is None for the weights that training ended with."""
 
     experiment: Path
     config: RunConfig
     settings: Settings
     numbers: tuple[int, ...]
+    step: int | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where results go."""
+        return self.experiment if self.step is None else self.experiment / "checkpoints" / f"step-{self.step}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,7 +70,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.accelerator == "gpu":
         choose_device("gpu")
     settings = Settings(lengths, options.test_horizon, options.accelerator, options.figures)
-    return evaluate(experiment, config, settings, numbers, options)
+    codes = [evaluate(Work(experiment, config, settings, tuple(numbers), n), options) for n in options.step or [None]]
+    return max(codes)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -96,6 +103,14 @@ def parser() -> argparse.ArgumentParser:
         help="hide eigenvalues of smaller modulus in global_complex_plane, and nowhere else (default: 0)",
     )
     add("--num_workers", type=int, default=2, metavar="N", help="worker processes (default: 2)")
+    add(
+        "--step",
+        nargs="+",
+        type=int,
+        metavar="N",
+        help="evaluate weights after N training steps, kept with train_multiple.py --keep_checkpoints; results go to "
+        "checkpoints/step-N (default: the last weights)",
+    )
     add("--dynamics", action="store_true", help="also search fixed points and take Jacobians and Lyapunov exponents")
     add("--no_figures", dest="figures", action="store_false", help="numbers and traces only")
     return parser
@@ -122,19 +137,18 @@ def wanted_lengths(given: list[int] | None, task: Any) -> tuple[int, ...]:
     return lengths
 
 
-def evaluate(
-    experiment: Path, config: RunConfig, settings: Settings, numbers: list[int], options: argparse.Namespace
-) -> int:
+def evaluate(work: Work, options: argparse.Namespace) -> int:
     """Evaluate all models with a progress bar, write the summary, draw the population."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
 
     console = Console(highlight=False, soft_wrap=True)
-    console.print(
-        f"Evaluating {len(numbers)} models of {experiment} at length {' '.join(map(str, settings.seq_lengths))}"
-    )
+    experiment, settings, numbers = work.experiment, work.settings, work.numbers
+    when_trained = "" if work.step is None else f" after {work.step} training steps"
+    lengths = " ".join(map(str, settings.seq_lengths))
+    console.print(f"Evaluating {len(numbers)} models of {experiment}{when_trained} at length {lengths}")
     workers = min(options.num_workers, len(numbers))
-    shares = [Work(experiment, config, settings, tuple(numbers[i::workers])) for i in range(workers)]
+    shares = [replace(work, numbers=numbers[i::workers]) for i in range(workers)]
     evaluation = {
         "seq_lengths": settings.seq_lengths,
         "test_horizon": settings.test_horizon,
@@ -142,18 +156,18 @@ def evaluate(
         "accelerator": settings.accelerator,
         "model_pattern": options.model_pattern,
         "magnitude_threshold": options.magnitude_threshold,
-    }
+    } | ({} if work.step is None else {"step": work.step})
     when = datetime.now().astimezone().isoformat(timespec="seconds")
     eval_config = {
         "metadata": {"evaluated_at": when, "script": "evaluate_multiple.py", "models_dir": str(experiment)},
         "evaluation": evaluation,
-        "training_config": config.model_dump(),
+        "training_config": work.config.model_dump(),
     }
-    runs.write_json(experiment / "eval_config.json", eval_config)
+    runs.write_json(work.folder / "eval_config.json", eval_config)
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), *Progress.get_default_columns()[3:])
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         progress = bar.add_task("models", total=len(numbers))
-        tick = lambda: bar.update(progress, completed=sum(is_current(shares[0], n) for n in numbers))  # noqa: E731
+        tick = lambda: bar.update(progress, completed=sum(is_current(work, n) for n in numbers))  # noqa: E731
         results = engine.run(evaluate_share, shares, workers, tick)
     reasons: dict[int, str] = {}
     for result in results:
@@ -166,7 +180,7 @@ def evaluate(
         raise UserError(f"{experiment}: none of the {len(numbers)} models could be evaluated; {first}")
     for number, reason in failed.items():
         print(f"evaluate_multiple.py: model-{number}: {reason}", file=sys.stderr)
-    entries = [runs.read_json(entry_path(experiment, n))["entry"] for n in good]
+    entries = [runs.read_json(entry_path(work, n))["entry"] for n in good]
     summary = {
         "timestamp": when,
         "n_models": len(good),
@@ -174,20 +188,21 @@ def evaluate(
         "failed": [{"model_name": f"model-{n}", "error": reason} for n, reason in failed.items()],
         "metrics": entries,
     }
-    runs.write_json(experiment / "evaluation_summary.json", summary)
-    results = engine.run(finish_population, [(shares[0], tuple(good), options.magnitude_threshold)], 1)
+    runs.write_json(work.folder / "evaluation_summary.json", summary)
+    finished = replace(work, numbers=tuple(good))
+    results = engine.run(finish_population, [(finished, options.magnitude_threshold)], 1)
     if options.dynamics:
-        results += engine.run(write_dynamics, [(shares[0], tuple(good))], 1)
+        results += engine.run(write_dynamics, [finished], 1)
     for result in results:
         if result.failure:
             raise UserError(
                 f"{experiment}: figures, traces and dynamics across models: {result.failure}\n{result.details}"
             )
-    report(console, experiment, entries, failed)
+    report(console, work.folder, entries, failed)
     return 1 if failed else 0
 
 
-def report(console: Any, experiment: Path, metrics: list[dict[str, Any]], failed: Mapping[int, str]) -> None:
+def report(console: Any, folder: Path, metrics: list[dict[str, Any]], failed: Mapping[int, str]) -> None:
     """Print a table of the population and where everything is."""
     import statistics
 
@@ -210,19 +225,19 @@ def report(console: Any, experiment: Path, metrics: list[dict[str, Any]], failed
         if values:
             table.add_row(key, *(f"{f(values):.4f}" for f in (statistics.median, min, max)))
     console.print(table)
-    console.print(f"Summary: {experiment / 'evaluation_summary.json'}")
-    console.print(f"Figures: {experiment / 'global_analysis'} and {experiment / 'model-k' / 'results'}")
-    console.print(f"Next: python analyze.py eigenvalue --summary_file {experiment / 'evaluation_summary.json'}")
+    console.print(f"Summary: {folder / 'evaluation_summary.json'}")
+    console.print(f"Figures: {folder / 'global_analysis'} and {folder / 'model-k' / 'results'}")
+    console.print(f"Next: python analyze.py eigenvalue --summary_file {folder / 'evaluation_summary.json'}")
 
 
-def entry_path(experiment: Path, number: int) -> Path:
+def entry_path(work: Work, number: int) -> Path:
     """File of one model's entry, and of the hash of what it was computed from."""
-    return runs.model_folder(experiment, number) / "results" / "metrics.json"
+    return runs.model_folder(work.folder, number) / "results" / "metrics.json"
 
 
 def fingerprint(work: Work, number: int) -> str:
     """Return the hash of everything a model's evaluation depends on."""
-    weights = runs.read_json(runs.model_folder(work.experiment, number) / "checkpoint" / "done.json")["sha256"]
+    weights = runs.checkpoint_hash(runs.model_folder(work.experiment, number), work.step)
     parts = [weights, asdict(work.settings), work.config.task, work.config.model, runs.FORMAT_VERSION]
     return runs.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
 
@@ -230,7 +245,7 @@ def fingerprint(work: Work, number: int) -> str:
 def is_current(work: Work, number: int) -> bool:
     """Whether a model was evaluated already with these weights and settings."""
     try:
-        return bool(runs.read_json(entry_path(work.experiment, number))["fingerprint"] == fingerprint(work, number))
+        return bool(runs.read_json(entry_path(work, number))["fingerprint"] == fingerprint(work, number))
     except (UserError, KeyError, TypeError):
         return False
 
@@ -245,7 +260,7 @@ def evaluate_share(work: Work) -> dict[int, str]:
     failed = {}
     for number in work.numbers:
         try:
-            runs.read_weights(runs.model_folder(work.experiment, number))
+            runs.read_checkpoint(runs.model_folder(work.experiment, number), work.step)
             if not is_current(work, number):
                 evaluate_model(work, number)
         except (UserError, AnalysisError, OSError) as error:
@@ -264,18 +279,18 @@ def evaluate_model(work: Work, number: int) -> None:
 
     circuit, operators, parts = load_circuit(work, number)
     lengths = work.settings.seq_lengths
-    folder = entry_path(work.experiment, number).parent
+    folder = entry_path(work, number).parent
     entry = summarise(circuit, operators, lengths)
     for length, rows in parts.items():
         accuracy, interval = sequence_accuracy(
             circuit.outputs[rows], circuit.targets[rows], circuit.scored[rows], circuit.rule
         )
         entry |= {f"accuracy_seq{length}": accuracy, f"accuracy_interval_seq{length}": interval}
-    entry |= {"model_path": str(folder.parent), "output_dir": str(folder)}
+    entry |= {"model_path": str(runs.model_folder(work.experiment, number)), "output_dir": str(folder)}
     if work.settings.figures:
         for name, figure in draw_model(inspect_circuit(circuit, operators, lengths)):
             save_figure(figure, folder / name, formats=("png",), dpi=150)
-    runs.write_json(entry_path(work.experiment, number), {"fingerprint": fingerprint(work, number), "entry": entry})
+    runs.write_json(entry_path(work, number), {"fingerprint": fingerprint(work, number), "entry": entry})
 
 
 def load_circuit(work: Work, number: int) -> tuple[Any, dict[int, Any], dict[int, slice]]:
@@ -293,8 +308,8 @@ def load_circuit(work: Work, number: int) -> tuple[Any, dict[int, Any], dict[int
     from emt import record, trace
 
     device = choose_device(work.settings.accelerator)
-    loaded = record.load_members(work.experiment, work.config, [number], device)
-    weights, _ = runs.read_weights(runs.model_folder(work.experiment, number))
+    loaded = record.load_members(work.experiment, work.config, [number], device, work.step)
+    weights = runs.read_checkpoint(runs.model_folder(work.experiment, number), work.step)
     seed, horizon = work.config.training.seed, work.settings.test_horizon
     lengths = work.settings.seq_lengths
     traces = [
@@ -329,26 +344,27 @@ def load_circuit(work: Work, number: int) -> tuple[Any, dict[int, Any], dict[int
     return circuit, operators, rows
 
 
-def finish_population(item: tuple[Work, tuple[int, ...], float]) -> None:
+def finish_population(item: tuple[Work, float]) -> None:
     """Record all models on the same trials, and draw the figures across models."""
     from analysis.figures.population import draw_population
     from analysis.figures.style import save_figure
     from analysis.population import from_summary
     from emt import record, trace
 
-    work, numbers, threshold = item
-    loaded = record.load_members(work.experiment, work.config, numbers, choose_device(work.settings.accelerator))
-    summary = runs.read_summary(work.experiment)
+    work, threshold = item
+    device = choose_device(work.settings.accelerator)
+    loaded = record.load_members(work.experiment, work.config, work.numbers, device, work.step)
+    summary = runs.read_summary(work.folder)
     several = len(work.settings.seq_lengths) > 1
     for length in work.settings.seq_lengths:
         recorded = record.record(loaded, trace_batch(work, loaded.task, length), length)
-        trace.save(recorded, work.experiment / "traces" / f"seq{length}.nc")
+        trace.save(recorded, work.folder / "traces" / f"seq{length}.nc")
         if not work.settings.figures:
             continue
         population = from_summary(summary, label=work.experiment.name, seq_length=length)
         for name, figure in draw_population(population, magnitude_threshold=threshold):
             stem = f"{name}_seq{length}" if several else name
-            save_figure(figure, work.experiment / "global_analysis" / stem)
+            save_figure(figure, work.folder / "global_analysis" / stem)
 
 
 def trace_batch(work: Work, task: Any, length: int) -> Any:
@@ -357,16 +373,16 @@ def trace_batch(work: Work, task: Any, length: int) -> Any:
     return task.test_batch(work.config.training.seed, length, horizon, TRACE_SEQUENCES)
 
 
-def write_dynamics(item: tuple[Work, tuple[int, ...]]) -> None:
+def write_dynamics(work: Work) -> None:
     """Write the portraits of all models, but those that are there already."""
     from emt import portrait, record
     from emt.dynamics.portray import portray
 
-    work, numbers = item
-    mark = runs.sha256("".join(fingerprint(work, number) for number in numbers).encode())
-    loaded = record.load_members(work.experiment, work.config, numbers, choose_device(work.settings.accelerator))
+    mark = runs.sha256("".join(fingerprint(work, number) for number in work.numbers).encode())
+    device = choose_device(work.settings.accelerator)
+    loaded = record.load_members(work.experiment, work.config, work.numbers, device, work.step)
     for length in work.settings.seq_lengths:
-        path = work.experiment / "dynamics" / f"seq{length}.nc"
+        path = work.folder / "dynamics" / f"seq{length}.nc"
         if not portrait.is_marked(path, mark):
             batch = trace_batch(work, loaded.task, length)
             portrait.save(portray(loaded, batch, {"length": length, "fingerprint": mark}), path)

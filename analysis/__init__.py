@@ -17,6 +17,7 @@ COMMANDS = {
     "memory": "analysis.memory:analyse_memory",
     "variables": "analysis.variables:find_variables",
     "dynamics": "analysis.dynamics:analyse_dynamics",
+    "emergence": "analysis.emergence:follow_training",
     "report": "analysis.report:report_experiment",
 }
 """Command of analyze.py -> the function behind it."""
@@ -96,6 +97,7 @@ _PUBLIC = {
     "variable_codes": ("Certificate", "Code", "Trials", "certify", "fit_each", "fit_trajectories", "task_windows"),
     "variables": ("VariableMemories", "find_variables"),
     "dynamics": ("Dynamics", "MemberPlane", "analyse_dynamics", "non_normality", "sorted_modes", "transient_growth"),
+    "emergence": ("Emergence", "follow_training"),
     "logs": ("MemoryLog", "memory_log", "memory_names", "select"),
     "replay": ("MatchGrids", "match_grids", "recall_error", "replay_memory"),
     "asks": ("Asks", "Reading", "asked_writes", "find_asks", "read_asks"),

@@ -67,6 +67,12 @@ class TrainingConfig(_Section):
         description="weights a member ends with: its last, or those of its highest validation accuracy",
     )
 
+    keep_checkpoints: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        default=None,
+        description="training steps after which a member's weights are also kept, as checkpoint/step-N.safetensors; 0: "
+        "before the first (default: none)",
+    )
+
     @model_validator(mode="after")
     def _horizons_ascend(self) -> "TrainingConfig":
         horizons = self.curriculum_horizons

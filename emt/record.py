@@ -36,8 +36,12 @@ class Loaded:
         return next(self.model.parameters()).device
 
 
-def load_members(experiment: Path, config: RunConfig, numbers: Sequence[int], device: str = "cpu") -> Loaded:
+def load_members(
+    experiment: Path, config: RunConfig, numbers: Sequence[int], device: str = "cpu", step: int | None = None
+) -> Loaded:
     """Load the weights of members of an experiment as one stack, for recording on ``device``.
+
+    With ``step`` those after that many training steps (`emt.runs.read_checkpoint`).
 
     Raises
     ------
@@ -56,7 +60,7 @@ def load_members(experiment: Path, config: RunConfig, numbers: Sequence[int], de
     )
     for position, number in enumerate(numbers):
         folder = runs.model_folder(experiment, number)
-        weights, _ = runs.read_weights(folder)
+        weights = runs.read_checkpoint(folder, step)
         wrong = [name for name, value in weights.items() if not np.isfinite(value).all()]
         if wrong:
             raise UserError(f"{folder.name}: expected finite weights; {wrong[0]} holds NaN or infinity")

@@ -5,7 +5,8 @@
     <experiment>/
       config.json                        the whole configuration (`emt.config.RunConfig`)              train
       population/                        resume state of unfinished members, one file a chunk; lock    train
-      model-k/checkpoint/                weights.safetensors, done.json                                train
+      model-k/checkpoint/                weights.safetensors, done.json; step-N.safetensors, the       train
+                                         weights after N steps, with --keep_checkpoints
       model-k/training.log               what happened to this member, in words                        train
       model-k/training_curve.csv         step, horizon, loss and accuracy, training and validation     train
       model-k/lightning_logs/            TensorBoard events of this member                             train
@@ -15,6 +16,7 @@
       traces/                            recorded runs (`emt.trace`)                                   evaluate
       dynamics/                          fixed points, exponents (`emt.portrait`); with --dynamics     evaluate
       global_analysis/                   figures across members                                        evaluate
+      checkpoints/step-N/                all of the above that evaluate writes, after N steps: --step  evaluate
       <kind>_analysis/                   tables and figures of one analysis                            analyze
 
 Members are numbered from 1 and sorted by number. Each file has one writer and appears under its final name only when
@@ -232,6 +234,59 @@ def write_weights(folder: Path, weights: Mapping[str, Any], about: Mapping[str, 
     content = save(dict(weights))
     write_bytes(folder / "checkpoint" / "weights.safetensors", content)
     write_json(folder / "checkpoint" / "done.json", {**about, "sha256": sha256(content)})
+
+
+def write_checkpoint(folder: Path, step: int, weights: Mapping[str, Any]) -> None:
+    """Write a member's weights (arrays by name) after ``step`` training steps."""
+    from safetensors.numpy import save
+
+    write_bytes(checkpoint_path(folder, step), save(dict(weights)))
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Return where a member's weights after ``step`` training steps are kept."""
+    return folder / "checkpoint" / f"step-{step}.safetensors"
+
+
+def read_checkpoint(folder: Path, step: int | None) -> dict[str, Any]:
+    """Return a member's weights (arrays by name) after ``step`` training steps; None: its last ones.
+
+    A member whose training ended earlier has its last weights.
+
+    Raises
+    ------
+    UserError
+        If they were not kept or are damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    path = _checkpoint(folder, step)
+    if path is None:
+        return read_weights(folder)[0]
+    try:
+        return load(path.read_bytes())
+    except SafetensorError as error:
+        raise UserError(f"{folder.name}: expected a whole weight file {path}; got {error}") from None
+
+
+def checkpoint_hash(folder: Path, step: int | None) -> str:
+    """Return the hash of the file that `read_checkpoint` reads."""
+    path = _checkpoint(folder, step)
+    marker = read_json(folder / "checkpoint" / "done.json") if path is None else {}
+    return str(marker["sha256"]) if path is None else sha256(path.read_bytes())
+
+
+def _checkpoint(folder: Path, step: int | None) -> Path | None:
+    """Return the file of a checkpoint, None where the last weights stand for it."""
+    if step is None:
+        return None
+    path, marker = checkpoint_path(folder, step), folder / "checkpoint" / "done.json"
+    if path.exists():
+        return path
+    if marker.exists() and read_json(marker).get("step", step + 1) <= step:
+        return None
+    raise UserError(f"--step: expected steps of train_multiple.py --keep_checkpoints; {path} does not exist")
 
 
 def read_weights(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:

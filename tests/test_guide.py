@@ -25,6 +25,8 @@ def test_examples_show_something(
     write_summary(tmp_path / "experiment", 6)
     trace.save(make_circuits()[0], tmp_path / "experiment" / "traces" / "seq5.nc")
     trace.save(make_recording(), tmp_path / "experiment" / "traces" / "seq11.nc")
+    for step in (0, 500, 1000):
+        write_summary(tmp_path / "experiment" / "checkpoints" / f"step-{step}", 6, noise=0.3 - step / 5000)
     portrait.save(make_portrait(), tmp_path / "experiment" / "dynamics" / "seq11.nc")
     monkeypatch.chdir(tmp_path)
     files = set(tmp_path.rglob("*"))
@@ -50,6 +52,7 @@ def test_every_section_is_there():
         "Similarity of states",
         "Variable memories",
         "Fixed points and Lyapunov exponents",
+        "Along training",
         "Associative memories",
         "One page for an experiment",
         "Programmatic API",

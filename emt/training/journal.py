@@ -69,6 +69,11 @@ class Journal:
             )
             self.note(number, stack.step, f"validation at horizon {horizon}: loss {loss:.4f}, accuracy {accuracy:.4f}")
 
+    def keep_checkpoint(self, stack: Stack) -> None:
+        """Write the weights of all members as they are after this step."""
+        for position, number in enumerate(stack.numbers):
+            runs.write_checkpoint(runs.model_folder(self.experiment, number), stack.step, stack.model.export(position))
+
     def finish(self, stack: Stack, position: int, status: str) -> None:
         """Write a member's weights and done marker, unless an earlier process has."""
         number = stack.numbers[position]

@@ -51,6 +51,11 @@ class PopulationModule(pl.LightningModule):
         if now - self._saved_at > SAVE_EVERY_S:
             self.save()
 
+    def on_train_start(self) -> None:
+        """Keep the weights before the first step, where that is asked for."""
+        if self.stack.step == 0:
+            self._keep_checkpoint()
+
     def on_train_epoch_end(self) -> None:
         """Validate all members; save."""
         if not self.done:
@@ -69,11 +74,16 @@ class PopulationModule(pl.LightningModule):
             self.journal.save(self.stack)
         self._saved_at = time.monotonic()
 
+    def _keep_checkpoint(self) -> None:
+        if self.stack.step in (self.stack.config.keep_checkpoints or ()):
+            self.journal.keep_checkpoint(self.stack)
+
     def _real_step(self) -> None:
         stack, before, frozen = self.stack, self.stack.horizons(), self.stack.frozen.copy()
         report = stack.gradients()
         self.optimizers().step()  # type: ignore[union-attr]
         stack.advance(report)
+        self._keep_checkpoint()
         self._work += len(stack.numbers)
         self.journal.record(stack, report)
         for position in np.flatnonzero(stack.horizons() != before):
