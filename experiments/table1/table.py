@@ -1,0 +1,136 @@
+"""Print accuracy and spectral errors of all seeds beside the figures of the paper's table 1.
+
+Reads what evaluate_multiple.py left in a sweep's populations. Errors are in radians, as the paper's: `angle` is the
+mean angle of all modes under optimal assignment, a missing mode counting π; `reference` is the earlier code's value,
+undefined where numbers of modes differ; `relative` is sqrt(Σ|λ-μ|²/Σ|μ|²). Intervals are 95 %, over seeds: of medians
+BCa, of shares Wilson. A seed has converged if its accuracy at horizon 200 is at least 0.99.
+"""
+
+import argparse
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.statistics import Interval, bootstrap_interval, proportion_interval
+from analysis.tables import save_results
+from emt import runs
+from emt.options import Parser, UserError
+from emt.script import run_script
+from experiments.all_linear_vb.configs import PAPER_ERRORS
+from experiments.table1.configs import CONFIGS
+
+CONVERGED = 0.99
+HORIZON = 200
+
+ERRORS = {
+    "angle": ("spectral_error_deg", math.pi / 180),
+    "reference": ("spectral_error_deg_reference", math.pi / 180),
+    "relative": ("spectral_relative_error", 1.0),
+}
+"""Name -> key of an evaluation and the factor that makes it the error printed."""
+
+
+class Table1:
+    """The table, for saving."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self.rows = pd.DataFrame(rows).set_index(["task", "units", "l2"])
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return it."""
+        return {"table1": self.rows}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, read, print, save; return the exit code."""
+    parser = Parser(
+        prog="experiments.table1.table", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", metavar="DIR", help="folder of the sweep")
+    folder = runs.find(parser.parse_args(arguments).folder, "folder")
+    rows = []
+    for config in CONFIGS:
+        path = folder / config.metadata["experiment_name"] / "evaluation_summary.json"
+        if path.exists():
+            key = {"task": config.task["task_id"], "units": config.model["hidden_dim"]}
+            key["l2"] = config.training.l2_penalty
+            rows.append(key | summarise(runs.read_summary(path), path) | {"paper": paper_error(**key)})
+    if not rows:
+        raise UserError(
+            f"{folder}: expected evaluated populations such as {CONFIGS[0].metadata['experiment_name']}; found none"
+        )
+    table = Table1(rows)
+    report(table.rows)
+    save_results(table, folder)
+    print(f"Populations that are not evaluated yet: {len(CONFIGS) - len(rows)}. Written to {folder / 'table1.csv'}")
+    return 0
+
+
+def paper_error(task: str, units: int, l2: float) -> float:
+    """Return the paper's figure, NaN where it has none."""
+    return PAPER_ERRORS.get((units, l2), {}).get(task, math.nan)
+
+
+def summarise(summary: dict[str, Any], path: Path) -> dict[str, float]:
+    """Return one population's row: medians over all seeds with intervals, the share that converged, and its errors.
+
+    Raises
+    ------
+    UserError
+        If it was evaluated at another horizon.
+    """
+    horizon = summary["evaluation_config"]["evaluation"]["test_horizon"]
+    if horizon != HORIZON:
+        raise UserError(f"{path}: expected an evaluation with --test_horizon {HORIZON}; got {horizon}")
+    accuracy = _values(summary, "accuracy")
+    converged = accuracy >= CONVERGED
+    share = proportion_interval(float(converged.mean()), len(accuracy))
+    row = {"n": share.n, "converged": share.estimate, "converged_low": share.low, "converged_high": share.high}
+    row |= _columns("accuracy", median_interval(accuracy))
+    for name, (key, factor) in ERRORS.items():
+        values = factor * _values(summary, f"{key}_seq8")
+        row |= _columns(name, median_interval(values)) | {f"{name}_n": int(np.isfinite(values).sum())}
+        row |= {f"{name}_converged": median_interval(values[converged]).estimate}
+    return row
+
+
+def median_interval(values: np.ndarray) -> Interval:
+    """Return the median of the finite values with its interval."""
+    return bootstrap_interval(np.median, values)
+
+
+def _values(summary: dict[str, Any], key: str) -> np.ndarray:
+    return np.array([m[key] if m.get(key) is not None else math.nan for m in summary["metrics"]], dtype=float)
+
+
+def _columns(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def report(rows: pd.DataFrame) -> None:
+    """Print the table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    header = ("task", "units", "L2", "seeds", "converged", "accuracy", "angle", "converged", "reference", "relative")
+    table = Table(*header, "paper", title="Medians over all seeds (95 % interval), errors in radians", box=None)
+    for (task, units, l2), row in rows.iterrows():
+        share = f"{row['converged']:.0%} ({row['converged_low']:.0%} to {row['converged_high']:.0%})"
+        reference = f"{_cell(row, 'reference')}, n = {row['reference_n']:.0f}" if row["reference_n"] else "undefined"
+        errors = _cell(row, "angle"), f"{row['angle_converged']:.4f}", reference, _cell(row, "relative")
+        paper = "–" if math.isnan(row["paper"]) else f"{row['paper']:.4f}"
+        table.add_row(task, str(units), f"{l2:g}", f"{row['n']:.0f}", share, _cell(row, "accuracy", 3), *errors, paper)
+    Console(width=200 if not sys.stdout.isatty() else None).print(table)
+
+
+def _cell(row: pd.Series, name: str, digits: int = 4) -> str:
+    value, low, high = (f"{row[key]:.{digits}f}" for key in (name, f"{name}_low", f"{name}_high"))
+    return f"{value} ({low} to {high})"
+
+
+if __name__ == "__main__":
+    sys.exit(run_script("table", main))

@@ -1,0 +1,51 @@
+"""The paper's table 1 from evaluations that are planted."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from emt import runs
+from emt.options import UserError
+from experiments.table1 import table
+
+
+def plant(folder, accuracies, degrees, reference=None, horizon=200):
+    entries = [
+        {"model_name": f"model-{i}", "accuracy": a, "spectral_error_deg_seq8": d, "spectral_relative_error_seq8": 0.5}
+        for i, (a, d) in enumerate(zip(accuracies, degrees, strict=True), 1)
+    ]
+    if reference is not None:
+        entries[0]["spectral_error_deg_reference_seq8"] = reference
+    evaluation = {"evaluation": {"test_horizon": horizon}}
+    content = {"metrics": entries, "evaluation_config": evaluation}
+    runs.write_json(folder / "evaluation_summary.json", content)
+
+
+def test_medians_are_over_all_seeds_and_beside_them_over_those_that_converged(tmp_path, capsys):
+    plant(tmp_path / "T2_hidden64_l2_0", [1.0, 0.995, 0.6, 0.5], [0.2, 0.4, 60.0, 90.0], reference=1.8)
+    assert table.main([str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    [row] = csv.DictReader((tmp_path / "table1.csv").read_text().splitlines())
+    assert (row["task"], row["units"], row["n"], float(row["converged"])) == ("T2", "64", "4", 0.5)
+    assert float(row["angle"]) == pytest.approx(np.radians(30.2))
+    assert float(row["angle_converged"]) == pytest.approx(np.radians(0.3))
+    assert float(row["angle_low"]) < float(row["angle"]) < float(row["angle_high"])
+    assert float(row["reference"]) == pytest.approx(np.radians(1.8))
+    assert float(row["paper"]) == 0.0075
+    assert "50%" in printed
+    assert "Populations that are not evaluated yet: 15" in printed
+
+
+def test_what_the_reference_leaves_undefined_is_said_to_be_so(tmp_path, capsys):
+    plant(tmp_path / "T1_hidden64_l2_0", [1.0, 1.0], [0.1, 0.3])
+    table.main([str(tmp_path)])
+    assert "undefined" in capsys.readouterr().out
+
+
+def test_another_horizon_or_nothing_evaluated_is_refused(tmp_path):
+    with pytest.raises(UserError, match="expected evaluated populations such as T1_hidden64_l2_0"):
+        table.main([str(tmp_path)])
+    plant(tmp_path / "T1_hidden64_l2_0", [1.0], [0.1], horizon=50)
+    with pytest.raises(UserError, match="--test_horizon 200; got 50"):
+        table.main([str(tmp_path)])
