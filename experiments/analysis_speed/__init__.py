@@ -1,0 +1,1 @@
+"""How long do the analyses of a thousand networks take?"""
