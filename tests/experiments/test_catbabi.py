@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 from shlex import split
 
 import numpy as np
@@ -267,6 +268,19 @@ def test_a_folder_without_runs_says_so(tmp_path):
             command.main([str(tmp_path)])
     with pytest.raises(UserError, match="--batch: expected at least 1; got 0"):
         evaluate.main([str(tmp_path), "--batch", "0"])
+
+
+README = (Path(train.__file__).parent / "README.md").read_text(encoding="utf-8")
+SHOWN = [
+    line for line in README.splitlines() if line.startswith("python -m experiments.catbabi.train") and "1k" in line
+]
+
+
+@pytest.mark.parametrize("line", SHOWN)
+def test_the_small_runs_of_the_readme_are_valid(line, mini_babi):
+    config, folder = train.parse(split(line.replace("DIR", str(mini_babi)))[3:])
+    assert config.task["mode"] == ("lm" if "lm" in folder.name else "qa")
+    assert config.training.epochs * config.training.epoch_batches == 400
 
 
 # Shipped runs
