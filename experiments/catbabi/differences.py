@@ -140,6 +140,19 @@ def _report(table: pd.DataFrame, found: Mapping[str, tuple[Path, RunConfig]], re
     console.print(shown)
     if apart.row_count:
         console.print(apart)
+    for name in (one for one in found if one != reference):
+        print(f"{name}: {_tasks_apart(table.loc[name])}")
+
+
+def _tasks_apart(rows: pd.DataFrame) -> str:
+    """Return on which tasks a run differs from the reference, one by one."""
+    tasks = rows[rows.index.str.startswith("task ")]
+    apart = tasks[(tasks["difference_low"] > 0) | (tasks["difference_high"] < 0)]
+    columns = apart[["difference_mean", "difference_low", "difference_high"]]
+    named = ", ".join(f"{task} {_cell(*row)}" for task, row in zip(apart.index, columns.to_numpy(), strict=True))
+    return f"{len(apart)} of {len(tasks)} intervals by task leave out 0 (1 in 20 would by chance)" + (
+        f": {named}" if named else ""
+    )
 
 
 def _cell(mean: float, low: float, high: float) -> str:

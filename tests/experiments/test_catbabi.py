@@ -165,6 +165,7 @@ def test_differences_are_those_of_equal_seeds(tested, capsys):
     printed = capsys.readouterr().out
     assert "2.0 (" in printed
     assert "70.0 M" in printed
+    assert "reads_1: 1 of 1 intervals by task leave out 0 (1 in 20 would by chance): task 19 2.0 (" in printed
     rows = {(row["run"], row["measure"]): row for row in rows_of(tested / "summary" / "differences.csv")}
     assert {run for run, _ in rows} == {"reads_1", "reads_3"}
     assert {measure for _, measure in rows} == {*differences.PRINTED, "task 19"}
