@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from statistics import median
+from typing import Any
 
 import torch
 
@@ -33,19 +34,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--agents", nargs="+", type=int, default=[1, 8, 32, 128], metavar="N", help="population sizes")
     parser.add_argument("--turns", type=int, default=7, metavar="N", help="turns of each form (default: 7)")
     parser.add_argument("--similarity", choices=("l2", "l1", "cosine"), default="l2", help="(default: l2)")
+    parser.add_argument("--key", choices=("input", "hidden"), default="input", help="(default: input)")
     options = parser.parse_args(arguments)
     if min(options.agents) < 1 or options.turns < 1:
         raise UserError(f"--agents, --turns: expected numbers from 1; got {options.agents}, {options.turns}")
     torch.set_num_threads(1)
     keep_freed_memory()
     with fast_matmul():
-        report(measure(options.agents, options.turns, options.similarity))
+        report(measure(options.agents, options.turns, {"similarity": options.similarity, "key": options.key}))
     return 0
 
 
-def measure(agents: Sequence[int], turns: int, similarity: str) -> dict[int, list[float]]:
+def measure(agents: Sequence[int], turns: int, model: dict[str, Any]) -> dict[int, list[float]]:
     """Return CPU seconds of each turn for one agent-epoch, by population size; 0 stands for the plain twin."""
-    forms = {0: one_by_one(similarity), **{n: together(n, similarity) for n in agents}}
+    forms = {0: one_by_one(model), **{n: together(n, model) for n in agents}}
     seconds: dict[int, list[float]] = {n: [] for n in forms}
     for turn in range(turns + 1):
         for n, epoch in forms.items():
@@ -56,12 +58,12 @@ def measure(agents: Sequence[int], turns: int, similarity: str) -> dict[int, lis
     return seconds
 
 
-def together(agents: int, similarity: str) -> Epoch:
+def together(agents: int, model: dict[str, Any]) -> Epoch:
     """Return what trains a population for an epoch, as train.py does."""
     training = TrainingConfig(
         **(DEFAULTS | {"num_models": agents, "curriculum": False, "curriculum_horizons": (1,), "epochs": 10**6})
     )
-    config = RunConfig(task={"name": TASK}, model={"type": MODEL, "similarity": similarity}, training=training)
+    config = RunConfig(task={"name": TASK}, model={"type": MODEL, **model}, training=training)
     stack = build(config, tuple(range(1, agents + 1)))
 
     def epoch() -> None:
@@ -73,10 +75,10 @@ def together(agents: int, similarity: str) -> Epoch:
     return epoch
 
 
-def one_by_one(similarity: str) -> Epoch:
+def one_by_one(model: dict[str, Any]) -> Epoch:
     """Return what trains one agent for an epoch, step by step."""
     task, seed = ContextualChoice(), 0
-    agent = OneAgent(DNDLSTM((seed,), task.input_channels, task.output_channels).export(0), similarity=similarity)
+    agent = OneAgent(DNDLSTM((seed,), task.input_channels, task.output_channels).export(0), **model)
     optimizer = torch.optim.Adam(agent.parameters(), DEFAULTS["learning_rate"])
     trials = iter(range(sys.maxsize))
 
