@@ -131,7 +131,9 @@ def _look_into(
         save_results(result, output)
         print(result.headline())
     held, sizes = memory.memories[0], _task(config).sizes
-    asks = [score_member(read_asks(select(recording, member=[k]), "dnd")).asks for k in range(len(numbers))]
+    # Where keys are inputs every agent recalls the same trials.
+    places = range(len(numbers)) if config.model["key"] == "hidden" else [0]
+    asks = [score_member(read_asks(select(recording, member=[place]), "dnd")).asks for place in places]
     early = [one["score"][one["step"] % sizes.steps < sizes.t_off].mean() for one in asks]
     scores: dict[str, Interval | float] = {
         "right trial recalled": mean_interval(held.recalled),
