@@ -106,9 +106,7 @@ class StepwiseLearner(Model):
         if state is not None:
             position = position + state["position"].unsqueeze(2)
             start = Start(state["hidden"], position[:, :, 0] != 0, self._contents(state))
-        layers = {place: self._layer(place) for place in self.places}
-        inner = tuple(layer for place, layer in layers.items() if place.startswith("layer"))
-        network = Network(inner, layers["output"], layers.get("recurrence"), layers.get("critic"))
+        network = self.network()
         run = ethereal(network, self.rule, self._inputs(x, state, position), targets, start)
         log = {"hidden": run.hidden, "previous": x} | self._memory_log(network, run, targets, position)
         if targets is not None and torch.is_grad_enabled():
@@ -116,6 +114,12 @@ class StepwiseLearner(Model):
         last = {"hidden": lambda: run.hidden[:, :, -1], "previous": lambda: x[:, :, -1], **self._written(run)}
         last |= {"position": lambda: position[:, :, -1] + 1}
         return run.outputs, LazyState({name: last[name] for name in self.state_dims}), log
+
+    def network(self) -> Network:
+        """Return the layers as the operation has them."""
+        layers = {place: self._layer(place) for place in self.places}
+        inner = tuple(layer for place, layer in layers.items() if place.startswith("layer"))
+        return Network(inner, layers["output"], layers.get("recurrence"), layers.get("critic"))
 
     def _layer(self, place: str) -> Layer:
         weight, bias = getattr(self, f"{place}_weight"), getattr(self, f"{place}_bias")

@@ -1,0 +1,1 @@
+"""Which memories do updates within a sequence make? EtherealRNN on strings of characters."""
