@@ -1,6 +1,6 @@
 """What an associative memory holds: principal components of its contents, and its spectrum over time."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,6 +23,9 @@ LARGEST_STEPS = 32
 
 LARGEST_SAMPLE = 2**26
 """Numbers that one member's replayed contents may have: 512 MB. The first trials that fit are taken."""
+
+WEIGHTS_TRIALS = 4
+"""Trials, the first ones, for the spectra of weights that a memory is added to."""
 
 N_COMPONENTS = 10
 N_SINGULAR_VALUES = 6
@@ -58,7 +61,9 @@ class MemoryContents:
         Of the writes of the first sequence to each other, for each member.
     spectrum
         ``effective_rank`` and the largest singular values ``singular_value_1`` … of the memory after some steps, by
-        (quantity, step): mean over trials and members, with its interval over members.
+        (quantity, step): mean over trials and members, with its interval over members. Where a layer's weights are the
+        memory also ``weights_singular_value_1`` … of all that it multiplies by, and of a square layer (its bias apart)
+        the ``weights_spectral_radius``; over the first `WEIGHTS_TRIALS` trials.
     trials
         Trials replayed.
     """
@@ -262,7 +267,7 @@ def _look_at(recording: xr.DataTree, memory: str, contents: str, event: str) -> 
         shuffled_auc=np.array([component_auc(x[:, 0], _shuffled(c)) for x, c in points]),
         recalled=np.array([score_member(read_asks(one, memory)).row["score"] for one in ones]),
         similarity=compare_writes(recording, memory, _classes(ones[0], event)),
-        spectrum=_over_members(np.stack(columns[4]), steps),
+        spectrum=_over_members(columns[4], steps),
         trials=trials,
     )
 
@@ -271,11 +276,29 @@ def _shuffled(classes: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.random.default_rng(0).permutation(classes)
 
 
-def _over_members(quantities: Array, steps: NDArray[np.intp]) -> pd.DataFrame:
-    """Return means and intervals over members of quantities (member, step, quantity), the effective rank in front."""
-    names = ["effective_rank", *(f"singular_value_{i + 1}" for i in range(quantities.shape[-1] - 1))]
-    rows = [_row(mean_interval(quantities[:, t, i])) for i in range(len(names)) for t in range(len(steps))]
+def _over_members(quantities: Sequence[Mapping[str, Array]], steps: NDArray[np.intp]) -> pd.DataFrame:
+    """Return means and intervals over members of each member's quantities (step,)."""
+    names = list(quantities[0])
+    rows = [_row(mean_interval([q[name][t] for q in quantities])) for name in names for t in range(len(steps))]
     return pd.DataFrame(rows, index=pd.MultiIndex.from_product([names, steps], names=["quantity", "step"]))
+
+
+def _spectra(contents: Array, base: Array | None) -> dict[str, Array]:
+    """Return quantities (step,), means over trials, of contents (trial, step, value, key) and of base + contents."""
+    values = singular_values(contents)
+    quantities = {"effective_rank": effective_rank(values), **_largest("singular_value", values)}
+    if base is not None:
+        weights = base + contents[:WEIGHTS_TRIALS]
+        quantities |= _largest("weights_singular_value", singular_values(weights))
+        size, keys = weights.shape[-2:]
+        if size <= keys <= size + 1:
+            radius = np.abs(np.linalg.eigvals(weights[..., :size])).max(axis=-1)
+            quantities["weights_spectral_radius"] = radius
+    return {name: values.mean(axis=0) for name, values in quantities.items()}
+
+
+def _largest(name: str, values: Array) -> dict[str, Array]:
+    return {f"{name}_{i + 1}": values[..., i] for i in range(min(values.shape[-1], N_SINGULAR_VALUES))}
 
 
 def _sample(recording: xr.DataTree, memory: str) -> tuple[NDArray[np.intp], int]:
@@ -292,7 +315,6 @@ def _member_contents(one: xr.DataTree, memory: str, contents: str, event: str) -
     few = select(one, batch=list(range(trials)))
     # A dictionary's empty slots hold nothing.
     replayed = np.nan_to_num(replay_memory(few, memory, steps.tolist())[0])
-    values = singular_values(replayed)
     if contents == "matrices":
         points = replayed.reshape(trials * len(steps), -1)
         classes = _classes(few, event)[:, steps].ravel()
@@ -307,8 +329,14 @@ def _member_contents(one: xr.DataTree, memory: str, contents: str, event: str) -
         coordinates,
         ratio,
         class_separation(points, classes),
-        np.dstack([effective_rank(values), values[..., :N_SINGULAR_VALUES]]).mean(axis=0),
+        _spectra(replayed, _base(one, memory)),
     )
+
+
+def _base(one: xr.DataTree, memory: str) -> Array | None:
+    """Return what a layer multiplies by when its memory is empty, (value, key); None where a memory is no layer."""
+    node = trace.memories(one)[memory]
+    return np.asarray(node["base"][0], dtype=float) if "base" in node.data_vars else None
 
 
 def _classes(one: xr.DataTree, event: str) -> NDArray[np.int64]:

@@ -53,17 +53,16 @@ class MatchGrids:
         Of query and key, (member, batch, row, read, column): their inner product, or what a dictionary compares.
     weight
         W of (2), (member, batch, row, read, column, value); the value axis has size 1 unless plasticity is per entry.
+    mean_weight
+        One number for each write, (member, batch, row, read, column): weights averaged over the value axis by the
+        squares of what was written, Σ w v² / Σ v²: times that number a write comes nearest to what is read of it.
     """
 
     read_steps: NDArray[np.intp]
     write_steps: NDArray[np.intp]
     similarity: Array
     weight: Array
-
-    @property
-    def mean_weight(self) -> Array:
-        """Weights averaged over the value axis, (member, batch, row, read, column)."""
-        return self.weight.mean(axis=-1)
+    mean_weight: Array
 
 
 def replay_memory(recording: xr.DataTree, memory: str, steps: Sequence[int]) -> Array:
@@ -115,7 +114,18 @@ def match_log(log: MemoryLog, steps: Sequence[int] | None = None) -> MatchGrids:
         write_steps=columns,
         similarity=np.where(found, similarity, np.nan),
         weight=np.where(found[..., None], weight, np.nan),
+        mean_weight=np.where(found, _mean_weight(weight, log.value[:, :, columns]), np.nan),
     )
+
+
+def _mean_weight(weight: Array, values: Array) -> Array:
+    """Return weights (…, column, value) averaged by the squares of values (member, batch, column, value)."""
+    if weight.shape[-1] == 1:
+        return weight[..., 0]
+    squares = values**2
+    total = squares.sum(axis=-1, keepdims=True)
+    share = np.where(total > 0, squares / np.where(total > 0, total, 1.0), 1 / squares.shape[-1])
+    return np.asarray((weight * share[:, :, None, None]).sum(axis=-1))
 
 
 def recall_error(recording: xr.DataTree, memory: str, grids: MatchGrids) -> Array:

@@ -178,7 +178,7 @@ def _mean_held_state(loaded: Loaded, recorded: xr.DataTree) -> State:
     model, sums = loaded.model, dict[str, Tensor]()
     steps = recorded.sizes["time"] if model.held_state else 0
     inputs = torch.from_numpy(recorded["inputs"].values).to(loaded.device).expand(len(loaded.numbers), -1, -1, -1)
-    for state in states_of(model, inputs, steps):
+    for state in states_of(model, inputs, steps, _targets_of(loaded, recorded)):
         for name in model.held_state:
             sums[name] = sums.get(name, 0) + state[name].to(inputs).mean(dim=1)
     # Whether a slot of a dictionary is in use becomes: in most trials and steps.
@@ -186,6 +186,15 @@ def _mean_held_state(loaded: Loaded, recorded: xr.DataTree) -> State:
         name: total / steps if state[name].is_floating_point() else (total / steps).round().to(state[name].dtype)
         for name, total in sums.items()
     }
+
+
+def _targets_of(loaded: Loaded, recorded: xr.DataTree) -> Cues:
+    """Return the cue "targets" of a recorded batch, for models that learn from it."""
+    if "targets" not in loaded.model.cues or loaded.task.loss != "cross_entropy":
+        return {}
+    targets = torch.from_numpy(recorded["targets"].values).to(loaded.device)
+    ids = torch.where(targets.any(dim=-1), targets.argmax(dim=-1), -1)
+    return {"targets": ids.expand(len(loaded.numbers), *ids.shape[-2:])}
 
 
 def further_states(model: Model, inputs: Tensor, steps: int, log: Log, cues: Cues | None = None) -> dict[str, Tensor]:

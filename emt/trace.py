@@ -23,7 +23,8 @@ further states                  member, batch, time, …      an LSTM's ``cell``
 A model with an associative memory adds one node ``memory/<name>`` for each memory, all of it or nothing: ``write_key``,
 ``write_value`` (NaN where nothing is written), ``write_strength``, ``write_erase``, ``write_keep`` (member, batch,
 time), ``read_query`` and ``read_value`` (member, batch, time, read, …; NaN where nothing is read). Where plasticity
-differs between entries, ``gain`` and ``keep`` (member, value, key) multiply strength and keep. The attribute
+differs between entries, ``gain`` and ``keep`` (member, value, key) multiply strength and keep; where a layer's weights
+are the memory, ``base`` is what they are when it is empty. The attribute
 ``about`` is one JSON string: model, run, seeds, format version; ``accuracy``, when an output is right ("sign" of each
 number, or "argmax"); ``tokens``, names of the ids in ``token``; ``states``, the variables that make up ``state``, in
 order; and for memories their rules.
@@ -65,8 +66,8 @@ MEMORY = {
     "read_value": (*MEMBER_TIME, "read", "value"),
 }
 
-ENTRIES = {"gain": ("member", "value", "key"), "keep": ("member", "value", "key")}
-"""What a memory's variables may be joined by where plasticity differs between its entries."""
+ENTRIES = dict.fromkeys(("gain", "keep", "base"), ("member", "value", "key"))
+"""What may stand beside a memory's log, a number for each of its entries."""
 
 
 def make(

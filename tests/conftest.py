@@ -164,7 +164,7 @@ def _trace_of(memories: dict[str, dict[str, Any]], events: dict[str, np.ndarray]
         dims = dict(trace.MEMORY)
         if content["write_key"].ndim == 5:
             dims |= {n: (*dims[n][:-1], "factor", "key") for n in ("write_key", "read_query")}
-        dims |= dict.fromkeys(("gain", "keep"), ("member", "value", "key"))
+        dims |= trace.ENTRIES
         nodes[name] = {n: (dims[n], value) for n, value in content.items() if n != "rule"}
     rules = {name: content["rule"] for name, content in memories.items()}
     numbers = [2 * i + 1 for i in range(members)]

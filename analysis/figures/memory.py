@@ -49,10 +49,13 @@ def draw_contents(analysis: MemoryAnalysis, held: MemoryContents) -> Figure:
 
 @styled
 def draw_spectrum(analysis: MemoryAnalysis, held: MemoryContents) -> Figure:
-    """Return a figure of singular values and effective rank over time."""
-    figure, axes = column_figure("double", height=2.5, columns=2)
+    """Return a figure of singular values and effective rank over time, and of a layer's weights where it has them."""
+    weights = any(name.startswith("weights") for name in held.spectrum.index.unique("quantity"))
+    figure, axes = column_figure("double", height=2.5, columns=3 if weights else 2)
     plot_singular_values(held, axes[0, 0])
     plot_effective_rank(held, axes[0, 1])
+    if weights:
+        plot_weights(held, axes[0, 2])
     n = len(held.model_names)
     bands = ", band: 95 % over members" if n > 1 else ""
     figure.suptitle(f"{analysis.label}, memory {held.memory}: {_members(n)} × {held.trials} trials{bands}")
@@ -121,7 +124,7 @@ def plot_contents(analysis: MemoryAnalysis, held: MemoryContents, place: int, ax
 def plot_singular_values(held: MemoryContents, ax: Axes | None = None) -> Axes:
     """Draw the largest singular values of the memory over time, each with its interval over members."""
     ax = single_axes(ax)
-    names = [name for name in held.spectrum.index.unique("quantity") if name != "effective_rank"]
+    names = [name for name in held.spectrum.index.unique("quantity") if name.startswith("singular_value")]
     for name, color in zip(names, mpl.colormaps[SEQUENTIAL](np.linspace(0, 0.88, len(names))), strict=True):
         _plot_quantity(held, name, color, name.rpartition("_")[2], ax)
     ax.set(xlabel="step", ylabel="singular value", ylim=(0, None))
@@ -135,6 +138,19 @@ def plot_effective_rank(held: MemoryContents, ax: Axes | None = None) -> Axes:
     ax = single_axes(ax)
     _plot_quantity(held, "effective_rank", BLUE, "", ax)
     ax.set(xlabel="step", ylabel="effective rank", ylim=(0, None))
+    return ax
+
+
+@styled
+def plot_weights(held: MemoryContents, ax: Axes | None = None) -> Axes:
+    """Draw the largest singular value of the weights, memory included, over time, and of square ones the radius."""
+    ax = single_axes(ax)
+    names = {"weights_singular_value_1": "largest\nsingular value", "weights_spectral_radius": "spectral\nradius"}
+    for (name, label), color in zip(names.items(), COLORS, strict=False):
+        if name in held.spectrum.index.unique("quantity"):
+            _plot_quantity(held, name, color, label, ax)
+    ax.set(xlabel="step", ylabel="of the weights", ylim=(0, None))
+    ax.legend(loc="best")
     return ax
 
 

@@ -194,6 +194,7 @@ class EtherealRNN(StepwiseLearner):
                 variables |= {
                     "gain": (1 + (layer.plasticity - 1) * mask).mT,
                     "keep": (1 - self.rule.forget_rate * mask).mT,
+                    "base": layer.weight.mT,
                 }
             log |= {f"memory/{place}/{name}": tensor for name, tensor in variables.items()}
         return log

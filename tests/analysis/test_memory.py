@@ -171,3 +171,27 @@ def test_how_often_the_right_item_is_recalled_is_said(make_recording):
     assert (shuffled.memories[0].recalled < 0.5).all()
     assert "the asked-for item is recalled in " in right.headline()
     assert "is recalled in" not in analyse_memory(make_recording(asked=False)).headline()
+
+
+@pytest.mark.parametrize("keys", [5, 6, 7])
+def test_weights_that_a_memory_is_added_to_have_spectra_of_their_own(trace_of, keys):
+    rng, shape, values = np.random.default_rng(0), (2, 3, 4), 5
+    arrays = {"write_key": (keys,), "write_value": (values,), "read_query": (1, keys), "read_value": (1, values)}
+    memory = {name: rng.normal(size=(*shape, *rest)) for name, rest in arrays.items()}
+    memory |= {f"write_{name}": np.full(shape, x) for name, x in (("strength", 0.5), ("erase", 0.0), ("keep", 1.0))}
+    base = rng.normal(size=(2, values, keys))
+    plain = trace_of({"m": {**memory, "rule": {"kind": "linear", "reads": "before"}}}, {}, {})
+    layer = trace_of({"m": {**memory, "base": base, "rule": {"kind": "linear", "reads": "before"}}}, {}, {})
+    spectrum = analyse_memory(layer, color_by="step").memories[0].spectrum["mean"]
+    assert not any(
+        n.startswith("weights") for n, _ in analyse_memory(plain, color_by="step").memories[0].spectrum.index
+    )
+    weights = base[:, None, None] + 0.5 * np.einsum(
+        "mbtv,mbtk->mbtvk", memory["write_value"], memory["write_key"]
+    ).cumsum(2)
+    largest = np.linalg.svd(weights, compute_uv=False)[..., 0].mean(axis=(0, 1))
+    np.testing.assert_allclose(spectrum["weights_singular_value_1"], largest)
+    assert ("weights_spectral_radius" in spectrum.index.unique("quantity")) == (keys <= 6)
+    if keys <= 6:
+        radius = np.abs(np.linalg.eigvals(weights[..., :values])).max(axis=-1).mean(axis=(0, 1))
+        np.testing.assert_allclose(spectrum["weights_spectral_radius"], radius)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -316,3 +317,29 @@ def test_a_task_without_an_operator_has_no_matrix_of_a_step(load_run):
     loaded = load_run()
     loaded.task.operator = lambda length: None
     assert "step_matrix" not in record.record(loaded, batch_of(loaded), LENGTH)
+
+
+def test_the_mean_contents_of_a_memory_that_learns_are_those_of_its_targets(tmp_path):
+    config = RunConfig(
+        task={"name": "associative_retrieval", "pairs": 2},
+        model={"type": "ethereal", "hidden_dim": UNITS, "plast_clip": 300.0},
+        training=TrainingConfig(num_models=MEMBERS, seed=5),
+    )
+    stack = load(MODELS, "ethereal", "model_type")(config.training.seeds(), 37, 10, **config.model_options())
+    with torch.no_grad():
+        stack.layer_1_weight += 0.1
+        stack.recurrence_weight += 0.01
+    for position in range(MEMBERS):
+        runs.write_weights(runs.model_folder(tmp_path, position + 1), stack.export(position), {})
+    loaded = record.load_members(tmp_path, config, NUMBERS)
+    batch = loaded.task.test_batch(5, 7, 1, BATCH)
+    targets = np.tile(np.arange(7), (1, BATCH, 1))
+    batches = [replace(batch, targets=t, scored=t >= 0) for t in (targets, -np.ones_like(targets))]
+    learnt, idle = (record.mean_state_jacobian(loaded, record.record(loaded, b, 7)) for b in batches)
+    inputs, cues = record.to_tensors(loaded, batches[0])
+    states = list(record.states_of(loaded.model, inputs, 7, cues))
+    mean = {n: torch.stack([s[n].float() for s in states]).mean(dim=(0, 2)) for n in loaded.model.state_dims}
+    mean["position"] = mean["position"].round().long()
+    expected = record.state_jacobian(loaded.model, mean, torch.zeros(len(NUMBERS), 37))
+    np.testing.assert_allclose(learnt, expected, atol=1e-5 * np.abs(expected).max())
+    assert np.abs(learnt - idle).max() > 1e-2 * np.abs(learnt).max()
