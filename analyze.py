@@ -103,7 +103,8 @@ def _analyse(command: str, subject: Any, options: dict[str, Any], folder: Path) 
             return getattr(importlib.import_module(module), function)(subject, **options)
     except NoMemoryError as error:
         able = [name for name, model in MODELS.items() if assigns(model, "memories")]
-        raise UserError(f"{command}: {error}; models that do: {', '.join(able) or 'none yet'}") from None
+        some = " that is logged, with its options" if any(repr(name) in str(error) for name in able) else ""
+        raise UserError(f"{command}: {error}{some}; models that do: {', '.join(able) or 'none yet'}") from None
 
 
 def _population(path: Path, label: str, seq_length: int | None) -> Any:
