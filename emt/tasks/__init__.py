@@ -5,5 +5,6 @@ TASKS = {
     "associative_retrieval": "emt.tasks.associative_retrieval:AssociativeRetrieval",
     "catbabi": "emt.tasks.catbabi:CatBabi",
     "contextual_choice": "emt.tasks.contextual_choice:ContextualChoice",
+    "characters": "emt.tasks.characters:Characters",
     "flip_flop": "emt.tasks.flip_flop:FlipFlop",
 }
