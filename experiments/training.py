@@ -1,10 +1,11 @@
-"""What the experiments' own training commands share: train a population in view, and say what failed."""
+"""What the experiments' own training commands share: train a population in view, say what failed, find what to test."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from emt import engine
+from emt import engine, runs
 from emt.config import RunConfig
 from emt.options import UserError
 
@@ -36,3 +37,16 @@ def train_in_view(config: RunConfig, folder: Path) -> "Outcome":
     for failure in outcome.failures:
         print(f"{failure.details or ''}train: {failure.item}: {failure.failure}", file=sys.stderr)
     return outcome
+
+
+def untested(folder: Path, done: Mapping[int, Mapping[str, Any]]) -> list[int]:
+    """Return the members whose test.json is not there or was made from other weights than their done marker's."""
+    return [number for number, marker in done.items() if _tested_weights(folder, number) != marker["sha256"]]
+
+
+def _tested_weights(folder: Path, number: int) -> str | None:
+    try:
+        sha256: str = runs.read_json(runs.model_folder(folder, number) / "test.json")["weights_sha256"]
+    except (UserError, KeyError):
+        return None
+    return sha256

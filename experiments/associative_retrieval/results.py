@@ -7,8 +7,9 @@ from typing import Any
 
 from emt import runs
 from emt.config import RunConfig
-from emt.options import UserError, load
+from emt.options import load
 from emt.tasks import TASKS
+from experiments.training import untested
 
 TEST_ROWS = 20_000
 """Rows a model is tested on where its data are a stream; of a file, all test rows."""
@@ -27,22 +28,13 @@ def write_results(folder: Path, config: RunConfig) -> dict[int, dict[str, Any]]:
     from emt.training.population import done_markers
 
     done = done_markers(config, folder)
-    open_numbers = [n for n, marker in done.items() if _tested_weights(folder, n) != marker["sha256"]]
-    if open_numbers:
+    if open_numbers := untested(folder, done):
         _test(folder, config, open_numbers, done)
     for number in done:
         model = runs.model_folder(folder, number)
         runs.write_text(model / "log.csv", log_text((model / "training_curve.csv").read_text(encoding="utf-8")))
         runs.write_bytes(model / "model.safetensors", (model / "checkpoint" / "weights.safetensors").read_bytes())
     return {n: runs.read_json(runs.model_folder(folder, n) / "test.json") for n in done}
-
-
-def _tested_weights(folder: Path, number: int) -> str | None:
-    try:
-        sha256: str = runs.read_json(runs.model_folder(folder, number) / "test.json")["weights_sha256"]
-    except (UserError, KeyError):
-        return None
-    return sha256
 
 
 def _test(folder: Path, config: RunConfig, numbers: list[int], done: dict[int, dict[str, Any]]) -> None:

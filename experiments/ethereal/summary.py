@@ -1,0 +1,173 @@
+"""Compare the runs of a folder: recall, token accuracy and loss over seeds beside what is best with and without memory.
+
+Finds every run of this task below the folder, however it was trained, and tests models that were not tested yet. Where
+the runs differ in learning rate and plasticity alone, it draws the map of explosions too.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.figures.style import save_figure
+from analysis.statistics import mean_interval
+from analysis.tables import save_results
+from emt import config as configuration
+from emt import runs
+from emt.config import RunConfig
+from emt.options import Parser, UserError
+from emt.script import run_script
+from experiments.ethereal.figures import draw_curves, draw_map
+from experiments.ethereal.results import curve_of, level_figures, write_results
+
+CURVE_STEPS = 250
+"""Steps that a point of a learning curve averages over."""
+
+FIGURES = {"recall": "test_recall", "accuracy": "test_accuracy", "loss": "test_loss"}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Runs side by side.
+
+    Attributes
+    ----------
+    runs
+        A row for each run: of recall, token accuracy and loss the mean over members, spread, and 95 % interval, members
+        that diverged or exploded, and the levels. Losses that are not finite are left out of their mean.
+    members
+        A row for each member.
+    """
+
+    runs: pd.DataFrame
+    members: pd.DataFrame
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return both tables."""
+        return {"results": self.runs, "results_by_model": self.members}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, collect, summarise, save, print; return the exit code."""
+    parser = Parser(prog="experiments.ethereal.summary", description=__doc__)
+    parser.add_argument("folder", metavar="DIR", help="a run, or a folder of runs")
+    parser.add_argument("--output_dir", metavar="DIR", help="where results go (default: DIR/summary)")
+    options = parser.parse_args(arguments)
+    folder = runs.find(options.folder, "folder")
+    found = find_runs(folder)
+    tested = {run: results for run, config in found.items() if (results := write_results(run, config))}
+    if not tested:
+        raise UserError(f"{folder}: expected finished models; found none")
+    summary = summarise(found, tested)
+    output = Path(options.output_dir) if options.output_dir else folder / "summary"
+    written = save_results(summary, output)
+    figures = {f"learning_curves_{name}": draw_curves(c, summary.runs) for name, c in _curves(found, tested).items()}
+    if _is_map(summary.runs):
+        figures = {"explosion_map": draw_map(summary.members, summary.runs)}
+    written += [path for name, figure in figures.items() for path in save_figure(figure, output / name)]
+    _print(summary.runs)
+    print(f"Written to {output}: {', '.join(path.name for path in written)}")
+    return 0
+
+
+def find_runs(folder: Path) -> dict[Path, RunConfig]:
+    """Return the runs of this task in a folder: in a sweep in its order, else by path.
+
+    Raises
+    ------
+    UserError
+        If there are none.
+    """
+    configs = {path.parent: configuration.read(path) for path in sorted(folder.rglob("config.json"))}
+    found = {run: config for run, config in configs.items() if config.task_name == "characters"}
+    if not found:
+        raise UserError(f"{folder}: expected runs of the task characters; found none")
+    sweep = folder / "sweep.json"
+    order = [folder / name for name in runs.read_json(sweep)["experiments"]] if sweep.exists() else []
+    return {run: found[run] for run in sorted(found, key=lambda run: (order.index(run) if run in order else 0, run))}
+
+
+def summarise(found: dict[Path, RunConfig], tested: dict[Path, dict[int, dict[str, Any]]]) -> Summary:
+    """Return the tables of tested runs."""
+    rows, members = [], []
+    for run, results in tested.items():
+        config = found[run]
+        about = {"run": run.name, "dataset": dataset_name(config), **_rates(config)}
+        table = pd.DataFrame([{"model": f"model-{n}", **r} for n, r in results.items()])
+        table = table.astype(dict.fromkeys(FIGURES.values(), float))
+        members.append(table.assign(**about))
+        row: dict[str, Any] = {**about, "n": len(table)}
+        for name, column in FIGURES.items():
+            interval = mean_interval(table[column])
+            bound = {"loss": np.inf}.get(name, 1.0)
+            row |= {f"{name}_mean": interval.estimate, f"{name}_sd": table[column].std()}
+            row |= {f"{name}_low": max(interval.low, 0.0), f"{name}_high": min(interval.high, bound)}
+        row["diverged"] = int((table["status"] == "diverged").sum())
+        row["exploded"] = int(table["exploded_step"].notna().sum())
+        rows.append(row | level_figures(config))
+    whole = pd.concat(members).set_index(["run", "model"]).drop(columns="weights_sha256")
+    return Summary(pd.DataFrame(rows).set_index("run"), whole)
+
+
+def dataset_name(config: RunConfig) -> str:
+    """Return what tables call a run's data."""
+    dataset, n = config.task["dataset"], config.task.get("n", 2)
+    return f"{n}_{dataset}" if dataset in ("resequence", "palindromes", "small_palindromes") else dataset
+
+
+def _rates(config: RunConfig) -> dict[str, Any]:
+    return {"learning_rate": config.training.learning_rate, "plast_clip": config.model.get("plast_clip")}
+
+
+def _is_map(rows: pd.DataFrame) -> bool:
+    """Whether runs are the cells of a map."""
+    cells = rows[["learning_rate", "plast_clip"]]
+    several = cells.nunique().min() > 1
+    return bool(several and not cells.duplicated().any() and len(cells) == cells.nunique().prod())
+
+
+def _curves(found: dict[Path, RunConfig], tested: dict[Path, dict[int, dict[str, Any]]]) -> dict[str, pd.DataFrame]:
+    """Return loss and recall on training strings, each of them new, by (run, model, step) for each data set."""
+    curves: dict[str, list[pd.DataFrame]] = {}
+    for run, results in tested.items():
+        members = pd.concat({(run.name, number): _training_curve(run, number) for number in results})
+        curves.setdefault(dataset_name(found[run]), []).append(members.rename_axis(["run", "model", "step"]))
+    return {name: pd.concat(tables) for name, tables in curves.items()}
+
+
+def _training_curve(run: Path, number: int) -> pd.DataFrame:
+    """Return a member's loss and recall by step, means over `CURVE_STEPS`."""
+    rows = [row for row in curve_of(run, number) if row["train_loss"]]
+    figures = {"loss": "train_loss", "recall": "train_acc"}
+    table = pd.DataFrame({name: [float(row[column]) for row in rows] for name, column in figures.items()})
+    ends = np.array([-(-int(row["step"]) // CURVE_STEPS) * CURVE_STEPS for row in rows], dtype=int)
+    return table.groupby(ends).mean()
+
+
+def _print(rows: pd.DataFrame) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", "seeds", "recall", "token accuracy", "loss", "exploded", box=None, title="Mean (95 % interval)")
+    for run, row in rows.iterrows():
+        cells = [_interval(row, name) for name in FIGURES]
+        table.add_row(str(run), str(row["n"]), *cells, f"{row['exploded']} of {row['n']}" if row["exploded"] else "")
+    levels = rows.drop_duplicates(["dataset", "no_memory_loss"])
+    for _, row in levels.iterrows():
+        for name in ("optimal", "no_memory"):
+            figures = [row[f"{name}_{figure}"] for figure in FIGURES]
+            label = f"{row['dataset']}: {name.replace('_', ' ')}"
+            table.add_row(label, "", *("unknown" if pd.isna(v) else f"{v:.4f}" for v in figures), "")
+    Console(width=160).print(table)
+
+
+def _interval(row: pd.Series, name: str) -> str:
+    spread = f" ({row[f'{name}_low']:.3f}–{row[f'{name}_high']:.3f})" if row["n"] > 1 else ""
+    return f"{row[f'{name}_mean']:.3f}{spread}"
+
+
+if __name__ == "__main__":
+    sys.exit(run_script("summary", main))

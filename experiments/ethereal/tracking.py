@@ -1,0 +1,70 @@
+"""Send finished members to Weights & Biases: a run each, with its curve and its test figures."""
+
+import importlib
+import importlib.util
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from emt import runs
+from emt.config import RunConfig
+from emt.options import UserError
+from experiments.ethereal.results import curve_of
+
+PROJECT = "emt-ethereal"
+
+
+def require() -> None:
+    """Refuse to go on where Weights & Biases is not installed.
+
+    Raises
+    ------
+    UserError
+        Saying how it is installed.
+    """
+    if importlib.util.find_spec("wandb") is None:
+        raise UserError("--track: expected the package wandb; it is not installed: pip install 'emt[track]'")
+
+
+def send(
+    config: RunConfig,
+    folder: Path,
+    results: Mapping[int, Mapping[str, Any]],
+    *,
+    log_freq: int | None,
+    notes: str,
+    group: str | None,
+    tags: Sequence[str],
+) -> None:
+    """Send each member as a run of its own; one that was sent before is not sent again.
+
+    Parameters
+    ----------
+    config, folder, results
+        The run and what `results.write_results` gives for it.
+    log_freq
+        Steps between points of the curve; None for all.
+    notes, group, tags
+        What the service keeps with the runs; the group is by default the folder's name.
+    """
+    wandb = importlib.import_module("wandb")
+    for number, result in results.items():
+        sent = runs.model_folder(folder, number) / "tracked.json"
+        if sent.exists() and runs.read_json(sent)["weights_sha256"] == result["weights_sha256"]:
+            continue
+        name = f"{folder.name}-model-{number}"
+        run = wandb.init(
+            project=PROJECT,
+            name=name,
+            group=group or folder.name,
+            notes=notes,
+            tags=[*tags, str(result["status"])],
+            config=config.model_dump(),
+        )
+        for row in curve_of(folder, number):
+            step = int(row["step"])
+            if log_freq is None or step % log_freq == 0:
+                run.log({k: float(v) for k, v in row.items() if v and k != "step"}, step=step)
+        run.summary.update({k: v for k, v in result.items() if v is not None})
+        run.finish()
+        runs.write_json(sent, {"name": name, "weights_sha256": result["weights_sha256"]})
