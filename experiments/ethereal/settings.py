@@ -30,7 +30,7 @@ SETTINGS = {
     ("ethereal", "dfa"): Setting(
         batch_size=16,
         learning_rate=0.01,
-        n_iters=7500,
+        n_iters=5000,
         model={
             **ETHEREAL,
             "layers": 3,
@@ -41,8 +41,8 @@ SETTINGS = {
     ),
     ("ethereal", "backprop"): Setting(
         batch_size=4,
-        learning_rate=0.1,
-        n_iters=18_000,
+        learning_rate=0.025,
+        n_iters=6000,
         model={
             **ETHEREAL,
             "layers": 3,
@@ -54,13 +54,13 @@ SETTINGS = {
     ),
     ("ethereal", "bptt"): Setting(
         batch_size=4,
-        learning_rate=1.0,
-        n_iters=6000,
+        learning_rate=0.25,
+        n_iters=2000,
         model={**ETHEREAL, "layers": 1, "plast_clip": 1.0, "residual_connection": True, "enable_recurrence": True},
     ),
-    ("rnn", "dfa"): Setting(16, 0.1, 7500, {"hidden_dim": 60, "layers": 1}),
-    ("rnn", "backprop"): Setting(4, 0.3, 18_000, {"hidden_dim": 60, "layers": 3}),
-    ("rnn", "bptt"): Setting(4, 1.0, 6000, {"hidden_dim": 60, "layers": 1}),
+    ("rnn", "dfa"): Setting(16, 0.1, 5000, {"hidden_dim": 60, "layers": 1}),
+    ("rnn", "backprop"): Setting(4, 0.1, 6000, {"hidden_dim": 60, "layers": 1}),
+    ("rnn", "bptt"): Setting(4, 0.25, 2000, {"hidden_dim": 60, "layers": 1}),
 }
 """By model and updater. They differ: this compares no updaters, it lets each of them learn."""
 
