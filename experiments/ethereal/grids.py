@@ -5,7 +5,7 @@ from itertools import product
 from typing import Any
 
 from emt.config import RunConfig, TrainingConfig
-from experiments.ethereal.settings import DATASET, MODEL_TYPES, SETTINGS, task_of, training_of
+from experiments.ethereal.settings import DATASET, MODEL_TYPES, setting_of, task_of, training_of
 
 SEEDS = 5
 VALIDATE_EVERY = 500
@@ -40,7 +40,7 @@ def run(
     **options: Any,
 ) -> RunConfig:
     """Return a population with the settings of its model and updater, and what else is given."""
-    setting = SETTINGS[model_type, updater]
+    setting = setting_of(model_type, updater, compatibility=options.get("compatibility", False))
     rate = setting.learning_rate if learning_rate is None else learning_rate
     model = {"type": MODEL_TYPES[model_type], "updater": updater, **setting.model, **options}
     if model_type == "ethereal":
@@ -81,12 +81,10 @@ TABLE = tuple(
     for model_type, updater, recurrence in PAPER_WORDS
 )
 
-COMPATIBILITY = (
-    run("published_dfa", "ethereal", "dfa", compatibility=True),
-    run("published_backprop", "ethereal", "backprop", compatibility=True, plast_clip=80.0),
-    run("published_bptt", "ethereal", "bptt", compatibility=True),
+COMPATIBILITY = tuple(
+    run(f"published_{updater}", "ethereal", updater, compatibility=True) for updater in ("dfa", "backprop", "bptt")
 )
-"""The published program's rules. There, backprop's plastic entries move with the square of ``plast_clip``."""
+"""The published program's rules."""
 
 MAP_RATES = (0.001, 0.003, 0.01, 0.03, 0.1)
 MAP_CLIPS = (10.0, 100.0, 1000.0, 10_000.0, 100_000.0)

@@ -30,7 +30,7 @@ Levels = Mapping[Known, Level | None]
 
 def levels_of(config: RunConfig) -> Levels:
     """Return what is best in a run's task: with memory, and from what a step of its model sees."""
-    return load(TASKS, config.task_name, "task")(**config.task_options()).levels()  # type: ignore[no-any-return]
+    return load(TASKS, config.task_name, "task")(**config.task_options()).levels()
 
 
 def known_without_memory(config: RunConfig) -> Known:

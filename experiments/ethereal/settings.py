@@ -1,7 +1,7 @@
 """Settings that learn, by updater, and the published program's names for things."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +60,27 @@ SETTINGS = {
     ),
     ("rnn", "dfa"): Setting(16, 0.1, 5000, {"hidden_dim": 60, "layers": 1}),
     ("rnn", "backprop"): Setting(4, 0.1, 6000, {"hidden_dim": 60, "layers": 1}),
-    ("rnn", "bptt"): Setting(4, 0.25, 2000, {"hidden_dim": 60, "layers": 1}),
+    ("rnn", "bptt"): Setting(4, 0.1, 2000, {"hidden_dim": 60, "layers": 1}),
 }
 """By model and updater. They differ: this compares no updaters, it lets each of them learn."""
+
+PUBLISHED = {
+    "dfa": SETTINGS["ethereal", "dfa"],
+    "backprop": replace(
+        SETTINGS["ethereal", "backprop"],
+        learning_rate=0.1,
+        model={**SETTINGS["ethereal", "backprop"].model, "plast_clip": 80.0},
+    ),
+    "bptt": replace(SETTINGS["ethereal", "bptt"], learning_rate=1.0),
+}
+"""By updater under the published rules, where gradients are means over the batch and backprop squares its plasticity:
+0.1 / 4 · 80² is 0.025 · 6400."""
+
+
+def setting_of(model_type: str, updater: str, *, compatibility: bool = False) -> Setting:
+    """Return the setting of a model and an updater, under the published rules or the corrected ones."""
+    return PUBLISHED[updater] if compatibility and model_type == "ethereal" else SETTINGS[model_type, updater]
+
 
 VALIDATION_STRINGS = 256
 

@@ -33,7 +33,7 @@ from emt.script import run_script
 from emt.tasks import TASKS
 from experiments.ethereal import tracking
 from experiments.ethereal.results import describe_levels, report, write_results
-from experiments.ethereal.settings import DATASET, FLAGS, MODEL_TYPES, SETTINGS, Setting, task_of, training_of
+from experiments.ethereal.settings import DATASET, FLAGS, MODEL_TYPES, Setting, setting_of, task_of, training_of
 from experiments.training import train_in_view
 
 UPDATERS = ("dfa", "backprop", "bptt")
@@ -75,24 +75,25 @@ def parse(arguments: list[str]) -> tuple[RunConfig, Path, dict[str, Any]]:
     """
     first = Parser(add_help=False)
     _add_choice(first)
+    first.add_argument("--compatibility", default="False")
     choice = first.parse_known_args(arguments)[0]
-    given = vars(parser(choice.model_type, choice.updater).parse_args(arguments))
+    setting = setting_of(choice.model_type, choice.updater, compatibility=_truth(choice.compatibility))
+    given = vars(parser(choice.model_type, setting).parse_args(arguments))
     if given["resume_checkpoint"]:
         folder = runs.find(given["resume_checkpoint"], "resume_checkpoint")
         return configuration.read(folder / "config.json"), folder, given
     folder = Path(given["out"])
     if _truth(given["no_resume"]) and (folder / "config.json").exists():
         raise UserError(f"--no_resume: {folder} holds a run already; choose another --out, or leave --no_resume away")
-    return build_config(given), folder, given
+    return build_config(given, setting), folder, given
 
 
-def parser(model_type: str, updater: str) -> argparse.ArgumentParser:
-    """Return the command line for a model and an updater, whose settings are the defaults."""
+def parser(model_type: str, setting: Setting) -> argparse.ArgumentParser:
+    """Return the command line for a model, with a setting's defaults."""
     result = Parser(
         prog="experiments.ethereal.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     _add_choice(result)
-    setting = SETTINGS[model_type, updater]
     add = result.add_argument
     add("--dataset", default=DATASET, metavar="NAME", help=f"published name, or path of a text (default: {DATASET})")
     add("--window", type=int, metavar="N", help="characters predicted in a row, of a text (default: 64)")
@@ -141,10 +142,10 @@ def model_flags(model_type: str, setting: Setting) -> list[Option]:
     ]
 
 
-def build_config(given: Mapping[str, Any]) -> RunConfig:
+def build_config(given: Mapping[str, Any], setting: Setting) -> RunConfig:
     """Return the run that the flags describe; see `parse`."""
     model_type, updater = given["model_type"], given["updater"]
-    flags = model_flags(model_type, SETTINGS[model_type, updater])
+    flags = model_flags(model_type, setting)
     values = check(flags, {o.name: given[o.name] for o in flags if o.name in given}, f"model {model_type}", words=True)
     own_names = {flag: option for option, flag in FLAGS.items()}
     model = {"type": MODEL_TYPES[model_type], "updater": updater, **{own_names.get(k, k): v for k, v in values.items()}}

@@ -106,6 +106,14 @@ def test_every_model_and_updater_has_settings_of_its_own(model_type, updater):
     assert setting.model.items() <= config.model.items()
 
 
+def test_the_published_rules_have_settings_of_their_own():
+    corrected, published = (config_of("--updater", "backprop", "--compatibility", word) for word in ("False", "True"))
+    assert (corrected.model["compatibility"], published.model["compatibility"]) == (False, True)
+    # The published gradient is a mean over the batch, and its plasticity is squared.
+    strength = published.training.learning_rate / published.training.batch_size * published.model["plast_clip"] ** 2
+    assert strength == pytest.approx(corrected.training.learning_rate * corrected.model["plast_clip"])
+
+
 def test_flags_are_spelled_as_published():
     flags = "--hidden_size 9 --num_layers 2 --residual_connection True --enable_recurrence False --normalize True"
     config = config_of(
@@ -123,7 +131,7 @@ def test_flags_are_spelled_as_published():
     }
     assert expected.items() <= config.model.items()
     assert config_of("--checkpoint_dir", "somewhere").metadata["experiment_name"] == "somewhere"
-    words = train.parser("ethereal", "dfa").format_help()
+    words = train.parser("ethereal", SETTINGS["ethereal", "dfa"]).format_help()
     for flag in ("plast_learning_rate", "plast_clip", "forget_rate", "grad_clip", "clip_weights", "track", "tags"):
         assert f"--{flag} " in words
     assert "imprint_rate" not in words
