@@ -58,7 +58,7 @@ SETTINGS = {
         n_iters=2000,
         model={**ETHEREAL, "layers": 1, "plast_clip": 1.0, "residual_connection": True, "enable_recurrence": True},
     ),
-    ("rnn", "dfa"): Setting(16, 0.1, 5000, {"hidden_dim": 60, "layers": 1}),
+    ("rnn", "dfa"): Setting(16, 0.03, 5000, {"hidden_dim": 60, "layers": 1}),
     ("rnn", "backprop"): Setting(4, 0.1, 6000, {"hidden_dim": 60, "layers": 1}),
     ("rnn", "bptt"): Setting(4, 0.1, 2000, {"hidden_dim": 60, "layers": 1}),
 }
