@@ -110,7 +110,7 @@ class Characters:
             targets=ids[..., 1:],
             scored=scored,
             judged=scored if self.judge == "all" or self.characters is None else recalled,
-            events=_events(items, scored, recalled) | {"token": inputs},
+            events=_events(ids, items, scored, recalled) | {"token": inputs},
         )
 
     def test_batch(self, seed: int, length: int, horizon: int, size: int) -> Batch:
@@ -138,16 +138,18 @@ class Characters:
 
 
 def _events(
-    items: NDArray[np.int64], scored: NDArray[np.bool_], recalled: NDArray[np.bool_]
+    ids: NDArray[np.int64], items: NDArray[np.int64], scored: NDArray[np.bool_], recalled: NDArray[np.bool_]
 ) -> dict[str, NDArray[np.int64]]:
     """Return the events of strings whose places show these items (…, place), all (…, place - 1).
 
-    What a network can learn from a step is the character that follows: a step writes the item after it. The first
-    character follows none, so step 0, whose input it is, writes it too. A step asks for the item to be recalled.
+    What a network can learn from a step is the character that follows: where this one was drawn at random or copied,
+    the step writes it. The first character follows none, so step 0, whose input it is, writes it too. A step asks for
+    the character to be recalled; ``group`` is how many characters were drawn.
     """
-    following = np.where(scored, items[..., 1:], -1)
+    drawn = np.where(items >= 0, ids, -1)
+    following = np.where(scored, drawn[..., 1:], -1)
     first = np.full_like(following, -1)
-    first[..., 0] = items[..., 0]
+    first[..., 0] = drawn[..., 0]
     return {
         "phase": np.where(scored, recalled, -1),
         "trial": np.where(scored, 0, -1),

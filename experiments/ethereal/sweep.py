@@ -24,7 +24,7 @@ MAP = tuple(
         ("hidden_dim", int, "units (default: 60)"),
         ("layers", int, "layers (default: 3)"),
         ("batch_size", int, "strings in a batch (default: 16)"),
-        ("n_iters", int, "steps, a multiple of 500 (default: 1000)"),
+        ("n_iters", int, "steps, a multiple of 500 (default: 500)"),
     )
 )
 """What may be chosen of the map."""

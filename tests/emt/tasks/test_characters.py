@@ -85,24 +85,25 @@ def test_the_next_character_is_the_target_and_padding_is_outside_of_everything()
         assert np.flatnonzero(judged).tolist() == [len(text) - 2], "only the last character is recalled"
 
 
-def test_events_lead_to_the_step_after_which_the_wanted_character_came():
+def test_events_lead_to_the_steps_after_which_the_wanted_character_came():
     task = Characters(dataset="palindromes", n=4)
     batch = batch_of(task, size=200)
     looked_at = 0
     for row in range(200):
         written, asked = (batch.events[name][1, row] for name in ("written", "asked"))
+        inputs, targets = batch.inputs[1, row], batch.targets[1, row]
         half = strings_of(task, batch, 1)[row].index(".")
         for step in np.flatnonzero(asked >= 0):
             assert batch.judged[1, row, step]
-            [*holding] = np.flatnonzero((written[:step] == asked[step]).any(axis=1))
+            assert asked[step] == targets[step]
+            holding = np.flatnonzero((written[:step] == asked[step]).any(axis=1))
             # The mirror image of the place after this step; the first character is written as an input.
-            place = 2 * half - (step + 1)
-            assert holding == [max(place - 1, 0)]
-            wanted = batch.targets[1, row, step]
-            assert wanted == (batch.targets[1, row, place - 1] if place else batch.inputs[1, row, 0])
+            assert max(2 * half - (step + 1) - 1, 0) in holding
+            assert all(targets[s] == asked[step] or (s == 0 and inputs[0] == asked[step]) for s in holding)
             looked_at += 1
         assert batch.events["group"][1, row, 0] == half
         assert (asked[~batch.judged[1, row]] == -1).all()
+        assert (written[targets == task.tokens.index("."), 0] == -1).all(), "punctuation is no item"
     assert looked_at > 300
 
 
