@@ -11,6 +11,8 @@ from matplotlib.ticker import MaxNLocator
 from analysis.figures.style import COLORS, GRAY, column_figure, styled
 from analysis.statistics import mean_interval
 
+LARGEST = {"recall": 1.0, "loss": None}
+
 LARGEST_LOSS = 2.5
 """Where the axis of losses ends, at the latest."""
 
@@ -22,7 +24,6 @@ def draw_curves(curves: pd.DataFrame, rows: pd.DataFrame) -> Figure:
     """Return a figure of recall and loss over training: mean over members with its 95 % interval.
 
     A member that diverged keeps its last figures.
-
 
     Parameters
     ----------
@@ -36,7 +37,7 @@ def draw_curves(curves: pd.DataFrame, rows: pd.DataFrame) -> Figure:
     for ax, figure_name in zip(axes[0], LABELS, strict=True):
         for run, color in zip(names, cycle(COLORS), strict=False):
             style = "-" if names.index(run) < len(COLORS) else "--"
-            _plot_mean(curves.loc[run, figure_name], ax, color, style, str(run))
+            _plot_mean(curves.xs(run, level="run")[figure_name], ax, color, style, str(run), LARGEST[figure_name])
         _plot_levels(rows.loc[names], figure_name, ax)
         ax.set(xlabel="training step", ylabel=LABELS[figure_name])
         ax.set_xlim(0, None)
@@ -89,13 +90,14 @@ def draw_map(members: pd.DataFrame, rows: pd.DataFrame) -> Figure:
     return figure
 
 
-def _plot_mean(values: "pd.Series[float]", ax: Axes, color: str, style: str, label: str) -> None:
-    """Draw means over members by step with their intervals."""
+def _plot_mean(values: "pd.Series[float]", ax: Axes, color: str, style: str, label: str, largest: float | None) -> None:
+    """Draw means over members by step with their intervals, as far as these are possible values."""
     by_step = values.unstack("model").sort_index().ffill()  # noqa: PD010 (a Series has no pivot_table)
     intervals = {step: mean_interval(row) for step, row in by_step.iterrows()}
     steps = list(intervals)
     ax.plot(steps, [i.estimate for i in intervals.values()], color=color, linestyle=style, label=label)
     low, high = ([getattr(i, side) for i in intervals.values()] for side in ("low", "high"))
+    low, high = (np.clip(np.array(bound, dtype=float), 0, largest) for bound in (low, high))
     ax.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)
 
 

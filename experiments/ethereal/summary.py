@@ -36,8 +36,8 @@ class Summary:
     Attributes
     ----------
     runs
-        A row for each run: of recall, token accuracy and loss the mean over members, spread, and 95 % interval, members
-        that diverged or exploded, and the levels. Losses that are not finite are left out of their mean.
+        A row for each run: of recall, token accuracy and loss the mean and median over members, spread, and 95 %
+        interval, members that diverged or exploded, and the levels. Losses that are not finite are left out.
     members
         A row for each member.
     """
@@ -103,7 +103,8 @@ def summarise(found: dict[Path, RunConfig], tested: dict[Path, dict[int, dict[st
         for name, column in FIGURES.items():
             interval = mean_interval(table[column])
             bound = {"loss": np.inf}.get(name, 1.0)
-            row |= {f"{name}_mean": interval.estimate, f"{name}_sd": table[column].std()}
+            row |= {f"{name}_mean": interval.estimate, f"{name}_median": table[column].median()}
+            row |= {f"{name}_sd": table[column].std()}
             row |= {f"{name}_low": max(interval.low, 0.0), f"{name}_high": min(interval.high, bound)}
         row["diverged"] = int((table["status"] == "diverged").sum())
         row["exploded"] = int(table["exploded_step"].notna().sum())
@@ -151,9 +152,11 @@ def _print(rows: pd.DataFrame) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("", "seeds", "recall", "token accuracy", "loss", "exploded", box=None, title="Mean (95 % interval)")
+    title = "Mean (95 % interval), of losses the median too"
+    table = Table("", "seeds", "recall", "token accuracy", "loss", "exploded", box=None, title=title)
     for run, row in rows.iterrows():
         cells = [_interval(row, name) for name in FIGURES]
+        cells[-1] += f", {row['loss_median']:.3f}"
         table.add_row(str(run), str(row["n"]), *cells, f"{row['exploded']} of {row['n']}" if row["exploded"] else "")
     levels = rows.drop_duplicates(["dataset", "no_memory_loss"])
     for _, row in levels.iterrows():
