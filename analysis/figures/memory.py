@@ -145,12 +145,12 @@ def plot_effective_rank(held: MemoryContents, ax: Axes | None = None) -> Axes:
 def plot_weights(held: MemoryContents, ax: Axes | None = None) -> Axes:
     """Draw the largest singular value of the weights, memory included, over time, and of square ones the radius."""
     ax = single_axes(ax)
-    names = {"weights_singular_value_1": "largest\nsingular value", "weights_spectral_radius": "spectral\nradius"}
+    names = {"weights_singular_value_1": "largest singular value", "weights_spectral_radius": "spectral radius"}
     for (name, label), color in zip(names.items(), COLORS, strict=False):
         if name in held.spectrum.index.unique("quantity"):
             _plot_quantity(held, name, color, label, ax)
     ax.set(xlabel="step", ylabel="of the weights", ylim=(0, None))
-    ax.legend(loc="best")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, labelspacing=0.2)
     return ax
 
 
