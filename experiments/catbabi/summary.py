@@ -193,7 +193,7 @@ def _report(rows: list[dict[str, Any]]) -> None:
             number(row["paper_accuracy"]),
         )
     # Where output goes into a file rich takes 80 columns, too few for this table.
-    Console(width=max(Console().width, 130)).print(table)
+    Console(width=max(Console().width, 150)).print(table)
 
 
 if __name__ == "__main__":

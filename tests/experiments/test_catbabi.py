@@ -280,7 +280,7 @@ SHOWN = [
 @pytest.mark.parametrize("line", SHOWN)
 def test_the_small_runs_of_the_readme_are_valid(line, mini_babi):
     config, folder = train.parse(split(line.replace("DIR", str(mini_babi)))[3:])
-    assert config.task["mode"] == ("lm" if "lm" in folder.name else "qa")
+    assert config.task["mode"] == ("lm" if folder.name.startswith("lm_") else "qa")
     assert config.training.epochs * config.training.epoch_batches == 400
 
 
