@@ -146,8 +146,8 @@ def memory_variables(log: Log, memory: str) -> dict[str, tuple[tuple[str, ...], 
 def to_tensors(loaded: Loaded, batch: Batch) -> tuple[Tensor, Cues]:
     """Return a batch's inputs and the events that the model is told of, the same for all members."""
     events = {name: batch.events[name] for name in loaded.model.cues if name in batch.events}
-    if "targets" in loaded.model.cues and loaded.task.loss == "cross_entropy":
-        events["targets"] = batch.classes
+    if "targets" in loaded.model.cues and loaded.task.loss != "actor_critic":
+        events["targets"] = batch.lessons(loaded.task.loss)
     tensors = {
         name: torch.from_numpy(np.array(a)).to(loaded.device).expand(len(loaded.numbers), *a.shape[1:])
         for name, a in {"": batch.inputs, **events}.items()
@@ -190,11 +190,15 @@ def _mean_held_state(loaded: Loaded, recorded: xr.DataTree) -> State:
 
 def _targets_of(loaded: Loaded, recorded: xr.DataTree) -> Cues:
     """Return the cue "targets" of a recorded batch, for models that learn from it."""
-    if "targets" not in loaded.model.cues or loaded.task.loss != "cross_entropy":
+    if "targets" not in loaded.model.cues or loaded.task.loss == "actor_critic":
         return {}
-    targets = torch.from_numpy(recorded["targets"].values).to(loaded.device)
-    ids = torch.where(targets.any(dim=-1), targets.argmax(dim=-1), -1)
-    return {"targets": ids.expand(len(loaded.numbers), *ids.shape[-2:])}
+    targets, scored = (torch.from_numpy(recorded[name].values).to(loaded.device) for name in ("targets", "scored"))
+    if loaded.task.loss == "mse":
+        lessons = torch.where(scored[..., None] > 0, targets, torch.nan)
+    else:
+        # Steps may be learnt that are not judged: those with a class.
+        lessons = torch.where(targets.any(dim=-1), targets.argmax(dim=-1), -1)
+    return {"targets": lessons.expand(len(loaded.numbers), *lessons.shape)}
 
 
 def further_states(model: Model, inputs: Tensor, steps: int, log: Log, cues: Cues | None = None) -> dict[str, Tensor]:

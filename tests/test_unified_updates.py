@@ -204,6 +204,29 @@ def test_the_plain_network_follows_the_equations(updater, options):
     assert differ(gradients, slow) < 1e-12
 
 
+@every_updater
+@pytest.mark.parametrize("longest", [0, 256])
+def test_vectors_are_learnt_by_their_squared_distance(monkeypatch, updater, longest):
+    monkeypatch.setattr(operation, "LONGEST", longest)
+    model, (inputs, _) = build(updater=updater), draw(padded=False)
+    generator = torch.Generator().manual_seed(1)
+    vectors = torch.randn(*inputs.shape, SYMBOLS, generator=generator, dtype=torch.float64)
+    vectors[:, :, 1:] = torch.nan
+    vectors[:, 2] = torch.nan
+    outputs, gradients = run(model, inputs, vectors)
+    still = model(inputs)[0]
+    loss = (still - torch.where(vectors.isnan(), still, vectors)).square().sum() / 2 / BATCH
+    names = [n for n, _ in model.named_parameters() if updater != "dfa" or n.startswith("output")]
+    found = torch.autograd.grad(loss, [getattr(model, n) for n in names], allow_unused=True)
+    for name, gradient in zip(names, found, strict=True):
+        mask = getattr(model, name.replace("_weight", "_mask"), None) if name.endswith("weight") else None
+        expected = torch.zeros_like(gradients[name]) if gradient is None else gradient
+        expected = expected if mask is None else expected * (1 - mask[:, :-1])
+        torch.testing.assert_close(gradients[name], expected, rtol=0, atol=1e-12)
+    changed = (outputs - still).abs().amax(dim=(2, 3)) > 1e-6
+    assert changed.tolist() == [[True, True, False]] * len(SEEDS), "items without a target stay as they are"
+
+
 def test_the_updaters_are_not_the_same():
     inputs, targets = draw()
     results = [run(build(updater=updater), inputs, targets)[0] for updater in UPDATERS]

@@ -42,7 +42,8 @@ class Model(nn.Module):
         For each parameter the name it has in a member's weight file. Matrices are stored there as (out, in).
     cues
         What `forward` is told of the batch beside its inputs: names of the batch's events; "wanted", the steps at which
-        outputs are looked at; and "targets", the ids of the classes that are right, -1 where nothing is scored.
+        outputs are looked at; and "targets", as a task's batch gives them to learners (`Batch.lessons`): ids of the
+        classes that are right, -1 where nothing is scored, or vectors that outputs should equal, NaN where nothing is.
     noise_step
         The training step that random masks are drawn for; None where nothing is random, as in evaluation.
     own_gradients

@@ -19,7 +19,7 @@ from torch.nn.functional import pad
 
 from emt.models.base import Log, State, constant
 from emt.models.stepwise import LAST, StepwiseLearner
-from emt.ops.ethereal import EtherealRun, Layer, Network, Rule
+from emt.ops.ethereal import EtherealRun, Layer, Network, Rule, has_target
 
 LINEAR = {"kind": "linear", "reads": "before"}
 
@@ -80,7 +80,7 @@ class EtherealRNN(StepwiseLearner):
         updater: Literal["dfa", "backprop", "bptt"] = "dfa",
         eta: Annotated[float, Field(gt=0)] = 0.01,
         plast_proportion: Annotated[float, Field(ge=0, le=1)] = 0.2,
-        plast_clip: Annotated[float, Field(ge=0)] = 1000.0,
+        plast_clip: Annotated[float, Field(ge=0)] = 100.0,
         plast_learning_rate: Annotated[float, Field(ge=0)] = 0.0,
         forget_rate: Annotated[float, Field(ge=0, le=1)] = 0.01,
         grad_clip: Annotated[float, Field(ge=0)] = 0.0,
@@ -179,7 +179,7 @@ class EtherealRNN(StepwiseLearner):
             nothing, constants = run.outputs.new_full((), torch.nan), run.outputs.new_ones(position.shape)
             asked = (position != 0 if place == "recurrence" else position >= 0)[..., None]
             wrote = run.wrote[i][..., None]
-            learns = torch.zeros_like(wrote[..., 0]) if targets is None else targets >= 0
+            learns = torch.zeros_like(wrote[..., 0]) if targets is None else has_target(targets)
             variables = {
                 "write_key": torch.where(wrote, run.keys[i], nothing),
                 "write_value": torch.where(wrote, run.values[i], nothing),

@@ -97,8 +97,8 @@ class StepwiseLearner(Model):
     ) -> tuple[Tensor, State, Log]:
         """Run the members over a sequence; see `Model.forward`.
 
-        They learn at steps where the cue ``targets``, ids (member, batch, time), is not -1. What they learn is not
-        differentiable; without the cue outputs are, and a state's contents of memories stay as they are.
+        They learn at steps where the cue ``targets`` names one. What they learn is not differentiable; without the cue
+        outputs are, and a state's contents of memories stay as they are.
         """
         x = lengthen(as_channels(x, getattr(self, f"{self.places[0]}_weight")[:, : self.input_channels]), steps)
         targets, start = (cues or {}).get("targets"), None

@@ -4,7 +4,7 @@ For each member and batch item, [x, 1] being an input with a one for the bias, w
 
     h_t = tanh([c_{t-1}, 1] W_h)                                            (1)
     c⁰_t = [x_t, h_t],  cˡ_t = φ([cˡ⁻¹_t, 1] W_l) (+ c⁰_t),  c_t = c^L_t      (2)
-    y_t = [c_t, 1] W_o,  e_t = softmax(y_t) − target_t                        (3)
+    y_t = [c_t, 1] W_o,  e_t = softmax(y_t) − target_t, or y_t − target_t     (3)
 
 Before the first step there is no c, and h is zero. With k_t the input of a layer and δ_t its error, which the updater
 gives, each item's weights are W_t = W + D_t, where D_0 = 0 and
@@ -200,8 +200,9 @@ def ethereal(
     x
         Inputs (member, batch, time, channel).
     targets
-        Ids (member, batch, time), -1 where there is none. Without them nothing is learnt, and the outputs are
-        differentiable by all arguments.
+        Ids of classes (member, batch, time), -1 where there is none, for the cross entropy; or vectors (member, batch,
+        time, output), NaN where there is none, for half the squared distance. Without them nothing is learnt, and the
+        outputs are differentiable by all arguments.
     start
         Where the sequence goes on; None for its beginning, which costs nothing.
     """
@@ -235,7 +236,7 @@ def ethereal_steps(
             keys[place][:, :, t] = step.keys[place].detach()
             reads[place][:, :, t] = items[place].read.detach()
         if targets is not None:
-            active = targets[:, :, t] >= 0
+            active = has_target(targets[:, :, t])
             error = _error(rule, step, targets[:, :, t])
             for place, terms in _terms(network, rule, passes, error, started).items():
                 if rule.compatibility and place == depth + 1 and rule.updater != "bptt":
@@ -281,7 +282,7 @@ def ethereal_low_rank(
             for place, delta in deltas.items():
                 products[place].write(t, delta)
             passes.append(step)
-        active = targets >= 0
+        active = has_target(targets)
         late = active & (torch.arange(x.shape[2], device=x.device) > 0)
         recurrent = [layer is network.recurrence for layer in network.layers]
         return EtherealRun(
@@ -295,6 +296,11 @@ def ethereal_low_rank(
             merged=lambda: tuple(p.merged() for p in products),
             plasticity_gradients=lambda: tuple(p.plasticity_gradient() for p in products),
         )
+
+
+def has_target(targets: Tensor) -> Tensor:
+    """Return whether there is a target, (member, batch, …) bool, for ids of classes or vectors."""
+    return ~targets.isnan().any(dim=-1) if targets.is_floating_point() else targets >= 0
 
 
 def _pass(
@@ -325,12 +331,15 @@ def _pass(
 
 
 def _error(rule: Rule, step: _Pass, target: Tensor) -> Tensor:
-    """Return e of (3), (member, batch, output), zero where the target is -1."""
-    classes = torch.arange(step.outputs.shape[-1], device=target.device)
-    error = step.outputs.detach().softmax(dim=-1) - (target[..., None] == classes).to(step.outputs)
+    """Return e of (3), (member, batch, output), zero where there is no target."""
+    outputs, there = step.outputs.detach(), has_target(target)[..., None]
+    if target.is_floating_point():
+        error = outputs - target
+    else:
+        error = outputs.softmax(dim=-1) - (target[..., None] == torch.arange(outputs.shape[-1]).to(target)).to(outputs)
     if step.addition is not None:
         error = error + step.addition.detach().clamp(-rule.self_grad, rule.self_grad)
-    return error * (target >= 0)[..., None]
+    return torch.where(there, error, 0.0)
 
 
 def _terms(
@@ -505,11 +514,11 @@ class _Products:
 
     def __init__(self, layer: Layer, rule: Rule, targets: Tensor, like: Tensor) -> None:
         self.layer, self.rule = layer, rule
-        members, batch, steps = targets.shape
+        members, batch, steps, _ = like.shape
         key, value = layer.weight.shape[1:]
         self.keys = like.new_ones(members, steps, batch, key)
         self.values, self.reads = like.new_zeros(2, members, steps, batch, value)
-        self.done = (targets >= 0).cumsum(dim=2).transpose(1, 2).to(like)
+        self.done = has_target(targets).cumsum(dim=2).transpose(1, 2).to(like)
         self.plastic = None
         if layer.mask is not None and isinstance(layer.plasticity, Tensor):
             self.plastic = layer.plasticity * layer.mask

@@ -63,15 +63,20 @@ class Batch:
         return self.scored if self.judged is None else self.judged
 
     @property
-    def classes(self) -> NDArray[np.int64]:
-        """The ids of the classes that are right, (member, batch, time), −1 where nothing is scored."""
-        ids = self.targets.argmax(axis=-1) if self.targets.ndim == 4 else self.targets
-        return np.where(self.scored, ids, -1)
-
-    @property
     def sequences(self) -> int:
         """Number of sequences of each member; 0 where a split has come to its end."""
         return self.targets.shape[1]
+
+    def lessons(self, loss: Loss) -> NDArray[Any]:
+        """Return what there is to learn at each step.
+
+        For cross entropy the ids of the right classes, (member, batch, time), −1 where nothing is scored; for squared
+        errors the targets, (member, batch, time, target), NaN where nothing is.
+        """
+        if loss == "mse":
+            return np.where(self.scored[..., None], self.targets, np.float32(np.nan))
+        ids = self.targets.argmax(axis=-1) if self.targets.ndim == 4 else self.targets
+        return np.where(self.scored, ids, -1)
 
     def padded_inputs(self, channels: int) -> NDArray[np.float32]:
         """Return the inputs of all steps, (member, batch, time, channel)."""

@@ -59,9 +59,9 @@ class Stack:
     """
 
     def __init__(self, config: TrainingConfig, task: Task, model: Model, numbers: Sequence[int]) -> None:
-        if "targets" in model.cues and task.loss != "cross_entropy":
+        if "targets" in model.cues and task.loss == "actor_critic":
             raise UserError(
-                f"--model_type: {type(model).__name__} learns from classes: expected a task with cross entropy; "
+                f"--model_type: {type(model).__name__} learns from targets: expected a task with cross_entropy or mse; "
                 f"got one with {task.loss}"
             )
         self.config, self.task, self.model = config, task, model
@@ -245,7 +245,7 @@ class Stack:
         if "wanted" in self.model.cues:
             cues["wanted"] = scored | judged
         if "targets" in self.model.cues:
-            cues["targets"] = tensor(batch.classes)
+            cues["targets"] = tensor(batch.lessons(self.task.loss))
         inputs = tensor(batch.inputs)
         if everyone:
             outputs, after, log = self.model(inputs, before, batch.steps, cues)
