@@ -169,4 +169,4 @@ def _answers(reading: Reading) -> dict[str, list[Any]]:
 
 
 def _named(ids: NDArray[np.integer[Any]], names: Sequence[str]) -> list[str]:
-    return [str(names[i]) if i < len(names) else str(i) for i in ids.tolist()]
+    return [str(names[i]) if 0 <= i < len(names) else str(i) for i in ids.tolist()]

@@ -221,3 +221,10 @@ def test_recall_error_shows_a_rescale_that_is_left_out(make_stories):
     assert match_memories(recording).scores["recall_error"].max() < 1e-6
     recording["memory/fwm/write_keep"].values[:] = 1.0
     assert match_memories(recording).scores["recall_error"].max() > 1e-2
+
+
+def test_a_task_without_tokens_has_steps_without_names(make_recording):
+    recording = make_recording(members=1, tokens=False)
+    recording["token"].values[:] = -1
+    grid = match_memories(recording).grids[0]
+    assert set(grid.row_labels) == set(grid.column_labels) == {""}
