@@ -36,7 +36,7 @@ RETRIEVAL = "--task associative_retrieval --pairs 3 --hidden_dim 8"
 STORIES = "--task catbabi --data {babi} --folder en-valid --segment 20 --tasks 1 15 --hidden_dim 8 --embedding_dim 6"
 CHOICE = "--task contextual_choice --trials 4 --steps 5 --t_off 2 --evidence 3 --hidden_dim 8"
 RUN_OF = {
-    **dict.fromkeys(("irnn", "ar_lstm", "alstm", "fw", "ethereal", "ethereal_rnn"), RETRIEVAL),
+    **dict.fromkeys(("irnn", "ar_lstm", "alstm", "fw"), RETRIEVAL),
     "fwm": f"{STORIES} --memory_dim 4",
     "stacked_lstm": STORIES,
     "dnd_lstm": CHOICE,

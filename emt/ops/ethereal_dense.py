@@ -34,11 +34,10 @@ def ethereal_steps(
     keys, values, reads = ([x.new_zeros(members, batch, steps, s[axis]) for s in sizes] for axis in (0, 1, 1))
     wrote = [torch.zeros(members, batch, steps, dtype=torch.bool, device=x.device) for _ in layers]
     passes: list[Pass] = []
+    cut = None if targets is None or rule.updater == "bptt" else _cut
     hidden, started = (None, None) if start is None else (start.hidden, start.started)
     for t in range(steps):
         with contextlib.nullcontext() if targets is None else torch.set_grad_enabled(rule.updater != "dfa"):
-            if hidden is not None and targets is not None and rule.updater != "bptt":
-                hidden = hidden.detach()
             step = run_step(network, rule, [item.apply for item in items], x[:, :, t], hidden, started)
         passes.append(step)
         for place in step.keys:
@@ -54,7 +53,8 @@ def ethereal_steps(
                 if rule.updater != "bptt":
                     values[place][:, :, t] = -terms[-1][1]
                     wrote[place][:, :, t] = active if place != depth + 1 or started is None else active & started
-        hidden, started = step.hidden, None
+        passes[-1] = step if cut is None else cut(step)
+        hidden, started = passes[-1].hidden, None
     if rule.updater == "bptt" and targets is not None:
         values = []
     outputs, states = (torch.stack([getattr(p, name) for p in passes], dim=2) for name in ("outputs", "hidden"))
@@ -69,6 +69,11 @@ def ethereal_steps(
         merged=lambda: tuple(i.merged() for i in items),
         plasticity_gradients=lambda: tuple(i.plasticity_gradient() for i in items),
     )
+
+
+def _cut(step: Pass) -> Pass:
+    """Return what is kept of a step whose graph nobody asks for again: it would hold a matrix for each item."""
+    return Pass({}, {}, step.hidden.detach(), step.outputs.detach(), None)
 
 
 def _terms(
