@@ -53,11 +53,12 @@ def content_hash(*parts: Any) -> str:
         if isinstance(part, np.ndarray):
             digest.update(f"{part.dtype} {part.shape}".encode() + np.ascontiguousarray(part).tobytes())
         elif isinstance(part, tuple | list):
-            digest.update(f"{len(part)} {content_hash(*part)}".encode())
+            digest.update(content_hash(*part).encode())
         elif isinstance(part, partial):
-            digest.update(content_hash(part.func, *part.args).encode())
+            digest.update(content_hash(part.func, *part.args, *sorted(part.keywords.items())).encode())
         else:
             digest.update((part.__qualname__ if callable(part) else repr(part)).encode())
+        digest.update(b";")
     return digest.hexdigest()
 
 

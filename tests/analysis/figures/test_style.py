@@ -34,7 +34,7 @@ def test_saving_writes_both_formats_with_text_as_text_and_the_same_bytes_again(t
 
 
 def test_a_figure_carries_what_it_says_of_itself(tmp_path):
-    figure, axes = column_figure(columns=3)
+    figure, axes = column_figure("double", columns=3)
     for ax, title in zip(axes[0], ("n = 3", "β₁", "n = 3"), strict=True):
         ax.set_title(title, loc="left")
     assert caption(figure) == "n = 3; β₁"
