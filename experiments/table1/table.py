@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.statistics import Interval, bootstrap_interval, proportion_interval
-from analysis.tables import save_results
+from analysis.tables import to_csv
 from emt import runs
 from emt.options import Parser, UserError
 from emt.script import run_script
@@ -32,17 +33,6 @@ ERRORS = {
     "relative": ("spectral_relative_error", 1.0),
 }
 """Name -> key of an evaluation and the factor that makes it the error printed."""
-
-
-class Table1:
-    """The table, for saving."""
-
-    def __init__(self, rows: list[dict[str, Any]]) -> None:
-        self.rows = pd.DataFrame(rows).set_index(["task", "units", "l2"])
-
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """Return it."""
-        return {"table1": self.rows}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -63,9 +53,9 @@ def main(arguments: list[str] | None = None) -> int:
         raise UserError(
             f"{folder}: expected evaluated populations such as {CONFIGS[0].metadata['experiment_name']}; found none"
         )
-    table = Table1(rows)
-    report(table.rows)
-    save_results(table, folder)
+    table = pd.DataFrame(rows).set_index(["task", "units", "l2"])
+    report(table)
+    runs.write_bytes(folder / "table1.csv", to_csv(table))
     print(f"Populations that are not evaluated yet: {len(CONFIGS) - len(rows)}. Written to {folder / 'table1.csv'}")
     return 0
 
@@ -98,12 +88,12 @@ def summarise(summary: dict[str, Any], path: Path) -> dict[str, float]:
     return row
 
 
-def median_interval(values: np.ndarray) -> Interval:
+def median_interval(values: NDArray[np.float64]) -> Interval:
     """Return the median of the finite values with its interval."""
     return bootstrap_interval(np.median, values)
 
 
-def _values(summary: dict[str, Any], key: str) -> np.ndarray:
+def _values(summary: dict[str, Any], key: str) -> NDArray[np.float64]:
     return np.array([m[key] if m.get(key) is not None else math.nan for m in summary["metrics"]], dtype=float)
 
 
@@ -116,15 +106,19 @@ def report(rows: pd.DataFrame) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    header = ("task", "units", "L2", "seeds", "converged", "accuracy", "angle", "converged", "reference", "relative")
+    header = ("task", "units", "L2", "seeds", "converged", "accuracy", "angle", "of converged", "reference", "relative")
     table = Table(*header, "paper", title="Medians over all seeds (95 % interval), errors in radians", box=None)
     for (task, units, l2), row in rows.iterrows():
         share = f"{row['converged']:.0%} ({row['converged_low']:.0%} to {row['converged_high']:.0%})"
         reference = f"{_cell(row, 'reference')}, n = {row['reference_n']:.0f}" if row["reference_n"] else "undefined"
-        errors = _cell(row, "angle"), f"{row['angle_converged']:.4f}", reference, _cell(row, "relative")
-        paper = "–" if math.isnan(row["paper"]) else f"{row['paper']:.4f}"
+        errors = _cell(row, "angle"), _number(row["angle_converged"]), reference, _cell(row, "relative")
+        paper = _number(row["paper"])
         table.add_row(task, str(units), f"{l2:g}", f"{row['n']:.0f}", share, _cell(row, "accuracy", 3), *errors, paper)
     Console(width=200 if not sys.stdout.isatty() else None).print(table)
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.4f}"
 
 
 def _cell(row: pd.Series, name: str, digits: int = 4) -> str:
