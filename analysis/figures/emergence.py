@@ -1,6 +1,7 @@
 """Figures of `analysis.emergence`."""
 
 from collections.abc import Iterator
+from textwrap import fill
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -29,7 +30,9 @@ def plot_measure(emergence: Emergence, measure: str, ax: Axes | None = None) -> 
     for _, member in emergence.members[measure].groupby(level="model_name"):
         ax.plot(member.droplevel("model_name"), color=GRAY, alpha=0.4, linewidth=0.5)
     mean = emergence.means.loc[measure]
-    ax.fill_between(mean.index, mean["low"], mean["high"], color=color, alpha=0.25, linewidth=0)
+    # No accuracy is above 1, no angle below 0 or above 180.
+    low, high = (mean[end].clip(0, 1 if measure == "accuracy" else 180) for end in ("low", "high"))
+    ax.fill_between(mean.index, low, high, color=color, alpha=0.25, linewidth=0)
     ax.plot(mean["mean"], color=color, marker="o", markersize=2.5)
     bar, crossed = {
         "accuracy": (emergence.accuracy_bar, "accuracy_step"),
@@ -46,10 +49,12 @@ def plot_measure(emergence: Emergence, measure: str, ax: Axes | None = None) -> 
 
 @styled
 def _panels(emergence: Emergence) -> Figure:
-    figure, axes = column_figure("single", height=4.2, rows=2, sharex=True)
+    figure, axes = column_figure("single", height=4.4, rows=2, sharex=True)
     for measure, ax in zip(_LABELS, axes[:, 0], strict=True):
         plot_measure(emergence, measure, ax).label_outer()
     n = len(emergence.crossings)
-    figure.suptitle(f"{emergence.label}: n = {n} members; mean, 95 % interval\ndashed: bar; dotted: median crossing")
+    crossed = emergence.crossings[["accuracy_step", "spectrum_step"]].notna().to_numpy().any()
+    says = "; dotted: median crossing" if crossed else ""
+    figure.suptitle(f"{fill(emergence.label, 44)}\nn = {n} members; mean, 95 % interval\ndashed: bar{says}")
     figure.align_ylabels(axes[:, 0])
     return figure
