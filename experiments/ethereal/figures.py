@@ -11,10 +11,8 @@ from matplotlib.ticker import MaxNLocator
 from analysis.figures.style import COLORS, GRAY, column_figure, styled
 from analysis.statistics import mean_interval
 
-LARGEST = {"recall": 1.0, "loss": None}
-
-LARGEST_LOSS = 2.5
-"""Where the axis of losses ends, at the latest."""
+LARGEST = {"recall": 1.0, "loss": 2.5}
+"""Where bands end, and the axis of losses at the latest; beyond it a mean has no band."""
 
 LABELS = {"recall": "recall", "loss": "loss (nats per character)"}
 
@@ -44,7 +42,7 @@ def draw_curves(curves: pd.DataFrame, rows: pd.DataFrame) -> Figure:
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes[0, 0].set_ylim(-0.02, 1.04)
     highest = curves["loss"].groupby(["run", "step"]).mean().max()
-    axes[0, 1].set_ylim(0, 1.05 * min(max(float(highest), float(rows["no_memory_loss"].max())), LARGEST_LOSS))
+    axes[0, 1].set_ylim(0, 1.05 * min(max(float(highest), float(rows["no_memory_loss"].max())), LARGEST["loss"]))
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     counts = sorted(set(rows.loc[names, "n"]))
@@ -90,15 +88,16 @@ def draw_map(members: pd.DataFrame, rows: pd.DataFrame) -> Figure:
     return figure
 
 
-def _plot_mean(values: "pd.Series[float]", ax: Axes, color: str, style: str, label: str, largest: float | None) -> None:
+def _plot_mean(values: "pd.Series[float]", ax: Axes, color: str, style: str, label: str, largest: float) -> None:
     """Draw means over members by step with their intervals, as far as these are possible values."""
     by_step = values.unstack("model").sort_index().ffill()  # noqa: PD010 (a Series has no pivot_table)
     intervals = {step: mean_interval(row) for step, row in by_step.iterrows()}
     steps = list(intervals)
-    ax.plot(steps, [i.estimate for i in intervals.values()], color=color, linestyle=style, label=label)
+    means = np.array([i.estimate for i in intervals.values()])
+    ax.plot(steps, means, color=color, linestyle=style, label=label)
     low, high = ([getattr(i, side) for i in intervals.values()] for side in ("low", "high"))
     low, high = (np.clip(np.array(bound, dtype=float), 0, largest) for bound in (low, high))
-    ax.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)
+    ax.fill_between(steps, low, high, where=means <= largest, color=color, alpha=0.2, linewidth=0)
 
 
 def _plot_levels(rows: pd.DataFrame, figure_name: str, ax: Axes) -> None:

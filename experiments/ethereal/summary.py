@@ -26,6 +26,9 @@ from experiments.ethereal.results import curve_of, level_figures, write_results
 CURVE_STEPS = 250
 """Steps that a point of a learning curve averages over."""
 
+LARGEST_PLAIN = 1000.0
+"""Losses from here on are printed as powers of ten."""
+
 FIGURES = {"recall": "test_recall", "accuracy": "test_accuracy", "loss": "test_loss"}
 
 
@@ -156,7 +159,7 @@ def _print(rows: pd.DataFrame) -> None:
     table = Table("", "seeds", "recall", "token accuracy", "loss", "exploded", box=None, title=title)
     for run, row in rows.iterrows():
         cells = [_interval(row, name) for name in FIGURES]
-        cells[-1] += f", {row['loss_median']:.3f}"
+        cells[-1] += f", {_number(row['loss_median'])}"
         table.add_row(str(run), str(row["n"]), *cells, f"{row['exploded']} of {row['n']}" if row["exploded"] else "")
     levels = rows.drop_duplicates(["dataset", "no_memory_loss"])
     for _, row in levels.iterrows():
@@ -168,8 +171,14 @@ def _print(rows: pd.DataFrame) -> None:
 
 
 def _interval(row: pd.Series, name: str) -> str:
-    spread = f" ({row[f'{name}_low']:.3f}–{row[f'{name}_high']:.3f})" if row["n"] > 1 else ""
-    return f"{row[f'{name}_mean']:.3f}{spread}"
+    mean, low, high = (_number(row[f"{name}_{figure}"]) for figure in ("mean", "low", "high"))
+    return f"{mean} ({low}–{high})" if np.isfinite(row[f"{name}_low"]) else mean
+
+
+def _number(value: float) -> str:
+    if np.isnan(value):
+        return "not finite"
+    return f"{value:.3f}" if abs(value) < LARGEST_PLAIN else f"{value:.0e}"
 
 
 if __name__ == "__main__":
