@@ -52,9 +52,6 @@ SMALL = "--num_models 3 --epochs 1 --epoch_batches 3 --validation_batches 1 --ba
 LINEAR = ("variables", "emergence")
 """Commands that need a task with a linear operator: their networks are trained on variable binding."""
 
-CLASSES = ("ethereal", "ethereal_rnn")
-"""Models that learn from classes alone, which no linear task has."""
-
 QUICK = {"topology": "--points 30 --null_clouds 19"}
 """Flags that change how long a command takes, not what it does."""
 
@@ -83,8 +80,7 @@ def found(tmp_path_factory, mini_babi, drawn):
             run = RUN_OF.get(model, BINDING).format(babi=mini_babi)
             experiment = train(root / model, model, run)
             evaluate(experiment, "--dynamics")
-            own = run == BINDING or model in CLASSES
-            linear = experiment if own else train(root / f"{model}_linear", model, BINDING)
+            linear = experiment if run == BINDING else train(root / f"{model}_linear", model, BINDING)
             evaluate(linear)
             evaluate(linear, "--step", "0", "2")
             reasons[model] = {c: outcome(c, linear if c in LINEAR else experiment) for c in COMMANDS}
@@ -153,11 +149,8 @@ def test_every_figure_says_how_many_it_shows(drawn):
 def test_only_what_a_model_lacks_is_refused(found):
     for model, reasons in found.items():
         missing = set() if assigns(MODELS[model], "memories") else {"match", "memory"}
-        untrained = set(LINEAR) if model in CLASSES else set()
         for command, reason in reasons.items():
             if command in missing:
                 assert reason.startswith(f"model '{model}' keeps no associative memory; models that do: ")
-            elif command in untrained:
-                assert "no linear operator" in reason
             else:
                 assert not reason, (model, command)
