@@ -55,6 +55,10 @@ class Emergence:
         """Training steps of the checkpoints."""
         return tuple(self.members.index.unique("step"))
 
+    def median_step(self, crossing: str) -> float:
+        """Return the median over all members of a column of ``crossings``, infinite where too few ever cross."""
+        return float(self.crossings[crossing].fillna(np.inf).median())
+
     def headline(self) -> str:
         """Say which comes first, and by how much."""
         n, some = len(self.crossings), self.crossings.notna().sum()
@@ -65,10 +69,11 @@ class Emergence:
         )
         if not self.lag.n:
             return text
-        first = "later" if self.lag.estimate >= 0 else "earlier"
+        steps = self.lag.estimate
+        apart = f"{abs(steps):.0f} steps {'later' if steps > 0 else 'earlier'} than" if steps else "at the same step as"
         return (
-            f"{text}; the spectrum is there {abs(self.lag.estimate):.0f} steps {first} than accuracy (mean lag "
-            f"{self.lag.low:.0f} to {self.lag.high:.0f}, n = {self.lag.n}; {p_text(self.test.p, self.test.smallest_p)})"
+            f"{text}; the spectrum is there {apart} accuracy (mean lag {self.lag.low:.0f} to {self.lag.high:.0f}, "
+            f"n = {self.lag.n}; {p_text(self.test.p, self.test.smallest_p)})"
         )
 
     def tables(self) -> dict[str, pd.DataFrame]:

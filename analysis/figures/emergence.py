@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from textwrap import fill
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -23,7 +24,7 @@ def draw(emergence: Emergence) -> Iterator[tuple[str, Figure]]:
 def plot_measure(emergence: Emergence, measure: str, ax: Axes | None = None) -> Axes:
     """Draw "accuracy" or "spectral_error_deg" against training step: members, mean and 95 % interval of the mean.
 
-    The dashed line is the bar, the dotted one the median step at which members cross it.
+    The dashed line is the bar, the dotted one the median step at which members cross it, where half of them do.
     """
     ax = single_axes(ax)
     color = _COLORS[measure]
@@ -34,13 +35,13 @@ def plot_measure(emergence: Emergence, measure: str, ax: Axes | None = None) -> 
     low, high = (mean[end].clip(0, 1 if measure == "accuracy" else 180) for end in ("low", "high"))
     ax.fill_between(mean.index, low, high, color=color, alpha=0.25, linewidth=0)
     ax.plot(mean["mean"], color=color, marker="o", markersize=2.5)
-    bar, crossed = {
+    bar, crossing = {
         "accuracy": (emergence.accuracy_bar, "accuracy_step"),
         "spectral_error_deg": (emergence.error_bar, "spectrum_step"),
     }[measure]
     ax.axhline(bar, color=GRAY, linewidth=0.6, linestyle="--")
-    median = emergence.crossings[crossed].median()
-    if median == median:
+    median = emergence.median_step(crossing)
+    if np.isfinite(median):
         ax.axvline(median, color=color, linewidth=0.8, linestyle=":")
     ax.set(ylabel=_LABELS[measure], xlabel="training step")
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -53,7 +54,7 @@ def _panels(emergence: Emergence) -> Figure:
     for measure, ax in zip(_LABELS, axes[:, 0], strict=True):
         plot_measure(emergence, measure, ax).label_outer()
     n = len(emergence.crossings)
-    crossed = emergence.crossings[["accuracy_step", "spectrum_step"]].notna().to_numpy().any()
+    crossed = np.isfinite([emergence.median_step(name) for name in ("accuracy_step", "spectrum_step")]).any()
     says = "; dotted: median crossing" if crossed else ""
     figure.suptitle(f"{fill(emergence.label, 44)}\nn = {n} members; mean, 95 % interval\ndashed: bar{says}")
     figure.align_ylabels(axes[:, 0])

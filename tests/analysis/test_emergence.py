@@ -50,6 +50,7 @@ def test_a_lag_that_all_members_share_is_sure_and_one_of_either_sign_is_not(trai
     either = follow_training(train([1, 2] * 4, [2, 1] * 4))
     assert either.test.p == 1
     assert either.lag.low < 0 < either.lag.high
+    assert "the spectrum is there at the same step as accuracy" in either.headline()
 
 
 def test_means_are_over_members_at_each_step(train):
@@ -87,3 +88,5 @@ def test_the_figure_shows_members_mean_bar_and_crossing(train):
     ax = plot_measure(found, "accuracy")
     assert len(ax.lines) == 3 + 1 + 2
     assert ax.lines[-1].get_xdata()[0] == 30
+    few = follow_training(train([9, 2, 9], [1, 1, 1]))
+    assert len(plot_measure(few, "accuracy").lines) == 3 + 1 + 1
