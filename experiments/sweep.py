@@ -33,9 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = vars(parser().parse_args(arguments))
     question = given["question"]
     output = Path(given.get("output_dir") or runs.default_folder()) / question
-    options = options_of_model(ExecutionConfig)
-    execution = settle(ExecutionConfig, check(options, chosen(given, options), "execution", words=True), "execution")
-    smaller = check(SIZES, chosen(given, SIZES), "training", words=True, partial=True)
+    smaller, execution = run_settings(given)
     configs = [started(config, smaller, execution) for config in read(question)]
     return train(sweep.prepare(question, configs, output), execution, output)
 
@@ -71,6 +69,13 @@ def read(question: str) -> tuple[RunConfig, ...]:
 def chosen(given: Mapping[str, Any], options: Sequence[Any]) -> dict[str, Any]:
     """Return what was given of these options."""
     return {o.name: given[o.name] for o in options if o.name in given}
+
+
+def run_settings(given: Mapping[str, Any]) -> tuple[dict[str, Any], ExecutionConfig]:
+    """Return what the flags make smaller, and where the work is done."""
+    options = options_of_model(ExecutionConfig)
+    execution = settle(ExecutionConfig, check(options, chosen(given, options), "execution", words=True), "execution")
+    return check(SIZES, chosen(given, SIZES), "training", words=True, partial=True), execution
 
 
 def started(config: RunConfig, smaller: Mapping[str, Any], execution: ExecutionConfig) -> RunConfig:

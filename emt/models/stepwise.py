@@ -108,9 +108,9 @@ class StepwiseLearner(Model):
             start = Start(state["hidden"], position[:, :, 0] != 0, self._contents(state))
         network = self.network()
         run = ethereal(network, self.rule, self._inputs(x, state, position), targets, start)
-        log = {"hidden": run.hidden, "previous": x} | self._memory_log(network, run, targets, position)
-        if targets is not None and torch.is_grad_enabled():
-            log |= self._gradients(run)
+        trains = targets is not None and torch.is_grad_enabled()
+        log = {"hidden": run.hidden, "previous": x}
+        log |= self._gradients(run) if trains else self._memory_log(network, run, targets, position)
         last = {"hidden": lambda: run.hidden[:, :, -1], "previous": lambda: x[:, :, -1], **self._written(run)}
         last |= {"position": lambda: position[:, :, -1] + 1}
         return run.outputs, LazyState({name: last[name] for name in self.state_dims}), log

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from emt import runs
 from emt.config import ExecutionConfig, RunConfig
-from emt.options import Parser, add_flags, check, options_of, options_of_model, settle
+from emt.options import Parser, add_flags, check, options_of, options_of_model
 from emt.script import run_script
 from emt.tasks import TASKS
 from experiments import sweep as sweeps
@@ -26,10 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = vars(parser().parse_args(arguments))
     question = f"catbabi_{given['question']}"
     output = Path(given.get("output_dir") or runs.default_folder()) / question
-    options = options_of_model(ExecutionConfig)
-    words = sweeps.chosen(given, options)
-    execution = settle(ExecutionConfig, check(options, words, "execution", words=True), "execution")
-    smaller = check(sweeps.SIZES, sweeps.chosen(given, sweeps.SIZES), "training", words=True, partial=True)
+    smaller, execution = sweeps.run_settings(given)
     stories = check(STORIES, sweeps.chosen(given, STORIES), "task catbabi", words=True, partial=True)
     task = {**stories, "folder": VARIANTS[given["variant"]]}
     configs = [sweeps.started(with_stories(config, task), smaller, execution) for config in SWEEPS[given["question"]]]

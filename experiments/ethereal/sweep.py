@@ -10,7 +10,7 @@ from typing import Any
 
 from emt import runs
 from emt.config import ExecutionConfig, RunConfig
-from emt.options import Option, Parser, UserError, add_flags, check, options_of_model, settle
+from emt.options import Option, Parser, UserError, add_flags, check, options_of_model
 from emt.script import run_script
 from experiments import sweep as sweeps
 from experiments.ethereal import grids, summary
@@ -37,10 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = vars(parser().parse_args(arguments))
     question = given["question"]
     output = Path(given.get("output_dir") or runs.default_folder()) / f"ethereal_{question}"
-    options = options_of_model(ExecutionConfig)
-    words = sweeps.chosen(given, options)
-    execution = settle(ExecutionConfig, check(options, words, "execution", words=True), "execution")
-    smaller = check(sweeps.SIZES, sweeps.chosen(given, sweeps.SIZES), "training", words=True, partial=True)
+    smaller, execution = sweeps.run_settings(given)
     configs = [sweeps.started(config, smaller, execution) for config in _configs(question, given)]
     code = sweeps.train(sweep.prepare(f"ethereal_{question}", configs, output), execution, output)
     return code or summary.main([str(output)])
