@@ -40,7 +40,7 @@ def recording(request, tmp_path: Path):
     if "targets" in loaded.model.cues:
         # What is learnt at the last step alone is never read.
         targets = np.random.default_rng(2).integers(0, 10, batch.scored.shape)
-        batch = replace(batch, targets=targets, scored=np.ones_like(batch.scored))
+        batch = replace(batch, answers=targets, scored=np.ones_like(batch.scored))
     return record.record(loaded, batch, STEPS)
 
 

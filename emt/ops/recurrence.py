@@ -57,7 +57,10 @@ class Cell(ABC):
 
 
 def tanh_of_half(doubled: Tensor, out: Tensor) -> None:
-    """tanh(a) from 2a, as 2 sigmoid(2a) - 1: where MKL's tanh has no AVX-512 path, it takes five times as long."""
+    """tanh(a) from 2a; on a CPU as 2 sigmoid(2a) - 1: MKL's tanh takes five times as long where it lacks AVX-512."""
+    if out.device.type != "cpu":
+        torch.tanh(torch.mul(doubled, 0.5, out=out), out=out)
+        return
     torch.sigmoid(doubled, out=out)
     torch.add(_MINUS_ONE, out, alpha=2, out=out)
 
@@ -85,7 +88,8 @@ class Recurrence(torch.autograd.Function):
         buffers = [x.new_empty(steps, members, n * units, batch) for n in kind.buffers]
         outputs = x.new_empty(steps, members, width, batch)
 
-        scale = x.new_tensor(kind.gates).repeat_interleave(w_rec.shape[2] // len(kind.gates))
+        block = w_rec.shape[2] // len(kind.gates)
+        scale = torch.cat([x.new_full((block,), factor) for factor in kind.gates])
         drive = _rows(scale * w_in, w_in.new_zeros(*w_in.shape[:2], width))
         weights = _rows(scale * w_rec, w_out)
         offset = None

@@ -139,7 +139,7 @@ class AssociativeRetrieval:
         events = {"written": written, "phase": phase, "trial": np.zeros(self.steps, np.int64)}
         return Batch(
             inputs=np.eye(len(VOCABULARY), dtype=np.float32)[tokens],
-            targets=targets,
+            answers=targets,
             scored=np.broadcast_to(phase == 1, tokens.shape),
             events={"token": tokens.astype(np.int64), "asked": asked}
             | {name: np.broadcast_to(event, tokens.shape) for name, event in events.items()},

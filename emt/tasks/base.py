@@ -2,7 +2,8 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,28 @@ ACCURACY: dict[Loss, Literal["sign", "argmax"]] = {
 """When an output is right: each number has its target's sign, or the largest one is where the target's is."""
 
 
+class Copies(NamedTuple):
+    """Targets that repeat inputs, with or without a change of sign.
+
+    Attributes
+    ----------
+    places
+        For each target its place among the numbers of one sequence's inputs, (time, target).
+    signs
+        What it is multiplied with, (time, target), float32; 0 where there is no target.
+    """
+
+    places: Any
+    signs: Any
+
+    def of(self, inputs: Any) -> Any:
+        """Return the targets (member, batch, time, target) of inputs (member, batch, input time, channel).
+
+        All are arrays, or all are tensors of one device: then nothing as large as the targets has to be moved there.
+        """
+        return inputs.reshape(*inputs.shape[:2], -1)[:, :, self.places] * self.signs
+
+
 @dataclass(frozen=True)
 class Batch:
     """One batch for each member of a group, axes (member, batch, time, …).
@@ -28,8 +51,9 @@ class Batch:
     inputs
         (member, batch, input time, channel), float32. May cover fewer steps than ``targets``: later inputs are zero.
         Or ids of tokens, (member, batch, time) integers, −1 after a row's last one.
-    targets
-        (member, batch, time, target), float32; or ids (member, batch, time) for cross entropy, −1 where there is none.
+    answers
+        The targets, (member, batch, time, target), float32; or ids (member, batch, time) for cross entropy, −1 where
+        there is none; or how they follow from the inputs.
     scored
         (member, batch, time), bool: the steps that enter the loss.
     events
@@ -45,17 +69,23 @@ class Batch:
     """
 
     inputs: NDArray[np.float32] | NDArray[np.integer[Any]]
-    targets: NDArray[np.float32] | NDArray[np.integer[Any]]
+    answers: NDArray[np.float32] | NDArray[np.integer[Any]] | Copies
     scored: NDArray[np.bool_]
     events: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     judged: NDArray[np.bool_] | None = None
     draws: NDArray[np.float32] | None = None
     fresh: bool = True
 
+    @cached_property
+    def targets(self) -> NDArray[np.float32] | NDArray[np.integer[Any]]:
+        """The targets as an array."""
+        targets = self.answers.of(self.inputs) if isinstance(self.answers, Copies) else self.answers
+        return np.asarray(targets)
+
     @property
     def steps(self) -> int:
         """Number of time steps, silent ones included."""
-        return self.targets.shape[2]
+        return self.scored.shape[2]
 
     @property
     def judged_steps(self) -> NDArray[np.bool_]:
@@ -65,7 +95,7 @@ class Batch:
     @property
     def sequences(self) -> int:
         """Number of sequences of each member; 0 where a split has come to its end."""
-        return self.targets.shape[1]
+        return self.scored.shape[1]
 
     def lessons(self, loss: Loss) -> NDArray[Any]:
         """Return what there is to learn at each step.

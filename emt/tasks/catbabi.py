@@ -98,7 +98,7 @@ class CatBabi:
         asks = inputs == self.tokens.index("?")
         return Batch(
             inputs=inputs,
-            targets=targets,
+            answers=targets,
             scored=asks if self.mode == "qa" else present,
             judged=asks,
             events=_events(stories, word[..., :-1], asks) | {"token": inputs},

@@ -107,7 +107,7 @@ class Characters:
         inputs = np.where(scored, ids[..., :-1], -1)
         return Batch(
             inputs=inputs,
-            targets=ids[..., 1:],
+            answers=ids[..., 1:],
             scored=scored,
             judged=scored if self.judge == "all" or self.characters is None else recalled,
             events=_events(ids, items, scored, recalled) | {"token": inputs},

@@ -120,7 +120,7 @@ class ContextualChoice:
         return replace(
             whole,
             inputs=whole.inputs[:, :, now],
-            targets=whole.targets[:, :, now],
+            answers=whole.targets[:, :, now],
             scored=whole.scored[:, :, now],
             events={name: event[:, :, now] for name, event in whole.events.items()},
             draws=None if whole.draws is None else whole.draws[:, :, now],
@@ -175,7 +175,7 @@ def _show(sizes: Sizes, seeds: tuple[int, ...], split: Split, number: int, size:
     shape = events["token"].shape
     return Batch(
         inputs=inputs.reshape(*shape, -1),
-        targets=np.eye(len(CHOICES), dtype=np.float32)[events["token"]],
+        answers=np.eye(len(CHOICES), dtype=np.float32)[events["token"]],
         scored=np.ones(shape, np.bool_),
         events=events,
         draws=draws.reshape(shape),

@@ -59,7 +59,7 @@ class FlipFlop:
         full = pulses.shape[:3]
         return Batch(
             inputs=pulses,
-            targets=held_signs(pulses),
+            answers=held_signs(pulses),
             scored=np.ones(full, bool),
             events={"phase": np.ones(full, np.int64), "trial": np.zeros(full, np.int64)},
         )

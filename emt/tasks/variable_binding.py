@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from emt.options import UserError
 from emt.streams import Split, stream
-from emt.tasks.base import Batch
+from emt.tasks.base import Batch, Copies
 
 PRESETS: dict[str, tuple[int, int, int]] = {
     "T1": (255, 0, 0),
@@ -144,22 +144,21 @@ class VariableBinding:
         return self.batch([seed], "test", length, shape, size)
 
     def _segments(self, values: NDArray[np.float32], shape: Trial) -> Batch:
-        """Lay the vectors ``values`` (member, batch, vector, d) out in time and gather their continuations."""
+        """Lay the vectors ``values`` (member, batch, vector, d) out in time; targets say which of them they copy."""
         leading, d = values.shape[:2], self.input_dim
         marker = int(self.infinite_horizon)
         seen = shape.steps if marker else shape.lengths[0] + self.use_eos
         inputs = np.zeros((*leading, seen, self.input_channels), np.float32)
-        targets = np.zeros((*leading, shape.steps, d), np.float32)
+        places, signs = np.zeros((shape.steps, d), np.int64), np.zeros((shape.steps, d), np.float32)
         phase, asked = np.full(shape.steps, -1), np.full(shape.steps, -1)
         written, trial = np.full(shape.steps, -1), np.full(shape.steps, -1)
         start = first = 0
         for number, s in enumerate(shape.lengths):
             answer = start + s + marker
             end = min(answer + shape.horizon, shape.steps)
-            window = values[:, :, first : first + s]
-            inputs[:, :, start : start + s, :d] = window
-            index, signs = continuation(self.task_id, s, d, end - answer)
-            targets[:, :, answer:end] = window.reshape(*leading, s * d)[:, :, index] * signs
+            inputs[:, :, start : start + s, :d] = values[:, :, first : first + s]
+            index, signs[answer:end] = continuation(self.task_id, s, d, end - answer)
+            places[answer:end] = (start + index // d) * self.input_channels + index % d
             phase[start:answer], phase[answer:end] = 0, 1
             trial[start:end], written[start : start + s] = number, np.arange(s)
             asked[answer:end] = _asked_item(index, d)
@@ -172,7 +171,7 @@ class VariableBinding:
         events = {"phase": phase, "written": written, "asked": asked, "trial": trial}
         return Batch(
             inputs=inputs,
-            targets=targets,
+            answers=Copies(places, signs),
             scored=np.broadcast_to(phase == 1, full),
             events={name: np.broadcast_to(event, full) for name, event in events.items()},
         )

@@ -53,6 +53,7 @@ def train_chunk(chunk: Chunk) -> None:
 def seconds_per_step(chunk: Chunk) -> float:
     """Measure how long one step of the whole chunk takes at the last horizon, on a copy."""
     stack = build(chunk.config, chunk.numbers)
+    stack.model.to(choose_device(chunk.config.execution.accelerator))
     stack.level[:] = len(chunk.config.training.curriculum_horizons) - 1
     stack.gradients()
     start = time.perf_counter()

@@ -95,7 +95,7 @@ def _returns(rewards: Tensor, discount: float, normalise: bool) -> Tensor:
     """Return Σ_k γ^k reward_{t+k}, (member, batch, time)."""
     returns = rewards
     if discount:
-        lag = torch.arange(rewards.shape[2]).to(rewards)
+        lag = torch.arange(rewards.shape[2], dtype=rewards.dtype, device=rewards.device)
         lag = lag[:, None] - lag
         returns = rewards @ torch.where(lag >= 0, discount ** lag.clamp(min=0), 0.0)
     if normalise:

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from emt.training.journal import Journal
+from emt.training.recording import cuda_graph
 from emt.training.stack import Stack
 
 STEPS_PER_CALL = 10
@@ -52,7 +53,9 @@ class PopulationModule(pl.LightningModule):
             self.save()
 
     def on_train_start(self) -> None:
-        """Keep the weights before the first step, where that is asked for."""
+        """Keep the weights before the first step, where that is asked for; let a GPU replay whole steps."""
+        if self.device.type == "cuda":
+            self.stack.capture = cuda_graph
         if self.stack.step == 0:
             self._keep_checkpoint()
 

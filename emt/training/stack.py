@@ -1,7 +1,7 @@
 """The members of one chunk in training: weights, optimiser, place in the curriculum; one real step at a time."""
 
 import contextlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,23 +9,27 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from emt.config import TrainingConfig
 from emt.models.base import Log, Model, State
 from emt.options import UserError
 from emt.streams import Split
-from emt.tasks.base import Batch, Task
+from emt.tasks.base import Batch, Copies, Task
 from emt.training.adam import MemberAdam
 from emt.training.best import BestWeights
 from emt.training.losses import LOSSES, Scoring
 from emt.training.optimizer import MemberOptimizer, MemberSGD
+from emt.training.recording import Capture, Recording, is_recordable
 
 OPTIMIZERS: dict[str, type[MemberOptimizer]] = {"adam": MemberAdam, "sgd": MemberSGD}
 
 STOP_WINDOW = 100
 """Batches over which ``stop_accuracy`` must hold."""
+
+RECORDED_AT = 3
+"""Time that a shape comes up at which its step is recorded."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class Stack:
         What members carry to the next training step, tensors (member, batch, …); empty where nothing is carried.
     best
         The weights that members end with, or None where they end with their last ones.
+    capture
+        How to record steps of the whole stack, where they are then replayed; None: they are not.
     """
 
     def __init__(self, config: TrainingConfig, task: Task, model: Model, numbers: Sequence[int]) -> None:
@@ -76,6 +82,8 @@ class Stack:
         )
         self.state: dict[str, Tensor] = {}
         self.best = BestWeights(model, len(numbers)) if config.keep == "best" else None
+        self.capture: Capture | None = None
+        self._forget_recordings()
 
     @property
     def epoch_steps(self) -> int:
@@ -86,6 +94,11 @@ class Stack:
     def total_steps(self) -> int:
         """Training steps in all."""
         return self.config.epochs * self.epoch_steps
+
+    @property
+    def device(self) -> torch.device:
+        """Where the members live."""
+        return next(self.model.parameters()).device
 
     @property
     def frozen(self) -> NDArray[np.bool_]:
@@ -104,12 +117,18 @@ class Stack:
         for shape, members in self._groups("train", self.step, dict(enumerate(horizons.tolist()))).items():
             batch = self._batch(members, "train", self.step, shape)
             self.model.noise_step = self.step
-            losses, accuracies, log = self._evaluate(members, batch, self.state)
-            self.model.noise_step = None
-            if self.model.own_gradients:
-                self._take(members, log)
+            recording = self._recording(shape, batch) if len(members) == len(self.numbers) else None
+            if recording is not None:
+                losses, accuracies, *gradients = recording(self._seen(batch))
+                for parameter, gradient in zip(self._trained(), gradients, strict=True):
+                    parameter.grad = gradient
             else:
-                losses.sum().backward()
+                losses, accuracies, log = self._evaluate(members, batch, self.state)
+                if self.model.own_gradients:
+                    self._take(members, log)
+                else:
+                    losses.sum().backward()
+            self.model.noise_step = None
             loss[members] = losses.detach().cpu().double()
             accuracy[members] = accuracies.cpu().double()
         self.optimizer.frozen |= torch.from_numpy(~np.isfinite(loss))
@@ -138,6 +157,7 @@ class Stack:
     def keep(self, kept: NDArray[np.bool_]) -> None:
         """Let the other members leave the stack."""
         positions = np.flatnonzero(kept)
+        self._forget_recordings()
         self.optimizer.keep(torch.from_numpy(positions))
         self.model.seeds = tuple(np.array(self.model.seeds)[positions].tolist())
         for buffer in self.model.buffers():
@@ -204,8 +224,7 @@ class Stack:
             }
         self.optimizer.steps, self.optimizer.frozen = tensors["steps"], tensors["frozen"]
         self.level, self.passed, self.window = (tensors[name].numpy() for name in ("level", "passed", "window"))
-        device = next(self.model.parameters()).device
-        self.state = {n.removeprefix("state."): s.to(device) for n, s in tensors.items() if n.startswith("state.")}
+        self.state = {n.removeprefix("state."): s.to(self.device) for n, s in tensors.items() if n.startswith("state.")}
         if self.best is not None:
             self.best.load_state_dict(tensors)
         self.step = int(about["step"])
@@ -220,6 +239,36 @@ class Stack:
     def _batch(self, members: list[int], split: Split, step: int, shape: Hashable) -> Batch:
         return self.task.batch([self.model.seeds[m] for m in members], split, step, shape, self.config.batch_size)
 
+    def _forget_recordings(self) -> None:
+        """Start anew with recordings: weights have moved to other places."""
+        self._recordings: dict[Hashable, Recording] = {}
+        self._times: Counter[Hashable] = Counter()
+
+    def _recording(self, shape: Hashable, batch: Batch) -> Recording | None:
+        """Return the recorded step of all members at a time shape; None where there is none to replay.
+
+        A step is recorded when its shape comes up the third time: of many shapes few come up often.
+        """
+        if self.capture is None or self.task.carries or self.model.own_gradients:
+            return None
+        self._times[shape] += 1
+        if self._times[shape] == RECORDED_AT:
+
+            def work(weights: Mapping[str, Tensor], data: Mapping[str, Tensor]) -> list[Tensor]:
+                figures, _, _ = self._run(dict(weights), data, None, batch.steps)
+                trained = [weights[name] for name, p in self.model.named_parameters() if p.requires_grad]
+                gradients = torch.autograd.grad(figures[0].sum(), trained, materialize_grads=True)
+                # Two biases have one gradient; the optimiser scales each parameter's in place.
+                return [*(f.detach() for f in figures), *(g.clone() for g in gradients)]
+
+            seen = self._seen(batch)
+            if is_recordable(work, self._weights(), seen):
+                self._recordings[shape] = Recording(work, self._weights(), seen, self.capture)
+        return self._recordings.get(shape)
+
+    def _trained(self) -> list[nn.Parameter]:
+        return [p for p in self.model.parameters() if p.requires_grad]
+
     def _take(self, members: list[int], log: Log) -> None:
         """Take up the gradients that a model with a learning rule of its own gives to some of its members."""
         for name, parameter in self.model.named_parameters():
@@ -233,37 +282,51 @@ class Stack:
         They go on from their place in ``state`` unless the batch is fresh, and leave their new state there, cut from
         the graph.
         """
-        device, everyone = next(self.model.parameters()).device, len(members) == len(self.numbers)
+        data = {name: value.to(self.device) for name, value in self._seen(batch).items()}
         before = None if batch.fresh or not state else state
-
-        def tensor(values: NDArray[Any]) -> Tensor:
-            return torch.from_numpy(np.require(values, requirements=["C", "W"])).to(device)
-
-        draws, scored = None if batch.draws is None else tensor(batch.draws), tensor(batch.scored)
-        judged = scored if batch.judged is None else tensor(batch.judged)
-        cues = {name: tensor(batch.events[name]) for name in self.model.cues if name in batch.events}
-        if "wanted" in self.model.cues:
-            cues["wanted"] = scored | judged
-        if "targets" in self.model.cues:
-            cues["targets"] = tensor(batch.lessons(self.task.loss))
-        inputs = tensor(batch.inputs)
-        if everyone:
-            outputs, after, log = self.model(inputs, before, batch.steps, cues)
-        else:
-            index = torch.tensor(members, device=device)
-            constants = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
-            parameters = {name: p.index_select(0, index) for name, p in constants.items()}
+        weights, everyone = None, len(members) == len(self.numbers)
+        if not everyone:
+            index = torch.tensor(members, device=self.device)
+            weights = {name: w.index_select(0, index) for name, w in self._weights().items()}
             before = None if before is None else {name: s.index_select(0, index) for name, s in before.items()}
-            with self._seeds_of(members):
-                outputs, after, log = functional_call(self.model, parameters, (inputs, before, batch.steps, cues))
+        with self._seeds_of(members):
+            figures, after, log = self._run(weights, data, before, batch.steps)
         if self.task.carries:
             for name, value in after.items():
                 if not everyone:
                     whole = state.get(name, value.new_zeros(len(self.numbers), *value.shape[1:]))
                     value = whole.index_copy(0, index, value)
                 state[name] = value.detach()
-        scoring = Scoring(tensor(batch.targets), scored, judged, draws)
-        return *LOSSES[self.task.loss](outputs, scoring, **self.task.loss_options), log
+        return *figures, log
+
+    def _run(
+        self, weights: dict[str, Tensor] | None, data: Mapping[str, Tensor], before: State | None, steps: int
+    ) -> tuple[tuple[Tensor, Tensor], State, Log]:
+        """Return losses and accuracies on what `_seen` gives, state and log; with other weights than the stack's."""
+        cues = {name: data[f"cue/{name}"] for name in self.model.cues if f"cue/{name}" in data}
+        call = data["inputs"], before, steps, cues
+        outputs, after, log = self.model(*call) if weights is None else functional_call(self.model, weights, call)
+        targets = Copies(data["places"], data["signs"]).of(data["inputs"]) if "places" in data else data["targets"]
+        scoring = Scoring(targets, data["scored"], data.get("judged", data["scored"]), data.get("draws"))
+        return LOSSES[self.task.loss](outputs, scoring, **self.task.loss_options), after, log
+
+    def _seen(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what the model and the loss see of a batch, by name, in the host's memory."""
+        seen: dict[str, NDArray[Any] | None] = {"inputs": batch.inputs, "scored": batch.scored}
+        seen |= {"judged": batch.judged, "draws": batch.draws}
+        if isinstance(batch.answers, Copies):
+            seen |= batch.answers._asdict()
+        else:
+            seen["targets"] = batch.answers
+        seen |= {f"cue/{name}": batch.events.get(name) for name in self.model.cues}
+        if "wanted" in self.model.cues:
+            seen["cue/wanted"] = batch.scored | batch.judged_steps
+        if "targets" in self.model.cues:
+            seen["cue/targets"] = batch.lessons(self.task.loss)
+        return {n: torch.from_numpy(np.require(v, requirements=["C", "W"])) for n, v in seen.items() if v is not None}
+
+    def _weights(self) -> dict[str, Tensor]:
+        return dict(self.model.named_parameters()) | dict(self.model.named_buffers())
 
     @contextlib.contextmanager
     def _seeds_of(self, members: list[int]) -> Iterator[None]:

@@ -13,7 +13,14 @@ CONFIGS = tuple(
         metadata={"experiment_name": f"{task}_hidden{width}_l2_{penalty:g}"},
         task={"name": "variable_binding", "task_id": task, "seq_length": 8, "input_dim": 8},
         model={"type": "rnn", "hidden_dim": width},
-        training=TrainingConfig(num_models=20, epochs=10, stop_accuracy=0.999, l2_penalty=penalty),
+        training=TrainingConfig(
+            num_models=20,
+            epochs=10,
+            stop_accuracy=0.999,
+            l2_penalty=penalty,
+            curriculum_threshold=0.99,
+            curriculum_horizons=(10, 20, 40, 100),
+        ),
     )
     for penalty, width, task in product(PENALTIES, WIDTHS, TASKS)
 )

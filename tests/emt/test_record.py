@@ -334,7 +334,7 @@ def test_the_mean_contents_of_a_memory_that_learns_are_those_of_its_targets(tmp_
     loaded = record.load_members(tmp_path, config, NUMBERS)
     batch = loaded.task.test_batch(5, 7, 1, BATCH)
     targets = np.tile(np.arange(7), (1, BATCH, 1))
-    batches = [replace(batch, targets=t, scored=t >= 0) for t in (targets, -np.ones_like(targets))]
+    batches = [replace(batch, answers=t, scored=t >= 0) for t in (targets, -np.ones_like(targets))]
     learnt, idle = (record.mean_state_jacobian(loaded, record.record(loaded, b, 7)) for b in batches)
     inputs, cues = record.to_tensors(loaded, batches[0])
     states = list(record.states_of(loaded.model, inputs, 7, cues))

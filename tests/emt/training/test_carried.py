@@ -1,5 +1,7 @@
 """State that members carry from batch to batch: over the steps, in validation, through saving, into their folders."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -33,7 +35,7 @@ class Echo:
         targets = shifted[:, :, -STEPS:]
         return Batch(
             inputs=seen[:, :, -STEPS:],
-            targets=targets,
+            answers=targets,
             scored=np.ones(targets.shape, bool),
             judged=targets % 2 == 0,
             fresh=split != "train" and step == 0,
@@ -71,7 +73,7 @@ def test_validation_in_segments_is_one_run_over_the_whole_stream(make_stack):
     np.testing.assert_allclose(accuracy, whole[1], rtol=1e-5)
 
     plain, draw = stack.task, stack.task.batch
-    plain.batch = lambda *a: Batch(**(vars(draw(*a)) | {"fresh": True}))
+    plain.batch = lambda *a: replace(draw(*a), fresh=True)
     assert np.abs(stack.measure("validation", 3, everyone)[0] - whole[0]).max() > 1e-4
 
 

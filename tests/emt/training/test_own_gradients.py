@@ -28,7 +28,7 @@ class Mirror:
         halves = np.stack([stream("mirror", s, split, step).integers(SYMBOLS, size=(size, shape // 2)) for s in seeds])
         whole = np.concatenate([halves, halves[..., ::-1]], axis=-1)
         targets = np.pad(whole[..., 1:], [(0, 0), (0, 0), (0, 1)], constant_values=-1)
-        return Batch(inputs=whole, targets=targets, scored=targets >= 0)
+        return Batch(inputs=whole, answers=targets, scored=targets >= 0)
 
 
 def options(model, updater):
