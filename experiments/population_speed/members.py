@@ -26,7 +26,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--accelerator", choices=("auto", "cpu", "gpu"), default="auto", help="where (default: auto)")
     parser.add_argument("--model_type", choices=("rnn", "lstm"), default="rnn", help="which network (default: rnn)")
-    parser.add_argument("--members", type=int, nargs="+", default=[1, 10, 50, 200, 500], help="(default: 1 10 50 200 500)")
+    sizes = [1, 10, 50, 200, 500]
+    parser.add_argument("--members", type=int, nargs="+", default=sizes, help="sizes (default: 1 10 50 200 500)")
     parser.add_argument("--horizon", type=int, default=100, help="output steps (default: 100)")
     parser.add_argument("--units", type=int, default=128, help="units (default: 128)")
     parser.add_argument("--turns", type=int, default=5, help="turns of each form (default: 5)")
