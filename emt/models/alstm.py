@@ -72,7 +72,8 @@ class AssociativeLSTM(Model):
         self.head = Head(self, hidden_dim, output_channels)
         # Part of the architecture: all members share them, and no weight file holds them.
         orders = [stream("weights.permutation", 0, "train", copy).permutation(units) for copy in range(copies)]
-        self.register_buffer("permutations", torch.from_numpy(np.stack(orders)), persistent=False)
+        # No buffer: those have a member axis, and leave the stack with their members.
+        self.permutations = torch.from_numpy(np.stack(orders))
 
     def zero_state(self, like: Tensor) -> State:
         """Return zeros, (member, batch, unit) and (member, batch, copy, unit)."""
@@ -86,6 +87,6 @@ class AssociativeLSTM(Model):
         h0, c0 = (None, None) if state is None else (state["hidden"], state["cell"])
         w_in = self.embedding @ self.w_in
         x = as_channels(x, w_in)
-        run = associative_lstm(x, w_in, self.w_rec, self.bias, self.permutations, h0, c0, steps)
+        run = associative_lstm(x, w_in, self.w_rec, self.bias, self.permutations.to(x.device), h0, c0, steps)
         states = run._asdict()
         return self.head(run.hidden, cues), {name: s[:, :, -1] for name, s in states.items()}, states

@@ -26,7 +26,7 @@ Log = dict[str, Tensor]
 
 
 class Model(nn.Module):
-    """A stack of equal architectures.
+    """A stack of equal architectures: every parameter and every buffer has a leading member axis.
 
     Attributes
     ----------

@@ -6,9 +6,12 @@ import torch
 from torch import nn
 
 from emt import trace
+from emt.config import TrainingConfig
 from emt.models import MODELS
 from emt.models.base import orthogonal
 from emt.options import load, options_of
+from emt.tasks.variable_binding import VariableBinding
+from emt.training.stack import Stack
 
 BATCH, TIME, IN, UNITS, OUT = 3, 5, 4, 8, 6
 SEEDS = (11, 1011)
@@ -87,6 +90,20 @@ def test_members_and_batch_items_do_not_see_each_other(name):
     before, after = call(model, x)[0].detach(), call(model, changed)[0].detach()
     same = (before == after).all(dim=(2, 3))
     assert same.tolist() == [[True] * BATCH, [True, True, False]]
+
+
+@every_model
+def test_members_that_stay_in_a_stack_are_what_they_were(name):
+    seeds = (*SEEDS, 2011)
+    stack = Stack(TrainingConfig(), VariableBinding(seq_length=3, input_dim=IN), build(name, seeds), (1, 2, 3))
+    x = draw(len(seeds), BATCH, TIME, IN)
+    before = stack.model(x)[0]
+    stack.keep(np.array([True, True, True]))
+    np.testing.assert_array_equal(stack.model(x)[0].detach(), before.detach())
+    stack.keep(np.array([True, False, True]))
+    # Kernels work in blocks over the whole stack, which may change the last bit.
+    torch.testing.assert_close(stack.model(x[[0, 2]])[0], before[[0, 2]], rtol=1e-5, atol=1e-6)
+    assert not torch.equal(stack.model(x[[0, 2]])[0], before[:2])
 
 
 @every_model
