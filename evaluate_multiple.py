@@ -8,6 +8,7 @@ evaluated before with the same settings are not evaluated again.
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -225,9 +226,10 @@ def report(console: Any, folder: Path, metrics: list[dict[str, Any]], failed: Ma
         if values:
             table.add_row(key, *(f"{f(values):.4f}" for f in (statistics.median, min, max)))
     console.print(table)
-    console.print(f"Summary: {folder / 'evaluation_summary.json'}")
+    summary = folder / "evaluation_summary.json"
+    console.print(f"Summary: {summary}")
     console.print(f"Figures: {folder / 'global_analysis'} and {folder / 'model-k' / 'results'}")
-    console.print(f"Next: python analyze.py eigenvalue --summary_file {folder / 'evaluation_summary.json'}")
+    console.print(f"Next: python analyze.py eigenvalue --summary_file {shlex.quote(str(summary))}")
 
 
 def entry_path(work: Work, number: int) -> Path:

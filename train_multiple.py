@@ -6,6 +6,7 @@ same command.
 """
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from statistics import median
@@ -170,7 +171,7 @@ def train(config: RunConfig, experiment: Path) -> int:
     if unfinished:
         console.print(f"{unfinished} of {members} models are left to the other shards")
         return 0
-    console.print(f"Next: python evaluate_multiple.py --models_dir {experiment}")
+    console.print(f"Next: python evaluate_multiple.py --models_dir {shlex.quote(str(experiment))}")
     return 0
 
 

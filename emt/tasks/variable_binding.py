@@ -49,7 +49,8 @@ class VariableBinding:
     use_eos
         add an input channel that marks the end of the input phase with -1.
     infinite_horizon
-        stream mode: many sequences of input, end marker and output, one after the other, in one long stream.
+        stream mode: many sequences of input, end marker and output, one after the other, in one long stream. One
+        seq_length s then gives the range from s - 2 to s + 2, as far as the task exists there.
     output_horizon
         outputs after each sequence, stream mode only.
     total_length
@@ -80,8 +81,10 @@ class VariableBinding:
                 raise UserError(f"--{name}: expected at least 1; got {value}")
         if infinite_horizon and use_eos:
             raise UserError("--use_eos: the stream mode has its own end marker; leave the flag out")
+        code = (2**input_dim - 1, 0, 0) if task_id == "repeat_copy" else PRESETS.get(str(task_id), task_id)
         if infinite_horizon and not isinstance(seq_length, tuple):
-            shortest, longest = max(1, shortest - 2), longest + 2
+            needed = -(-int(code[0]).bit_length() // input_dim)
+            shortest, longest = max(1, shortest - 2, min(shortest, needed)), longest + 2
         self.input_dim = input_dim
         self.lengths = tuple(range(shortest, longest + 1))
         self.use_eos = use_eos
@@ -90,7 +93,6 @@ class VariableBinding:
         self.total_length = total_length
         if infinite_horizon and total_length < longest + 1 + min(output_horizon, longest):
             raise UserError(f"--total_length: expected room for one sequence of length {longest}; got {total_length}")
-        code = (2**input_dim - 1, 0, 0) if task_id == "repeat_copy" else PRESETS.get(str(task_id), task_id)
         self.task_id: tuple[int, int, int] = code  # type: ignore[assignment]
         for length in self.lengths:
             selection(self.task_id, length, input_dim)

@@ -19,13 +19,15 @@ class BestWeights:
         Of that validation, (member,).
     state
         What the first row of the batch carried then, tensors (member, …); empty where nothing is carried.
+    weights
+        In the host's memory, as ``state``.
     """
 
     def __init__(self, model: nn.Module, members: int) -> None:
         self.model = model
         self.step = np.zeros(members, np.int64)
         self.accuracy, self.loss = np.full(members, -np.inf), np.full(members, np.inf)
-        self.weights = {name: p.detach().clone() for name, p in model.named_parameters()}
+        self.weights = {name: p.detach().to("cpu", copy=True) for name, p in model.named_parameters()}
         self.state: dict[str, Tensor] = {}
 
     @torch.no_grad()
@@ -47,9 +49,9 @@ class BestWeights:
         self.step[chosen], self.accuracy[chosen], self.loss[chosen] = step, accuracy[better], loss[better]
         index = torch.from_numpy(chosen)
         for name, parameter in self.model.named_parameters():
-            self.weights[name][index] = parameter[index]
+            self.weights[name][index] = parameter[index].cpu()
         for name, value in state.items():
-            self.state.setdefault(name, torch.zeros_like(value))[index] = value[index]
+            self.state.setdefault(name, torch.zeros_like(value, device="cpu"))[index] = value[index].cpu()
 
     @torch.no_grad()
     def restore(self, position: int) -> None:
@@ -75,8 +77,7 @@ class BestWeights:
         self.step, self.accuracy, self.loss = (
             tensors[f"best.{k}"].numpy().copy() for k in ("step", "accuracy", "loss")
         )
-        device = next(self.model.parameters()).device
         self.weights, self.state = (
-            {name.removeprefix(kind): t.to(device) for name, t in tensors.items() if name.startswith(kind)}
+            {name.removeprefix(kind): t for name, t in tensors.items() if name.startswith(kind)}
             for kind in ("best_weight.", "best_state.")
         )

@@ -19,7 +19,7 @@ from emt.training.population import Chunk
 from emt.training.stack import Stack, StepReport
 
 LOG_EVERY = 50
-"""Training steps that one point of a curve averages over."""
+"""Training steps that one point of a curve averages over; fewer where a validation comes before."""
 
 CURVE_COLUMNS = ("step", "horizon", "train_loss", "train_acc", "val_loss", "val_acc")
 
@@ -54,16 +54,21 @@ class Journal:
             self._sums[number] += (report.loss[position], report.accuracy[position], 1)
             self._recent[number] = (int(report.horizon[position]), float(report.accuracy[position]))
             if stack.step % LOG_EVERY == 0:
-                loss, accuracy, count = self._sums[number]
-                row = [stack.step, report.horizon[position], loss / count, accuracy / count, np.nan, np.nan]
-                self.curves[number].append([float(v) for v in row])
-                self._sums[number] = np.zeros(3)
+                self._add_point(number, stack.step)
+
+    def _add_point(self, number: int, step: int) -> None:
+        loss, accuracy, count = self._sums[number].tolist()
+        if count:
+            horizon, _ = self._recent[number]
+            self.curves[number].append([float(step), float(horizon), loss / count, accuracy / count, np.nan, np.nan])
+            self._sums[number] = np.zeros(3)
 
     def record_validation(self, stack: Stack, positions: NDArray[np.intp]) -> None:
         """Validate the members at these stack positions and take up the figures."""
         horizon = stack.config.curriculum_horizons[-1]
         for position, loss, accuracy in zip(positions, *stack.validate(positions), strict=True):
             number = stack.numbers[position]
+            self._add_point(number, stack.step)
             self.curves[number].append(
                 [float(stack.step), float(horizon), np.nan, np.nan, float(loss), float(accuracy)]
             )
@@ -84,7 +89,7 @@ class Journal:
         self.note(number, stack.step, f"done: {status}")
         self._write_member(number)
         about = {
-            "step": stack.step,
+            "step": int(stack.diverged[position]) or stack.step,
             "status": status,
             "seed": stack.model.seeds[position],
             "horizon": int(stack.horizons()[position]),

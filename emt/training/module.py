@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from emt.training.journal import Journal
-from emt.training.recording import cuda_graph
+from emt.training.recording import CudaGraphs
 from emt.training.stack import Stack
 
 STEPS_PER_CALL = 10
@@ -26,6 +26,8 @@ class PopulationModule(pl.LightningModule):
         self.automatic_optimization = False
         self.model, self.stack, self.journal = stack.model, stack, journal
         self.done = False
+        self.whole = True
+        """Whether nothing is half done: neither a step nor the validation that is due after it."""
         self._saved_at = self._shown_at = time.monotonic()
         self._work, self._shown_work = 0, 0
 
@@ -49,13 +51,15 @@ class PopulationModule(pl.LightningModule):
             rate = (self._work - self._shown_work) / (now - self._shown_at)
             self.journal.status(self.stack, {"model_steps_per_s": rate})
             self._shown_at, self._shown_work = now, self._work
-        if now - self._saved_at > SAVE_EVERY_S:
+        if self.whole and now - self._saved_at > SAVE_EVERY_S:
             self.save()
 
     def on_train_start(self) -> None:
         """Keep the weights before the first step, where that is asked for; let a GPU replay whole steps."""
+        # Lightning has moved the weights and the optimiser's state.
+        self.stack.state = {name: value.to(self.device) for name, value in self.stack.state.items()}
         if self.device.type == "cuda":
-            self.stack.capture = cuda_graph
+            self.stack.capture = CudaGraphs()
         if self.stack.step == 0:
             self._keep_checkpoint()
 
@@ -64,6 +68,7 @@ class PopulationModule(pl.LightningModule):
         if not self.done:
             self.journal.record_validation(self.stack, np.arange(len(self.stack.numbers)))
             self._release(self.stack.finished())
+        self.whole = True
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Return the callback that saves when the run is interrupted."""
@@ -83,7 +88,10 @@ class PopulationModule(pl.LightningModule):
 
     def _real_step(self) -> None:
         stack, before, frozen = self.stack, self.stack.horizons(), self.stack.frozen.copy()
+        # What is carried from step to step changes with the gradients; all else after them.
+        self.whole = not stack.task.carries
         report = stack.gradients()
+        self.whole = False
         self.optimizers().step()  # type: ignore[union-attr]
         stack.advance(report)
         self._keep_checkpoint()
@@ -99,10 +107,12 @@ class PopulationModule(pl.LightningModule):
         for position in np.flatnonzero(stack.frozen & ~frozen):
             text = "diverged: loss or gradient is not finite; frozen at its last finite weights"
             self.journal.note(stack.numbers[position], stack.step, text)
-        stopped = stack.finished()
-        if stack.step < stack.total_steps and stopped.any():
-            self.journal.record_validation(stack, np.flatnonzero(stopped))
-            self._release(stopped)
+        if stack.step % stack.epoch_steps:
+            stopped = stack.finished() | stack.frozen.all()
+            if stopped.any():
+                self.journal.record_validation(stack, np.flatnonzero(stopped))
+                self._release(stopped)
+            self.whole = True
 
     def _release(self, leaving: NDArray[np.bool_]) -> None:
         """Let members that are done leave the stack; the run ends when none is left that can move."""
@@ -112,7 +122,8 @@ class PopulationModule(pl.LightningModule):
         for position in np.flatnonzero(leaving).tolist():
             ended = "finished" if stack.step >= stack.total_steps else "stopped early"
             self.journal.finish(stack, position, "diverged" if stack.frozen[position] else ended)
-        stack.keep(~leaving)
+        if leaving.any():
+            stack.keep(~leaving)
         self.done = self.trainer.should_stop = not stack.numbers
         self.save()
 
@@ -121,6 +132,7 @@ class SaveOnInterruption(pl.Callback):
     """Keeps what is done; Lightning ends the process itself on Ctrl-C, so that nothing after ``fit`` would run."""
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, _exception: BaseException) -> None:
-        """Write the resume state."""
+        """Write the resume state, unless it is half of a step: then the last one written stands."""
         assert isinstance(pl_module, PopulationModule)
-        pl_module.save()
+        if pl_module.whole:
+            pl_module.save()

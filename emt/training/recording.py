@@ -5,9 +5,11 @@ them run. A recorded step has its data at fixed places: new data are copied ther
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -20,18 +22,25 @@ Capture = Callable[[Callable[[], list[Tensor]]], tuple[Callable[[], None], list[
 WARM_UP_RUNS = 3
 
 
-def cuda_graph(work: Callable[[], list[Tensor]]) -> tuple[Callable[[], None], list[Tensor]]:
-    """Record what a function does on the GPU; see `Capture`."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(WARM_UP_RUNS):
-            work()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        results = work()
-    return graph.replay, results
+class CudaGraphs:
+    """Records what functions do on the GPU; see `Capture`. Recordings share their memory: one is replayed at a time."""
+
+    def __init__(self) -> None:
+        self._pool: Any = None
+
+    def __call__(self, work: Callable[[], list[Tensor]]) -> tuple[Callable[[], None], list[Tensor]]:
+        """Run the function a few times, then record it."""
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(WARM_UP_RUNS):
+                work()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool):
+            results = work()
+        self._pool = graph.pool()
+        return graph.replay, results
 
 
 class Recording:
@@ -49,9 +58,7 @@ class Recording:
         How to record.
     """
 
-    def __init__(
-        self, work: Work, weights: Mapping[str, Tensor], data: Mapping[str, Tensor], capture: Capture = cuda_graph
-    ) -> None:
+    def __init__(self, work: Work, weights: Mapping[str, Tensor], data: Mapping[str, Tensor], capture: Capture) -> None:
         device = next(iter(weights.values())).device
         self._data = {name: value.to(device, copy=True) for name, value in data.items()}
         self._replay, self._results = capture(lambda: work(weights, self._data))
@@ -72,12 +79,24 @@ def is_recordable(work: Work, weights: Mapping[str, Tensor], data: Mapping[str, 
     placeless_weights = {name: nn.Parameter(w.to("meta"), w.requires_grad) for name, w in weights.items()}
     placeless_data = {name: value.to("meta") for name, value in data.items()}
     try:
-        with _OnOneDevice():
+        with _NothingFromTheHost(), _OnOneDevice():
             work(placeless_weights, placeless_data)
     except (RuntimeError, TypeError):
         # What torch raises where a tensor without values is asked for one.
         return False
     return True
+
+
+class _NothingFromTheHost(TorchFunctionMode):
+    """Refuses tensors that are made on the device from the host's numbers."""
+
+    MAKERS = (torch.tensor, torch.as_tensor, torch.Tensor.new_tensor)
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        result = func(*args, **(kwargs or {}))
+        if func in self.MAKERS and result.device.type != "cpu":
+            raise RuntimeError(f"{func} copies from the host")
+        return result
 
 
 class _OnOneDevice(TorchDispatchMode):

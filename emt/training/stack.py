@@ -1,6 +1,7 @@
 """The members of one chunk in training: weights, optimiser, place in the curriculum; one real step at a time."""
 
 import contextlib
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ OPTIMIZERS: dict[str, type[MemberOptimizer]] = {"adam": MemberAdam, "sgd": Membe
 STOP_WINDOW = 100
 """Batches over which ``stop_accuracy`` must hold."""
 
+STATE_ARRAYS = ("level", "diverged", "passed", "window")
+"""What a stack keeps of each member in its own arrays."""
+
 RECORDED_AT = 3
 """Time that a shape comes up at which its step is recorded."""
 
@@ -52,6 +56,8 @@ class Stack:
         Real steps done; the same for all members.
     level
         Index into the curriculum's horizons, (member,).
+    diverged
+        Step at which a member was frozen, 0 for none, (member,).
     passed
         First step whose batch accuracy at the last horizon was above ``curriculum_threshold``, 0 for none, (member,).
     window
@@ -75,6 +81,7 @@ class Stack:
         self.step = 0
         starts_last = not (config.curriculum and task.curriculum)
         self.level = np.full(len(numbers), (len(config.curriculum_horizons) - 1) * starts_last)
+        self.diverged = np.zeros(len(numbers), np.int64)
         self.passed = np.zeros(len(numbers), np.int64)
         self.window = np.full((len(numbers), STOP_WINDOW), np.nan)
         self.optimizer = OPTIMIZERS[config.optimizer](
@@ -137,6 +144,7 @@ class Stack:
     def advance(self, report: StepReport) -> None:
         """Move the curriculum on after the optimiser's step."""
         self.step += 1
+        self.diverged[self.frozen & (self.diverged == 0)] = self.step
         last = len(self.config.curriculum_horizons) - 1
         at_last = (self.level == last) & ~self.frozen
         self.window[at_last, self.step % STOP_WINDOW] = report.accuracy[at_last]
@@ -163,7 +171,8 @@ class Stack:
         for buffer in self.model.buffers():
             buffer.data = buffer[torch.from_numpy(positions).to(buffer.device)]
         self.numbers = [self.numbers[i] for i in positions]
-        self.level, self.passed, self.window = (a[positions] for a in (self.level, self.passed, self.window))
+        for name in STATE_ARRAYS:
+            setattr(self, name, getattr(self, name)[positions])
         self.state = {name: s[torch.from_numpy(positions)] for name, s in self.state.items()}
         if self.best is not None:
             self.best.keep(positions)
@@ -210,7 +219,7 @@ class Stack:
             tensors |= {f"weight.{name}": parameter.detach()} | {f"{slot}.{name}": s for slot, s in slots.items()}
         tensors |= {"steps": self.optimizer.steps, "frozen": self.optimizer.frozen}
         tensors |= {f"state.{name}": s for name, s in self.state.items()}
-        tensors |= {name: torch.from_numpy(getattr(self, name)) for name in ("level", "passed", "window")}
+        tensors |= {name: torch.from_numpy(getattr(self, name)) for name in STATE_ARRAYS}
         tensors |= self.best.state_dict() if self.best is not None else {}
         return {k: v.cpu().contiguous() for k, v in tensors.items()}, {"step": self.step, "numbers": self.numbers}
 
@@ -223,7 +232,8 @@ class Stack:
                 slot: tensors[f"{slot}.{name}"].to(parameter.device) for slot in self.optimizer.SLOTS
             }
         self.optimizer.steps, self.optimizer.frozen = tensors["steps"], tensors["frozen"]
-        self.level, self.passed, self.window = (tensors[name].numpy() for name in ("level", "passed", "window"))
+        for name in STATE_ARRAYS:
+            setattr(self, name, tensors[name].numpy())
         self.state = {n.removeprefix("state."): s.to(self.device) for n, s in tensors.items() if n.startswith("state.")}
         if self.best is not None:
             self.best.load_state_dict(tensors)
@@ -263,7 +273,11 @@ class Stack:
 
             seen = self._seen(batch)
             if is_recordable(work, self._weights(), seen):
-                self._recordings[shape] = Recording(work, self._weights(), seen, self.capture)
+                try:
+                    self._recordings[shape] = Recording(work, self._weights(), seen, self.capture)
+                except RuntimeError as error:
+                    self.capture = None
+                    warnings.warn(f"training goes on, more slowly: steps cannot be recorded: {error}", stacklevel=2)
         return self._recordings.get(shape)
 
     def _trained(self) -> list[nn.Parameter]:

@@ -34,7 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     folder = runs.find(options.folder, "folder")
     configs = {path.parent: configuration.read(path) for path in sorted(folder.rglob("config.json"))}
-    found = {run: config for run, config in configs.items() if config.model_type in LABELS}
+    ours = {run: config for run, config in configs.items() if config.task_name == "associative_retrieval"}
+    found = {run: config for run, config in ours.items() if config.model_type in LABELS}
     results = {run: tests for run, config in found.items() if (tests := write_results(run, config))}
     if not results:
         raise UserError(f"{folder}: expected runs of associative retrieval with finished models; found none")
@@ -87,7 +88,8 @@ def _report(errors: pd.DataFrame, configs: list[RunConfig]) -> None:
     table = Table("", "", "seeds", "mean", "95 %", "sd", "median", "paper", title="Test error in percent", box=None)
     for config, ((panel, label), row) in zip(configs, errors.iterrows(), strict=True):
         paper = PAPER_ERRORS.get((config.model_type, config.model["hidden_dim"]))
-        cells = f"{row['mean']:.2f}", f"{row['low']:.2f}–{row['high']:.2f}", f"{row['std']:.2f}", f"{row['median']:.2f}"
+        spread = (f"{row['low']:.2f}–{row['high']:.2f}", f"{row['std']:.2f}") if row["n"] > 1 else ("", "")
+        cells = f"{row['mean']:.2f}", *spread, f"{row['median']:.2f}"
         table.add_row(panel, label, f"{row['n']:.0f}", *cells, "" if paper is None else f"{paper:.2f}")
     Console().print(table)
 

@@ -79,6 +79,8 @@ def build_config(options: argparse.Namespace) -> RunConfig:
     """
     given = vars(options)
     pairs, rows = _data(options)
+    # Evaluation may be started from another folder.
+    data_npz = None if options.data_npz is None else str(Path(options.data_npz).absolute())
     if options.steps % options.eval_every:
         raise UserError(f"--steps: expected a multiple of --eval_every {options.eval_every}; got {options.steps}")
     model_type = MODEL_TYPES[options.model]
@@ -106,7 +108,7 @@ def build_config(options: argparse.Namespace) -> RunConfig:
     execution["accelerator"] = {"cpu": "cpu", "cuda": "gpu"}[options.device]
     return RunConfig(
         metadata=metadata(Path(options.out).name, "experiments.associative_retrieval.train"),
-        task={"name": "associative_retrieval", "pairs": pairs, "data_npz": options.data_npz},
+        task={"name": "associative_retrieval", "pairs": pairs, "data_npz": data_npz},
         model={"type": model_type, **check(known, chosen, f"model {options.model}")},
         training=settle(TrainingConfig, training, "training"),
         execution=settle(ExecutionConfig, execution, "execution"),

@@ -5,6 +5,7 @@ was interrupted continues with the same command.
 """
 
 import argparse
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -103,7 +104,7 @@ def train(config: RunConfig, folder: Path) -> int:
         spread = f" ({interval.low:.2f} to {interval.high:.2f})" if interval.n > 1 else ""
         steps = config.task["steps"]
         print(f"Return in the last epochs: {interval.estimate:.2f}{spread} of {steps}, n = {interval.n} agents")
-        print(f"Next: python -m experiments.contextual_choice.report {folder}")
+        print(f"Next: python -m experiments.contextual_choice.report {shlex.quote(str(folder))}")
     return 1 if outcome.failures else 0
 
 

@@ -5,6 +5,7 @@ test.json in the folder of each model. A run that was interrupted continues with
 """
 
 import argparse
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -61,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     if track:
         tracking.send(config, folder, results, **{name: given[name] for name in TRACKING})
     if results:
-        print(f"Next: python -m experiments.ethereal.summary {folder}")
+        print(f"Next: python -m experiments.ethereal.summary {shlex.quote(str(folder))}")
     return 1 if outcome.failures else 0
 
 

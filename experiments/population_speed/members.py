@@ -15,7 +15,7 @@ from emt.config import RunConfig, TrainingConfig
 from emt.devices import choose_device
 from emt.ops import fast_matmul, keep_freed_memory
 from emt.training.chunk import build
-from emt.training.recording import cuda_graph
+from emt.training.recording import CudaGraphs
 from emt.training.stack import RECORDED_AT, Stack
 
 LENGTH = 8
@@ -36,7 +36,7 @@ def main() -> None:
     device = choose_device(options.accelerator)
     torch.set_num_threads(1)
     keep_freed_memory()
-    forms = {"started one by one": None} | ({"replayed": cuda_graph} if device == "cuda" else {})
+    forms = {"started one by one": None} | ({"replayed": CudaGraphs()} if device == "cuda" else {})
     print(f"{options.model_type}, {options.units} units, horizon {options.horizon}, on {device}")
     print(f"{'members':>8}" + "".join(f"{form:>20}" for form in forms) + "   model-steps/s")
     with fast_matmul():

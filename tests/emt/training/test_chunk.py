@@ -12,6 +12,7 @@ from emt.options import UserError
 from emt.training import chunk as chunks
 from emt.training import module
 from emt.training import stack as stack_module
+from emt.training.adam import MemberAdam
 from emt.training.population import Chunk, prepare, split
 from emt.training.progress import describe, standing
 from emt.training.stack import Stack
@@ -33,18 +34,22 @@ def train(config, folder, numbers=(1, 2, 3)):
 STOP_ACCURACY = 0.83
 
 
-class Interrupt:
-    """Raise KeyboardInterrupt before a given real step, once."""
+def interrupt(monkeypatch, step, method="gradients", after=False):
+    """Raise KeyboardInterrupt at a real step, before or after a method of the stack or the optimiser does its work."""
+    of = {"_descend": MemberAdam}.get(method, Stack)
+    original, steps = getattr(of, method), []
 
-    def __init__(self, monkeypatch, step):
-        self.step, self.original = step, Stack.gradients
-        monkeypatch.setattr(Stack, "gradients", lambda stack: self(stack))
-
-    def __call__(self, stack):
-        if stack.step == self.step:
-            self.step = -1
+    def interrupted(it, *arguments):
+        # Of the optimiser's steps the calls are counted.
+        steps.append(it.step if of is Stack else len(steps))
+        if steps[-1] == step and not after:
             raise KeyboardInterrupt
-        return self.original(stack)
+        result = original(it, *arguments)
+        if steps[-1] == step:
+            raise KeyboardInterrupt
+        return result
+
+    monkeypatch.setattr(of, method, interrupted)
 
 
 @pytest.fixture
@@ -73,7 +78,8 @@ def test_every_file_of_a_member_is_there(whole):
         assert marker["seed"] == 1000 * (number - 1)
         rows = list(csv.DictReader((folder / "training_curve.csv").read_text().splitlines()))
         assert float(rows[-1]["val_acc"]) > 0.4
-        assert int(rows[-1]["step"]) == marker["step"]
+        assert int(rows[-1]["step"]) == int(rows[-2]["step"]) == marker["step"]
+        assert float(rows[-2]["train_loss"]) < 2, "the last steps have a point too"
         assert "horizon 4 → 6" in (folder / "training.log").read_text()
         assert len(list((folder / "lightning_logs" / "version_0").iterdir())) == 1
     assert not list((whole / "population").glob("*.safetensors")), "nobody is unfinished"
@@ -97,7 +103,7 @@ def test_tensorboard_reads_the_curve(whole):
 def test_an_interrupted_run_ends_with_the_same_bytes(config, whole, tmp_path, monkeypatch, step):
     folder = tmp_path / "interrupted"
     with monkeypatch.context() as patch:
-        Interrupt(patch, step)
+        interrupt(patch, step)
         with pytest.raises((KeyboardInterrupt, SystemExit)):
             train(config, folder)
     state = list((folder / "population").glob("*.safetensors"))
@@ -109,11 +115,41 @@ def test_an_interrupted_run_ends_with_the_same_bytes(config, whole, tmp_path, mo
         assert (folder / name).read_text() == (whole / name).read_text()
 
 
+@pytest.mark.parametrize("saves", ["at the end", "often"])
+@pytest.mark.parametrize(
+    ("method", "step", "after"),
+    [
+        ("measure", 40, False),
+        ("measure", 80, False),
+        ("measure", 80, True),
+        ("_descend", 30, True),
+        ("advance", 39, True),
+    ],
+)
+def test_interrupted_within_a_step_or_a_validation_it_ends_with_the_same_bytes(
+    config, whole, tmp_path, monkeypatch, method, step, after, saves
+):
+    folder = tmp_path / "interrupted"
+    with monkeypatch.context() as patch:
+        if saves == "often":  # as after kill -9
+            patch.setattr(module, "SAVE_EVERY_S", 0)
+            patch.setattr(module, "STEPS_PER_CALL", 1)
+            patch.setattr(module.SaveOnInterruption, "on_exception", lambda *_: None)
+        interrupt(patch, step, method, after)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            train(config, folder)
+    train(config, folder)
+    assert contents(folder) == contents(whole)
+    for number in (1, 2, 3):
+        name = f"model-{number}/training_curve.csv"
+        assert (folder / name).read_text() == (whole / name).read_text()
+
+
 def test_a_run_killed_without_saving_ends_with_the_same_bytes(config, whole, tmp_path, monkeypatch):
     folder = tmp_path / "killed"
     with monkeypatch.context() as patch:
         patch.setattr(module.SaveOnInterruption, "on_exception", lambda *_: None)
-        Interrupt(patch, 70)
+        interrupt(patch, 70)
         with pytest.raises((KeyboardInterrupt, SystemExit)):
             train(config, folder)
     done = {p: p.stat().st_mtime_ns for p in folder.glob("model-*/checkpoint/*")}
@@ -161,6 +197,7 @@ def test_a_diverged_member_is_named_and_the_others_finish(config, whole, tmp_pat
     work = train(config, folder)
     statuses = {n: runs.read_weights(folder / f"model-{n}")[1]["status"] for n in (1, 2, 3)}
     assert statuses[2] == "diverged"
+    assert runs.read_weights(folder / "model-2")[1]["step"] == 11
     assert "diverged" not in (statuses[1], statuses[3])
     assert "frozen" in (folder / "model-2" / "training.log").read_text()
     assert contents(folder)["model-1"] == contents(whole)["model-1"]
@@ -207,7 +244,7 @@ def test_a_held_chunk_names_its_holder(config, tmp_path):
 def test_weights_lost_while_others_train_on_are_made_again(config, whole, tmp_path, monkeypatch):
     folder = tmp_path / "lost"
     with monkeypatch.context() as patch:
-        Interrupt(patch, 79)
+        interrupt(patch, 79)
         with pytest.raises((KeyboardInterrupt, SystemExit)):
             train(config, folder)
     gone = [n for n in (1, 2, 3) if runs.is_done(folder, n)]

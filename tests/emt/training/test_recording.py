@@ -100,6 +100,17 @@ def test_a_recording_is_dropped_when_a_member_leaves(make_config, monkeypatch):
     assert len(replayed) == 12
 
 
+def test_where_recording_fails_training_goes_on(make_config):
+    def fails(_work):
+        raise RuntimeError("out of memory")
+
+    config = make_config(curriculum=False)
+    plain, failing = build(config, (1, 2)), build(config, (1, 2))
+    with pytest.warns(UserWarning, match="steps cannot be recorded: out of memory"):
+        weights = train(failing, 6, fails)
+    assert_equal_weights(weights, train(plain, 6))
+
+
 def test_a_recording_sees_new_data_and_weights_but_nothing_else():
     factor = 2.0
 
@@ -124,6 +135,9 @@ def test_a_recording_sees_new_data_and_weights_but_nothing_else():
         (lambda w, d: [w["w"] if d["x"].any() else w["w"] + 1], False),
         (lambda w, d: [w["w"] * torch.ones(3).to(w["w"].device)], False),
         (lambda w, d: [w["w"] * torch.from_numpy(d["x"].numpy())], False),
+        (lambda w, d: [w["w"] * w["w"].new_tensor([1.0, 2.0, 3.0])], False),
+        (lambda w, d: [w["w"] * torch.tensor([1.0, 2.0, 3.0], device=w["w"].device)], False),
+        (lambda w, d: [w["w"] * torch.arange(3, device=w["w"].device)], True),
     ],
 )
 def test_what_looks_at_values_or_fetches_from_the_host_is_not_recordable(work, expected):
