@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,10 @@ def build_parser() -> argparse.ArgumentParser:
         folder = f"./{name}" if several else f"{name} beside the summary file".removeprefix(". ")
         sub.add_argument("--output_dir", metavar="PATH", help=f"where results go (default: {folder})")
         sub.add_argument(
-            "--seq_length", type=int, metavar="N", help="length to analyse (default: the file's only length, else 8)"
+            "--seq_length",
+            type=int,
+            metavar="N",
+            help="length to analyse (default: the only one, else 8 or the longest)",
         )
         add_flags(sub, options_of(target))
     return parser
@@ -90,7 +94,18 @@ def run(command: str, given: dict[str, Any]) -> None:
     if hasattr(result, "pages"):
         _save_pages(result, folder)
     else:
-        _save(result, target.partition(":")[0], folder, options)
+        about = {"options": options, "seq_length": _length_of(subject)}
+        _save(result, target.partition(":")[0], folder, about)
+
+
+def _length_of(subject: Any) -> int | None:
+    """Return the sequence length of what is analysed, of several things of the first."""
+    from emt import trace
+
+    if isinstance(subject, dict | list):
+        subject = next(iter(subject.values() if isinstance(subject, dict) else subject))
+    length: int | None = subject.seq_length if hasattr(subject, "seq_length") else trace.about(subject).get("length")
+    return length
 
 
 def _analyse(command: str, subject: Any, options: dict[str, Any], folder: Path) -> Any:
@@ -132,7 +147,7 @@ def _portrait(path: Path, label: str, seq_length: int | None) -> Any:
     from emt import portrait
 
     experiment = path if path.is_dir() else path.parent
-    command = f"python evaluate_multiple.py --models_dir {experiment} --dynamics"
+    command = f"python evaluate_multiple.py --models_dir {shlex.quote(str(experiment))} --dynamics"
     folder = experiment / "dynamics"
     file = _file_of_length(folder, seq_length, f"fixed points in {folder}; write them with: {command}")
     found = portrait.load(file)
@@ -152,25 +167,42 @@ def _checkpoints(path: Path, label: str, seq_length: int | None) -> Any:
     if not summaries:
         raise UserError(
             f"--summary_file: expected evaluated checkpoints in {experiment / 'checkpoints'}; train with "
-            f"--keep_checkpoints and run: python evaluate_multiple.py --models_dir {experiment} --step N …"
+            f"--keep_checkpoints and run: python evaluate_multiple.py --models_dir {shlex.quote(str(experiment))} "
+            "--step N …"
         )
     steps = sorted(summaries)
     print(f"{label}: checkpoints after {', '.join(map(str, steps))} training steps")
-    return {s: from_summary(read_summary(summaries[s]), label=label, seq_length=seq_length) for s in steps}
+    contents = {step: read_summary(summaries[step]) for step in steps}
+    found = {s: from_summary(content, label=label, seq_length=seq_length) for s, content in contents.items()}
+    how = {s: (found[s].seq_length, _horizon(content)) for s, content in contents.items()}
+    if len(set(how.values())) > 1:
+        said = "; ".join(f"step {s}: length {length}, horizon {horizon}" for s, (length, horizon) in how.items())
+        raise UserError(f"--summary_file: expected checkpoints evaluated at one length and test horizon; got {said}")
+    return found
+
+
+def _horizon(summary: Any) -> int | None:
+    """Return over how many output steps accuracy was measured; None where the file does not say."""
+    evaluation = (summary.get("evaluation_config") or {}).get("evaluation") or {}
+    return evaluation.get("test_horizon")
 
 
 def _experiment(path: Path, label: str, seq_length: int | None, folder: Path) -> Any:
     from analysis.findings import Experiment
+    from analysis.population import default_length, lengths_of
 
-    experiment = path if path.is_dir() else path.parent
+    experiment, summary = path if path.is_dir() else path.parent, read_summary(path)
     made = [command for command, target in COMMANDS.items() if subject_of(target) != "experiment"]
+    lengths = lengths_of(summary)
+    shown = default_length(lengths) if seq_length is None else seq_length
+    flag = f" --seq_length {shown}" if len(lengths) > 1 else ""
     return Experiment(
         folder=experiment,
         label=label,
-        summary=read_summary(path),
+        summary=summary,
         seq_length=seq_length,
         questions={command: summary_of(COMMANDS[command]) for command in made},
-        commands={command: _command_line(command, experiment) for command in made},
+        commands={command: _command_line(command, experiment) + flag for command in made},
         links=Path(os.path.relpath(experiment, folder)).as_posix(),
     )
 
@@ -184,11 +216,13 @@ def _command_line(command: str, experiment: Path) -> str:
 
 
 def _file_of_length(folder: Path, seq_length: int | None, expected: str) -> Path:
-    """Return the file seqL.nc of a length, without it of the only length, else of 8."""
+    """Return the file seqL.nc of a length, without it of the only length, else of 8, else of the longest."""
+    from analysis.population import default_length
+
     files = {int(file.stem[3:]): file for file in folder.glob("seq*.nc") if file.stem[3:].isdecimal()}
     if not files:
         raise UserError(f"--summary_file: expected {expected}")
-    length = (min(files) if len(files) == 1 else 8) if seq_length is None else seq_length
+    length = default_length(files) if seq_length is None else seq_length
     if length not in files:
         held = ", ".join(map(str, sorted(files)))
         raise UserError(f"--seq_length: expected one of the lengths recorded ({held}); got {length}")
@@ -196,7 +230,12 @@ def _file_of_length(folder: Path, seq_length: int | None, expected: str) -> Path
 
 
 def _populations(paths: Sequence[Path], labels: Sequence[str], seq_length: int | None) -> Any:
-    return [_population(path, label, seq_length) for path, label in zip(paths, labels, strict=True)]
+    populations = [_population(path, label, seq_length) for path, label in zip(paths, labels, strict=True)]
+    horizons = [_horizon(read_summary(path)) for path in paths]
+    if len(set(horizons)) > 1:
+        print(f"  accuracies are left out: they were measured over {', '.join(map(str, horizons))} output steps")
+        populations = [replace(p, scalars=p.scalars.drop(columns="accuracy")) for p in populations]
+    return populations
 
 
 def _recordings(paths: Sequence[Path], labels: Sequence[str], seq_length: int | None) -> Any:
@@ -225,14 +264,15 @@ def _save_pages(result: Any, folder: Path) -> None:
         print(f"page: {path}")
 
 
-def _save(result: Any, module: str, folder: Path, options: dict[str, Any]) -> None:
+def _save(result: Any, module: str, folder: Path, about: dict[str, Any]) -> None:
     from analysis.tables import save_results, to_json, write_bytes
 
     headline = result.headline() if hasattr(result, "headline") else ""
     if headline:
         print(headline)
     tables = save_results(result, folder)
-    write_bytes(folder / "about.json", to_json({"headline": headline, "options": options}))
+    about = {"headline": headline, **about, "files": [path.name for path in tables]}
+    write_bytes(folder / "about.json", to_json(about))
     print(f"tables in {folder}: {_by_stem(tables)}")
 
     # Imported here: a figure that fails must not cost the tables.
@@ -242,6 +282,7 @@ def _save(result: Any, module: str, folder: Path, options: dict[str, Any]) -> No
     figures = [path for name, figure in drawing.draw(result) for path in save_figure(figure, folder / name)]
     if hasattr(drawing, "animate"):
         figures += [path for name, film in drawing.animate(result) for path in save_film(film, folder / name)]
+    write_bytes(folder / "about.json", to_json(about | {"files": [path.name for path in (*tables, *figures)]}))
     print(f"figures in {folder}: {_by_stem(figures)}")
 
 

@@ -194,6 +194,8 @@ def evaluate(work: Work, options: argparse.Namespace) -> int:
     results = engine.run(finish_population, [(finished, options.magnitude_threshold)], 1)
     if options.dynamics:
         results += engine.run(write_dynamics, [finished], 1)
+    for path in results[0].value or ():
+        console.print(f"Removed, since it was made from other models or at another length: {path}")
     for result in results:
         if result.failure:
             raise UserError(
@@ -346,8 +348,8 @@ def load_circuit(work: Work, number: int) -> tuple[Any, dict[int, Any], dict[int
     return circuit, operators, rows
 
 
-def finish_population(item: tuple[Work, float]) -> None:
-    """Record all models on the same trials, and draw the figures across models."""
+def finish_population(item: tuple[Work, float]) -> list[Path]:
+    """Record all models on the same trials, draw the figures across models; return files that were out of date."""
     from analysis.figures.population import draw_population
     from analysis.figures.style import save_figure
     from analysis.population import from_summary
@@ -367,6 +369,28 @@ def finish_population(item: tuple[Work, float]) -> None:
         for name, figure in draw_population(population, magnitude_threshold=threshold):
             stem = f"{name}_seq{length}" if several else name
             save_figure(figure, work.folder / "global_analysis" / stem)
+    return forget(work)
+
+
+def forget(work: Work) -> list[Path]:
+    """Remove recorded runs that were not written now, and portraits that are not of these models; return them."""
+    from emt import portrait
+
+    written = {f"seq{length}.nc" for length in work.settings.seq_lengths}
+    old = [path for path in sorted((work.folder / "traces").glob("seq*.nc")) if path.name not in written]
+    portraits = sorted((work.folder / "dynamics").glob("seq*.nc"))
+    old += [path for path in portraits if not portrait.is_marked(path, portrait_mark(work))]
+    for path in old:
+        path.unlink()
+    return old
+
+
+def portrait_mark(work: Work) -> str:
+    """Return the hash of everything that the portraits of all models depend on."""
+    weights = [runs.checkpoint_hash(runs.model_folder(work.experiment, n), work.step) for n in work.numbers]
+    horizon = min(TRACE_HORIZON, work.settings.test_horizon)
+    parts = [weights, horizon, work.config.training.seed, work.config.task, work.config.model, runs.FORMAT_VERSION]
+    return runs.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
 
 
 def trace_batch(work: Work, task: Any, length: int) -> Any:
@@ -380,7 +404,7 @@ def write_dynamics(work: Work) -> None:
     from emt import portrait, record
     from emt.dynamics.portray import portray
 
-    mark = runs.sha256("".join(fingerprint(work, number) for number in work.numbers).encode())
+    mark = portrait_mark(work)
     device = choose_device(work.settings.accelerator)
     loaded = record.load_members(work.experiment, work.config, work.numbers, device, work.step)
     for length in work.settings.seq_lengths:

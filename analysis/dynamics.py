@@ -105,12 +105,13 @@ class Dynamics:
 
     def headline(self) -> str:
         """Return the result in a sentence."""
-        counts = ", ".join(f"{int(self.members[kind].median())} {kind}" for kind in ("stable", "saddles", "slow"))
+        kinds = ("stable", "saddles", "repellers", "slow")
+        counts = ", ".join(f"{self.members[kind].median():g} {kind}" for kind in kinds)
         leading = self.members["exponent_silence"]
         n = len(leading)
         return (
-            f"{n} member{'' if n == 1 else 's'}: points of the median member: {counts}; leading Lyapunov exponent in "
-            f"silence {leading.median():.4f} per step ({leading.min():.4f} to {leading.max():.4f} over members)"
+            f"{n} member{'' if n == 1 else 's'}: median numbers of points: {counts}; leading Lyapunov exponent "
+            f"in silence {leading.median():.4f} per step ({leading.min():.4f} to {leading.max():.4f} over members)"
         )
 
 

@@ -70,9 +70,10 @@ class Emergence:
         if not self.lag.n:
             return text
         steps = self.lag.estimate
+        interval = f"mean lag {self.lag.low:.0f} to {self.lag.high:.0f}, " if self.lag.n > 1 else ""
         apart = f"{abs(steps):.0f} steps {'later' if steps > 0 else 'earlier'} than" if steps else "at the same step as"
         return (
-            f"{text}; the spectrum is there {apart} accuracy (mean lag {self.lag.low:.0f} to {self.lag.high:.0f}, "
+            f"{text}; the spectrum is there {apart} accuracy ({interval}"
             f"n = {self.lag.n}; {p_text(self.test.p, self.test.smallest_p)})"
         )
 

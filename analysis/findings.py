@@ -42,7 +42,7 @@ class Experiment:
     summary
         Contents of its ``evaluation_summary.json``.
     seq_length
-        The length whose spectra are shown; None: the only one, else 8.
+        The length whose spectra are shown; None: the only one, else 8, else the longest.
     questions
         Each analysis by its command, and in a sentence what it does.
     commands
@@ -127,7 +127,9 @@ def find_population(experiment: Experiment) -> Population | None:
 
 def find_members(experiment: Experiment, population: Population | None) -> tuple[Member, ...]:
     """Return all members of the summary, those without a spectrum too."""
-    bars = _bars(experiment.folder / results_folder("persistence") / "persistence_diagrams.csv")
+    bars = {}
+    if _about(experiment, "persistence", None if population is None else population.seq_length) is not None:
+        bars = _bars(experiment.folder / results_folder("persistence") / "persistence_diagrams.csv")
     spectra = {} if population is None else dict(zip(population.names, population.eigenvalues, strict=True))
     suffix = "" if population is None else f"_seq{population.seq_length}"
     members = []
@@ -150,18 +152,24 @@ def find_members(experiment: Experiment, population: Population | None) -> tuple
     return tuple(members)
 
 
-def find_sections(experiment: Experiment) -> tuple[Section, ...]:
-    """Return what lies in ``<command>_analysis`` beside the summary, in the order of ``questions``."""
+def find_sections(experiment: Experiment, seq_length: int | None) -> tuple[Section, ...]:
+    """Return what lies in ``<command>_analysis`` beside the summary, in the order of ``questions``.
+
+    Analyses that were made at another length than ``seq_length`` are left out; so are files of earlier options.
+    """
     questions = {GLOBAL: "All members side by side, as evaluation left them."} | dict(experiment.questions)
-    found = (_section(experiment, command, question) for command, question in questions.items())
+    found = (_section(experiment, command, question, seq_length) for command, question in questions.items())
     return tuple(section for section in found if section is not None)
 
 
-def find_maps(experiment: Experiment) -> dict[str, dict[str, tuple[float, float]]]:
+def find_maps(experiment: Experiment, seq_length: int | None) -> dict[str, dict[str, tuple[float, float]]]:
     """Return positions of members in the plane by map and member, from the tables ``*_embedding.csv``."""
     maps = {}
     for command in ("embedding", "persistence"):
-        for path in sorted((experiment.folder / results_folder(command)).glob("*_embedding.csv")):
+        section = _section(experiment, command, "", seq_length)
+        for path in () if section is None else section.tables:
+            if not path.stem.endswith("_embedding"):
+                continue
             rows = {row["model_name"]: (_number(row["dimension_1"]), _number(row["dimension_2"])) for row in _map(path)}
             points = {name: (x, y) for name, (x, y) in rows.items() if x is not None and y is not None}
             maps[f"{command}: {path.stem.removesuffix('_embedding').replace('_', ' ')}"] = points
@@ -191,15 +199,25 @@ def read_object(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _section(experiment: Experiment, command: str, question: str) -> Section | None:
-    folder = experiment.folder / results_folder(command)
-    figures = tuple(sorted(path for path in folder.glob("*") if path.suffix in (".png", ".gif")))
-    tables = tuple(sorted(folder.glob("*.csv")))
+def _about(experiment: Experiment, command: str, seq_length: int | None) -> dict[str, Any] | None:
+    """Return what an analysis says of itself, which may be nothing; None if it was made at another length."""
+    about = read_object(experiment.folder / results_folder(command) / "about.json")
+    other = seq_length is not None and about.get("seq_length") not in (None, seq_length)
+    return None if other else about
+
+
+def _section(experiment: Experiment, command: str, question: str, seq_length: int | None) -> Section | None:
+    folder, about = experiment.folder / results_folder(command), _about(experiment, command, seq_length)
+    if about is None:
+        return None
+    made = about.get("files")
+    files = sorted(path for path in folder.glob("*") if not isinstance(made, list) or path.name in made)
+    figures = tuple(path for path in files if path.suffix in (".png", ".gif"))
+    tables = tuple(path for path in files if path.suffix == ".csv")
     if not figures and not tables:
         return None
     named = {row.get("model_name") for path in tables for row in read_rows(path)}
     members = {entry["model_name"] for entry in experiment.summary["metrics"]}
-    about = read_object(folder / "about.json")
     options = about.get("options")
     return Section(
         command=command,

@@ -152,7 +152,9 @@ class MemoryAnalysis:
     def _recalled(held: MemoryContents) -> str:
         if np.isnan(held.recalled).all():
             return ""
-        return f"the asked-for item is recalled in {_text(_row(mean_interval(held.recalled)), 100, ' %')} of asks; "
+        share = _row(mean_interval(held.recalled))
+        share |= {"low": max(share["low"], 0.0), "high": min(share["high"], 1.0)}
+        return f"the asked-for item is recalled in {_text(share, 100, ' %')} of asks; "
 
 
 def analyse_memory(

@@ -93,7 +93,8 @@ class Persistence:
         text = f"n = {len(self.population)}: in the median {self.features['h0_bars'].median():g} distinct eigenvalues"
         if "h1_count" in self.features:
             length = self.features["h1_longest_relative"].median()
-            text += f", {self.features['h1_count'].median():g} loops, the longest alive over {length:.2f} diameters"
+            text += f", {self.features['h1_count'].median():g} loops"
+            text += f", the longest alive over {length:.2f} diameters" if np.isfinite(length) else ""
         text = text if self.embedding is not None else f"{text}; no embedding, which needs at least 3 models"
         return text if self.tests is None else f"{text}\n{self.tests.headline()}"
 

@@ -1,7 +1,7 @@
 """The object every analysis takes: one evaluated population at one sequence length, as arrays."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,17 +63,16 @@ def from_summary(summary: Mapping[str, Any], *, label: str = "population", seq_l
     label
         What figures call the population.
     seq_length
-        The length to read; without it the file's only length, else 8.
+        The length to read; without it the file's only length, else 8, else the longest.
 
     Raises
     ------
     AnalysisError
         If no member has a spectrum at that length; the message names the lengths that the file holds.
     """
-    metrics = summary["metrics"]
-    lengths = sorted({int(m.group(1)) for entry in metrics for k in entry if (m := _SPECTRUM_KEY.fullmatch(k))})
+    metrics, lengths = summary["metrics"], lengths_of(summary)
     if seq_length is None:
-        seq_length = lengths[0] if len(lengths) == 1 else 8
+        seq_length = default_length(lengths)
     suffix = f"_seq{seq_length}"
     present = [entry for entry in metrics if entry.get(f"eigenvalues_rnn{suffix}")]
     if not present:
@@ -90,6 +89,17 @@ def from_summary(summary: Mapping[str, Any], *, label: str = "population", seq_l
         scalars=pd.DataFrame([_scalars(entry, suffix) for entry in present], index=pd.Index(names, name="model_name")),
         skipped=tuple(entry["model_name"] for entry in metrics if entry not in present),
     )
+
+
+def lengths_of(summary: Mapping[str, Any]) -> list[int]:
+    """Return the lengths at which some member has a spectrum, ascending."""
+    keys = {key for entry in summary["metrics"] for key in entry}
+    return sorted(int(found.group(1)) for key in keys if (found := _SPECTRUM_KEY.fullmatch(key)))
+
+
+def default_length(lengths: Collection[int]) -> int:
+    """Return the length that is meant where several are held and none is named: 8, else the longest."""
+    return 8 if 8 in lengths else max(lengths, default=8)
 
 
 _SPECTRUM_KEY = re.compile(r"eigenvalues_rnn_seq(\d+)")

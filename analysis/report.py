@@ -98,15 +98,16 @@ def report_experiment(experiment: Experiment) -> Report:
     """
     population = find_population(experiment)
     members = find_members(experiment, population)
+    seq_length = None if population is None else population.seq_length
     accuracies = {m.name: (float(k), m.entry["accuracy"]) for k, m in enumerate(members, 1) if _accuracy(m) is not None}
     theory = () if population is None or population.theory is None else population.theory
     return Report(
         experiment=experiment,
         members=members,
-        seq_length=None if population is None else population.seq_length,
+        seq_length=seq_length,
         theory=[(value.real, value.imag) for value in theory],
-        maps=find_maps(experiment) | {ACCURACY_MAP: accuracies},
-        sections=find_sections(experiment),
+        maps=find_maps(experiment, seq_length) | {ACCURACY_MAP: accuracies},
+        sections=find_sections(experiment, seq_length),
     )
 
 
@@ -298,9 +299,10 @@ def _missing(report: Report) -> str:
         f"<dt>{escape(name)}</dt><dd>{escape(report.experiment.questions[name])}<br><code>{escape(line)}</code></dd>"
         for name, line in report.missing.items()
     )
+    at = "" if report.seq_length is None else f" at length {report.seq_length}"
     return (
-        '<section id="section-missing"><h2>Not made yet</h2><p>These commands add what this page does not show. One '
-        f"that a model has nothing for, such as a memory, says so.</p><dl>{items}</dl></section>"
+        f'<section id="section-missing"><h2>Not made yet</h2><p>These commands add what this page does not show{at}. '
+        f"One that a model has nothing for, such as a memory, says so.</p><dl>{items}</dl></section>"
     )
 
 

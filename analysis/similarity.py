@@ -86,7 +86,9 @@ class Similarity:
         sizes = ", ".join(f"{label} (n = {n})" for label, n in self.sizes.items())
         means = [f"{m} {d[np.triu_indices(len(d), 1)].mean():.2f}{self._beside(m)}" for m, d in self.distances.items()]
         text = f"{sizes}; {self.n_states} states. Mean distance of two members: {', '.join(means)}."
-        apart = self.agreement[~self.agreement["agree"]]
+        if self.agreement["rank_correlation"].isna().all():
+            return f"{text} Too few members, or distances that do not differ, to say whether the measures agree."
+        apart = self.agreement[self.agreement["rank_correlation"] < self.bar]
         verdicts = [f"{a} and {b} ({rho:.2f})" for (a, b), rho in apart["rank_correlation"].items()]
         if verdicts:
             return f"{text} Measures disagree (rank correlation below {self.bar:g}): {', '.join(verdicts)}."
@@ -317,6 +319,6 @@ def _agreement(distances: Mapping[str, Array], bar: float, seed: int) -> pd.Data
             "p": test.p,
             "smallest_p": test.smallest_p,
             "n": test.n,
-            "agree": bool(test.statistic >= bar),
+            "agree": bool(test.statistic >= bar) if np.isfinite(test.statistic) else None,
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["measure_a", "measure_b"])

@@ -253,6 +253,8 @@ def monte_carlo_test(observed: float, simulated: ArrayLike, level: float = LEVEL
     (Phipson & Smyth 2010).
     """
     values = np.append(observed, np.asarray(simulated, dtype=float))
+    if not math.isfinite(observed):
+        return PermutationTest(math.nan, math.nan, 1 / len(values), 1, exact=False)
     return _outcome(values, _share_as_large(values), 1 / len(values), 1, False, level)
 
 
@@ -311,7 +313,8 @@ def cohens_d(a: ArrayLike, b: ArrayLike) -> float:
 
 def hedges_g(a: ArrayLike, b: ArrayLike) -> float:
     """Cohen's d times 1 - 3 / (4 (n_a + n_b) - 9), nearly unbiased in small samples (Hedges 1981)."""
-    return cohens_d(a, b) * (1 - 3 / (4 * (len(_finite(a)) + len(_finite(b))) - 9))
+    n = len(_finite(a)) + len(_finite(b))
+    return cohens_d(a, b) * (1 - 3 / (4 * n - 9)) if n > 3 else math.nan
 
 
 def cliffs_delta(a: ArrayLike, b: ArrayLike) -> float:

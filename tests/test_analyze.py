@@ -88,6 +88,60 @@ def test_variable_memories_need_a_linear_task_and_come_with_a_film(
     assert "variable memories in 2 of 2 members" in capsys.readouterr().out
 
 
+def horizons(path, horizon):
+    content = json.loads(path.read_text())
+    content["evaluation_config"] = {"evaluation": {"test_horizon": horizon}}
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("second", [100, 200])
+def test_accuracies_over_different_horizons_are_not_compared(write_summary, tmp_path, capsys, second):
+    paths = [write_summary(tmp_path / name, 6, seed=seed) for seed, name in enumerate("ab")]
+    for path, horizon in zip(paths, (100, second), strict=True):
+        horizons(path, horizon)
+    assert analyze.main(["compare", "--summary_files", *map(str, paths)]) == 0
+    said = "accuracies are left out: they were measured over 100, 200 output steps" in capsys.readouterr().out
+    tests = pd.read_csv(tmp_path / "comparison_analysis" / "comparison_differences.csv")
+    assert said == (second != 100) == ("accuracy" not in set(tests["statistic"]))
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_checkpoints_of_several_horizons_are_refused(write_summary, tmp_path, capsys):
+    write_summary(tmp_path / "run", 4)
+    paths = {n: write_summary(tmp_path / "run" / "checkpoints" / f"step-{n}", 4) for n in (0, 50)}
+    assert analyze.main(["emergence", "--summary_file", str(tmp_path / "run")]) == 0
+    horizons(paths[50], 7)
+    line = refuse(capsys, "emergence", "--summary_file", tmp_path / "run")
+    assert "got step 0: length 5, horizon None; step 50: length 5, horizon 7" in line
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_without_a_length_eight_or_the_longest_is_taken(write_summary, tmp_path, capsys):
+    for lengths, taken in (((3, 8, 9), 8), ((3, 4), 4)):
+        path = write_summary(tmp_path / str(taken), 2, lengths=lengths)
+        assert analyze.main(["eigenvalue", "--summary_file", str(path)]) == 0
+        assert f"2 models at sequence length {taken} " in capsys.readouterr().out
+    assert "(3, 4); got 5" in refuse(capsys, "eigenvalue", "--summary_file", path, "--seq_length", 5)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_report_shows_one_length_and_the_files_of_the_last_options(write_summary, tmp_path, capsys):
+    path = write_summary(tmp_path / "run", 4, lengths=(3, 4))
+    for words in ("eigenvalue --seq_length 3", "embedding --seq_length 4", "embedding --seq_length 4 --method mds"):
+        assert analyze.main([*words.split(), "--summary_file", str(path)]) == 0
+    assert analyze.main(["report", "--summary_file", str(path)]) == 0
+    assert "analyses shown: embedding; not made yet: eigenvalue" in capsys.readouterr().out
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "mds_embedding" in page
+    assert "pca_embedding" not in page
+    assert "does not show at length 4" in page
+    assert "eigenvalue --summary_file" in page
+    assert "evaluation_summary.json --seq_length 4" in page
+    assert analyze.main(["report", "--summary_file", str(path), "--seq_length", "3"]) == 0
+    assert "analyses shown: eigenvalue; not made yet: embedding" in capsys.readouterr().out
+
+
 @pytest.mark.usefixtures("no_figures")
 def test_statistics_carry_the_names_of_their_models(summary):
     analyze.main(["eigenvalue", "--summary_file", str(summary)])
@@ -126,7 +180,7 @@ def test_recorded_runs_are_found_by_length(recorded, make_recording, capsys):
     folder = recorded.parent / "traces"
     assert "(11); got 7" in refuse(capsys, "match", "--summary_file", recorded, "--seq_length", "7")
     trace.save(make_recording(members=1, trials=2, pairs=2), folder / "seq7.nc")
-    assert "(7, 11); got 8" in refuse(capsys, "match", "--summary_file", recorded)
+    assert "(7, 11); got 8" in refuse(capsys, "match", "--summary_file", recorded, "--seq_length", "8")
     (folder / "seq7.nc").write_bytes(b"broken")
     assert "seq7.nc: expected a whole NetCDF file" in refuse(
         capsys, "match", "--summary_file", recorded, "--seq_length", "7"
@@ -185,7 +239,7 @@ def test_the_only_length_is_taken_and_a_wrong_one_says_which_there_are(write_sum
     one, two = write_summary(tmp_path / "one", 3, lengths=(5,)), write_summary(tmp_path / "two", 3, lengths=(3, 4))
     assert analyze.main(["eigenvalue", "--summary_file", str(one)]) == 0
     capsys.readouterr()
-    assert "(3, 4); got 8" in refuse(capsys, "eigenvalue", "--summary_file", two)
+    assert "(3, 4); got 8" in refuse(capsys, "eigenvalue", "--summary_file", two, "--seq_length", "8")
     assert "(5); got 7" in refuse(capsys, "eigenvalue", "--summary_file", one, "--seq_length", "7")
     assert analyze.main(["eigenvalue", "--summary_file", str(two), "--seq_length", "4"]) == 0
 

@@ -56,6 +56,7 @@ def test_evaluation_writes_portraits_once(experiment, capsys):
     assert evaluate_multiple.main([*words, "--dynamics"]) == 0
     before = path.stat().st_mtime_ns
     assert evaluate_multiple.main([*words, "--dynamics"]) == 0
+    assert evaluate_multiple.main(words) == 0
     assert path.stat().st_mtime_ns == before
     assert portrait.load(path)["member"].values.tolist() == [1, 2]
 
@@ -65,3 +66,9 @@ def test_evaluation_writes_portraits_once(experiment, capsys):
     members = pd.read_csv(experiment / "dynamics_analysis" / "dynamics_members.csv")
     assert members["model_name"].tolist() == ["model-1", "model-2"]
     assert (members["found"] >= 1).all()
+
+    # Of other networks, or other lengths, nothing is left to be read as if it were of these.
+    assert evaluate_multiple.main([*words, "--model_pattern", "model-1"]) == 0
+    assert f"Removed, since it was made from other models or at another length: {path}" in capsys.readouterr().out
+    assert not path.exists()
+    assert (experiment / "traces" / "seq5.nc").exists()

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 import analyze
+import evaluate_multiple
+import train_multiple
 from emt import portrait, trace
 
 GUIDE = (Path(analyze.__file__).parent / "ANALYSIS_GUIDE.md").read_text(encoding="utf-8")
@@ -22,12 +24,14 @@ COMMANDS = [
 def test_examples_show_something(
     code, write_summary, make_recording, make_portrait, make_circuits, tmp_path, monkeypatch, capsys
 ):
-    write_summary(tmp_path / "experiment", 6)
-    trace.save(make_circuits()[0], tmp_path / "experiment" / "traces" / "seq5.nc")
-    trace.save(make_recording(), tmp_path / "experiment" / "traces" / "seq11.nc")
+    write_summary(tmp_path / "experiment", 6, lengths=(8,))
+    trace.save(make_circuits()[0], tmp_path / "experiment" / "traces" / "seq8.nc")
+    trace.save(make_recording(), tmp_path / "fw" / "traces" / "seq11.nc")
     for step in (0, 500, 1000):
-        write_summary(tmp_path / "experiment" / "checkpoints" / f"step-{step}", 6, noise=0.3 - step / 5000)
-    portrait.save(make_portrait(), tmp_path / "experiment" / "dynamics" / "seq11.nc")
+        write_summary(
+            tmp_path / "experiment" / "checkpoints" / f"step-{step}", 6, lengths=(8,), noise=0.3 - step / 5000
+        )
+    portrait.save(make_portrait(), tmp_path / "experiment" / "dynamics" / "seq8.nc")
     monkeypatch.chdir(tmp_path)
     files = set(tmp_path.rglob("*"))
     exec(compile(code, "ANALYSIS_GUIDE.md", "exec"), {"__name__": "__main__"})
@@ -36,9 +40,15 @@ def test_examples_show_something(
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_parse(command):
-    words = shlex.split(command)
-    assert words[:2] == ["python", "analyze.py"]
-    assert analyze.build_parser().parse_args(words[2:]).command == words[2]
+    python, script, *words = shlex.split(command)
+    assert python == "python"
+    if script == "train_multiple.py":
+        assert train_multiple.parse(words)[0].training.num_models
+    elif script == "evaluate_multiple.py":
+        assert evaluate_multiple.parser().parse_args(words).models_dir in ("experiment", "fw")
+    else:
+        assert script == "analyze.py"
+        assert analyze.build_parser().parse_args(words).command == words[0]
 
 
 def test_every_section_is_there():

@@ -61,7 +61,9 @@ def plot_agreement(similarity: Similarity, first: str, second: str, ax: Axes | N
     )
     row = similarity.agreement.loc[(first, second)]
     ax.set(xlabel=_label(first), ylabel=_label(second))
-    ax.set_title(f"rank correlation {row['rank_correlation']:.2f}{'' if row['agree'] else ': disagree'}")
+    known = np.isfinite(row["rank_correlation"])
+    verdict = f"{row['rank_correlation']:.2f}{'' if row['agree'] else ': disagree'}" if known else "not defined"
+    ax.set_title(f"rank correlation {verdict}")
     ax.locator_params(nbins=5)
     return ax
 

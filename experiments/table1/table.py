@@ -3,7 +3,8 @@
 Reads what evaluate_multiple.py left in a sweep's populations. Errors are in radians, as the paper's: `angle` is the
 mean angle of all modes under optimal assignment, a missing mode counting π; `reference` is the earlier code's value,
 undefined where numbers of modes differ; `relative` is sqrt(Σ|λ-μ|²/Σ|μ|²). Intervals are 95 %, over seeds: of medians
-BCa, of shares Wilson. A seed has converged if its accuracy at horizon 200 is at least 0.99.
+BCa, of shares Wilson. A seed has converged if its accuracy at horizon 200 is at least 0.99; one that could not be
+evaluated has not. Where a median is over fewer seeds than were trained, their number follows.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from analysis.statistics import Interval, bootstrap_interval, proportion_interval
 from analysis.tables import to_csv
+from emt import config as configuration
 from emt import runs
 from emt.options import Parser, UserError
 from emt.script import run_script
@@ -42,10 +44,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("folder", metavar="DIR", help="folder of the sweep")
     folder = runs.find(parser.parse_args(arguments).folder, "folder")
-    rows = []
+    rows, remarks = [], []
     for config in CONFIGS:
         path = folder / config.metadata["experiment_name"] / "evaluation_summary.json"
         if path.exists():
+            differing = configuration.differences(config, configuration.read(path.parent / "config.json"))
+            remarks += [f"Trained otherwise, {path.parent.name}: {'; '.join(differing)}"] if differing else []
             key = {"task": config.task["task_id"], "units": config.model["hidden_dim"]}
             key["l2"] = config.training.l2_penalty
             rows.append(key | summarise(runs.read_summary(path), path) | {"paper": paper_error(**key)})
@@ -55,6 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
         )
     table = pd.DataFrame(rows).set_index(["task", "units", "l2"])
     report(table)
+    for remark in remarks:
+        print(remark)
     runs.write_bytes(folder / "table1.csv", to_csv(table))
     print(f"Populations that are not evaluated yet: {len(CONFIGS) - len(rows)}. Written to {folder / 'table1.csv'}")
     return 0
@@ -78,9 +84,11 @@ def summarise(summary: dict[str, Any], path: Path) -> dict[str, float]:
         raise UserError(f"{path}: expected an evaluation with --test_horizon {HORIZON}; got {horizon}")
     accuracy = _values(summary, "accuracy")
     converged = accuracy >= CONVERGED
-    share = proportion_interval(float(converged.mean()), len(accuracy))
+    # A seed that could not be evaluated has not converged; its accuracy and errors are unknown.
+    trained = len(accuracy) + len(summary.get("failed") or [])
+    share = proportion_interval(float(converged.sum()) / trained, trained)
     row = {"n": share.n, "converged": share.estimate, "converged_low": share.low, "converged_high": share.high}
-    row |= _columns("accuracy", median_interval(accuracy))
+    row |= _columns("accuracy", median_interval(accuracy)) | {"accuracy_n": len(accuracy)}
     for name, (key, factor) in ERRORS.items():
         values = factor * _values(summary, f"{key}_seq8")
         row |= _columns(name, median_interval(values)) | {f"{name}_n": int(np.isfinite(values).sum())}
@@ -110,7 +118,7 @@ def report(rows: pd.DataFrame) -> None:
     table = Table(*header, "paper", title="Medians over all seeds (95 % interval), errors in radians", box=None)
     for (task, units, l2), row in rows.iterrows():
         share = f"{row['converged']:.0%} ({row['converged_low']:.0%} to {row['converged_high']:.0%})"
-        reference = f"{_cell(row, 'reference')}, n = {row['reference_n']:.0f}" if row["reference_n"] else "undefined"
+        reference = _cell(row, "reference") if row["reference_n"] else "undefined"
         errors = _cell(row, "angle"), _number(row["angle_converged"]), reference, _cell(row, "relative")
         paper = _number(row["paper"])
         table.add_row(task, str(units), f"{l2:g}", f"{row['n']:.0f}", share, _cell(row, "accuracy", 3), *errors, paper)
@@ -123,7 +131,7 @@ def _number(value: float) -> str:
 
 def _cell(row: pd.Series, name: str, digits: int = 4) -> str:
     value, low, high = (f"{row[key]:.{digits}f}" for key in (name, f"{name}_low", f"{name}_high"))
-    return f"{value} ({low} to {high})"
+    return f"{value} ({low} to {high})" + (f", n = {row[f'{name}_n']:.0f}" if row[f"{name}_n"] < row["n"] else "")
 
 
 if __name__ == "__main__":

@@ -124,7 +124,7 @@ def test_members_without_points_have_none(make_portrait):
     dynamics = analyse_dynamics(make_portrait(members=2, points=0))
     assert dynamics.members["stable"].tolist() == [0, 0]
     assert dynamics.members["transient_growth"].isna().all()
-    assert "points of the median member: 0 stable" in dynamics.headline()
+    assert "median numbers of points: 0 stable" in dynamics.headline()
 
 
 def test_nothing_is_written_to_the_portrait(make_portrait):

@@ -138,8 +138,8 @@ def test_a_member_without_spectrum_stays_and_a_wrong_length_is_refused(experimen
     with pytest.raises(AnalysisError, match=r"\(5\); got 6"):
         make(experiment, seq_length=6)
     two = write_summary(tmp_path / "two", 4, lengths=(3, 4))
-    assert make(two).seq_length is None
-    assert make(two, seq_length=4).seq_length == 4
+    assert make(two).seq_length == 4
+    assert make(two, seq_length=3).seq_length == 3
 
 
 def test_names_stay_text_and_never_become_paths(experiment):

@@ -8,9 +8,10 @@ import pytest
 from emt import runs
 from emt.options import UserError
 from experiments.table1 import table
+from experiments.table1.configs import CONFIGS
 
 
-def plant(folder, accuracies, degrees, reference=None, horizon=200):
+def plant(folder, accuracies, degrees, reference=None, horizon=200, failed=(), **changed):
     entries = [
         {"model_name": f"model-{i}", "accuracy": a, "spectral_error_deg_seq8": d, "spectral_relative_error_seq8": 0.5}
         for i, (a, d) in enumerate(zip(accuracies, degrees, strict=True), 1)
@@ -19,7 +20,9 @@ def plant(folder, accuracies, degrees, reference=None, horizon=200):
         entries[0]["spectral_error_deg_reference_seq8"] = reference
     evaluation = {"evaluation": {"test_horizon": horizon}}
     content = {"metrics": entries, "evaluation_config": evaluation}
-    runs.write_json(folder / "evaluation_summary.json", content)
+    runs.write_json(folder / "evaluation_summary.json", content | {"failed": [{"model_name": n} for n in failed]})
+    config = next(c for c in CONFIGS if c.metadata["experiment_name"] == folder.name)
+    runs.write_json(folder / "config.json", config.model_dump() | changed)
 
 
 def test_medians_are_over_all_seeds_and_beside_them_over_those_that_converged(tmp_path, capsys):
@@ -35,6 +38,24 @@ def test_medians_are_over_all_seeds_and_beside_them_over_those_that_converged(tm
     assert float(row["paper"]) == 0.0075
     assert "50%" in printed
     assert "Populations that are not evaluated yet: 15" in printed
+
+
+def test_seeds_that_could_not_be_evaluated_have_not_converged(tmp_path, capsys):
+    plant(tmp_path / "T2_hidden64_l2_0", [1.0, 0.995], [0.2, 0.4], failed=["model-3", "model-4"])
+    table.main([str(tmp_path)])
+    [row] = csv.DictReader((tmp_path / "table1.csv").read_text().splitlines())
+    assert (row["n"], float(row["converged"]), row["accuracy_n"]) == ("4", 0.5, "2")
+    printed = capsys.readouterr().out
+    assert ", n = 2" in printed
+    assert "Trained otherwise" not in printed
+
+
+def test_populations_that_were_trained_otherwise_are_named(tmp_path, capsys):
+    name = "T2_hidden64_l2_0"
+    training = CONFIGS[0].model_dump()["training"] | {"curriculum_threshold": 0.96}
+    plant(tmp_path / name, [1.0, 0.995], [0.2, 0.4], training=training)
+    table.main([str(tmp_path)])
+    assert f"Trained otherwise, {name}: training.curriculum_threshold: 0.99 → 0.96" in capsys.readouterr().out
 
 
 def test_what_the_reference_leaves_undefined_is_said_to_be_so(tmp_path, capsys):
