@@ -114,6 +114,9 @@ def bootstrap_interval(
 ) -> Interval:
     """Bias-corrected and accelerated (BCa) bootstrap interval (Efron 1987); each sample needs two values.
 
+    Of few values it is too short: of the mean of normal values a 95 % interval covers 87 % at n = 5 and 92 % at n = 20.
+    For means take `mean_interval`.
+
     Parameters
     ----------
     statistic

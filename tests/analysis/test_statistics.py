@@ -225,3 +225,16 @@ def test_inputs_are_left_alone():
     benjamini_hochberg(p)
     energy_test(distances, 2)
     np.testing.assert_equal((a, b, p, distances), before)
+
+
+@pytest.mark.slow
+def test_bootstrap_intervals_of_few_values_cover_less_than_they_aim_at():
+    draws = np.random.default_rng(0)
+
+    def coverage(interval, n):
+        found = [interval(draws.standard_normal(n)) for _ in range(300)]
+        return np.mean([one.low <= 0 <= one.high for one in found])
+
+    assert 0.82 < coverage(lambda values: bootstrap_interval(np.mean, values), 5) < 0.91
+    assert 0.88 < coverage(lambda values: bootstrap_interval(np.mean, values), 20) < 0.965
+    assert 0.92 < coverage(mean_interval, 5) < 0.98
