@@ -6,7 +6,8 @@ from emt.config import RunConfig, TrainingConfig
 
 PENALTIES = (0.0, 0.001)
 WIDTHS = (64, 128)
-TASKS = ("T1", "T2", "T3", "T4")
+TASKS = ("T3", "T4", "T2", "T1")
+"""Those that networks learn soonest first."""
 
 CONFIGS = tuple(
     RunConfig(
@@ -22,5 +23,5 @@ CONFIGS = tuple(
             curriculum_horizons=(10, 20, 40, 100),
         ),
     )
-    for penalty, width, task in product(PENALTIES, WIDTHS, TASKS)
+    for task, penalty, width in product(TASKS, PENALTIES, WIDTHS)
 )

@@ -23,6 +23,7 @@ from emt import config as configuration
 from emt import runs
 from emt.options import Parser, UserError
 from emt.script import run_script
+from emt.training.sweep import complete
 from experiments.all_linear_vb.configs import PAPER_ERRORS
 from experiments.table1.configs import CONFIGS
 
@@ -48,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     for config in CONFIGS:
         path = folder / config.metadata["experiment_name"] / "evaluation_summary.json"
         if path.exists():
-            differing = configuration.differences(config, configuration.read(path.parent / "config.json"))
+            differing = configuration.differences(complete(config), configuration.read(path.parent / "config.json"))
             remarks += [f"Trained otherwise, {path.parent.name}: {'; '.join(differing)}"] if differing else []
             key = {"task": config.task["task_id"], "units": config.model["hidden_dim"]}
             key["l2"] = config.training.l2_penalty
@@ -57,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         raise UserError(
             f"{folder}: expected evaluated populations such as {CONFIGS[0].metadata['experiment_name']}; found none"
         )
-    table = pd.DataFrame(rows).set_index(["task", "units", "l2"])
+    table = pd.DataFrame(rows).set_index(["task", "units", "l2"]).sort_index()
     report(table)
     for remark in remarks:
         print(remark)

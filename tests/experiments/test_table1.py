@@ -7,6 +7,7 @@ import pytest
 
 from emt import runs
 from emt.options import UserError
+from emt.training.sweep import complete
 from experiments.table1 import table
 from experiments.table1.configs import CONFIGS
 
@@ -22,7 +23,7 @@ def plant(folder, accuracies, degrees, reference=None, horizon=200, failed=(), *
     content = {"metrics": entries, "evaluation_config": evaluation}
     runs.write_json(folder / "evaluation_summary.json", content | {"failed": [{"model_name": n} for n in failed]})
     config = next(c for c in CONFIGS if c.metadata["experiment_name"] == folder.name)
-    runs.write_json(folder / "config.json", config.model_dump() | changed)
+    runs.write_json(folder / "config.json", complete(config).model_dump() | changed)
 
 
 def test_medians_are_over_all_seeds_and_beside_them_over_those_that_converged(tmp_path, capsys):
@@ -65,7 +66,7 @@ def test_what_the_reference_leaves_undefined_is_said_to_be_so(tmp_path, capsys):
 
 
 def test_another_horizon_or_nothing_evaluated_is_refused(tmp_path):
-    with pytest.raises(UserError, match="expected evaluated populations such as T1_hidden64_l2_0"):
+    with pytest.raises(UserError, match="expected evaluated populations such as T3_hidden64_l2_0"):
         table.main([str(tmp_path)])
     plant(tmp_path / "T1_hidden64_l2_0", [1.0], [0.1], horizon=50)
     with pytest.raises(UserError, match="--test_horizon 200; got 50"):
