@@ -123,7 +123,7 @@ def report(rows: pd.DataFrame) -> None:
         errors = _cell(row, "angle"), _number(row["angle_converged"]), reference, _cell(row, "relative")
         paper = _number(row["paper"])
         table.add_row(task, str(units), f"{l2:g}", f"{row['n']:.0f}", share, _cell(row, "accuracy", 3), *errors, paper)
-    Console(width=200 if not sys.stdout.isatty() else None).print(table)
+    Console(width=260 if not sys.stdout.isatty() else None).print(table)
 
 
 def _number(value: float) -> str:
