@@ -68,11 +68,10 @@ def report_run(folder: Path) -> Report:
     Raises
     ------
     UserError
-        If the run is of another task, has no finished agents, or is too short for a learning curve.
+        If the run is of another task or has no finished agents.
     """
     from analysis.figures.style import save_figure
     from analysis.tables import save_results
-    from emt.training.journal import LOG_EVERY
     from experiments.contextual_choice.figures import draw
 
     config = configuration.read(folder / "config.json")
@@ -83,9 +82,6 @@ def report_run(folder: Path) -> Report:
         raise UserError(f"{folder}: expected finished agents; found none")
     output, task = folder / "report", _task(config)
     returns = returns_of(folder, config, numbers)
-    if returns.empty:
-        trials = config.training.epochs * task.epoch_batches
-        raise UserError(f"{folder}: expected runs of at least {LOG_EVERY} trials; got {trials}")
     rates = evaluate(folder, config, numbers)
     batch = task.test_batch(config.training.seed, task.lengths[0], 1, RECORDED_EPISODES)
     figures = list(draw(batch, task.sizes, returns, rates, folder.name))

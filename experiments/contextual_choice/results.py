@@ -30,8 +30,8 @@ CONDITIONS = ("unseen", "seen", "retrieval off")
 def returns_of(folder: Path, config: RunConfig, numbers: Sequence[int]) -> pd.DataFrame:
     """Return each agent's ``return`` (right choices in a trial) and ``value_loss`` by (model, epoch), as it learnt.
 
-    Each is the mean over the points of the training curve that end in the epoch; actions are sampled, and the weights
-    change from trial to trial. Empty for runs that are too short for a point.
+    Each is the mean over the training curve's points in the epoch; actions are sampled, and the weights change from
+    trial to trial.
     """
     length = config.training.epoch_batches or 1
     rows = []

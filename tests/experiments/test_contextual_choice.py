@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from emt import config as configuration
 from emt.models.dnd_lstm import DNDLSTM
 from emt.options import UserError
 from emt.record import Loaded
@@ -15,7 +16,7 @@ from emt.training.stack import Stack
 from experiments.contextual_choice import benchmark, report, train
 from experiments.contextual_choice.benchmark import trial_of
 from experiments.contextual_choice.one_agent import OneAgent, train_trial
-from experiments.contextual_choice.results import _rates
+from experiments.contextual_choice.results import _rates, returns_of
 
 SEEDS = (3, 1003)
 
@@ -151,14 +152,15 @@ def test_a_report_holds_rates_returns_and_all_figures(run, capsys):
     seen, off = (silent.xs(c, level="condition") for c in ("seen", "retrieval off"))
     np.testing.assert_allclose(seen, off)
     returns = pd.read_csv(folder / "report" / "returns.csv")
-    assert returns["epoch"].tolist() == [7, 13] * 2
+    assert returns["epoch"].tolist() == [*range(1, 15)] * 2
     assert returns["return"].between(0, 6).all()
 
 
-def test_a_run_too_short_for_a_curve_is_refused(run):
+def test_returns_are_those_of_every_epoch(run):
     folder = run("short", "--epochs", "1")
-    with pytest.raises(UserError, match=r"short: expected runs of at least 50 trials; got 8$"):
-        report.main([str(folder)])
+    returns = returns_of(folder, configuration.read(folder / "config.json"), (1, 2))
+    assert returns.index.tolist() == [(1, 1), (2, 1)]
+    assert returns["return"].between(0, 6).all()
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
