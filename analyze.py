@@ -6,7 +6,6 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -172,19 +171,7 @@ def _checkpoints(path: Path, label: str, seq_length: int | None) -> Any:
         )
     steps = sorted(summaries)
     print(f"{label}: checkpoints after {', '.join(map(str, steps))} training steps")
-    contents = {step: read_summary(summaries[step]) for step in steps}
-    found = {s: from_summary(content, label=label, seq_length=seq_length) for s, content in contents.items()}
-    how = {s: (found[s].seq_length, _horizon(content)) for s, content in contents.items()}
-    if len(set(how.values())) > 1:
-        said = "; ".join(f"step {s}: length {length}, horizon {horizon}" for s, (length, horizon) in how.items())
-        raise UserError(f"--summary_file: expected checkpoints evaluated at one length and test horizon; got {said}")
-    return found
-
-
-def _horizon(summary: Any) -> int | None:
-    """Return over how many output steps accuracy was measured; None where the file does not say."""
-    evaluation = (summary.get("evaluation_config") or {}).get("evaluation") or {}
-    return evaluation.get("test_horizon")
+    return {s: from_summary(read_summary(summaries[s]), label=label, seq_length=seq_length) for s in steps}
 
 
 def _experiment(path: Path, label: str, seq_length: int | None, folder: Path) -> Any:
@@ -230,12 +217,7 @@ def _file_of_length(folder: Path, seq_length: int | None, expected: str) -> Path
 
 
 def _populations(paths: Sequence[Path], labels: Sequence[str], seq_length: int | None) -> Any:
-    populations = [_population(path, label, seq_length) for path, label in zip(paths, labels, strict=True)]
-    horizons = [_horizon(read_summary(path)) for path in paths]
-    if len(set(horizons)) > 1:
-        print(f"  accuracies are left out: they were measured over {', '.join(map(str, horizons))} output steps")
-        populations = [replace(p, scalars=p.scalars.drop(columns="accuracy")) for p in populations]
-    return populations
+    return [_population(path, label, seq_length) for path, label in zip(paths, labels, strict=True)]
 
 
 def _recordings(paths: Sequence[Path], labels: Sequence[str], seq_length: int | None) -> Any:

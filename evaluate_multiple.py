@@ -378,8 +378,8 @@ def forget(work: Work) -> list[Path]:
 
     written = {f"seq{length}.nc" for length in work.settings.seq_lengths}
     old = [path for path in sorted((work.folder / "traces").glob("seq*.nc")) if path.name not in written]
-    portraits = sorted((work.folder / "dynamics").glob("seq*.nc"))
-    old += [path for path in portraits if not portrait.is_marked(path, portrait_mark(work))]
+    portraits, mark = sorted((work.folder / "dynamics").glob("seq*.nc")), portrait_mark(work)
+    old += [path for path in portraits if not portrait.is_marked(path, mark)]
     for path in old:
         path.unlink()
     return old

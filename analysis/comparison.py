@@ -43,7 +43,8 @@ class Comparison:
     members
         Statistics of all members, indexed by (label, model_name), rounded to 12 decimals: numbers that vanish by
         symmetry, such as the mean imaginary part, otherwise differ by rounding errors. Without the circular mean of the
-        angle, a direction, of which there are no means and differences on a line.
+        angle, a direction, of which there are no means and differences on a line, and without accuracies that were
+        measured over different numbers of output steps.
     summary
         Indexed by (label, statistic): n, mean, std (dividing by n), min, max, and the Student t interval low, high.
     differences
@@ -114,6 +115,11 @@ class Comparison:
             return f"One set: {sizes}. It is described; a comparison needs two."
         singles = [population.label for population in self.populations if len(population) == 1]
         notes = [f"Sets of one model have no interval: {', '.join(singles)}."] if singles else []
+        if len(horizons := _horizons(self.populations)) > 1:
+            steps = ", ".join("unknown" if horizon is None else str(horizon) for horizon in horizons)
+            notes.append(
+                f"Accuracies are left out: they were measured over different numbers of output steps ({steps})."
+            )
         return " ".join([f"Sets: {sizes}.", *(self._pair_sentence(pair) for pair in self.pairs), *notes])
 
     def _pair_sentence(self, pair: tuple[str, str]) -> str:
@@ -222,10 +228,15 @@ def _spectra(population: Population) -> Iterator[tuple[str, NDArray[np.complex12
         yield name, check_eigenvalues(values, f"{population.label}, {name}")
 
 
+def _horizons(populations: Sequence[Population]) -> list[int | None]:
+    return list(dict.fromkeys(population.test_horizon for population in populations))
+
+
 def _members(populations: Sequence[Population]) -> pd.DataFrame:
+    scalars = [key for key in SCALARS if key != "accuracy" or len(_horizons(populations)) == 1]
     rows = {
         (population.label, name): {
-            key: population.scalars.loc[name, key] for key in SCALARS if key in population.scalars
+            key: population.scalars.loc[name, key] for key in scalars if key in population.scalars
         }
         | eigenvalue_statistics(values)
         | corrected_statistics(values)

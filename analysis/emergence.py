@@ -148,6 +148,12 @@ def _check(step: int, population: Population, first: Population) -> None:
         raise AnalysisError(
             f"step {step}: expected the members of the first checkpoint; {', '.join(differ)} are in one of them only"
         )
+    how, first_how = ((p.seq_length, p.test_horizon) for p in (population, first))
+    if how != first_how:
+        raise AnalysisError(
+            f"step {step}: expected an evaluation at the first checkpoint's length and test horizon, {first_how}; "
+            f"got {how}"
+        )
     if population.theory is None:
         raise AnalysisError("the task has no linear operator, so that no spectrum is predicted")
 

@@ -125,11 +125,11 @@ def find_population(experiment: Experiment) -> Population | None:
         return None
 
 
-def find_members(experiment: Experiment, population: Population | None) -> tuple[Member, ...]:
-    """Return all members of the summary, those without a spectrum too."""
-    bars = {}
-    if _about(experiment, "persistence", None if population is None else population.seq_length) is not None:
-        bars = _bars(experiment.folder / results_folder("persistence") / "persistence_diagrams.csv")
+def find_members(
+    experiment: Experiment, population: Population | None, sections: Sequence[Section] = ()
+) -> tuple[Member, ...]:
+    """Return all members of the summary, those without a spectrum too; their diagrams are in the sections."""
+    bars = _bars(_tables(sections, "persistence", "persistence_diagrams"))
     spectra = {} if population is None else dict(zip(population.names, population.eigenvalues, strict=True))
     suffix = "" if population is None else f"_seq{population.seq_length}"
     members = []
@@ -162,14 +162,11 @@ def find_sections(experiment: Experiment, seq_length: int | None) -> tuple[Secti
     return tuple(section for section in found if section is not None)
 
 
-def find_maps(experiment: Experiment, seq_length: int | None) -> dict[str, dict[str, tuple[float, float]]]:
+def find_maps(sections: Sequence[Section]) -> dict[str, dict[str, tuple[float, float]]]:
     """Return positions of members in the plane by map and member, from the tables ``*_embedding.csv``."""
     maps = {}
     for command in ("embedding", "persistence"):
-        section = _section(experiment, command, "", seq_length)
-        for path in () if section is None else section.tables:
-            if not path.stem.endswith("_embedding"):
-                continue
+        for path in _tables(sections, command, "_embedding"):
             rows = {row["model_name"]: (_number(row["dimension_1"]), _number(row["dimension_2"])) for row in _map(path)}
             points = {name: (x, y) for name, (x, y) in rows.items() if x is not None and y is not None}
             maps[f"{command}: {path.stem.removesuffix('_embedding').replace('_', ' ')}"] = points
@@ -199,16 +196,15 @@ def read_object(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _about(experiment: Experiment, command: str, seq_length: int | None) -> dict[str, Any] | None:
-    """Return what an analysis says of itself, which may be nothing; None if it was made at another length."""
-    about = read_object(experiment.folder / results_folder(command) / "about.json")
-    other = seq_length is not None and about.get("seq_length") not in (None, seq_length)
-    return None if other else about
+def _tables(sections: Sequence[Section], command: str, ending: str) -> list[Path]:
+    """Return the tables of an analysis whose names end so."""
+    return [path for one in sections if one.command == command for path in one.tables if path.stem.endswith(ending)]
 
 
 def _section(experiment: Experiment, command: str, question: str, seq_length: int | None) -> Section | None:
-    folder, about = experiment.folder / results_folder(command), _about(experiment, command, seq_length)
-    if about is None:
+    folder = experiment.folder / results_folder(command)
+    about = read_object(folder / "about.json")
+    if seq_length is not None and about.get("seq_length") not in (None, seq_length):
         return None
     made = about.get("files")
     files = sorted(path for path in folder.glob("*") if not isinstance(made, list) or path.name in made)
@@ -230,9 +226,9 @@ def _section(experiment: Experiment, command: str, question: str, seq_length: in
     )
 
 
-def _bars(path: Path) -> dict[str, list[tuple[int, float, float | None]]]:
+def _bars(paths: Sequence[Path]) -> dict[str, list[tuple[int, float, float | None]]]:
     bars: dict[str, list[tuple[int, float, float | None]]] = {}
-    for row in read_rows(path):
+    for row in (row for path in paths for row in read_rows(path)):
         dimension, birth = _number(row["dimension"]), _number(row["birth"])
         if dimension is not None and birth is not None:
             bars.setdefault(row["model_name"], []).append((int(dimension), birth, _number(row["death"])))

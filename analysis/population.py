@@ -39,6 +39,8 @@ class Population:
         their ``_seqL``; NaN where a member lacks one).
     skipped
         Names of members without a spectrum at this length.
+    test_horizon
+        Output steps over which accuracy was measured; None where the file does not say.
     """
 
     label: str
@@ -48,6 +50,7 @@ class Population:
     theory: NDArray[np.complex128] | None
     scalars: pd.DataFrame
     skipped: tuple[str, ...] = ()
+    test_horizon: int | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -88,6 +91,7 @@ def from_summary(summary: Mapping[str, Any], *, label: str = "population", seq_l
         theory=None if theory is None else _complex(theory),
         scalars=pd.DataFrame([_scalars(entry, suffix) for entry in present], index=pd.Index(names, name="model_name")),
         skipped=tuple(entry["model_name"] for entry in metrics if entry not in present),
+        test_horizon=((summary.get("evaluation_config") or {}).get("evaluation") or {}).get("test_horizon"),
     )
 
 

@@ -97,8 +97,9 @@ def report_experiment(experiment: Experiment) -> Report:
         If a length was asked for at which no member has a spectrum.
     """
     population = find_population(experiment)
-    members = find_members(experiment, population)
     seq_length = None if population is None else population.seq_length
+    sections = find_sections(experiment, seq_length)
+    members = find_members(experiment, population, sections)
     accuracies = {m.name: (float(k), m.entry["accuracy"]) for k, m in enumerate(members, 1) if _accuracy(m) is not None}
     theory = () if population is None or population.theory is None else population.theory
     return Report(
@@ -106,8 +107,8 @@ def report_experiment(experiment: Experiment) -> Report:
         members=members,
         seq_length=seq_length,
         theory=[(value.real, value.imag) for value in theory],
-        maps=find_maps(experiment, seq_length) | {ACCURACY_MAP: accuracies},
-        sections=find_sections(experiment, seq_length),
+        maps=find_maps(sections) | {ACCURACY_MAP: accuracies},
+        sections=sections,
     )
 
 

@@ -97,6 +97,13 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     return Interval(float(sample.mean()), float(sample.mean() - reach), float(sample.mean() + reach), n)
 
 
+def mean_share_interval(shares: ArrayLike, confidence: float = 0.95) -> Interval:
+    """Mean of shares with its Student t interval, cut off at 0 and 1."""
+    interval = mean_interval(shares, confidence)
+    low, high = np.clip((interval.low, interval.high), 0.0, 1.0)
+    return Interval(interval.estimate, float(low), float(high), interval.n)
+
+
 def proportion_interval(share: float, n: int, confidence: float = 0.95) -> Interval:
     """Share of ``n`` independent trials with its Wilson (1927) score interval, which also has a width at 0 and 1."""
     from scipy import stats

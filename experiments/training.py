@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def train_in_view(config: RunConfig, folder: Path) -> "Outcome":
-    """Train what is not done yet of a population with a live display, and name what failed on standard error.
+    """Train what is not done yet of a population with a live display, and name the models that diverged or failed.
+
+    Failures go to standard error.
 
     Raises
     ------
@@ -34,6 +36,9 @@ def train_in_view(config: RunConfig, folder: Path) -> "Outcome":
             outcome = population.train(config, folder, display.show)
         except UserError as error:
             raise UserError(str(error).replace("--experiment_name", "--out")) from None
+    diverged = [f"model-{n}" for n, marker in outcome.done.items() if marker["status"] == "diverged"]
+    if diverged:
+        console.print(f"{len(diverged)} of {members} models diverged: {', '.join(diverged)}")
     for failure in outcome.failures:
         print(f"{failure.details or ''}train: {failure.item}: {failure.failure}", file=sys.stderr)
     return outcome

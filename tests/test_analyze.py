@@ -101,7 +101,10 @@ def test_accuracies_over_different_horizons_are_not_compared(write_summary, tmp_
     for path, horizon in zip(paths, (100, second), strict=True):
         horizons(path, horizon)
     assert analyze.main(["compare", "--summary_files", *map(str, paths)]) == 0
-    said = "accuracies are left out: they were measured over 100, 200 output steps" in capsys.readouterr().out
+    said = (
+        "Accuracies are left out: they were measured over different numbers of output steps (100, 200)"
+        in capsys.readouterr().out
+    )
     tests = pd.read_csv(tmp_path / "comparison_analysis" / "comparison_differences.csv")
     assert said == (second != 100) == ("accuracy" not in set(tests["statistic"]))
 
@@ -113,7 +116,10 @@ def test_checkpoints_of_several_horizons_are_refused(write_summary, tmp_path, ca
     assert analyze.main(["emergence", "--summary_file", str(tmp_path / "run")]) == 0
     horizons(paths[50], 7)
     line = refuse(capsys, "emergence", "--summary_file", tmp_path / "run")
-    assert "got step 0: length 5, horizon None; step 50: length 5, horizon 7" in line
+    assert (
+        "step 50: expected an evaluation at the first checkpoint's length and test horizon, (5, None); got (5, 7)"
+        in line
+    )
 
 
 @pytest.mark.usefixtures("no_figures")

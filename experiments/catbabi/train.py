@@ -163,9 +163,6 @@ def train(config: RunConfig, folder: Path) -> int:
         accuracies = [marker["val_acc"] for marker in outcome.done.values() if marker["val_acc"] is not None]
         best = f", median of their best validations {median(accuracies):.4f}" if accuracies else ""
         print(f"{len(outcome.done)} of {config.training.num_models} models done{best}")
-        diverged = [f"model-{n}" for n, marker in outcome.done.items() if marker["status"] == "diverged"]
-        if diverged:
-            print(f"Diverged: {', '.join(diverged)}")
         print(f"Next: python -m experiments.catbabi.evaluate {shlex.quote(str(folder))}")
     return 1 if outcome.failures else 0
 

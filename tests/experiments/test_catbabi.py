@@ -143,7 +143,7 @@ def test_two_models_are_compared_on_the_same_text(trained, tmp_path, capsys):
 
 
 @pytest.fixture
-def tested(tmp_path):
+def paired_runs(tmp_path):
     """Two runs of three and four seeds as far as tests of them go: with their results, without weights."""
     rng = np.random.default_rng(0)
     for name, seeds in (("reads_3", (0, 1000, 2000)), ("reads_1", (3000, 2000, 1000, 0))):
@@ -160,13 +160,13 @@ def tested(tmp_path):
     return tmp_path
 
 
-def test_differences_are_those_of_equal_seeds(tested, capsys):
-    assert differences.main([str(tested)]) == 0
+def test_differences_are_those_of_equal_seeds(paired_runs, capsys):
+    assert differences.main([str(paired_runs)]) == 0
     printed = capsys.readouterr().out
     assert "2.0 (" in printed
     assert "70.0 M" in printed
     assert "reads_1: 1 of 1 intervals by task leave out 0 (1 in 20 would by chance): task 19 2.0 (" in printed
-    rows = {(row["run"], row["measure"]): row for row in rows_of(tested / "summary" / "differences.csv")}
+    rows = {(row["run"], row["measure"]): row for row in rows_of(paired_runs / "summary" / "differences.csv")}
     assert {run for run, _ in rows} == {"reads_1", "reads_3"}
     assert {measure for _, measure in rows} == {*differences.PRINTED, "task 19"}
     for measure in (*differences.PRINTED, "task 19"):
@@ -180,16 +180,16 @@ def test_differences_are_those_of_equal_seeds(tested, capsys):
         assert rows["reads_3", measure]["difference_mean"] == ""
 
 
-def test_differences_need_their_reference_and_one_start(tested):
+def test_differences_need_their_reference_and_one_start(paired_runs):
     with pytest.raises(UserError, match=r"--reference: expected a tested run in .* \(reads_1, reads_3\); got reads_9"):
-        differences.main([str(tested), "--reference", "reads_9"])
-    path = tested / "reads_1" / "model-2" / "test.json"
+        differences.main([str(paired_runs), "--reference", "reads_9"])
+    path = paired_runs / "reads_1" / "model-2" / "test.json"
     result = runs.read_json(path)
     runs.write_json(path, {**result, "starts": {"first_row": result["starts"]["zero"]}})
     with pytest.raises(
         UserError, match="expected a start state that all of reads_1, reads_3 were tested from; got none"
     ):
-        differences.main([str(tested)])
+        differences.main([str(paired_runs)])
 
 
 def configuration_of(folder):
