@@ -46,7 +46,8 @@ def train_chunk(chunk: Chunk) -> None:
             for number, seed in zip(chunk.numbers, stack.model.seeds, strict=True):
                 journal.note(number, 0, f"start: seed {seed}, task {chunk.config.task}, model {chunk.config.model}")
                 journal.note(number, 0, f"stacked as {chunk}; {arithmetic}")
-        journal.status(stack, {"model_steps_per_s": 0.0, "seconds_per_step": seconds_per_step(chunk)})
+        journal.seconds_per_step = seconds_per_step(chunk)
+        journal.status(stack)
         fit(PopulationModule(stack, journal), chunk.config)
 
 

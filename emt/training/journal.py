@@ -4,9 +4,7 @@ import csv
 import io
 import json
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +29,8 @@ class Journal:
     ----------
     curves
         For each model number, rows of `CURVE_COLUMNS`; a row holds training or validation figures, NaN for the others.
+    seconds_per_step
+        What a step of the whole chunk takes at the last horizon; 0 where nobody has measured it.
     """
 
     def __init__(self, chunk: Chunk) -> None:
@@ -41,6 +41,7 @@ class Journal:
         self._sums: dict[int, NDArray[np.float64]] = {n: np.zeros(3) for n in numbers}
         self._recent: dict[int, tuple[int, float]] = dict.fromkeys(numbers, (0, 0.0))
         self._done: dict[int, str] = {}
+        self.seconds_per_step = 0.0
 
     def note(self, number: int, step: int, text: str) -> None:
         """Add a line to a member's training.log."""
@@ -121,7 +122,7 @@ class Journal:
 
     def close(self, stack: Stack) -> None:
         """Remove the resume state: all members of the chunk are done."""
-        self.status(stack, {"model_steps_per_s": 0.0})
+        self.status(stack)
         self.state_path.unlink(missing_ok=True)
 
     def resume(self, stack: Stack) -> bool:
@@ -154,7 +155,7 @@ class Journal:
             self.note(number, stack.step, "continued after an interruption")
         return True
 
-    def status(self, stack: Stack, extra: Mapping[str, Any]) -> None:
+    def status(self, stack: Stack, model_steps_per_s: float = 0.0) -> None:
         """Write where the chunk stands, for whoever shows progress."""
         members = {
             n: {"step": stack.step, "horizon": self._recent[n][0], "accuracy": self._recent[n][1], "frozen": bool(f)}
@@ -165,7 +166,8 @@ class Journal:
             "total_steps": stack.total_steps,
             "members": members,
             "done": self._done,
-            **extra,
+            "model_steps_per_s": model_steps_per_s,
+            "seconds_per_step": self.seconds_per_step,
         }
         runs.write_json(self.status_path, content, indent=None)
 

@@ -49,7 +49,7 @@ class PopulationModule(pl.LightningModule):
         now = time.monotonic()
         if now - self._shown_at > STATUS_EVERY_S:
             rate = (self._work - self._shown_work) / (now - self._shown_at)
-            self.journal.status(self.stack, {"model_steps_per_s": rate})
+            self.journal.status(self.stack, rate)
             self._shown_at, self._shown_work = now, self._work
         if self.whole and now - self._saved_at > SAVE_EVERY_S:
             self.save()

@@ -16,7 +16,11 @@ STALE_S = 60.0
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a population stands; ``seconds_left`` is an upper bound with early stopping, None while unknown."""
+    """Where a population stands.
+
+    ``seconds_left`` is an upper bound with early stopping, and counts all steps that are left as steps at the last
+    horizon, which take longest; None while unknown.
+    """
 
     members: int
     done: int
@@ -31,25 +35,31 @@ class Standing:
 
 def standing(chunks: list[Chunk]) -> Standing:
     """Sum up the status files of all chunks; one that nobody has started has as many steps before it as the longest."""
-    done = diverged = waiting = longest = 0
-    rate, work_done, work_left, figures, seconds = 0.0, 0.0, 0.0, [], []
+    done = diverged = longest = running = 0
+    rate, work_done, work_left, seconds_left, figures, costs = 0.0, 0.0, 0.0, 0.0, [], []
+    waiting = []
     for chunk in chunks:
         status, age = _status(chunk)
         if status is None:
-            waiting += len(chunk.numbers)
+            waiting.append(len(chunk.numbers))
             continue
         members, total = status["members"].values(), status["total_steps"]
         gone, longest = len(chunk.numbers) - len(members), max(longest, total)
         done += gone
         diverged += sum(m["frozen"] for m in members) + list(status["done"].values()).count("diverged")
         # What was killed wrote its last rate and nothing since.
-        rate += status["model_steps_per_s"] if age < STALE_S else 0.0
+        if age < STALE_S and members:
+            rate += status["model_steps_per_s"]
+            running += 1
         figures += [(m["horizon"], m["accuracy"]) for m in members if not m["frozen"]]
         work_done += status["step"] * len(members) + total * gone
         work_left += (total - status["step"]) * len(members)
-        if "seconds_per_step" in status:
-            seconds.append(status["seconds_per_step"] * total)
-    work_left += waiting * longest
+        if per_step := status.get("seconds_per_step"):
+            costs.append(per_step * total)
+            seconds_left += per_step * (total - status["step"]) if members else 0.0
+    seconds_for_all = sum(costs) / len(costs) if costs else None
+    work_left += sum(waiting) * longest
+    seconds_left += len(waiting) * (seconds_for_all or 0.0)
     count = max(1, len(figures))
     return Standing(
         members=sum(len(c.numbers) for c in chunks),
@@ -59,8 +69,8 @@ def standing(chunks: list[Chunk]) -> Standing:
         horizon=sum(h for h, _ in figures) / count,
         accuracy=sum(a for _, a in figures) / count,
         model_steps_per_s=rate,
-        seconds_left=work_left / rate if rate else None,
-        seconds_for_all=sum(seconds) / len(seconds) if seconds else None,
+        seconds_left=max(work_left / rate, seconds_left / running) if rate else None,
+        seconds_for_all=seconds_for_all,
     )
 
 

@@ -20,9 +20,15 @@ def chunks(make_config, tmp_path):
     return three
 
 
-def write(chunk, *, step, stacked, done=None):
-    members = {n: {"step": step, "horizon": 4, "accuracy": 0.5, "frozen": False} for n in stacked}
-    content = {"step": step, "total_steps": 120, "members": members, "done": done or {}, "model_steps_per_s": 10.0}
+def write(chunk, *, step, stacked, done=None, seconds_per_step=0.0):
+    content = {
+        "step": step,
+        "total_steps": 120,
+        "members": {n: {"step": step, "horizon": 4, "accuracy": 0.5, "frozen": False} for n in stacked},
+        "done": done or {},
+        "model_steps_per_s": 10.0,
+        "seconds_per_step": seconds_per_step,
+    }
     runs.write_json(chunk.status_path, content)
 
 
@@ -32,6 +38,15 @@ def test_chunks_that_nobody_started_count_as_work_left(chunks):
     assert now.seconds_left == (2 * 90 + 4 * 120) / 10
     assert now.share == (2 * 30 + 120) / (7 * 120)
     assert "1 of 7 models done" in describe(now)
+
+
+def test_steps_that_are_left_count_as_those_at_the_last_horizon_where_these_take_longer(chunks):
+    write(chunks[0], step=30, stacked=(1, 3), seconds_per_step=0.1)
+    assert standing(chunks).seconds_left == (2 * 90 + 4 * 120) / 10
+    write(chunks[0], step=30, stacked=(1, 3), seconds_per_step=0.5)
+    assert standing(chunks).seconds_left == 0.5 * (90 + 2 * 120)
+    write(chunks[1], step=60, stacked=(4, 5), seconds_per_step=1.5)
+    assert standing(chunks).seconds_left == (0.5 * 90 + 1.5 * 60 + (0.5 + 1.5) / 2 * 120) / 2
 
 
 def test_members_that_an_earlier_process_finished_are_done(chunks):
@@ -57,8 +72,7 @@ def test_nothing_is_known_before_anybody_started(chunks):
 
 @pytest.mark.parametrize(("hint", "wanted"), [("", "for all epochs."), ("Wait less.", "for all epochs. Wait less.")])
 def test_the_first_estimate_ends_with_the_hint(hint, wanted, chunks, capsys):
-    status = runs.read_json(chunks[0].status_path)
-    runs.write_json(chunks[0].status_path, {**status, "seconds_per_step": 0.5})
+    write(chunks[0], step=30, stacked=(1, 3), done={"2": "stopped early"}, seconds_per_step=0.5)
     display = Display(Console(soft_wrap=True), members=7, workers=3, stop_accuracy=None, hint=hint)
     display.show(chunks)
     display.show(chunks)
