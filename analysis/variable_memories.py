@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from analysis.statistics import Interval, mean_interval
 from analysis.variable_codes import Array, Code
 
+MOST_REASONS = 3
+"""Members whose reasons the headline gives in full."""
+
 _AVERAGED = (
     "reconstruction",
     "reading",
@@ -174,7 +177,10 @@ class VariableMemories:
                 f"(trials: {self.trials})"
             )
         without = self.members.index[self.members["estimator"] == "none"]
-        return "\n".join(lines + [f"{name} not identifiable: {self._reasons(name)}" for name in without])
+        lines += [f"{name} not identifiable: {self._reasons(name)}" for name in without[:MOST_REASONS]]
+        if others := ", ".join(without[MOST_REASONS:]):
+            lines.append(f"not identifiable either (reasons in variables_estimates): {others}")
+        return "\n".join(lines)
 
     def _reasons(self, name: str) -> str:
         text = "; ".join(f"{estimator}: {why}" for estimator, why in self.estimates.loc[name, "verdict"].items())

@@ -58,18 +58,20 @@ QUICK = {"topology": "--points 30 --null_clouds 19"}
 
 @pytest.fixture(scope="module")
 def drawn():
-    """Return the captions of all figures that were saved, by the command's folder and the figure's name."""
+    """Return captions and faults of layout of all figures that were saved, by experiment, folder and name."""
     return {}
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory, mini_babi, drawn):
+def found(tmp_path_factory, mini_babi, drawn, layout_faults):
     """Return for each model what each command came to: "" where it worked, else its reason."""
     root, save = tmp_path_factory.mktemp("populations"), style.save_figure
 
     def save_coarsely(figure, stem, *_):
-        drawn[f"{stem.parent.name}/{stem.name}"] = style.caption(figure)
-        return save(figure, stem, ("png",), 40)
+        paths = save(figure, stem, ("png",), 40)
+        name = "/".join(stem.parts[-3:])
+        drawn[name] = style.caption(figure), layout_faults(figure)
+        return paths
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "run", lambda function, items, *_: inline.run(function, items))
@@ -143,7 +145,12 @@ def test_every_command_works_on_every_model_or_says_why_not(found):
 @pytest.mark.usefixtures("found")
 def test_every_figure_says_how_many_it_shows(drawn):
     assert len(drawn) > 20
-    assert {name: text for name, text in drawn.items() if not re.search(r"\bn = \d", text)} == {}
+    assert {name: text for name, (text, _) in drawn.items() if not re.search(r"\bn = \d", text)} == {}
+
+
+@pytest.mark.usefixtures("found")
+def test_no_figure_has_overlapping_labels_or_empty_axes(drawn):
+    assert {name: faults for name, (_, faults) in drawn.items() if faults} == {}
 
 
 def test_only_what_a_model_lacks_is_refused(found):

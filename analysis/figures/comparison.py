@@ -120,7 +120,7 @@ def plot_differences(comparison: Comparison, pair: tuple[str, str], ax: Axes | N
     ax.set_xlabel("difference / pooled std")
     first, second = (_name(comparison, comparison.labels.index(label)) for label in pair)
     filled = f"filled: p < {comparison.level:.2g} after Holm's correction" + (", paired" if comparison.paired else "")
-    ax.set_title(f"{fill(second, 40)}\nminus {fill(first, 40)}\n{filled}", loc="left")
+    ax.set_title(f"{fill(second, 32)}\nminus {fill(first, 32)}\n{filled}", loc="left")
     return ax
 
 

@@ -62,6 +62,7 @@ def draw_bars(ax: Axes, diagrams: Diagrams, largest: float) -> None:
         ax.scatter(bars[:, 0], deaths, s=9, marker=marker, color=color, linewidths=0, alpha=0.6, label=label)
     ax.text(top, never, "∞", ha="right", va="bottom", color=GRAY)
     ax.set(xlim=(-0.05 * top, 1.1 * top), ylim=(-0.05 * top, 1.2 * top), aspect="equal")
+    ax.locator_params(nbins=4)
 
 
 @styled

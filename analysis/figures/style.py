@@ -57,6 +57,7 @@ _SETTINGS: Any = {
     "axes.spines.right": False,
     "axes.prop_cycle": cycler(color=COLORS),
     "axes.axisbelow": True,
+    "axes.formatter.limits": (-3, 6),
     "image.cmap": SEQUENTIAL,
     "legend.frameon": False,
     "legend.handlelength": 1.2,
@@ -112,6 +113,7 @@ def complex_plane(ax: Axes, radius: float = 1.0) -> Axes:
     ax.plot(np.cos(angle), np.sin(angle), color=GRAY, linewidth=0.6, zorder=0)
     limit = 1.12 * max(radius, 1.0)
     ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xlabel="Re λ", ylabel="Im λ")
+    ax.locator_params(nbins=5)
     return ax
 
 
@@ -129,6 +131,7 @@ def save_figure(
         The files written, in the order of ``formats``.
     """
     paths = [Path(f"{stem}.{extension}") for extension in formats]
+    _wrap_title(figure)
     for path, extension in zip(paths, formats, strict=True):
         # Without a date the same data give the same bytes.
         metadata = {
@@ -140,6 +143,12 @@ def save_figure(
         figure.savefig(buffer, format=extension, dpi=dpi, metadata=metadata)
         write_bytes(path, buffer.getvalue())
     return paths
+
+
+def _wrap_title(figure: Figure) -> None:
+    """Break a title that is wider than its figure into lines; labels of sets are the user's and may be long."""
+    if figure.get_suptitle():
+        figure.suptitle(figure.get_suptitle(), wrap=True)
 
 
 def caption(figure: Figure) -> str:
@@ -171,6 +180,7 @@ def save_film(film: Film, stem: str | Path, dpi: float = 100) -> list[Path]:
     from matplotlib.animation import FFMpegWriter, PillowWriter
 
     film.show(0)
+    _wrap_title(film.figure)
     film.figure.draw_without_rendering()
     film.figure.set_layout_engine("none")  # Frames laid out one by one would shake, and take three times as long.
     paths = []

@@ -4,7 +4,8 @@ Reads what evaluate_multiple.py left in a sweep's populations. Errors are in rad
 mean angle of all modes under optimal assignment, a missing mode counting π; `reference` is the earlier code's value,
 undefined where numbers of modes differ; `relative` is sqrt(Σ|λ-μ|²/Σ|μ|²). Intervals are 95 %, over seeds: of medians
 BCa, of shares Wilson. A seed has converged if its accuracy at horizon 200 is at least 0.99; one that could not be
-evaluated has not. Where a median is over fewer seeds than were trained, their number follows.
+evaluated has not. `all modes` says how many of the converged have an eigenvalue above 0.9 for each mode of the theory,
+and their angle. Where a median is over fewer seeds than were trained, their number follows.
 """
 
 import argparse
@@ -94,7 +95,13 @@ def summarise(summary: dict[str, Any], path: Path) -> dict[str, float]:
         values = factor * _values(summary, f"{key}_seq8")
         row |= _columns(name, median_interval(values)) | {f"{name}_n": int(np.isfinite(values).sum())}
         row |= {f"{name}_converged": median_interval(values[converged]).estimate}
-    return row
+    whole = converged & (_values(summary, "missing_modes_seq8") == 0)
+    angles = math.pi / 180 * _values(summary, "spectral_error_deg_seq8")[whole]
+    return row | {
+        "converged_n": converged.sum(),
+        "whole_n": whole.sum(),
+        "angle_whole": median_interval(angles).estimate,
+    }
 
 
 def median_interval(values: NDArray[np.float64]) -> Interval:
@@ -115,12 +122,26 @@ def report(rows: pd.DataFrame) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    header = ("task", "units", "L2", "seeds", "converged", "accuracy", "angle", "of converged", "reference", "relative")
-    table = Table(*header, "paper", title="Medians over all seeds (95 % interval), errors in radians", box=None)
+    header = (
+        "task",
+        "units",
+        "L2",
+        "seeds",
+        "converged",
+        "accuracy",
+        "angle",
+        "of converged",
+        "all modes",
+        "reference",
+    )
+    table = Table(
+        *header, "relative", "paper", title="Medians over all seeds (95 % interval), errors in radians", box=None
+    )
     for (task, units, l2), row in rows.iterrows():
         share = f"{row['converged']:.0%} ({row['converged_low']:.0%} to {row['converged_high']:.0%})"
         reference = _cell(row, "reference") if row["reference_n"] else "undefined"
-        errors = _cell(row, "angle"), _number(row["angle_converged"]), reference, _cell(row, "relative")
+        whole = f"{row['whole_n']:.0f} of {row['converged_n']:.0f}: {_number(row['angle_whole'])}"
+        errors = _cell(row, "angle"), _number(row["angle_converged"]), whole, reference, _cell(row, "relative")
         paper = _number(row["paper"])
         table.add_row(task, str(units), f"{l2:g}", f"{row['n']:.0f}", share, _cell(row, "accuracy", 3), *errors, paper)
     Console(width=260 if not sys.stdout.isatty() else None).print(table)

@@ -14,7 +14,13 @@ from experiments.table1.configs import CONFIGS
 
 def plant(folder, accuracies, degrees, reference=None, horizon=200, failed=(), **changed):
     entries = [
-        {"model_name": f"model-{i}", "accuracy": a, "spectral_error_deg_seq8": d, "spectral_relative_error_seq8": 0.5}
+        {
+            "model_name": f"model-{i}",
+            "accuracy": a,
+            "spectral_error_deg_seq8": d,
+            "spectral_relative_error_seq8": 0.5,
+            "missing_modes_seq8": int(d >= 5),
+        }
         for i, (a, d) in enumerate(zip(accuracies, degrees, strict=True), 1)
     ]
     if reference is not None:
@@ -39,6 +45,15 @@ def test_medians_are_over_all_seeds_and_beside_them_over_those_that_converged(tm
     assert float(row["paper"]) == 0.0075
     assert "50%" in printed
     assert "Populations that are not evaluated yet: 15" in printed
+
+
+def test_converged_seeds_with_all_modes_are_counted(tmp_path, capsys):
+    plant(tmp_path / "T3_hidden64_l2_0.001", [1.0, 1.0, 1.0, 0.6], [0.2, 0.4, 30.0, 0.1])
+    table.main([str(tmp_path)])
+    [row] = csv.DictReader((tmp_path / "table1.csv").read_text().splitlines())
+    assert (row["whole_n"], row["converged_n"]) == ("2", "3")
+    assert float(row["angle_whole"]) == pytest.approx(np.radians(0.3))
+    assert "2 of 3: 0.0052" in capsys.readouterr().out
 
 
 def test_seeds_that_could_not_be_evaluated_have_not_converged(tmp_path, capsys):

@@ -47,6 +47,26 @@ def test_a_figure_carries_what_it_says_of_itself(tmp_path):
     assert caption(column_figure()[0]) == ""
 
 
+def test_a_long_title_is_broken_into_lines(tmp_path, layout_faults):
+    figure, axes = column_figure()
+    axes[0, 0].plot([0, 1])
+    figure.suptitle("experiment_with_a_long_name, and what it shows, n = 20 members × 32 trials")
+    assert layout_faults(figure) == [f"beyond the figure: {figure.get_suptitle()}"]
+    save_figure(figure, tmp_path / "a")
+    assert layout_faults(figure) == []
+
+
+def test_ticks_of_the_complex_plane_stand_apart(layout_faults):
+    for radius in (0.5, 1.0, 1.3, 3.0, 40.0):
+        figure, axes = column_figure("double", columns=3)
+        for ax in axes[0]:
+            complex_plane(ax, radius)
+        assert layout_faults(figure) == []
+    axes[0, 0].set(xticks=range(0, 40, 4), xticklabels=[f"{x}.000" for x in range(0, 40, 4)])
+    axes[0, 1].clear()
+    assert [fault.partition(":")[0] for fault in layout_faults(figure)] == ["labels overlap", "empty axes"]
+
+
 def test_figures_do_not_pile_up_in_pyplot():
     import matplotlib.pyplot as plt
 
