@@ -20,7 +20,8 @@ from emt import config as configuration
 from emt import engine, runs
 from emt.config import RunConfig
 from emt.devices import choose_device
-from emt.options import Parser, UserError, load
+from emt.models import MODELS
+from emt.options import Parser, UserError, assigns, load
 from emt.script import run_script
 from emt.tasks import TASKS
 
@@ -201,12 +202,12 @@ def evaluate(work: Work, options: argparse.Namespace) -> int:
             raise UserError(
                 f"{experiment}: figures, traces and dynamics across models: {result.failure}\n{result.details}"
             )
-    report(console, work.folder, entries, failed)
+    report(console, work, entries, failed)
     return 1 if failed else 0
 
 
-def report(console: Any, folder: Path, metrics: list[dict[str, Any]], failed: Mapping[int, str]) -> None:
-    """Print a table of the population and where everything is."""
+def report(console: Any, work: Work, metrics: list[dict[str, Any]], failed: Mapping[int, str]) -> None:
+    """Print a table of the population, where everything is, and a command to go on with."""
     import statistics
 
     from rich.table import Table
@@ -228,10 +229,12 @@ def report(console: Any, folder: Path, metrics: list[dict[str, Any]], failed: Ma
         if values:
             table.add_row(key, *(f"{f(values):.4f}" for f in (statistics.median, min, max)))
     console.print(table)
-    summary = folder / "evaluation_summary.json"
+    summary = work.folder / "evaluation_summary.json"
     console.print(f"Summary: {summary}")
-    console.print(f"Figures: {folder / 'global_analysis'} and {folder / 'model-k' / 'results'}")
-    console.print(f"Next: python analyze.py eigenvalue --summary_file {shlex.quote(str(summary))}")
+    if work.settings.figures:
+        console.print(f"Figures: {work.folder / 'global_analysis'} and {work.folder / 'model-k' / 'results'}")
+    command = "match" if assigns(MODELS[work.config.model_type], "memories") else "eigenvalue"
+    console.print(f"Next: python analyze.py {command} --summary_file {shlex.quote(str(summary))}")
 
 
 def entry_path(work: Work, number: int) -> Path:

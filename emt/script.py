@@ -1,11 +1,12 @@
 """How every command line of the project ends: one line for what the user can put right, and an honest exit code."""
 
+import os
 import sys
 from collections.abc import Callable
 
 
 def run_script(name: str, main: Callable[[], int]) -> int:
-    """Call ``main`` and return its exit code: 2 for bad input or a refusing disk, 130 for Ctrl-C.
+    """Call ``main`` and return its exit code: 2 for bad input or a refusing disk, 130 after Ctrl-C, 141 after `| head`.
 
     What scripts raise for bad input (`emt.options.UserError`, `emt.trace.TraceError`, ``analysis.AnalysisError``) and
     ``OSError`` become one line; anything else is a fault of ours and keeps its traceback.
@@ -14,9 +15,15 @@ def run_script(name: str, main: Callable[[], int]) -> int:
     from emt.runs import explain_os_error
 
     try:
-        return main()
+        code = main()
+        sys.stdout.flush()
+        return code
     except UserError as error:
         message = str(error)
+    except BrokenPipeError:
+        # Whoever read our lines has had enough; nobody is left to tell, at exit neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:
         message = explain_os_error(error)
     except KeyboardInterrupt:

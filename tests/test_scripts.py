@@ -16,7 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+import evaluate_multiple
 import train_multiple
 from emt import runs
 from emt.config import RunConfig, TrainingConfig
@@ -204,6 +206,13 @@ def test_a_full_disk_gets_one_line(monkeypatch, capsys):
     assert code == 2
     said = capsys.readouterr().err
     assert re.fullmatch(r"train_multiple\.py: a/\.?config\.json\S*: no space left on the disk\n", said)
+
+
+def test_whoever_reads_the_lines_may_stop(write_summary, tmp_path):
+    with start("analyze", "eigenvalue", "--summary_file", write_summary(tmp_path, 2)) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(60) == 141
 
 
 @pytest.fixture
@@ -528,6 +537,17 @@ def test_evaluation_as_documented_at_full_size(single, copy):
     assert [p.stat().st_mtime_ns for p in entries] == before, "what was evaluated is not evaluated again"
 
 
+@pytest.mark.parametrize(
+    ("model", "command"), [("rnn", "eigenvalue"), ("fw", "match"), ("fwm", "match"), ("ar_lstm", "eigenvalue")]
+)
+def test_the_next_command_suits_the_model(model, command, capsys):
+    config = RunConfig(task={"name": "associative_retrieval"}, model={"type": model})
+    settings = evaluate_multiple.Settings((9,), 1, "cpu", figures=False)
+    work = evaluate_multiple.Work(Path("a"), config, settings, (1,))
+    evaluate_multiple.report(Console(), work, [{"accuracy": 0.5}], {})
+    assert f"Next: python analyze.py {command} --summary_file a/evaluation_summary.json" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "lengths"),
@@ -540,7 +560,9 @@ def test_evaluation_as_documented_at_full_size(single, copy):
 )
 def test_evaluation_with_overrides(ranged, copy, overrides, lengths):
     experiment = copy(ranged)
-    succeed("evaluate_multiple", "--models_dir", experiment, *overrides)
+    printed = succeed("evaluate_multiple", "--models_dir", experiment, *overrides)
+    assert ("\nFigures: " in printed) == ("--no_figures" not in overrides)
+    assert f"Next: python analyze.py eigenvalue --summary_file {experiment}" in printed
     summary = runs.read_summary(experiment)
     assert summary["n_models"] == (2 if "--model_pattern" in overrides else 3)
     for entry in summary["metrics"]:
