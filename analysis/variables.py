@@ -216,6 +216,11 @@ def _refusal(certificate: Certificate, limit: float) -> str:
     for name, share in (("reconstruction", certificate.reconstruction), ("reading", certificate.reading)):
         if not share.low > 0:
             reasons.append(f"held-out {name} {share.estimate:.3g} ({share.low:.3g} to {share.high:.3g}), not above 0")
+    if certificate.reconstruction.low > 0 and not certificate.reading.low > 0:
+        reasons.append(
+            f"although the variables explain {certificate.reconstruction.estimate:.1%} of the states: they share "
+            f"directions (condition number {certificate.condition_number:.3g})"
+        )
     return ", ".join(reasons)
 
 

@@ -1,5 +1,7 @@
 """Variable memories of planted networks: found where they are, refused where they are not."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -102,6 +104,16 @@ def test_a_network_that_keeps_other_trials_has_no_variables(make_circuits):
     assert result.found == ()
     assert (result.estimates["reading"] < 0).all()
     assert "held-out reconstruction" in result.headline()
+    assert "share directions" not in result.headline()
+
+
+def test_variables_that_share_directions_are_said_to(make_circuits):
+    recording = make_circuits(condition=1e3, trials=40)[0].copy(deep=True)
+    hidden = recording["hidden"]
+    hidden.values[:] += 0.05 * np.random.default_rng(4).normal(size=hidden.shape)
+    [first, second] = find_variables(recording, estimator="trajectories").estimates["verdict"]
+    for verdict in (first, second):
+        assert re.search(r"the variables explain 9\d\.\d% of the states: they share directions \(condition", verdict)
 
 
 def test_a_model_without_a_linear_readout_is_judged_by_its_trajectories(make_circuits):
