@@ -18,8 +18,9 @@ STALE_S = 60.0
 class Standing:
     """Where a population stands.
 
-    ``seconds_left`` is an upper bound with early stopping, and counts all steps that are left as steps at the last
-    horizon, which take longest; None while unknown.
+    ``process_seconds_left`` is what one process would need for the steps that are left, were they all at the last
+    horizon, where they take longest; ``seconds_left`` what those that run now need. Both are upper bounds with early
+    stopping, None while unknown.
     """
 
     members: int
@@ -30,12 +31,13 @@ class Standing:
     accuracy: float
     model_steps_per_s: float
     seconds_left: float | None
-    seconds_for_all: float | None
+    process_seconds_left: float | None
+    chunks_left: int
 
 
 def standing(chunks: list[Chunk]) -> Standing:
     """Sum up the status files of all chunks; one that nobody has started has as many steps before it as the longest."""
-    done = diverged = longest = running = 0
+    done = diverged = longest = running = chunks_left = 0
     rate, work_done, work_left, seconds_left, figures, costs = 0.0, 0.0, 0.0, 0.0, [], []
     waiting = []
     for chunk in chunks:
@@ -54,12 +56,12 @@ def standing(chunks: list[Chunk]) -> Standing:
         figures += [(m["horizon"], m["accuracy"]) for m in members if not m["frozen"]]
         work_done += status["step"] * len(members) + total * gone
         work_left += (total - status["step"]) * len(members)
+        chunks_left += bool(members)
         if per_step := status.get("seconds_per_step"):
             costs.append(per_step * total)
             seconds_left += per_step * (total - status["step"]) if members else 0.0
-    seconds_for_all = sum(costs) / len(costs) if costs else None
     work_left += sum(waiting) * longest
-    seconds_left += len(waiting) * (seconds_for_all or 0.0)
+    seconds_left += len(waiting) * sum(costs) / max(1, len(costs))
     count = max(1, len(figures))
     return Standing(
         members=sum(len(c.numbers) for c in chunks),
@@ -70,7 +72,8 @@ def standing(chunks: list[Chunk]) -> Standing:
         accuracy=sum(a for _, a in figures) / count,
         model_steps_per_s=rate,
         seconds_left=max(work_left / rate, seconds_left / running) if rate else None,
-        seconds_for_all=seconds_for_all,
+        process_seconds_left=seconds_left if costs else None,
+        chunks_left=chunks_left + len(waiting),
     )
 
 
@@ -113,9 +116,9 @@ class Display:
     def show(self, chunks: list[Chunk]) -> None:
         """Take a look at the status files and show them."""
         now = standing(chunks)
-        if not self._estimated and now.seconds_for_all:
+        if not self._estimated and now.process_seconds_left:
             self._estimated = True
-            self.console.print(self._estimate(now.seconds_for_all * max(1, len(chunks) / self.workers)))
+            self.console.print(self._estimate(now.process_seconds_left / min(self.workers, now.chunks_left)))
         if not now.model_steps_per_s:
             return
         if self.console.is_terminal:
@@ -127,7 +130,7 @@ class Display:
     def _estimate(self, seconds: float) -> str:
         if self.stop_accuracy is not None:
             return f"At most {duration(seconds)}; less where models reach --stop_accuracy {self.stop_accuracy:g} early."
-        return f"About {duration(seconds)} for all epochs. {self.hint}".rstrip()
+        return f"About {duration(seconds)} for the epochs to come. {self.hint}".rstrip()
 
 
 def describe(now: Standing) -> str:
