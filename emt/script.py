@@ -1,30 +1,37 @@
 """How every command line of the project ends: one line for what the user can put right, and an honest exit code."""
 
 import os
+import select
 import sys
 from collections.abc import Callable
 
 
 def run_script(name: str, main: Callable[[], int]) -> int:
-    """Call ``main`` and return its exit code: 2 for bad input or a refusing disk, 130 after Ctrl-C, 141 after `| head`.
+    """Call ``main`` and return its exit code: 2 for bad input or a refusing disk, 130 after Ctrl-C.
 
     What scripts raise for bad input (`emt.options.UserError`, `emt.trace.TraceError`, ``analysis.AnalysisError``) and
-    ``OSError`` become one line; anything else is a fault of ours and keeps its traceback.
+    ``OSError`` become one line; anything else is a fault of ours and keeps its traceback. Where whoever reads the lines
+    has had enough (``| head``), nothing more is said: the code is 141 if a line was lost on the way.
     """
+    try:
+        return _outcome(name, main)
+    finally:
+        if _reader_is_gone():
+            # What is still in the buffer would end in a complaint at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _outcome(name: str, main: Callable[[], int]) -> int:
     from emt.options import UserError
     from emt.runs import explain_os_error
 
     try:
-        code = main()
-        sys.stdout.flush()
-        return code
+        return main()
     except UserError as error:
         message = str(error)
-    except BrokenPipeError:
-        # Whoever read our lines has had enough; nobody is left to tell, at exit neither.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            return 141
         message = explain_os_error(error)
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)  # noqa: T201
@@ -36,3 +43,15 @@ def run_script(name: str, main: Callable[[], int]) -> int:
         message = str(error)
     print(f"{name}: {message}", file=sys.stderr)  # noqa: T201
     return 2
+
+
+def _reader_is_gone() -> bool:
+    """Whether standard output is a pipe that nobody reads any more."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (AttributeError, OSError, ValueError):
+        # Standard output is closed, or no file.
+        return False
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))

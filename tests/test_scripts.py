@@ -208,11 +208,32 @@ def test_a_full_disk_gets_one_line(monkeypatch, capsys):
     assert re.fullmatch(r"train_multiple\.py: a/\.?config\.json\S*: no space left on the disk\n", said)
 
 
-def test_whoever_reads_the_lines_may_stop(write_summary, tmp_path):
-    with start("analyze", "eigenvalue", "--summary_file", write_summary(tmp_path, 2)) as process:
+@pytest.mark.parametrize(
+    ("words", "unbuffered", "code"),
+    [("eigenvalue --summary_file SUMMARY", "", 0), ("eigenvalue --summary_file SUMMARY", "1", 141), ("--help", "", 0)],
+)
+def test_whoever_reads_the_lines_may_stop(write_summary, tmp_path, monkeypatch, words, unbuffered, code):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    words = words.replace("SUMMARY", str(write_summary(tmp_path, 2))).split()
+    with start("analyze", *words) as process:
         process.stdout.close()
         assert process.stderr.read() == ""
-        assert process.wait(60) == 141
+        assert process.wait(60) == code
+
+
+def test_a_script_does_without_standard_output(write_summary, tmp_path):
+    words = shlex.join(command("analyze", "eigenvalue", "--summary_file", write_summary(tmp_path, 2)))
+    done = subprocess.run(f"{words} >&-", shell=True, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "eigenvalue_analysis" / "eigenvalue_statistics.csv").exists()
+
+
+def test_a_broken_pipe_elsewhere_gets_its_line(capsys):
+    def lose_a_worker():
+        raise BrokenPipeError(errno.EPIPE, "worker gone")
+
+    assert run_script("train_multiple.py", lose_a_worker) == 2
+    assert "worker gone" in capsys.readouterr().err
 
 
 @pytest.fixture

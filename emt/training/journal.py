@@ -29,8 +29,8 @@ class Journal:
     ----------
     curves
         For each model number, rows of `CURVE_COLUMNS`; a row holds training or validation figures, NaN for the others.
-    seconds_per_step
-        What a step of the whole chunk takes at the last horizon; 0 where nobody has measured it.
+    seconds_per_model_step
+        What a step at the last horizon takes for each member; None where nobody has measured it.
     """
 
     def __init__(self, chunk: Chunk) -> None:
@@ -41,7 +41,7 @@ class Journal:
         self._sums: dict[int, NDArray[np.float64]] = {n: np.zeros(3) for n in numbers}
         self._recent: dict[int, tuple[int, float]] = dict.fromkeys(numbers, (0, 0.0))
         self._done: dict[int, str] = {}
-        self.seconds_per_step = 0.0
+        self.seconds_per_model_step: float | None = None
 
     def note(self, number: int, step: int, text: str) -> None:
         """Add a line to a member's training.log."""
@@ -167,7 +167,7 @@ class Journal:
             "members": members,
             "done": self._done,
             "model_steps_per_s": model_steps_per_s,
-            "seconds_per_step": self.seconds_per_step,
+            "seconds_per_model_step": self.seconds_per_model_step,
         }
         runs.write_json(self.status_path, content, indent=None)
 

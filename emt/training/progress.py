@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import dataclass
+from heapq import heapreplace
 from typing import Any
 
 from rich.console import Console
@@ -18,9 +19,8 @@ STALE_S = 60.0
 class Standing:
     """Where a population stands.
 
-    ``process_seconds_left`` is what one process would need for the steps that are left, were they all at the last
-    horizon, where they take longest; ``seconds_left`` what those that run now need. Both are upper bounds with early
-    stopping, None while unknown.
+    ``seconds_left`` counts all steps that are left as steps at the last horizon, where they take longest, without early
+    stopping; None while no chunk has measured one.
     """
 
     members: int
@@ -31,38 +31,38 @@ class Standing:
     accuracy: float
     model_steps_per_s: float
     seconds_left: float | None
-    process_seconds_left: float | None
-    chunks_left: int
 
 
-def standing(chunks: list[Chunk]) -> Standing:
+def standing(chunks: list[Chunk], workers: int = 1) -> Standing:
     """Sum up the status files of all chunks; one that nobody has started has as many steps before it as the longest."""
-    done = diverged = longest = running = chunks_left = 0
-    rate, work_done, work_left, seconds_left, figures, costs = 0.0, 0.0, 0.0, 0.0, [], []
-    waiting = []
+    done = diverged = longest = 0
+    rate, expected_rate, work_done, figures = 0.0, 0.0, 0.0, []
+    waiting, started, costs = [], [], []
     for chunk in chunks:
         status, age = _status(chunk)
         if status is None:
             waiting.append(len(chunk.numbers))
             continue
-        members, total = status["members"].values(), status["total_steps"]
+        members, total, cost = status["members"].values(), status["total_steps"], status.get("seconds_per_model_step")
         gone, longest = len(chunk.numbers) - len(members), max(longest, total)
         done += gone
         diverged += sum(m["frozen"] for m in members) + list(status["done"].values()).count("diverged")
+        figures += [(m["horizon"], m["accuracy"]) for m in members if not m["frozen"]]
+        work_done += status["step"] * len(members) + total * gone
+        started.append(((total - status["step"]) * len(members), cost))
+        costs += [cost] if cost else []
         # What was killed wrote its last rate and nothing since.
         if age < STALE_S and members:
             rate += status["model_steps_per_s"]
-            running += 1
-        figures += [(m["horizon"], m["accuracy"]) for m in members if not m["frozen"]]
-        work_done += status["step"] * len(members) + total * gone
-        work_left += (total - status["step"]) * len(members)
-        chunks_left += bool(members)
-        if per_step := status.get("seconds_per_step"):
-            costs.append(per_step * total)
-            seconds_left += per_step * (total - status["step"]) if members else 0.0
-    work_left += sum(waiting) * longest
-    seconds_left += len(waiting) * sum(costs) / max(1, len(costs))
-    count = max(1, len(figures))
+            expected_rate += 1 / cost if cost and status["model_steps_per_s"] else 0.0
+    work = started + [(count * longest, None) for count in waiting]
+    work_left, count = sum(steps for steps, _ in work), max(1, len(figures))
+    seconds_left = None
+    if costs:
+        mean = sum(costs) / len(costs)
+        # A machine that is busy with something else is slower than the measurement; shorter horizons are faster.
+        slower = max(1.0, expected_rate / rate) if rate else 1.0
+        seconds_left = slower * _makespan([steps * (cost or mean) for steps, cost in work], workers)
     return Standing(
         members=sum(len(c.numbers) for c in chunks),
         done=done,
@@ -71,10 +71,16 @@ def standing(chunks: list[Chunk]) -> Standing:
         horizon=sum(h for h, _ in figures) / count,
         accuracy=sum(a for _, a in figures) / count,
         model_steps_per_s=rate,
-        seconds_left=max(work_left / rate, seconds_left / running) if rate else None,
-        process_seconds_left=seconds_left if costs else None,
-        chunks_left=chunks_left + len(waiting),
+        seconds_left=seconds_left,
     )
+
+
+def _makespan(seconds: list[float], workers: int) -> float:
+    """Return when the last of these chunks ends if each goes to the first worker that is free."""
+    ends = [0.0] * workers
+    for one in seconds:
+        heapreplace(ends, ends[0] + one)
+    return max(ends)
 
 
 def _status(chunk: Chunk) -> tuple[dict[str, Any] | None, float]:
@@ -115,10 +121,10 @@ class Display:
 
     def show(self, chunks: list[Chunk]) -> None:
         """Take a look at the status files and show them."""
-        now = standing(chunks)
-        if not self._estimated and now.process_seconds_left:
+        now = standing(chunks, self.workers)
+        if not self._estimated and now.seconds_left:
             self._estimated = True
-            self.console.print(self._estimate(now.process_seconds_left / min(self.workers, now.chunks_left)))
+            self.console.print(self._estimate(now.seconds_left))
         if not now.model_steps_per_s:
             return
         if self.console.is_terminal:
@@ -129,7 +135,7 @@ class Display:
 
     def _estimate(self, seconds: float) -> str:
         if self.stop_accuracy is not None:
-            return f"At most {duration(seconds)}; less where models reach --stop_accuracy {self.stop_accuracy:g} early."
+            return f"About {duration(seconds)}; less where models reach --stop_accuracy {self.stop_accuracy:g} early."
         return f"About {duration(seconds)} for the epochs to come. {self.hint}".rstrip()
 
 
@@ -144,7 +150,7 @@ def describe(now: Standing) -> str:
         f"{now.model_steps_per_s:.0f} model-steps/s",
     ]
     if now.seconds_left is not None:
-        parts.append(f"at most {duration(now.seconds_left)} left")
+        parts.append(f"about {duration(now.seconds_left)} left")
     return ", ".join(parts)
 
 

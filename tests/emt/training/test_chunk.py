@@ -192,7 +192,7 @@ def test_a_diverged_member_is_named_and_the_others_finish(config, whole, tmp_pat
         return original(stack)
 
     monkeypatch.setattr(Stack, "gradients", poisoned)
-    monkeypatch.setattr(chunks, "seconds_per_step", lambda _: 0.0)
+    monkeypatch.setattr(chunks, "seconds_per_model_step", lambda *_: 0.0)
     folder = tmp_path / "poisoned"
     work = train(config, folder)
     statuses = {n: runs.read_weights(folder / f"model-{n}")[1]["status"] for n in (1, 2, 3)}

@@ -20,14 +20,14 @@ def chunks(make_config, tmp_path):
     return three
 
 
-def write(chunk, *, step, stacked, done=None, seconds_per_step=0.0):
+def write(chunk, *, step, stacked, done=None, cost=None, rate=10.0):
     content = {
         "step": step,
         "total_steps": 120,
         "members": {n: {"step": step, "horizon": 4, "accuracy": 0.5, "frozen": False} for n in stacked},
         "done": done or {},
-        "model_steps_per_s": 10.0,
-        "seconds_per_step": seconds_per_step,
+        "model_steps_per_s": rate,
+        "seconds_per_model_step": cost,
     }
     runs.write_json(chunk.status_path, content)
 
@@ -35,18 +35,38 @@ def write(chunk, *, step, stacked, done=None, seconds_per_step=0.0):
 def test_chunks_that_nobody_started_count_as_work_left(chunks):
     now = standing(chunks)
     assert (now.members, now.done, now.model_steps_per_s) == (7, 1, 10.0)
-    assert now.seconds_left == (2 * 90 + 4 * 120) / 10
     assert now.share == (2 * 30 + 120) / (7 * 120)
     assert "1 of 7 models done" in describe(now)
 
 
-def test_steps_that_are_left_count_as_those_at_the_last_horizon_where_these_take_longer(chunks):
-    write(chunks[0], step=30, stacked=(1, 3), seconds_per_step=0.1)
-    assert standing(chunks).seconds_left == (2 * 90 + 4 * 120) / 10
-    write(chunks[0], step=30, stacked=(1, 3), seconds_per_step=0.5)
-    assert standing(chunks).seconds_left == 0.5 * (90 + 2 * 120)
-    write(chunks[1], step=60, stacked=(4, 5), seconds_per_step=1.5)
-    assert standing(chunks).seconds_left == (0.5 * 90 + 1.5 * 60 + (0.5 + 1.5) / 2 * 120) / 2
+def test_the_time_left_is_when_the_last_chunk_ends_at_the_last_horizon(chunks):
+    assert standing(chunks).seconds_left is None
+    write(chunks[0], step=30, stacked=(1, 3), cost=0.5)
+    one, two = 0.5 * 2 * 90, 0.5 * 2 * 120
+    assert standing(chunks, 1).seconds_left == one + two + two
+    assert standing(chunks, 2).seconds_left == one + two
+    assert standing(chunks, 3).seconds_left == two
+    write(chunks[1], step=60, stacked=(4, 5), cost=1.5)
+    assert standing(chunks, 2).seconds_left == one + 1.0 * 2 * 120
+    assert standing(chunks, 3).seconds_left == 1.0 * 2 * 120
+
+
+def test_a_machine_that_is_slower_than_measured_needs_longer(chunks):
+    write(chunks[0], step=30, stacked=(1, 3), cost=0.1)
+    expected = 0.1 * (2 * 90 + 4 * 120)
+    assert standing(chunks).seconds_left == pytest.approx(expected)
+    for rate, factor in ((1000.0, 1.0), (4.0, 2.5), (0.0, 1.0)):
+        write(chunks[0], step=30, stacked=(1, 3), cost=0.1, rate=rate)
+        assert standing(chunks).seconds_left == pytest.approx(factor * expected)
+
+
+def test_a_chunk_that_an_earlier_version_started_costs_what_the_others_do(chunks):
+    write(chunks[0], step=30, stacked=(1, 3), cost=0.1)
+    write(chunks[1], step=60, stacked=(4, 5))
+    content = runs.read_json(chunks[1].status_path)
+    del content["seconds_per_model_step"]
+    runs.write_json(chunks[1].status_path, content)
+    assert standing(chunks).seconds_left == pytest.approx(0.1 * (2 * 90 + 2 * 60 + 2 * 120))
 
 
 def test_members_that_an_earlier_process_finished_are_done(chunks):
@@ -72,9 +92,9 @@ def test_nothing_is_known_before_anybody_started(chunks):
 
 @pytest.mark.parametrize(("hint", "wanted"), [("", "to come."), ("Wait less.", "to come. Wait less.")])
 def test_the_first_estimate_ends_with_the_hint(hint, wanted, chunks, capsys):
-    write(chunks[0], step=120, stacked=(), seconds_per_step=0.5)
-    write(chunks[1], step=60, stacked=(4, 5), seconds_per_step=0.5)
+    write(chunks[0], step=120, stacked=(), cost=0.1)
+    write(chunks[1], step=60, stacked=(4, 5), cost=0.1)
     display = Display(Console(soft_wrap=True), members=7, workers=3, stop_accuracy=None, hint=hint)
     display.show(chunks)
     display.show(chunks)
-    assert capsys.readouterr().out == f"About 45 s for the epochs {wanted}\n"
+    assert capsys.readouterr().out == f"About 24 s for the epochs {wanted}\n"
