@@ -20,8 +20,7 @@ from emt import config as configuration
 from emt import engine, runs
 from emt.config import RunConfig
 from emt.devices import choose_device
-from emt.models import MODELS
-from emt.options import Parser, UserError, assigns, load
+from emt.options import Parser, UserError, load
 from emt.script import run_script
 from emt.tasks import TASKS
 
@@ -195,19 +194,19 @@ def evaluate(work: Work, options: argparse.Namespace) -> int:
     results = engine.run(finish_population, [(finished, options.magnitude_threshold)], 1)
     if options.dynamics:
         results += engine.run(write_dynamics, [finished], 1)
-    for path in results[0].value or ():
-        console.print(f"Removed, since it was made from other models or at another length: {path}")
     for result in results:
         if result.failure:
             raise UserError(
                 f"{experiment}: figures, traces and dynamics across models: {result.failure}\n{result.details}"
             )
-    report(console, work, entries, failed)
+    for path in forget(finished):
+        console.print(f"Removed, since it was made from other models or at another length: {path}")
+    report(console, work, entries, failed, "match" if results[0].value else "eigenvalue")
     return 1 if failed else 0
 
 
-def report(console: Any, work: Work, metrics: list[dict[str, Any]], failed: Mapping[int, str]) -> None:
-    """Print a table of the population, where everything is, and a command to go on with."""
+def report(console: Any, work: Work, metrics: list[dict[str, Any]], failed: Mapping[int, str], command: str) -> None:
+    """Print a table of the population, where everything is, and the command to go on with."""
     import statistics
 
     from rich.table import Table
@@ -233,7 +232,6 @@ def report(console: Any, work: Work, metrics: list[dict[str, Any]], failed: Mapp
     console.print(f"Summary: {summary}")
     if work.settings.figures:
         console.print(f"Figures: {work.folder / 'global_analysis'} and {work.folder / 'model-k' / 'results'}")
-    command = "match" if assigns(MODELS[work.config.model_type], "memories") else "eigenvalue"
     console.print(f"Next: python analyze.py {command} --summary_file {shlex.quote(str(summary))}")
 
 
@@ -351,8 +349,8 @@ def load_circuit(work: Work, number: int) -> tuple[Any, dict[int, Any], dict[int
     return circuit, operators, rows
 
 
-def finish_population(item: tuple[Work, float]) -> list[Path]:
-    """Record all models on the same trials, draw the figures across models; return files that were out of date."""
+def finish_population(item: tuple[Work, float]) -> bool:
+    """Record all models on the same trials, draw the figures across models; return whether they keep a memory."""
     from analysis.figures.population import draw_population
     from analysis.figures.style import save_figure
     from analysis.population import from_summary
@@ -372,7 +370,7 @@ def finish_population(item: tuple[Work, float]) -> list[Path]:
         for name, figure in draw_population(population, magnitude_threshold=threshold):
             stem = f"{name}_seq{length}" if several else name
             save_figure(figure, work.folder / "global_analysis" / stem)
-    return forget(work)
+    return bool(loaded.model.memories)
 
 
 def forget(work: Work) -> list[Path]:

@@ -110,7 +110,8 @@ def follow_training(
     Raises
     ------
     AnalysisError
-        If there are fewer than two checkpoints, they hold different members, or the task has no theory.
+        If there are fewer than two checkpoints, they hold different members or were evaluated at different lengths or
+        test horizons, or the task has no theory.
     """
     if len(checkpoints) < 2:
         raise AnalysisError(f"--summary_file: expected at least two evaluated checkpoints; got {len(checkpoints)}")

@@ -439,7 +439,12 @@ def _layout_faults(figure: Figure) -> list[str]:
 
 def _out_of_view(figure: Figure) -> Iterator[str]:
     within = figure.bbox.padded(0.05 * figure.dpi)
-    labels = [text for ax in figure.axes for text in (ax.title, ax.xaxis.label, ax.yaxis.label) if ax.get_visible()]
+    labels = [
+        text
+        for ax in figure.axes
+        for text in (ax.title, ax._left_title, ax._right_title, ax.xaxis.label, ax.yaxis.label)
+        if ax.get_visible()
+    ]
     for text in [*figure.texts, *labels]:
         corners = text.get_window_extent().corners()
         if text.get_text() and not all(within.contains(x, y) for x, y in corners):

@@ -52,6 +52,9 @@ SMALL = "--num_models 3 --epochs 1 --epoch_batches 3 --validation_batches 1 --ba
 LINEAR = ("variables", "emergence")
 """Commands that need a task with a linear operator: their networks are trained on variable binding."""
 
+LABELS = ("once", "the same again, under a label that fills more than a line of a figure")
+"""Of the two sets that a command for several is given: an experiment and itself."""
+
 QUICK = {"topology": "--points 30 --null_clouds 19"}
 """Flags that change how long a command takes, not what it does."""
 
@@ -63,7 +66,13 @@ def drawn():
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory, mini_babi, drawn, layout_faults):
+def following():
+    """Return the command that evaluation says comes next, by model."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory, mini_babi, drawn, following, layout_faults):
     """Return for each model what each command came to: "" where it worked, else its reason."""
     root, save = tmp_path_factory.mktemp("populations"), style.save_figure
 
@@ -81,7 +90,7 @@ def found(tmp_path_factory, mini_babi, drawn, layout_faults):
         for model in MODELS:
             run = RUN_OF.get(model, BINDING).format(babi=mini_babi)
             experiment = train(root / model, model, run)
-            evaluate(experiment, "--dynamics")
+            following[model] = evaluate(experiment, "--dynamics")
             linear = experiment if run == BINDING else train(root / f"{model}_linear", model, BINDING)
             evaluate(linear)
             evaluate(linear, "--step", "0", "2")
@@ -97,16 +106,20 @@ def train(experiment, model, run):
 
 
 def evaluate(experiment, *flags):
+    """Evaluate the networks and return the command that is said to come next."""
     words = f"--models_dir {experiment} --test_horizon 8 --no_figures --num_workers 1"
-    assert evaluate_multiple.main([*shlex.split(words), *flags]) == 0
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert evaluate_multiple.main([*shlex.split(words), *flags]) == 0
+    return re.search(r"^Next: python analyze\.py (\w+) ", printed.getvalue(), re.M)[1]
 
 
 def outcome(command, experiment):
     """Run a command; return its one line of refusal, or "" where it left figures and tables, or a page."""
-    flag = "summary_files" if subject_of(COMMANDS[command]) in analyze.SEVERAL else "summary_file"
-    folder = experiment / results_folder(command)
-    words = [command, f"--{flag}", str(experiment / "evaluation_summary.json"), "--output_dir", str(folder)]
-    words += QUICK.get(command, "").split()
+    folder, summary = experiment / results_folder(command), str(experiment / "evaluation_summary.json")
+    several = subject_of(COMMANDS[command]) in analyze.SEVERAL
+    words = ["--summary_files", summary, summary, "--labels", *LABELS] if several else ["--summary_file", summary]
+    words = [command, *words, "--output_dir", str(folder), *QUICK.get(command, "").split()]
     refusal = io.StringIO()
     with contextlib.redirect_stderr(refusal):
         code = analyze.main(words)
@@ -151,6 +164,10 @@ def test_every_figure_says_how_many_it_shows(drawn):
 @pytest.mark.usefixtures("found")
 def test_no_figure_has_overlapping_labels_or_empty_axes(drawn):
     assert {name: faults for name, (_, faults) in drawn.items() if faults} == {}
+
+
+def test_what_keeps_a_memory_is_matched_next(found, following):
+    assert following == {model: "eigenvalue" if reasons["match"] else "match" for model, reasons in found.items()}
 
 
 def test_only_what_a_model_lacks_is_refused(found):

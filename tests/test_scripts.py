@@ -16,9 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
-import evaluate_multiple
 import train_multiple
 from emt import runs
 from emt.config import RunConfig, TrainingConfig
@@ -556,17 +554,6 @@ def test_evaluation_as_documented_at_full_size(single, copy):
     before = [p.stat().st_mtime_ns for p in entries]
     succeed("evaluate_multiple", "--models_dir", experiment)
     assert [p.stat().st_mtime_ns for p in entries] == before, "what was evaluated is not evaluated again"
-
-
-@pytest.mark.parametrize(
-    ("model", "command"), [("rnn", "eigenvalue"), ("fw", "match"), ("fwm", "match"), ("ar_lstm", "eigenvalue")]
-)
-def test_the_next_command_suits_the_model(model, command, capsys):
-    config = RunConfig(task={"name": "associative_retrieval"}, model={"type": model})
-    settings = evaluate_multiple.Settings((9,), 1, "cpu", figures=False)
-    work = evaluate_multiple.Work(Path("a"), config, settings, (1,))
-    evaluate_multiple.report(Console(), work, [{"accuracy": 0.5}], {})
-    assert f"Next: python analyze.py {command} --summary_file a/evaluation_summary.json" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -146,9 +146,9 @@ def save_figure(
 
 
 def _wrap_title(figure: Figure) -> None:
-    """Break a title that is wider than its figure into lines; labels of sets are the user's and may be long."""
-    if figure.get_suptitle():
-        figure.suptitle(figure.get_suptitle(), wrap=True)
+    """Break a title that is wider than its figure into lines, at spaces: users' labels may be long."""
+    for text in figure.texts:
+        text.set_wrap(True)
 
 
 def caption(figure: Figure) -> str:

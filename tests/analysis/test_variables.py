@@ -110,10 +110,16 @@ def test_a_network_that_keeps_other_trials_has_no_variables(make_circuits):
 def test_variables_that_share_directions_are_said_to(make_circuits):
     recording = make_circuits(condition=1e3, trials=40)[0].copy(deep=True)
     hidden = recording["hidden"]
-    hidden.values[:] += 0.05 * np.random.default_rng(4).normal(size=hidden.shape)
+    noise = np.random.default_rng(4).normal(size=hidden.shape)
+    hidden.values[:] += 0.05 * noise
     [first, second] = find_variables(recording, estimator="trajectories").estimates["verdict"]
     for verdict in (first, second):
         assert re.search(r"the variables explain 9\d\.\d% of the states: they share directions \(condition", verdict)
+    drowned = make_circuits(condition=1.0, trials=40)[0].copy(deep=True)
+    drowned["hidden"].values[:] += 4 * noise
+    verdicts = find_variables(drowned, estimator="trajectories").estimates["verdict"]
+    assert verdicts.str.contains("held-out reading").all()
+    assert not verdicts.str.contains("share directions").any()
 
 
 def test_a_model_without_a_linear_readout_is_judged_by_its_trajectories(make_circuits):

@@ -81,6 +81,7 @@ def test_a_diverging_member_is_named_and_disturbs_no_other(tmp_path, capsys):
     folder = start(tmp_path / "wild", *wild)
     printed = capsys.readouterr().out
     assert printed.count("; diverged after step") == 2
+    assert "2 of 2 models diverged: model-1, model-2" in printed
     test = json.loads((folder / "model-1" / "test.json").read_text())
     assert test["status"] == "diverged"
     assert test["exploded_step"] is not None
