@@ -4,8 +4,9 @@ Reads what evaluate_multiple.py left in a sweep's populations. Errors are in rad
 mean angle of all modes under optimal assignment, a missing mode counting π; `reference` is the earlier code's value,
 undefined where numbers of modes differ; `relative` is sqrt(Σ|λ-μ|²/Σ|μ|²). Intervals are 95 %, over seeds: of medians
 BCa, of shares Wilson. A seed has converged if its accuracy at horizon 200 is at least 0.99; one that could not be
-evaluated has not. `all modes` says how many of the converged have an eigenvalue above 0.9 for each mode of the theory,
-and their angle. Where a median is over fewer seeds than were trained, their number follows.
+evaluated has not. Of those that converged, `all modes` counts the ones with an eigenvalue above 0.9 for each mode of
+the theory, and `of found` is the median of their mean angles over the modes that they have. Where a median is over
+fewer seeds than were trained, their number follows.
 """
 
 import argparse
@@ -18,6 +19,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.population import from_summary
+from analysis.spectra import match_modes
 from analysis.statistics import Interval, bootstrap_interval, proportion_interval
 from analysis.tables import to_csv
 from emt import config as configuration
@@ -96,12 +99,19 @@ def summarise(summary: dict[str, Any], path: Path) -> dict[str, float]:
         row |= _columns(name, median_interval(values)) | {f"{name}_n": int(np.isfinite(values).sum())}
         row |= {f"{name}_converged": median_interval(values[converged]).estimate}
     whole = converged & (_values(summary, "missing_modes_seq8") == 0)
-    angles = math.pi / 180 * _values(summary, "spectral_error_deg_seq8")[whole]
-    return row | {
-        "converged_n": converged.sum(),
-        "whole_n": whole.sum(),
-        "angle_whole": median_interval(angles).estimate,
-    }
+    found = median_interval(angles_of_found_modes(summary)[converged]).estimate
+    return row | {"converged_n": converged.sum(), "whole_n": whole.sum(), "found_converged": found}
+
+
+def angles_of_found_modes(summary: dict[str, Any]) -> NDArray[np.float64]:
+    """Return each seed's mean angle over the modes that it has, in radians; NaN without any."""
+    population, angles = from_summary(summary, seq_length=8), {}
+    theory = np.array([]) if population.theory is None else population.theory
+    for name, values in zip(population.names, population.eigenvalues, strict=True):
+        found, answered = match_modes(values, theory)
+        if len(found):
+            angles[name] = np.abs(np.angle(values[found] / theory[answered])).mean()
+    return np.array([angles.get(m["model_name"], math.nan) for m in summary["metrics"]])
 
 
 def median_interval(values: NDArray[np.float64]) -> Interval:
@@ -140,10 +150,10 @@ def report(rows: pd.DataFrame) -> None:
     for (task, units, l2), row in rows.iterrows():
         share = f"{row['converged']:.0%} ({row['converged_low']:.0%} to {row['converged_high']:.0%})"
         reference = _cell(row, "reference") if row["reference_n"] else "undefined"
-        whole = f"{row['whole_n']:.0f} of {row['converged_n']:.0f}: {_number(row['angle_whole'])}"
-        errors = _cell(row, "angle"), _number(row["angle_converged"]), whole, reference, _cell(row, "relative")
-        paper = _number(row["paper"])
-        table.add_row(task, str(units), f"{l2:g}", f"{row['n']:.0f}", share, _cell(row, "accuracy", 3), *errors, paper)
+        whole = f"{row['whole_n']:.0f} of {row['converged_n']:.0f}"
+        angles = _cell(row, "angle"), _number(row["angle_converged"]), whole, _number(row["found_converged"])
+        cells = *angles, reference, _cell(row, "relative"), _number(row["paper"])
+        table.add_row(task, str(units), f"{l2:g}", f"{row['n']:.0f}", share, _cell(row, "accuracy", 3), *cells)
     Console(width=260 if not sys.stdout.isatty() else None).print(table)
 
 

@@ -1,28 +1,37 @@
 """The paper's table 1 from evaluations that are planted."""
 
 import csv
+import re
 
 import numpy as np
 import pytest
 
+from analysis.spectra import spectral_error
 from emt import runs
 from emt.options import UserError
 from emt.training.sweep import complete
 from experiments.table1 import table
 from experiments.table1.configs import CONFIGS
 
+MODES = 1j ** np.arange(4)
 
-def plant(folder, accuracies, degrees, reference=None, horizon=200, failed=(), **changed):
-    entries = [
-        {
+
+def plant(folder, accuracies, degrees, reference=None, horizon=200, failed=(), missing=(), **changed):
+    """Write an evaluation of networks whose modes are all turned by some angle; some lack the last one."""
+    entries = []
+    for i, (accuracy, degree) in enumerate(zip(accuracies, degrees, strict=True), 1):
+        values = MODES[: len(MODES) - (i in missing)] * np.exp(1j * np.radians(degree))
+        error = spectral_error(values, MODES)
+        entry = {
             "model_name": f"model-{i}",
-            "accuracy": a,
-            "spectral_error_deg_seq8": d,
-            "spectral_relative_error_seq8": 0.5,
-            "missing_modes_seq8": int(d >= 5),
+            "accuracy": accuracy,
+            "spectral_error_deg_seq8": error.angle_deg,
+            "spectral_relative_error_seq8": error.relative,
+            "missing_modes_seq8": error.missing,
+            "eigenvalues_rnn_seq8": [[v.real, v.imag] for v in values],
+            "eigenvalues_theory_seq8": [[v.real, v.imag] for v in MODES],
         }
-        for i, (a, d) in enumerate(zip(accuracies, degrees, strict=True), 1)
-    ]
+        entries.append(entry)
     if reference is not None:
         entries[0]["spectral_error_deg_reference_seq8"] = reference
     evaluation = {"evaluation": {"test_horizon": horizon}}
@@ -33,12 +42,12 @@ def plant(folder, accuracies, degrees, reference=None, horizon=200, failed=(), *
 
 
 def test_medians_are_over_all_seeds_and_beside_them_over_those_that_converged(tmp_path, capsys):
-    plant(tmp_path / "T2_hidden64_l2_0", [1.0, 0.995, 0.6, 0.5], [0.2, 0.4, 60.0, 90.0], reference=1.8)
+    plant(tmp_path / "T2_hidden64_l2_0", [1.0, 0.995, 0.6, 0.5], [0.2, 0.4, 30.0, 40.0], reference=1.8)
     assert table.main([str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     [row] = csv.DictReader((tmp_path / "table1.csv").read_text().splitlines())
     assert (row["task"], row["units"], row["n"], float(row["converged"])) == ("T2", "64", "4", 0.5)
-    assert float(row["angle"]) == pytest.approx(np.radians(30.2))
+    assert float(row["angle"]) == pytest.approx(np.radians(15.2))
     assert float(row["angle_converged"]) == pytest.approx(np.radians(0.3))
     assert float(row["angle_low"]) < float(row["angle"]) < float(row["angle_high"])
     assert float(row["reference"]) == pytest.approx(np.radians(1.8))
@@ -47,13 +56,19 @@ def test_medians_are_over_all_seeds_and_beside_them_over_those_that_converged(tm
     assert "Populations that are not evaluated yet: 15" in printed
 
 
-def test_converged_seeds_with_all_modes_are_counted(tmp_path, capsys):
-    plant(tmp_path / "T3_hidden64_l2_0.001", [1.0, 1.0, 1.0, 0.6], [0.2, 0.4, 30.0, 0.1])
+def test_modes_that_converged_seeds_lack_are_told_apart_from_angles(tmp_path, capsys):
+    plant(tmp_path / "T3_hidden64_l2_0.001", [1.0, 1.0, 1.0, 0.6], [0.2, 0.5, 0.4, 0.1], missing=(2,))
     table.main([str(tmp_path)])
     [row] = csv.DictReader((tmp_path / "table1.csv").read_text().splitlines())
     assert (row["whole_n"], row["converged_n"]) == ("2", "3")
-    assert float(row["angle_whole"]) == pytest.approx(np.radians(0.3))
-    assert "2 of 3: 0.0052" in capsys.readouterr().out
+    assert float(row["angle_converged"]) == pytest.approx(np.radians(0.4))
+    assert float(row["found_converged"]) == pytest.approx(np.radians(0.4))
+    assert re.search(r"2 of 3 +0\.0070", capsys.readouterr().out)
+    plant(tmp_path / "T3_hidden64_l2_0.001", [1.0, 1.0, 1.0, 0.6], [0.2, 0.5, 0.4, 0.1], missing=(1, 2))
+    table.main([str(tmp_path)])
+    [row] = csv.DictReader((tmp_path / "table1.csv").read_text().splitlines())
+    assert float(row["angle_converged"]) == pytest.approx(np.radians((0.2 * 3 + 180) / 4))
+    assert float(row["found_converged"]) == pytest.approx(np.radians(0.4))
 
 
 def test_seeds_that_could_not_be_evaluated_have_not_converged(tmp_path, capsys):
