@@ -1,9 +1,10 @@
 """Train one chunk of a population: what an engine hands to a worker."""
 
+import contextlib
 import logging
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -40,7 +41,7 @@ def train_chunk(chunk: Chunk) -> None:
         return
     torch.set_num_threads(1)
     keep_freed_memory()
-    with runs.lock(chunk.lock_path), fast_matmul() as fast:
+    with runs.lock(chunk.lock_path), _failing_openly(chunk), fast_matmul() as fast:
         stack, journal = build(chunk.config, chunk.numbers), Journal(chunk)
         arithmetic = f"float32 products by {'oneDNN' if fast else 'torch default'}; equal to training it alone "
         arithmetic += "within rounding" if bits_depend_on_stack(stack) else "to the bit"
@@ -51,6 +52,17 @@ def train_chunk(chunk: Chunk) -> None:
         journal.seconds_per_model_step = seconds_per_model_step(chunk.config, stack.numbers)
         journal.status(stack)
         fit(PopulationModule(stack, journal), chunk.config)
+
+
+@contextlib.contextmanager
+def _failing_openly(chunk: Chunk) -> Iterator[None]:
+    """Let whoever shows progress know of a failure when it happens; its reason comes with the results."""
+    try:
+        yield
+    except Exception:
+        done = {number: "" for number in chunk.numbers if runs.is_done(chunk.experiment, number)}
+        runs.write_json(chunk.status_path, {"failed": True, "done": done}, indent=None)
+        raise
 
 
 def seconds_per_model_step(config: RunConfig, numbers: Sequence[int]) -> float:

@@ -131,7 +131,7 @@ class Journal:
         Raises
         ------
         UserError
-            If the file is damaged.
+            If the file is damaged, or of another version.
         """
         if not self.state_path.exists():
             return False
@@ -147,12 +147,18 @@ class Journal:
         if any(not runs.is_done(self.experiment, number) for number in left):
             # The weights of a member that had left are lost: only from the start does it end with the same bytes.
             return False
-        stack.load_state_dict(tensors, about)
-        for number in stack.numbers:
-            self.curves[number] = tensors[f"curve.{number}"].tolist()
-            self._sums[number] = tensors[f"sums.{number}"].numpy().copy()
-            self.notes[number] = about["notes"][str(number)]
-            self.note(number, stack.step, "continued after an interruption")
+        try:
+            stack.load_state_dict(tensors, about)
+            for number in stack.numbers:
+                self.curves[number] = tensors[f"curve.{number}"].tolist()
+                self._sums[number] = tensors[f"sums.{number}"].numpy().copy()
+                self.notes[number] = about["notes"][str(number)]
+                self.note(number, stack.step, "continued after an interruption")
+        except KeyError as error:
+            raise runs.UserError(
+                f"{self.state_path}: expected a resume state of this version; got one without {error}; delete it to "
+                "start these models anew"
+            ) from None
         return True
 
     def status(self, stack: Stack, model_steps_per_s: float = 0.0) -> None:

@@ -26,6 +26,7 @@ class Standing:
     members: int
     done: int
     diverged: int
+    failed: int
     share: float
     horizon: float
     accuracy: float
@@ -35,13 +36,17 @@ class Standing:
 
 def standing(chunks: list[Chunk], workers: int = 1) -> Standing:
     """Sum up the status files of all chunks; one that nobody has started has as many steps before it as the longest."""
-    done = diverged = longest = 0
+    done = diverged = failed = longest = 0
     rate, expected_rate, work_done, figures = 0.0, 0.0, 0.0, []
     waiting, started, costs = [], [], []
     for chunk in chunks:
         status, age = _status(chunk)
         if status is None:
             waiting.append(len(chunk.numbers))
+            continue
+        if status.get("failed"):
+            done += len(status["done"])
+            failed += len(chunk.numbers) - len(status["done"])
             continue
         members, total, cost = status["members"].values(), status["total_steps"], status.get("seconds_per_model_step")
         gone, longest = len(chunk.numbers) - len(members), max(longest, total)
@@ -67,6 +72,7 @@ def standing(chunks: list[Chunk], workers: int = 1) -> Standing:
         members=sum(len(c.numbers) for c in chunks),
         done=done,
         diverged=diverged,
+        failed=failed,
         share=work_done / max(1.0, work_done + work_left),
         horizon=sum(h for h, _ in figures) / count,
         accuracy=sum(a for _, a in figures) / count,
@@ -142,8 +148,7 @@ class Display:
 def describe(now: Standing) -> str:
     """Return a population's standing as one line."""
     parts = [f"{now.done} of {now.members} models done"]
-    if now.diverged:
-        parts.append(f"{now.diverged} diverged")
+    parts += [f"{now.diverged} diverged"] * bool(now.diverged) + [f"{now.failed} failed"] * bool(now.failed)
     parts += [
         f"horizon {now.horizon:.0f}",
         f"accuracy {now.accuracy:.3f}",

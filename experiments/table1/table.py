@@ -132,21 +132,9 @@ def report(rows: pd.DataFrame) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    header = (
-        "task",
-        "units",
-        "L2",
-        "seeds",
-        "converged",
-        "accuracy",
-        "angle",
-        "of converged",
-        "all modes",
-        "reference",
-    )
-    table = Table(
-        *header, "relative", "paper", title="Medians over all seeds (95 % interval), errors in radians", box=None
-    )
+    header = "task units L2 seeds converged accuracy angle of_converged all_modes of_found reference relative paper"
+    title = "Medians over all seeds (95 % interval), errors in radians"
+    table = Table(*(name.replace("_", " ") for name in header.split()), title=title, box=None)
     for (task, units, l2), row in rows.iterrows():
         share = f"{row['converged']:.0%} ({row['converged_low']:.0%} to {row['converged_high']:.0%})"
         reference = _cell(row, "reference") if row["reference_n"] else "undefined"

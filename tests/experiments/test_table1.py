@@ -63,7 +63,7 @@ def test_modes_that_converged_seeds_lack_are_told_apart_from_angles(tmp_path, ca
     assert (row["whole_n"], row["converged_n"]) == ("2", "3")
     assert float(row["angle_converged"]) == pytest.approx(np.radians(0.4))
     assert float(row["found_converged"]) == pytest.approx(np.radians(0.4))
-    assert re.search(r"2 of 3 +0\.0070", capsys.readouterr().out)
+    assert re.search(r"all modes +of found .*\n.*2 of 3 +0\.0070", capsys.readouterr().out)
     plant(tmp_path / "T3_hidden64_l2_0.001", [1.0, 1.0, 1.0, 0.6], [0.2, 0.5, 0.4, 0.1], missing=(1, 2))
     table.main([str(tmp_path)])
     [row] = csv.DictReader((tmp_path / "table1.csv").read_text().splitlines())

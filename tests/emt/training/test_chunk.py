@@ -6,6 +6,8 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save
 
 from emt import runs
 from emt.options import UserError
@@ -13,6 +15,7 @@ from emt.training import chunk as chunks
 from emt.training import module
 from emt.training import stack as stack_module
 from emt.training.adam import MemberAdam
+from emt.training.journal import Journal
 from emt.training.population import Chunk, prepare, split
 from emt.training.progress import describe, standing
 from emt.training.stack import Stack
@@ -179,6 +182,18 @@ def test_damaged_resume_state_is_refused_by_name(config, tmp_path):
     work.state_path.parent.mkdir(parents=True)
     work.state_path.write_bytes(b"\x10\0\0\0\0\0\0\0{not a header}")
     with pytest.raises(UserError, match=r"models-1-3\.safetensors: damaged resume state"):
+        chunks.train_chunk(work)
+    assert standing([work]).failed == 3
+
+
+def test_a_resume_state_of_another_version_is_refused(config, tmp_path):
+    work = Chunk(tmp_path, config, (1, 2, 3))
+    Journal(work).save(chunks.build(config, work.numbers))
+    with safe_open(work.state_path, framework="pt") as file:
+        tensors, about = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    del tensors["diverged"]
+    work.state_path.write_bytes(save(tensors, metadata=about))
+    with pytest.raises(UserError, match="expected a resume state of this version; got one without 'diverged'; delete"):
         chunks.train_chunk(work)
 
 
