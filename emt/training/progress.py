@@ -134,19 +134,19 @@ class Display:
         if not now.model_steps_per_s:
             return
         if self.console.is_terminal:
-            self._bar.update(self._task, completed=now.share, text=describe(now))
+            self._bar.update(self._task, completed=now.share, text=describe(now, early=self.stop_accuracy is not None))
         elif time.monotonic() - self._printed_at > LINE_EVERY_S:
             self._printed_at = time.monotonic()
-            self.console.print(describe(now))
+            self.console.print(describe(now, early=self.stop_accuracy is not None))
 
     def _estimate(self, seconds: float) -> str:
         if self.stop_accuracy is not None:
-            return f"About {duration(seconds)}; less where models reach --stop_accuracy {self.stop_accuracy:g} early."
+            return f"At most {duration(seconds)}; less where models reach --stop_accuracy {self.stop_accuracy:g} early."
         return f"About {duration(seconds)} for the epochs to come. {self.hint}".rstrip()
 
 
-def describe(now: Standing) -> str:
-    """Return a population's standing as one line."""
+def describe(now: Standing, *, early: bool = False) -> str:
+    """Return a population's standing as one line; where models may stop ``early``, the time left is a bound."""
     parts = [f"{now.done} of {now.members} models done"]
     parts += [f"{now.diverged} diverged"] * bool(now.diverged) + [f"{now.failed} failed"] * bool(now.failed)
     parts += [
@@ -155,7 +155,7 @@ def describe(now: Standing) -> str:
         f"{now.model_steps_per_s:.0f} model-steps/s",
     ]
     if now.seconds_left is not None:
-        parts.append(f"about {duration(now.seconds_left)} left")
+        parts.append(f"{'at most' if early else 'about'} {duration(now.seconds_left)} left")
     return ", ".join(parts)
 
 

@@ -51,6 +51,14 @@ def test_the_time_left_is_when_the_last_chunk_ends_at_the_last_horizon(chunks):
     assert standing(chunks, 3).seconds_left == 1.0 * 2 * 120
 
 
+def test_the_time_left_is_a_bound_where_models_may_stop_early(chunks, capsys):
+    write(chunks[0], step=30, stacked=(1, 3), cost=0.1)
+    assert describe(standing(chunks)).endswith(", about 66 s left")
+    assert describe(standing(chunks), early=True).endswith(", at most 66 s left")
+    Display(Console(soft_wrap=True), members=7, workers=3, stop_accuracy=0.9).show(chunks)
+    assert capsys.readouterr().out.startswith("At most 24 s; less where models reach --stop_accuracy 0.9 early.")
+
+
 def test_a_machine_that_is_slower_than_measured_needs_longer(chunks):
     write(chunks[0], step=30, stacked=(1, 3), cost=0.1)
     expected = 0.1 * (2 * 90 + 4 * 120)
