@@ -126,7 +126,7 @@ def find_population(experiment: Experiment) -> Population | None:
 
 
 def find_members(
-    experiment: Experiment, population: Population | None, sections: Sequence[Section] = ()
+    experiment: Experiment, population: Population | None, sections: Sequence[Section]
 ) -> tuple[Member, ...]:
     """Return all members of the summary, those without a spectrum too; their diagrams are in the sections."""
     bars = _bars(_tables(sections, "persistence", "persistence_diagrams"))

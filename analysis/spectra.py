@@ -26,6 +26,8 @@ class SpectralError:
     angle_deg
         Mean angle in degrees between the theory's modes and the eigenvalues assigned to them, a missing mode counting
         180.
+    found_deg
+        The same over the modes that are answered; NaN where none is.
     relative
         sqrt(Σ|λ-μ|² / Σ|μ|²) over the theory's modes μ and as many leading eigenvalues λ, under the assignment that
         makes it smallest; eigenvalues that lack are zeros. Zero for a theory without modes.
@@ -34,6 +36,7 @@ class SpectralError:
     """
 
     angle_deg: float
+    found_deg: float
     relative: float
     missing: int
 
@@ -180,6 +183,7 @@ def spectral_error(eigenvalues: ArrayLike, theory: ArrayLike, threshold: float =
     angles = _angle_between(values[found], modes[answered])
     return SpectralError(
         angle_deg=float(np.degrees(angles.sum() + np.pi * missing) / max(n_modes, 1)),
+        found_deg=float(np.degrees(angles.mean())) if len(found) else np.nan,
         relative=_relative_error(values, modes),
         missing=missing,
     )

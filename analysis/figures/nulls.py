@@ -1,7 +1,5 @@
 """Figures of tests against null clouds (`analysis.nulls`)."""
 
-from textwrap import fill
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -21,8 +19,7 @@ def draw_tests(tests: BarTests, label: str, unit: str) -> Figure:
         plot_tests(tests, dimension, ax).set_ylabel(f"longest {_KINDS[dimension]} ({unit})")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3 if len(dimensions) > 1 else 2)
-    title = f"{label}: n = {tests.population['n'].max():.0f} members, {tests.n_nulls} clouds of each null"
-    figure.suptitle(fill(title, int(14 * figure.get_figwidth())))
+    figure.suptitle(f"{label}: n = {tests.population['n'].max():.0f} members, {tests.n_nulls} clouds of each null")
     return figure
 
 

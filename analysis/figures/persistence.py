@@ -139,7 +139,7 @@ def _examples(persistence: Persistence) -> Figure:
             plot_diagram(persistence, int(shown[position]), ax)
         else:
             ax.remove()
-    _head(figure, f"{_caption(persistence)}, {len(shown)} shown")
+    figure.suptitle(f"{_caption(persistence)}, {len(shown)} shown")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(_DIMENSIONS))
     return figure
 
@@ -154,7 +154,7 @@ def _features(persistence: Persistence) -> Figure:
         plot(persistence, f"h{dimension}_count", f"number of {_DIMENSIONS[dimension]}", row[0])
         plot(persistence, f"h{dimension}_total_persistence", f"H{'₀₁'[dimension]} total persistence", row[1])
         plot_histogram(persistence, f"h{dimension}_max_persistence", f"H{'₀₁'[dimension]} longest persistence", row[2])
-    _head(figure, f"{_caption(persistence)}, {known} with an accuracy; finite bars, persistence in |Δλ|")
+    figure.suptitle(f"{_caption(persistence)}, {known} with an accuracy; finite bars, persistence in |Δλ|")
     return figure
 
 
@@ -164,7 +164,7 @@ def _betti_curves(persistence: Persistence) -> Figure:
     figure, axes = column_figure("double" if n_dimensions > 1 else "single", height=2.4, columns=n_dimensions)
     for dimension, ax in enumerate(axes[0]):
         plot_betti_curves(persistence, dimension, ax)
-    _head(figure, f"{_caption(persistence)}, a line for each")
+    figure.suptitle(f"{_caption(persistence)}, a line for each")
     return figure
 
 
@@ -177,11 +177,6 @@ def _title(persistence: Persistence, member: int) -> str:
 def _caption(persistence: Persistence) -> str:
     population = persistence.population
     return f"{population.label}: n = {len(population)} models, L = {population.seq_length}"
-
-
-def _head(figure: Figure, text: str) -> None:
-    # About 14 characters of this size fit into an inch.
-    figure.suptitle(fill(text, int(14 * figure.get_figwidth())))
 
 
 def _plain_ticks(ax: Axes) -> None:

@@ -1,7 +1,6 @@
 """Figures of `analysis.similarity`."""
 
 from collections.abc import Iterator
-from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -76,7 +75,7 @@ def _distances(similarity: Similarity) -> Figure:
     figure, axes = column_figure("double", height=0.6 + rows * 5.4 / columns, rows=rows, columns=columns)
     for measure, ax in zip(measures, axes.flat, strict=True):
         plot_distances(similarity, measure, ax)
-    figure.suptitle(fill(_caption(similarity), 95))
+    figure.suptitle(_caption(similarity))
     return figure
 
 

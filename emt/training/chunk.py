@@ -60,8 +60,7 @@ def _failing_openly(chunk: Chunk) -> Iterator[None]:
     try:
         yield
     except Exception:
-        done = {number: "" for number in chunk.numbers if runs.is_done(chunk.experiment, number)}
-        runs.write_json(chunk.status_path, {"failed": True, "done": done}, indent=None)
+        chunk.failed_path.touch()
         raise
 
 

@@ -48,6 +48,11 @@ class Chunk:
         """File that whoever works on this chunk holds."""
         return self.state_path.with_suffix(".lock")
 
+    @property
+    def failed_path(self) -> Path:
+        """File that is there once this chunk has failed, until it is started anew."""
+        return self.state_path.with_suffix(".failed")
+
 
 Tick = Callable[[list[Chunk]], None]
 
@@ -151,6 +156,8 @@ def train_all(
             chunks += prepare(own, experiment, len(populations))
         mine = chunks[index - 1 :: count]
         waiting = [c for c in mine if not all(runs.is_done(c.experiment, n) for n in c.numbers)]
+        for chunk in waiting:
+            chunk.failed_path.unlink(missing_ok=True)
         logs = Path(os.path.commonpath([c.absolute() for c in populations])) / "slurm_logs"
         work = "emt.training.chunk:train_chunk"
         results = engine.hand_out(work, waiting, execution, logs, lambda: tick(mine))

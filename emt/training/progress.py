@@ -41,12 +41,13 @@ def standing(chunks: list[Chunk], workers: int = 1) -> Standing:
     waiting, started, costs = [], [], []
     for chunk in chunks:
         status, age = _status(chunk)
+        if chunk.failed_path.exists():
+            unfinished = len(status["members"] if status else chunk.numbers)
+            done += len(chunk.numbers) - unfinished
+            failed += unfinished
+            continue
         if status is None:
             waiting.append(len(chunk.numbers))
-            continue
-        if status.get("failed"):
-            done += len(status["done"])
-            failed += len(chunk.numbers) - len(status["done"])
             continue
         members, total, cost = status["members"].values(), status["total_steps"], status.get("seconds_per_model_step")
         gone, longest = len(chunk.numbers) - len(members), max(longest, total)
@@ -60,7 +61,7 @@ def standing(chunks: list[Chunk], workers: int = 1) -> Standing:
         if age < STALE_S and members:
             rate += status["model_steps_per_s"]
             expected_rate += 1 / cost if cost and status["model_steps_per_s"] else 0.0
-    work = started + [(count * longest, None) for count in waiting]
+    work = started + [(members * longest, None) for members in waiting]
     work_left, count = sum(steps for steps, _ in work), max(1, len(figures))
     seconds_left = None
     if costs:
@@ -133,11 +134,12 @@ class Display:
             self.console.print(self._estimate(now.seconds_left))
         if not now.model_steps_per_s:
             return
+        text = describe(now, early=self.stop_accuracy is not None)
         if self.console.is_terminal:
-            self._bar.update(self._task, completed=now.share, text=describe(now, early=self.stop_accuracy is not None))
+            self._bar.update(self._task, completed=now.share, text=text)
         elif time.monotonic() - self._printed_at > LINE_EVERY_S:
             self._printed_at = time.monotonic()
-            self.console.print(describe(now, early=self.stop_accuracy is not None))
+            self.console.print(text)
 
     def _estimate(self, seconds: float) -> str:
         if self.stop_accuracy is not None:
@@ -148,7 +150,7 @@ class Display:
 def describe(now: Standing, *, early: bool = False) -> str:
     """Return a population's standing as one line; where models may stop ``early``, the time left is a bound."""
     parts = [f"{now.done} of {now.members} models done"]
-    parts += [f"{now.diverged} diverged"] * bool(now.diverged) + [f"{now.failed} failed"] * bool(now.failed)
+    parts += [f"{n} {how}" for n, how in ((now.diverged, "diverged"), (now.failed, "failed")) if n]
     parts += [
         f"horizon {now.horizon:.0f}",
         f"accuracy {now.accuracy:.3f}",

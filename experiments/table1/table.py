@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.population import from_summary
-from analysis.spectra import match_modes
+from analysis.spectra import spectral_error
 from analysis.statistics import Interval, bootstrap_interval, proportion_interval
 from analysis.tables import to_csv
 from emt import config as configuration
@@ -105,13 +105,12 @@ def summarise(summary: dict[str, Any], path: Path) -> dict[str, float]:
 
 def angles_of_found_modes(summary: dict[str, Any]) -> NDArray[np.float64]:
     """Return each seed's mean angle over the modes that it has, in radians; NaN without any."""
-    population, angles = from_summary(summary, seq_length=8), {}
-    theory = np.array([]) if population.theory is None else population.theory
-    for name, values in zip(population.names, population.eigenvalues, strict=True):
-        found, answered = match_modes(values, theory)
-        if len(found):
-            angles[name] = np.abs(np.angle(values[found] / theory[answered])).mean()
-    return np.array([angles.get(m["model_name"], math.nan) for m in summary["metrics"]])
+    population = from_summary(summary, seq_length=8)
+    found = {
+        name: spectral_error(values, [] if population.theory is None else population.theory).found_deg
+        for name, values in zip(population.names, population.eigenvalues, strict=True)
+    }
+    return np.radians([found.get(m["model_name"], math.nan) for m in summary["metrics"]])
 
 
 def median_interval(values: NDArray[np.float64]) -> Interval:

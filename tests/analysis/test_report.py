@@ -184,7 +184,7 @@ def test_large_figures_and_tables_are_linked(experiment):
 def test_long_curves_are_thinned_and_keep_their_last_point(experiment):
     rows = "".join(f"{step},0.5\n" for step in range(1, 1004))
     write_bytes(experiment.parent / "model-1" / "training_curve.csv", f"step,train_acc\n{rows}".encode())
-    curve = find_members(make(experiment).experiment, None)[0].training
+    curve = find_members(make(experiment).experiment, None, ())[0].training
     assert len(curve) <= CURVE_POINTS
     assert curve[-1] == (1003, 0.5)
     assert len({b[0] - a[0] for a, b in pairwise(curve)}) == 1

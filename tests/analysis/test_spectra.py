@@ -42,6 +42,9 @@ def test_missing_modes_count_180_degrees():
     error = spectral_error(present, ROOTS)
     assert error.missing == 4
     assert error.angle_deg == pytest.approx(180 * 4 / (S * D))
+    assert error.found_deg < 1e-6
+    turned = spectral_error(present * np.exp(0.1j), ROOTS)
+    assert turned.found_deg == pytest.approx(np.degrees(0.1))
     assert error.relative == pytest.approx(np.sqrt(4 * 0.25 / (S * D)))
 
 
@@ -49,6 +52,7 @@ def test_spectra_of_other_lengths_are_compared_too():
     assert spectral_error(ROOTS[:7], ROOTS).missing == S * D - 7
     assert spectral_error(np.append(ROOTS, [0.1, 0.2j]), ROOTS).missing == 0
     assert spectral_error([0.2, 0.1j], ROOTS).angle_deg == 180
+    assert np.isnan(spectral_error([0.2, 0.1j], ROOTS).found_deg)
 
 
 def test_zeros_of_the_theory_need_no_answer():

@@ -84,11 +84,13 @@ def test_members_that_an_earlier_process_finished_are_done(chunks):
 
 def test_what_failed_is_said_at_once_and_is_no_work_left(chunks):
     write(chunks[0], step=30, stacked=(1, 3), cost=0.1)
-    runs.write_json(chunks[1].status_path, {"failed": True, "done": {"4": ""}})
+    write(chunks[1], step=60, stacked=(5,), done={"4": "finished"})
+    for chunk in chunks[1:]:
+        chunk.failed_path.touch()
     now = standing(chunks)
-    assert (now.members, now.done, now.failed) == (7, 2, 1)
-    assert now.seconds_left == pytest.approx(0.1 * (2 * 90 + 2 * 120))
-    assert "2 of 7 models done, 1 failed, " in describe(now)
+    assert (now.members, now.done, now.failed) == (7, 2, 3)
+    assert now.seconds_left == pytest.approx(0.1 * 2 * 90)
+    assert "2 of 7 models done, 3 failed, " in describe(now)
 
 
 def test_the_rate_of_a_killed_process_is_not_counted(chunks):
