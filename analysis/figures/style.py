@@ -16,7 +16,10 @@ import matplotlib as mpl
 import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.cbook import is_math_text
 from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from analysis.tables import write_bytes
@@ -131,7 +134,7 @@ def save_figure(
         The files written, in the order of ``formats``.
     """
     paths = [Path(f"{stem}.{extension}") for extension in formats]
-    _wrap_title(figure)
+    _fit_texts(figure)
     for path, extension in zip(paths, formats, strict=True):
         # Without a date the same data give the same bytes.
         metadata = {
@@ -145,10 +148,20 @@ def save_figure(
     return paths
 
 
-def _wrap_title(figure: Figure) -> None:
-    """Break a title that is wider than its figure into lines, at spaces: users' labels may be long."""
+def _fit_texts(figure: Figure) -> None:
+    """Make room for users' labels, which may be long, or hold dollar signs that are no mathtext.
+
+    A title that is wider than its figure is broken into lines, at spaces.
+    """
     for text in figure.texts:
         text.set_wrap(True)
+    parser = MathTextParser("path")
+    for text in figure.findobj(Text):
+        try:
+            for line in filter(is_math_text, text.get_text().splitlines()):
+                parser.parse(line)
+        except ValueError:
+            text.set_parse_math(False)
 
 
 def caption(figure: Figure) -> str:
@@ -180,7 +193,7 @@ def save_film(film: Film, stem: str | Path, dpi: float = 100) -> list[Path]:
     from matplotlib.animation import FFMpegWriter, PillowWriter
 
     film.show(0)
-    _wrap_title(film.figure)
+    _fit_texts(film.figure)
     film.figure.draw_without_rendering()
     film.figure.set_layout_engine("none")  # Frames laid out one by one would shake, and take three times as long.
     paths = []

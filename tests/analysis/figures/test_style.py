@@ -47,6 +47,16 @@ def test_a_figure_carries_what_it_says_of_itself(tmp_path):
     assert caption(column_figure()[0]) == ""
 
 
+@pytest.mark.parametrize(("label", "is_mathtext"), [(r"$\nosuch$ a", False), (r"$\gamma$ = 0.1", True)])
+def test_dollar_signs_that_are_no_mathtext_are_shown_as_they_are(tmp_path, label, is_mathtext):
+    figure, axes = column_figure()
+    axes[0, 0].set_title(label)
+    axes[0, 0].plot([0, 1], label=label)
+    texts = [axes[0, 0].title, *axes[0, 0].legend().get_texts()]
+    save_figure(figure, tmp_path / "labelled", ("png",))
+    assert [text.get_parse_math() for text in texts] == [is_mathtext] * 2
+
+
 def test_a_long_title_is_broken_into_lines(tmp_path, layout_faults):
     figure, axes = column_figure()
     axes[0, 0].plot([0, 1])
