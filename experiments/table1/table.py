@@ -17,11 +17,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from analysis.population import from_summary
 from analysis.spectra import spectral_error
-from analysis.statistics import Interval, bootstrap_interval, proportion_interval
+from analysis.statistics import bootstrap_interval, proportion_interval
 from analysis.tables import to_csv
 from emt import config as configuration
 from emt import runs
@@ -49,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("folder", metavar="DIR", help="folder of the sweep")
     folder = runs.find(parser.parse_args(arguments).folder, "folder")
-    rows, remarks = [], []
+    rows, seeds, remarks = [], [], []
     for config in CONFIGS:
         path = folder / config.metadata["experiment_name"] / "evaluation_summary.json"
         if path.exists():
@@ -57,13 +56,17 @@ def main(arguments: list[str] | None = None) -> int:
             remarks += [f"Trained otherwise, {path.parent.name}: {'; '.join(differing)}"] if differing else []
             key = {"task": config.task["task_id"], "units": config.model["hidden_dim"]}
             key["l2"] = config.training.l2_penalty
-            rows.append(key | summarise(runs.read_summary(path), path) | {"paper": paper_error(**key)})
+            summary = runs.read_summary(path)
+            seeds.append(seeds_of(summary, path))
+            failed = len(summary.get("failed") or [])
+            rows.append(key | summarise(seeds[-1], failed) | {"paper": paper_error(**key)})
     if not rows:
         raise UserError(
             f"{folder}: expected evaluated populations such as {CONFIGS[0].metadata['experiment_name']}; found none"
         )
     table = pd.DataFrame(rows).set_index(["task", "units", "l2"]).sort_index()
     report(table)
+    print(describe_converged(pd.concat(seeds, ignore_index=True)))
     for remark in remarks:
         print(remark)
     runs.write_bytes(folder / "table1.csv", to_csv(table))
@@ -76,8 +79,8 @@ def paper_error(task: str, units: int, l2: float) -> float:
     return PAPER_ERRORS.get((units, l2), {}).get(task, math.nan)
 
 
-def summarise(summary: dict[str, Any], path: Path) -> dict[str, float]:
-    """Return one population's row: medians over all seeds with intervals, the share that converged, and its errors.
+def seeds_of(summary: dict[str, Any], path: Path) -> pd.DataFrame:
+    """Return a row for each evaluated seed: accuracy, errors in radians, `missing` modes and angle of the `found`.
 
     Raises
     ------
@@ -87,43 +90,42 @@ def summarise(summary: dict[str, Any], path: Path) -> dict[str, float]:
     horizon = summary["evaluation_config"]["evaluation"]["test_horizon"]
     if horizon != HORIZON:
         raise UserError(f"{path}: expected an evaluation with --test_horizon {HORIZON}; got {horizon}")
-    accuracy = _values(summary, "accuracy")
-    converged = accuracy >= CONVERGED
-    # A seed that could not be evaluated has not converged; its accuracy and errors are unknown.
-    trained = len(accuracy) + len(summary.get("failed") or [])
-    share = proportion_interval(float(converged.sum()) / trained, trained)
-    row = {"n": share.n, "converged": share.estimate, "converged_low": share.low, "converged_high": share.high}
-    row |= _columns("accuracy", median_interval(accuracy)) | {"accuracy_n": len(accuracy)}
-    for name, (key, factor) in ERRORS.items():
-        values = factor * _values(summary, f"{key}_seq8")
-        row |= _columns(name, median_interval(values)) | {f"{name}_n": int(np.isfinite(values).sum())}
-        row |= {f"{name}_converged": median_interval(values[converged]).estimate}
-    whole = converged & (_values(summary, "missing_modes_seq8") == 0)
-    found = median_interval(angles_of_found_modes(summary)[converged]).estimate
-    return row | {"converged_n": converged.sum(), "whole_n": whole.sum(), "found_converged": found}
-
-
-def angles_of_found_modes(summary: dict[str, Any]) -> NDArray[np.float64]:
-    """Return each seed's mean angle over the modes that it has, in radians; NaN without any."""
     population = from_summary(summary, seq_length=8)
+    theory = np.array([]) if population.theory is None else population.theory
     found = {
-        name: spectral_error(values, [] if population.theory is None else population.theory).found_deg
+        name: math.radians(spectral_error(values, theory).found_deg)
         for name, values in zip(population.names, population.eigenvalues, strict=True)
     }
-    return np.radians([found.get(m["model_name"], math.nan) for m in summary["metrics"]])
+    keys = {"accuracy": "accuracy", "missing": "missing_modes_seq8"}
+    keys |= {name: f"{key}_seq8" for name, (key, _) in ERRORS.items()}
+    metrics = pd.DataFrame(summary["metrics"]).set_index("model_name")
+    seeds = metrics.reindex(columns=list(keys.values())).astype(float).set_axis(list(keys), axis="columns")
+    scaled = {name: factor * seeds[name] for name, (_, factor) in ERRORS.items()}
+    return seeds.assign(**scaled, found=pd.Series(found, dtype=float), converged=seeds["accuracy"] >= CONVERGED)
 
 
-def median_interval(values: NDArray[np.float64]) -> Interval:
-    """Return the median of the finite values with its interval."""
-    return bootstrap_interval(np.median, values)
+def summarise(seeds: pd.DataFrame, failed: int) -> dict[str, float]:
+    """Return one population's row: medians over all seeds with intervals, the share that converged, and its errors.
+
+    A seed that ``failed`` to be evaluated has not converged; its accuracy and errors are unknown.
+    """
+    converged = seeds[seeds["converged"]]
+    trained = len(seeds) + failed
+    share = proportion_interval(len(converged) / trained, trained)
+    row = {"n": share.n, "converged": share.estimate, "converged_low": share.low, "converged_high": share.high}
+    for name in ("accuracy", *ERRORS):
+        interval = bootstrap_interval(np.median, seeds[name])
+        row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+        row |= {f"{name}_n": interval.n}
+    row |= {f"{name}_converged": converged[name].median() for name in (*ERRORS, "found")}
+    return row | {"converged_n": len(converged), "whole_n": (converged["missing"] == 0).sum()}
 
 
-def _values(summary: dict[str, Any], key: str) -> NDArray[np.float64]:
-    return np.array([m[key] if m.get(key) is not None else math.nan for m in summary["metrics"]], dtype=float)
-
-
-def _columns(name: str, interval: Interval) -> dict[str, float]:
-    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+def describe_converged(seeds: pd.DataFrame) -> str:
+    """Return the median errors of all seeds that converged, of whatever population, in one line."""
+    errors = seeds.loc[seeds["converged"], list(ERRORS)]
+    medians = (f"{name} {_number(errors[name].median())} (n = {errors[name].count()})" for name in ERRORS)
+    return f"Medians over the {len(errors)} seeds of all populations that converged: {', '.join(medians)}"
 
 
 def report(rows: pd.DataFrame) -> None:

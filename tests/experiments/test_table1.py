@@ -53,7 +53,15 @@ def test_medians_are_over_all_seeds_and_beside_them_over_those_that_converged(tm
     assert float(row["reference"]) == pytest.approx(np.radians(1.8))
     assert float(row["paper"]) == 0.0075
     assert "50%" in printed
+    assert "the 2 seeds of all populations that converged: angle 0.0052 (n = 2), reference 0.0314 (n = 1)," in printed
     assert "Populations that are not evaluated yet: 15" in printed
+
+
+def test_seeds_that_converged_are_put_together_over_populations(tmp_path, capsys):
+    plant(tmp_path / "T2_hidden64_l2_0", [1.0, 0.995, 0.6], [0.2, 0.4, 30.0])
+    plant(tmp_path / "T3_hidden64_l2_0", [1.0, 0.5], [2.0, 30.0])
+    table.main([str(tmp_path)])
+    assert "the 3 seeds of all populations that converged: angle 0.0070 (n = 3), ref" in capsys.readouterr().out
 
 
 def test_modes_that_converged_seeds_lack_are_told_apart_from_angles(tmp_path, capsys):
