@@ -81,6 +81,7 @@ _PUBLIC = {
         "mean_difference",
         "mean_interval",
         "monte_carlo_test",
+        "paired_distance_test",
         "permutation_test",
         "proportion_interval",
         "sign_flip_test",

@@ -23,6 +23,7 @@ from analysis.statistics import (
     mean_difference,
     mean_interval,
     p_text,
+    paired_distance_test,
     permutation_test,
     pooled_std,
     sign_flip_test,
@@ -60,6 +61,8 @@ class Comparison:
     distance_tests
         Indexed by (set_a, set_b): mean distances between, within_a and within_b; separation = between minus the mean of
         the other two; energy statistic and its permutation p, p_holm over the pairs of sets, smallest_p; n_a, n_b.
+        Where ``paired``, of members that have a partner, and p is that of their mean difference, labels permuted
+        within pairs (`paired_distance_test`).
     medoids
         For each set the name of its most central member: smallest sum of distances to the others.
     metric
@@ -194,7 +197,7 @@ def compare_populations(
     Raises
     ------
     AnalysisError
-        If labels repeat or an option is out of range.
+        If labels repeat, an option is out of range, or sets have no pairs.
     """
     labels = [population.label for population in populations]
     if not populations:
@@ -203,8 +206,8 @@ def compare_populations(
         raise AnalysisError(f"--labels: expected labels that all differ; got {', '.join(labels)}")
     if not 0 < confidence < 1:
         raise AnalysisError(f"--confidence: expected a share between 0 and 1; got {confidence}")
-    if paired and not all(set(a.names) & set(b.names) for a, b in itertools.combinations(populations, 2)):
-        raise AnalysisError("--paired: expected sets with names of models in common; got sets without")
+    if paired:
+        _check_pairs(populations)
     members = _members(populations)
     distances = pairwise_distances([values for p in populations for _, values in _spectra(p)], distance_metric)
     sets = _positions(populations)
@@ -215,12 +218,25 @@ def compare_populations(
         differences=_differences(members, labels, confidence, paired, seed),
         distances=distances,
         set_distances=_set_distances(distances, sets),
-        distance_tests=_distance_tests(distances, sets, 1 - confidence, seed),
+        distance_tests=_distance_tests(distances, sets, members.index, 1 - confidence, paired, seed),
         medoids=tuple(members.index[where[_medoid(distances, where)]][1] for where in sets.values()),
         metric=distance_metric,
         confidence=confidence,
         paired=paired,
     )
+
+
+def _check_pairs(populations: Sequence[Population]) -> None:
+    for a, b in itertools.combinations(populations, 2):
+        if not set(a.names) & set(b.names):
+            raise AnalysisError(
+                f"--paired: expected sets with names of models in common; {a.label} and {b.label} have none"
+            )
+        if None not in (a.training_seed, b.training_seed) and a.training_seed != b.training_seed:
+            raise AnalysisError(
+                "--paired: expected sets trained from one --seed, so that models of one name share theirs; got "
+                f"{a.training_seed} ({a.label}) and {b.training_seed} ({b.label})"
+            )
 
 
 def _spectra(population: Population) -> Iterator[tuple[str, NDArray[np.complex128]]]:
@@ -330,25 +346,37 @@ def _set_distances(distances: NDArray[np.float64], sets: Mapping[str, NDArray[np
 
 
 def _distance_tests(
-    distances: NDArray[np.float64], sets: Mapping[str, NDArray[np.intp]], level: float, seed: int
+    distances: NDArray[np.float64],
+    sets: Mapping[str, NDArray[np.intp]],
+    members: pd.MultiIndex,
+    level: float,
+    paired: bool,
+    seed: int,
 ) -> pd.DataFrame:
     rows = {}
+    names = members.get_level_values("model_name").to_numpy()
     for a, b in itertools.combinations(sets, 2):
-        both = np.concatenate([sets[a], sets[b]])
-        test = energy_test(distances[np.ix_(both, both)], len(sets[a]), seed, level)
-        between = _mean_distance(distances, sets[a], sets[b])
-        within = [_mean_distance(distances, sets[label], sets[label]) for label in (a, b)]
+        first, second = sets[a], sets[b]
+        if paired:
+            _, i, j = np.intersect1d(names[first], names[second], return_indices=True)
+            first, second = first[i], second[j]
+        both = np.concatenate([first, second])
+        block = distances[np.ix_(both, both)]
+        energy = energy_test(block, len(first), seed, level)
+        test = paired_distance_test(block, seed, level) if paired else energy
+        between = _mean_distance(distances, first, second)
+        within = [_mean_distance(distances, where, where) for where in (first, second)]
         rows[a, b] = {
             "between": between,
             "within_a": within[0],
             "within_b": within[1],
             "separation": between - sum(within) / 2,
-            "energy": test.statistic,
+            "energy": energy.statistic,
             "p": test.p,
             "p_holm": math.nan,
             "smallest_p": test.smallest_p,
-            "n_a": len(sets[a]),
-            "n_b": len(sets[b]),
+            "n_a": len(first),
+            "n_b": len(second),
         }
     tests = _indexed(rows, ["set_a", "set_b"])
     if rows:

@@ -97,13 +97,14 @@ def all_pairs(
     """
     distances, known = _known_pairs(_read(name), keys, measures)
     first, second = np.nonzero(np.triu(~known, 1))
+    if not len(first):
+        return distances
     many = parallel and len(first) >= MANY_PAIRS
     # Strides, because a later item has fewer pairs in which it comes first.
     jobs = [(first[k::N_JOBS], second[k::N_JOBS]) for k in range(N_JOBS)] if many else [(first, second)]
     for (i, j), values in zip(jobs, run_parallel(compute, jobs, name.replace("_", " "), many), strict=True):
         distances[:, i, j] = distances[:, j, i] = values
-    if len(first):
-        _write(name, {"keys": np.array(keys), "distances": distances})
+    _write(name, {"keys": np.array(keys), "distances": distances})
     return distances
 
 

@@ -219,10 +219,10 @@ def bar_tests(
     one = partial(_test_one, max_dimension, n_nulls, level, seed)
 
     def compute(places: list[int]) -> Iterator[Array]:
-        jobs = [(place, samples[place]) for place in places]
+        jobs = [(keys[place], samples[place]) for place in places]
         return run_parallel(one, jobs, "null clouds", parallel=len(jobs) * n_nulls >= 1000)
 
-    keys = [content_hash(p, s.cloud, s.pool, *s.nulls.values(), *one.args) for p, s in enumerate(samples)]
+    keys = [content_hash(s.cloud, s.pool, *s.nulls.values(), *one.args) for s in samples]
     figures = each_item("null_clouds", keys, compute)
     members = pd.concat([_table(sample, values) for sample, values in zip(samples, figures, strict=True)])
     kinds = members.groupby(["dimension", "null"], sort=False)["p"]
@@ -230,10 +230,11 @@ def bar_tests(
     return BarTests(members, _over_members(members, level), n_nulls, level)
 
 
-def _test_one(max_dimension: int, n_nulls: int, level: float, seed: int, job: tuple[int, Sample]) -> Array:
+def _test_one(max_dimension: int, n_nulls: int, level: float, seed: int, job: tuple[str, Sample]) -> Array:
     """Return `FIGURES` of one member (null, dimension, figure)."""
-    place, sample = job
-    rng = np.random.default_rng((seed, place))
+    key, sample = job
+    # By content, so that a member's figures do not depend on who else is there.
+    rng = np.random.default_rng((seed, int(key, 16)))
     longest = longest_bars(sample.cloud, max_dimension)
     size = math.ceil(SUBSET_SHARE * len(sample.cloud))
     draws = [rng.choice(len(sample.pool), size, replace=False) for _ in range(N_SUBSETS)]

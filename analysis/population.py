@@ -41,6 +41,8 @@ class Population:
         Names of members without a spectrum at this length.
     test_horizon
         Output steps over which accuracy was measured; None where the file does not say.
+    training_seed
+        Seed from which training counted those of members; None where the file does not say.
     """
 
     label: str
@@ -51,6 +53,7 @@ class Population:
     scalars: pd.DataFrame
     skipped: tuple[str, ...] = ()
     test_horizon: int | None = None
+    training_seed: int | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -83,6 +86,7 @@ def from_summary(summary: Mapping[str, Any], *, label: str = "population", seq_l
         raise AnalysisError(f"--seq_length: expected one of the lengths in the summary ({held}); got {seq_length}")
     theory = next((entry[key] for entry in present if (key := f"eigenvalues_theory{suffix}") in entry), None)
     names = tuple(entry["model_name"] for entry in present)
+    how = summary.get("evaluation_config") or {}
     return Population(
         label=label,
         seq_length=seq_length,
@@ -91,7 +95,8 @@ def from_summary(summary: Mapping[str, Any], *, label: str = "population", seq_l
         theory=None if theory is None else _complex(theory),
         scalars=pd.DataFrame([_scalars(entry, suffix) for entry in present], index=pd.Index(names, name="model_name")),
         skipped=tuple(entry["model_name"] for entry in metrics if entry not in present),
-        test_horizon=((summary.get("evaluation_config") or {}).get("evaluation") or {}).get("test_horizon"),
+        test_horizon=(how.get("evaluation") or {}).get("test_horizon"),
+        training_seed=((how.get("training_config") or {}).get("training") or {}).get("seed"),
     )
 
 

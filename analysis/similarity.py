@@ -27,9 +27,11 @@ from numpy.typing import NDArray
 
 from analysis.kept import all_pairs, content_hash
 from analysis.population import AnalysisError
-from analysis.statistics import energy_test, holm, mantel_test
+from analysis.statistics import energy_test, holm, mantel_test, paired_distance_test
+from emt import trace
 
 Array = NDArray[np.float64]
+Places = NDArray[np.intp]
 
 N_RSA_STATES = 256
 """States whose distances ``rsa`` compares, drawn at random: each of s states has s - 1 distances."""
@@ -54,7 +56,8 @@ class Similarity:
         For each measure (member, member).
     sets
         Indexed by (measure, set_a, set_b): ``mean_distance`` of different members; n_a, n_b; for different sets p of a
-        permutation test that they are one (`energy_test`), p_holm over the pairs of sets, smallest_p.
+        permutation test that they are one (`energy_test`), p_holm over the pairs of sets, smallest_p. Where paired, of
+        members that have a partner, and p is that of their mean difference (`paired_distance_test`).
     shuffled
         For each measure the mean distance between a member and another whose states changed places: what unrelated
         states of that many units come to. Without ``dsa``.
@@ -112,7 +115,12 @@ class Similarity:
 
 
 def compare_states(
-    recordings: Mapping[str, xr.DataTree], *, dynamical: bool = False, bar: float = 0.7, seed: int = 0
+    recordings: Mapping[str, xr.DataTree],
+    *,
+    dynamical: bool = False,
+    paired: bool = False,
+    bar: float = 0.7,
+    seed: int = 0,
 ) -> Similarity:
     """Compare the hidden states of all members of one or several experiments by several measures of similarity.
 
@@ -122,6 +130,8 @@ def compare_states(
         recorded runs by label, all on the same inputs
     dynamical
         also compare dynamics (DSA), which needs the extra "similarity"
+    paired
+        in tests between experiments compare models of one seed with each other, leave others out
     bar
         rank correlation over pairs of members below which two measures are said to disagree
     seed
@@ -130,7 +140,7 @@ def compare_states(
     Raises
     ------
     AnalysisError
-        If there are fewer than two members, members saw different inputs, or states do not vary.
+        If there are fewer than two members, members saw different inputs, states do not vary, or sets have no pairs.
     """
     if not -1 <= bar <= 1:
         raise AnalysisError(f"--bar: expected a correlation from -1 to 1; got {bar:g}")
@@ -149,7 +159,7 @@ def compare_states(
     return Similarity(
         members=_members(distances, index),
         distances=distances,
-        sets=_sets(distances, index, seed),
+        sets=_sets(distances, index, _partners(recordings) if paired else {}, seed),
         shuffled=_shuffled(states, seed),
         agreement=_agreement(distances, bar, seed),
         bar=bar,
@@ -199,7 +209,23 @@ def dynamical_distances(runs: Sequence[Array]) -> Array:
             f'--dynamical: expected the package dsa-metric (pip install "emt[similarity]"); got {error}'
         ) from None
     rank = min(DSA_RANK, *(run.shape[-1] for run in runs))
-    return np.asarray(DSA(list(runs), n_delays=1, rank=rank, score_method="wasserstein").fit_score(), dtype=float)
+    # Linear models have no constant term: a mean state would be taken for dynamics.
+    runs = [run - run.mean(axis=(0, 1)) for run in runs]
+
+    def distances_of(pairs: tuple[Places, Places]) -> Array:
+        # Who is new is paired with everyone: only distances to these are asked for.
+        paired = np.bincount(np.concatenate(pairs), minlength=len(runs))
+        new = np.flatnonzero(paired == paired.max())
+        sides = [runs] if len(new) == len(runs) else [[runs[i] for i in new], runs]
+        scores = DSA(*sides, n_delays=1, rank=rank, score_method="wasserstein").fit_score()
+        distances = np.zeros((len(runs), len(runs)))
+        distances[new] = np.reshape(scores, (len(new), len(runs)))
+        distances[:, new] = distances[new].T
+        return distances[pairs][None]
+
+    keys = [content_hash(run, rank) for run in runs]
+    (distances,) = all_pairs("dynamical_distances", keys, distances_of, parallel=False)
+    return distances
 
 
 def _check_inputs(recordings: Mapping[str, xr.DataTree]) -> None:
@@ -280,13 +306,30 @@ def _members(distances: Mapping[str, Array], index: pd.MultiIndex) -> pd.DataFra
     return pd.DataFrame({name: (matrix * same).sum(axis=1) / others for name, matrix in distances.items()}, index=index)
 
 
-def _sets(distances: Mapping[str, Array], index: pd.MultiIndex, seed: int) -> pd.DataFrame:
+def _partners(recordings: Mapping[str, xr.DataTree]) -> dict[tuple[str, str], tuple[Places, Places]]:
+    """Return for each pair of experiments the places of members of one seed in both."""
+    seeds = {label: trace.about(recording).get("seeds", ()) for label, recording in recordings.items()}
+    partners = {}
+    for a, b in itertools.combinations(seeds, 2):
+        common, first, second = np.intersect1d(seeds[a], seeds[b], return_indices=True)
+        if not len(common):
+            raise AnalysisError(f"--paired: expected experiments with seeds in common; {a} and {b} have none")
+        partners[a, b] = first, second
+    return partners
+
+
+def _sets(
+    distances: Mapping[str, Array],
+    index: pd.MultiIndex,
+    partners: Mapping[tuple[str, str], tuple[Places, Places]],
+    seed: int,
+) -> pd.DataFrame:
     labels = index.get_level_values("label")
     where = {label: np.flatnonzero(labels == label) for label in labels.unique()}
     tables = []
     for measure, matrix in distances.items():
         rows = {
-            (measure, a, b): _set_row(matrix, where[a], where[b], seed)
+            (measure, a, b): _set_row(matrix, where[a], where[b], partners.get((a, b)), seed)
             for a, b in itertools.combinations_with_replacement(where, 2)
         }
         table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(["measure", "set_a", "set_b"])
@@ -295,16 +338,21 @@ def _sets(distances: Mapping[str, Array], index: pd.MultiIndex, seed: int) -> pd
     return pd.concat(tables)
 
 
-def _set_row(matrix: Array, a: NDArray[np.intp], b: NDArray[np.intp], seed: int) -> dict[str, float]:
+def _set_row(
+    matrix: Array, a: Places, b: Places, partners: tuple[Places, Places] | None, seed: int
+) -> dict[str, float]:
     within = np.array_equal(a, b)
+    if partners:
+        a, b = a[partners[0]], b[partners[1]]
     block = matrix[np.ix_(a, b)]
     n_pairs = block.size - (len(a) if within else 0)
     both = np.concatenate([a, b])
-    test = None if within else energy_test(matrix[np.ix_(both, both)], len(a), seed)
+    distances = matrix[np.ix_(both, both)]
+    test = paired_distance_test(distances, seed) if partners else energy_test(distances, len(a), seed)
     return {
         "mean_distance": block.sum() / n_pairs if n_pairs else np.nan,
-        "p": np.nan if test is None else test.p,
-        "smallest_p": np.nan if test is None else test.smallest_p,
+        "p": np.nan if within else test.p,
+        "smallest_p": np.nan if within else test.smallest_p,
         "n_a": len(a),
         "n_b": len(b),
     }

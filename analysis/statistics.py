@@ -213,13 +213,8 @@ def sign_flip_test(differences: ArrayLike, seed: int = 0, level: float = LEVEL) 
     n = len(values)
     if not n:
         return PermutationTest(math.nan, math.nan, math.nan, 0, exact=True)
-    exact = 2**n <= N_RESAMPLES
-    if exact:
-        signs = 1.0 - 2.0 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
-    else:
-        drawn = np.random.default_rng(seed).choice([-1.0, 1.0], (N_RESAMPLES, n))
-        signs = np.vstack([np.ones(n), drawn])
-    return _two_sided(signs @ values / n, n, exact, level)
+    signs = _sign_flips(n, seed)
+    return _two_sided(signs @ values / n, n, len(signs) == 2**n, level)
 
 
 def mantel_test(a: ArrayLike, b: ArrayLike, seed: int = 0, level: float = LEVEL) -> PermutationTest:
@@ -299,6 +294,35 @@ def energy_test(distances: ArrayLike, n_first: int, seed: int = 0, level: float 
     return _outcome(energies, _share_as_large(energies), mirrored / len(first), n, exact, level)
 
 
+def paired_distance_test(distances: ArrayLike, seed: int = 0, level: float = LEVEL) -> PermutationTest:
+    """Test from distances that members and their partners differ by nothing (McArdle & Anderson 2001).
+
+    The statistic is the squared length of the mean difference of a pair, in the space where the distances are
+    Euclidean: on a line the test is `sign_flip_test`. Labels are permuted within pairs, so that what a seed does to
+    both members cancels.
+
+    Parameters
+    ----------
+    distances
+        Symmetric (member, member): the first of each pair, then the second ones in the same order.
+    seed
+        Seed of the flips where there are too many to enumerate.
+    level
+        Level of significance aimed at.
+    """
+    D = np.asarray(distances, dtype=float)
+    n = len(D) // 2
+    if not n:
+        return PermutationTest(math.nan, math.nan, math.nan, 0, exact=True)
+    (aa, ab), (ba, bb) = (np.split(half, 2, axis=1) for half in np.split(D**2, 2))
+    products = (ab + ba - aa - bb) / 2  # of the differences of two pairs
+    signs = _sign_flips(n, seed)
+    lengths = np.einsum("si,si->s", signs @ products, signs) / n**2
+    exact = len(signs) == 2**n
+    # To swap all pairs changes nothing.
+    return _outcome(lengths, _share_as_large(lengths), (2 if exact else 1) / len(signs), n, exact, level)
+
+
 def pooled_std(a: ArrayLike, b: ArrayLike) -> float:
     """Standard deviation within two samples together, with n_a + n_b - 2 degrees of freedom; NaN without any."""
     a, b = _finite(a), _finite(b)
@@ -372,6 +396,14 @@ def _relabellings(n: int, n_first: int, seed: int) -> NDArray[np.bool_]:
         first = np.vstack([observed, drawn])
     first.setflags(write=False)
     return first
+
+
+def _sign_flips(n: int, seed: int) -> NDArray[np.float64]:
+    """Return signs (flip, pair), those observed in front: all of them where they are few enough, else random ones."""
+    if 2**n <= N_RESAMPLES:
+        return np.where(np.arange(2**n)[:, None] >> np.arange(n) & 1, -1.0, 1.0)
+    drawn = np.random.default_rng(seed).choice([-1.0, 1.0], (N_RESAMPLES, n))
+    return np.vstack([np.ones(n), drawn])
 
 
 def _is_exact(first: NDArray[np.bool_], n_first: int) -> bool:

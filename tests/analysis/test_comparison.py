@@ -108,6 +108,34 @@ def test_models_of_one_name_are_compared_with_each_other(make_population):
         compare_populations([first, dataclasses.replace(second, names=tuple("abcdefg"))], paired=True)
 
 
+def test_spectra_of_one_name_are_compared_with_each_other(make_population):
+    first = make_population(9, label="first", noise=0.5)
+    turned = tuple(values * np.exp(0.02j) for values in first.eigenvalues[::-1])
+    second = dataclasses.replace(first, label="second", names=first.names[::-1], eigenvalues=turned)
+    other_name = second.scalars.rename(index={second.names[-1]: "other"})
+    fewer = dataclasses.replace(second, names=(*second.names[:-1], "other"), scalars=other_name)
+    apart, paired, partly = (
+        compare_populations([first, other], paired=p).distance_tests.loc[("first", "second")]
+        for other, p in ((second, False), (second, True), (fewer, True))
+    )
+    assert apart["p"] > 0.5
+    assert paired["p"] == paired["smallest_p"] == pytest.approx(2 / 2**9)
+    assert paired[["energy", "between", "within_a", "n_a"]].tolist() == pytest.approx(
+        apart[["energy", "between", "within_a", "n_a"]].tolist()
+    )
+    assert partly[["n_a", "n_b"]].tolist() == [8, 8]
+
+
+def test_models_of_one_name_and_other_seeds_are_no_pairs(make_population):
+    first, second = (
+        dataclasses.replace(make_population(7, label=label), training_seed=seed) for label, seed in (("a", 0), ("b", 7))
+    )
+    with pytest.raises(AnalysisError, match=r"trained from one --seed, .*; got 0 \(a\) and 7 \(b\)"):
+        compare_populations([first, second], paired=True)
+    assert compare_populations([first, second]).labels == ("a", "b")
+    compare_populations([first, dataclasses.replace(second, training_seed=None)], paired=True)
+
+
 def test_a_set_of_one_model_has_no_interval(two_sets, make_population):
     result = compare_populations([two_sets[0], make_population(1, label="single")])
     alone = result.summary.loc[("single", "mag_mean")]

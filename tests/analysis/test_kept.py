@@ -1,10 +1,12 @@
 """What is kept is what was computed: one more member costs one, a changed one too, a broken file nothing."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 
+from analysis import nulls
 from analysis.kept import all_pairs, content_hash, each_item, kept_in
 from analysis.persistence import analyse_persistence
 
@@ -122,3 +124,27 @@ def test_an_analysis_that_is_repeated_computes_nothing_twice(make_population, mo
     assert again.tests.members.equals(first.tests.members)
     with pytest.raises(AssertionError, match="computed again"):
         analyse_persistence(make_population(4, noise=0.2))
+
+
+@pytest.mark.usefixtures("kept")
+def test_null_clouds_of_one_more_member_change_and_cost_its_own_alone(make_population, monkeypatch):
+    population, drawn = make_population(4), []
+    some = [0, 2, 3]
+    without = replace(
+        population,
+        names=tuple(population.names[i] for i in some),
+        eigenvalues=tuple(population.eigenvalues[i] for i in some),
+        scalars=population.scalars.iloc[some],
+    )
+    test_one = nulls._test_one
+
+    def counted(*arguments):
+        drawn.append(arguments[-1][1].name)
+        return test_one(*arguments)
+
+    monkeypatch.setattr(nulls, "_test_one", counted)
+    columns = ["p", "null_95", "subset_low"]
+    fewer = analyse_persistence(without, null_clouds=19).tests.members
+    all_four = analyse_persistence(population, null_clouds=19).tests.members
+    assert drawn == ["model-1", "model-3", "model-4", "model-2"]
+    assert all_four.loc[fewer.index, columns].equals(fewer[columns])

@@ -1,6 +1,7 @@
 """Similarity of hidden states: copies, rotated and shuffled ones, and a twin that takes pairs one by one."""
 
 import itertools
+import json
 import sys
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import xarray as xr
 from scipy import stats
 from scipy.spatial.distance import pdist
 
+from analysis.kept import kept_in
 from analysis.population import AnalysisError
 from analysis.similarity import _unit_states, compare_states, dynamical_distances, state_distances
 
@@ -31,11 +33,12 @@ def runs_of(members, noise=0.5, sequences=4, steps=11, units=6, seed=0):
 def make_runs(make_recording):
     """Return a function that makes a trace with given hidden states, one (sequence, time, unit) for each member."""
 
-    def make(runs, inputs=0):
+    def make(runs, inputs=0, seeds=()):
         recording = make_recording(members=len(runs), trials=len(runs[0]))
         hidden = np.stack(runs)
         hidden.setflags(write=False)
         seen = np.random.default_rng(inputs).normal(size=recording["inputs"].shape)
+        recording.attrs["about"] = json.dumps({"seeds": list(seeds)})
         return recording.assign(
             hidden=xr.Variable(("member", "batch", "time", "unit"), hidden),
             inputs=xr.Variable(("batch", "time", "channel"), seen),
@@ -107,6 +110,23 @@ def test_sets_of_one_origin_are_not_told_apart(make_runs):
     assert (result.sets["p"].dropna() > 0.05).all()
 
 
+def test_members_of_one_seed_are_compared_with_each_other(make_runs):
+    runs = runs_of(9, seed=3)
+    noise = np.random.default_rng(1).normal(size=runs[0].shape)
+    noisier = [run + 0.3 * noise for run in runs]
+    first, second = make_runs(runs, seeds=range(9)), make_runs(noisier[::-1], seeds=range(8, -1, -1))
+    apart, paired = (compare_states({"one": first, "two": second}, paired=p).sets for p in (False, True))
+    row = apart.loc[("cka", "one", "two")], paired.loc[("cka", "one", "two")]
+    assert row[1]["p"] == row[1]["smallest_p"] < row[0]["p"]
+    assert paired.loc[("cka", "one", "one"), "n_a"] == 9
+    fewer = compare_states({"one": first, "two": make_runs(noisier[:8], seeds=range(1, 9))}, paired=True).sets
+    assert fewer.loc[("rsa", "one", "two"), ["n_a", "n_b"]].tolist() == [8, 8]
+    with pytest.raises(
+        AnalysisError, match="--paired: expected experiments with seeds in common; one and two have none"
+    ):
+        compare_states({"one": first, "two": make_runs(noisier, seeds=range(9, 18))}, paired=True)
+
+
 def test_measures_that_disagree_are_named(make_runs):
     recording = make_runs(runs_of(6))
     strict, lenient = (compare_states({"a": recording}, bar=bar) for bar in (1.0, -1.0))
@@ -172,7 +192,7 @@ def test_dynamical_similarity_is_one_more_measure(make_runs, monkeypatch):
     given = {}
 
     class Stub:
-        def __init__(self, runs, **options):
+        def __init__(self, runs, other=None, **options):
             given.update(options, shapes=[run.shape for run in runs])
 
         def fit_score(self):
@@ -191,5 +211,32 @@ def test_dynamics_of_a_rotated_copy_are_alike_and_shuffled_ones_are_not():
     (run,) = runs_of(1)
     run = run.cumsum(axis=1)
     shuffled = np.random.default_rng(2).permuted(run, axis=1)
-    distances = dynamical_distances([run, run @ rotation(6, 1), shuffled])
-    assert distances[0, 1] < 1e-3 < distances[0, 2]
+    copies = [run, run @ rotation(6, 1), run + np.arange(6), shuffled]
+    distances = dynamical_distances(copies)
+    assert distances[0, 1:3] == pytest.approx(0.0, abs=1e-3)
+    assert distances[0, 3] > 1e-2
+    np.testing.assert_allclose(distances, distances.T)
+
+
+def test_dynamics_of_one_more_member_cost_its_own_pairs(monkeypatch, tmp_path):
+    asked = []
+
+    class Stub:
+        def __init__(self, runs, other=None, **options):
+            self.sides = runs, runs if other is None else other
+
+        def fit_score(self):
+            first, second = ([run[0, 0, 0] for run in side] for side in self.sides)
+            asked.append(tuple(map(len, self.sides)))
+            return np.squeeze(np.abs(np.subtract.outer(first, second)))
+
+    monkeypatch.setitem(sys.modules, "DSA", SimpleNamespace(DSA=Stub))
+    runs = runs_of(5)
+    with kept_in(tmp_path):
+        dynamical_distances([runs[k] for k in (0, 1, 3)])
+        dynamical_distances([runs[k] for k in (0, 1, 3)])
+        more = dynamical_distances(runs[:4])
+    alone = dynamical_distances(runs[:4])
+    assert asked == [(3, 3), (1, 4), (4, 4)]
+    np.testing.assert_array_equal(more, alone)
+    assert (more == 0).sum() == 4

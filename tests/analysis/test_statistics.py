@@ -20,6 +20,7 @@ from analysis.statistics import (
     mean_difference,
     mean_interval,
     monte_carlo_test,
+    paired_distance_test,
     permutation_test,
     pooled_std,
     proportion_interval,
@@ -125,6 +126,7 @@ TESTS = {
     "skewed": lambda rng: permutation_test(rng.lognormal(size=10), rng.lognormal(size=10)),
     "pairs": lambda rng: sign_flip_test(rng.normal(size=10)),
     "energy": lambda rng: energy_test(between(rng.normal(size=20)), 10),
+    "distances of pairs": lambda rng: paired_distance_test(between(rng.normal(size=20))),
     "matrices": lambda rng: mantel_test(between(rng.normal(size=10)), between(rng.normal(size=10))),
     "simulations": lambda rng: monte_carlo_test(rng.normal(), rng.normal(size=199)),
 }
@@ -193,6 +195,25 @@ def test_energy_test_counts_mirrored_splits():
     assert apart.p == apart.smallest_p == pytest.approx(2 / 20)
     assert energy_test(np.zeros((7, 7)), 2).p == 1.0
     assert math.isnan(energy_test(np.zeros((5, 5)), 5).p)
+
+
+@pytest.mark.parametrize("n", [9, 15])
+def test_distances_of_pairs_find_what_seeds_hide(n):
+    seeds, shift = 5 * normal(n), 0.5 + 0.1 * normal(n, seed=1)
+    distances = between(np.concatenate([seeds, seeds + shift]))
+    assert energy_test(distances, n).p > 0.5
+    test = paired_distance_test(distances)
+    assert test.statistic == pytest.approx(shift.mean() ** 2)
+    assert (test.p, test.exact) == (test.smallest_p, n == 9)
+
+
+def test_on_a_line_distances_of_pairs_say_what_their_differences_say():
+    a, b = 5 * normal(9), 5 * normal(9, seed=1)
+    found, expected = paired_distance_test(between(np.concatenate([a, b]))), sign_flip_test(b - a)
+    assert (found.p, found.smallest_p, found.n) == pytest.approx((expected.p, expected.smallest_p, 9))
+    assert found.p > 0.05
+    assert math.isnan(paired_distance_test(np.zeros((0, 0))).p)
+    assert math.isnan(paired_distance_test(between(np.arange(10.0))).p)  # 2 / 32
 
 
 def test_effect_sizes():
