@@ -305,6 +305,8 @@ def plant_variables(
     horizon: int = 13,
     condition: float = 3.0,
     weight_noise: float = 0.0,
+    circuit_noise: float = 0.0,
+    rolled: bool = False,
     clock: float = 0.0,
     split: int = 0,
     units: int = 29,
@@ -313,8 +315,9 @@ def plant_variables(
 
     The variables are the window's positions whose values last. The basis Q (unit, variable) has singular values from 1
     down to 1 / ``condition``; W = Q Φ Q⁺ and C, the newest rows of Q⁺, get entries of relative size ``weight_noise``
-    more, the states do not. ``clock`` adds what all trials share at a step. With ``split`` the state is in two tensors,
-    the first of that many units.
+    more, and so does Φ by ``circuit_noise``. States are those of the exact circuit, or with ``rolled`` those that W
+    makes of the first complete window, noise and all. ``clock`` adds what all trials share at a step. With ``split`` the
+    state is in two tensors, the first of that many units.
     """
     length = task.lengths[0]
     batch = task.test_batch(0, length, horizon, trials)
@@ -330,11 +333,11 @@ def plant_variables(
         left, right = (np.linalg.qr(rng.normal(size=(n, n)))[0][:, :size] for n in (units, size))
         q = left * np.geomspace(1, 1 / condition, size) @ right.T
         dual = right * np.geomspace(1, condition, size) @ left.T
-        matrix = q @ companion @ dual
-        noisy = [a + weight_noise * np.sqrt(np.mean(a**2)) * rng.normal(size=a.shape) for a in (matrix, dual[-width:])]
+        circuit = _noisy(companion, circuit_noise, rng)
+        noisy = [_noisy(a, weight_noise, rng) for a in (q @ circuit @ dual, dual[-width:])]
         shared = clock * rng.normal(size=(batch.steps, units))
         bases.append(q)
-        states.append(np.nan_to_num(variables) @ q.T + shared)
+        states.append((_rolled(variables @ q.T, noisy[0]) if rolled else np.nan_to_num(variables) @ q.T) + shared)
         matrices.append(noisy[0])
         readouts.append(noisy[1][:, : split or units])
     hidden = np.stack(states).astype(np.float32)
@@ -354,6 +357,19 @@ def plant_variables(
     about = {"model": {"type": "planted"}, "experiment": "planted", "states": list(parts), "accuracy": "sign"}
     recording = trace.make(arrays, [2 * k + 1 for k in range(members)], about)
     return recording, np.stack(bases), variables
+
+
+def _noisy(exact: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    return exact + share * np.sqrt(np.mean(exact**2)) * rng.normal(size=exact.shape) if share else exact
+
+
+def _rolled(states: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Return states (trial, time, unit) that follow the first complete ones by a matrix; zeros before."""
+    complete = np.isfinite(states).all(axis=(0, 2))
+    rolled = np.nan_to_num(states)
+    for step in np.flatnonzero(complete)[1:]:
+        rolled[:, step] = rolled[:, step - 1] @ matrix.T
+    return rolled
 
 
 def _roll_out(batch: Any, companion: np.ndarray, width: int) -> np.ndarray:

@@ -49,6 +49,27 @@ def test_planted_circuits_are_recovered_to_less_than_a_degree(make_circuits, con
     assert result.members["condition_number"].to_numpy() == pytest.approx([condition] * 2, rel=0.02)
 
 
+@pytest.mark.parametrize("condition", [1.0, 10.0, 1e3])
+def test_transitions_of_networks_that_run_on_noise_are_recovered_to_less_than_a_degree(make_circuits, condition):
+    recording, bases, _ = make_circuits(condition=condition, circuit_noise=0.01, rolled=True)
+    result = find_variables(recording)
+    assert len(result.found) == len(bases)
+    assert (result.members[["transition_angle_deg", "observed_angle_deg"]] < 1).all(axis=None)
+    assert (result.members["observed_angle_deg"] > 0.1).all()
+    # Each answer is a step further from the circuit: the directions themselves have moved.
+    assert 1 < np.mean([column_angles(m.code.basis, q) for m, q in zip(result.found, bases, strict=True)]) < 2
+
+
+def test_noise_that_breaks_a_network_leaves_it_without_variables(make_circuits):
+    """Entries of an ill-conditioned W are large against the circuit: 1 % of them gives eigenvalues far above 1."""
+    recording, *_ = make_circuits(condition=1e3, weight_noise=0.01, rolled=True)
+    assert np.abs(np.linalg.eigvals(recording["step_matrix"].to_numpy())).max() > 5
+    result = find_variables(recording)
+    assert result.found == ()
+    mild = find_variables(make_circuits(condition=3.0, weight_noise=0.01, rolled=True)[0])
+    assert (mild.members[["transition_angle_deg", "observed_angle_deg"]] < 1).all(axis=None)
+
+
 @pytest.mark.parametrize("weight_noise", [0.0, 0.01])
 def test_a_condition_number_of_a_hundred_million_is_not_identifiable(make_circuits, weight_noise):
     result = find_variables(make_circuits(condition=1e8, weight_noise=weight_noise)[0])
