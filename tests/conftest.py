@@ -316,8 +316,8 @@ def plant_variables(
     The variables are the window's positions whose values last. The basis Q (unit, variable) has singular values from 1
     down to 1 / ``condition``; W = Q Φ Q⁺ and C, the newest rows of Q⁺, get entries of relative size ``weight_noise``
     more, and so does Φ by ``circuit_noise``. States are those of the exact circuit, or with ``rolled`` those that W
-    makes of the first complete window, noise and all. ``clock`` adds what all trials share at a step. With ``split`` the
-    state is in two tensors, the first of that many units.
+    makes of the first complete window, noise and all. ``clock`` adds what all trials share at a step. With ``split``
+    the state is in two tensors, the first of that many units.
     """
     length = task.lengths[0]
     batch = task.test_batch(0, length, horizon, trials)
