@@ -112,7 +112,14 @@ def parser() -> argparse.ArgumentParser:
         help="evaluate weights after N training steps, kept with train_multiple.py --keep_checkpoints; results go to "
         "checkpoints/step-N (default: the last weights)",
     )
-    add("--dynamics", action="store_true", help="also search fixed points and take Jacobians and Lyapunov exponents")
+    add(
+        "--dynamics",
+        nargs="?",
+        choices=("moving", "whole"),
+        const="moving",
+        help="also search fixed points and take Jacobians and Lyapunov exponents; contents of associative memories "
+        "stand still, or with --dynamics whole fast weights are part of the state (small networks: up to 1024 numbers)",
+    )
     add("--no_figures", dest="figures", action="store_false", help="numbers and traces only")
     return parser
 
@@ -193,7 +200,7 @@ def evaluate(work: Work, options: argparse.Namespace) -> int:
     finished = replace(work, numbers=tuple(good))
     results = engine.run(finish_population, [(finished, options.magnitude_threshold)], 1)
     if options.dynamics:
-        results += engine.run(write_dynamics, [finished], 1)
+        results += engine.run(write_dynamics, [(finished, options.dynamics)], 1)
     for result in results:
         if result.failure:
             raise UserError(
@@ -380,7 +387,7 @@ def forget(work: Work) -> list[Path]:
     written = {f"seq{length}.nc" for length in work.settings.seq_lengths}
     old = [path for path in sorted((work.folder / "traces").glob("seq*.nc")) if path.name not in written]
     portraits, mark = sorted((work.folder / "dynamics").glob("seq*.nc")), portrait_mark(work)
-    old += [path for path in portraits if not portrait.is_marked(path, mark)]
+    old += [path for path in portraits if not portrait.is_marked(path, fingerprint=mark)]
     for path in old:
         path.unlink()
     return old
@@ -400,19 +407,21 @@ def trace_batch(work: Work, task: Any, length: int) -> Any:
     return task.test_batch(work.config.training.seed, length, horizon, TRACE_SEQUENCES)
 
 
-def write_dynamics(work: Work) -> None:
+def write_dynamics(job: tuple[Work, str]) -> None:
     """Write the portraits of all models, but those that are there already."""
     from emt import portrait, record
-    from emt.dynamics.portray import portray
+    from emt.dynamics.portray import held_contents, portray
 
+    work, moving = job
     mark = portrait_mark(work)
     device = choose_device(work.settings.accelerator)
     loaded = record.load_members(work.experiment, work.config, work.numbers, device, work.step)
+    held = held_contents(loaded.model, moving)
     for length in work.settings.seq_lengths:
         path = work.folder / "dynamics" / f"seq{length}.nc"
-        if not portrait.is_marked(path, mark):
+        if not portrait.is_marked(path, fingerprint=mark, held=held):
             batch = trace_batch(work, loaded.task, length)
-            portrait.save(portray(loaded, batch, {"length": length, "fingerprint": mark}), path)
+            portrait.save(portray(loaded, batch, {"length": length, "fingerprint": mark}, held), path)
 
 
 if __name__ == "__main__":

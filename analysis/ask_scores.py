@@ -20,7 +20,7 @@ from analysis.asks import (
     shares_on,
 )
 from analysis.logs import Array, event_of
-from analysis.statistics import mean_share_interval, proportion_interval
+from analysis.statistics import mean_interval, proportion_interval
 
 LARGEST_LAG = 20
 """Steps before and after the asked-for item's write that the average over trials shows."""
@@ -108,7 +108,7 @@ def over_members(members: dict[str, list[pd.DataFrame]]) -> pd.DataFrame:
     keyed = {(memory, place): table for memory, tables in members.items() for place, table in enumerate(tables)}
     points = pd.concat(keyed, names=["memory", "member"])
     groups = points.groupby([name for name in points.index.names if name != "member"])
-    intervals = [mean_share_interval(group) for _, group in groups[points.columns[0]]]
+    intervals = [mean_interval(group, bounds=(0.0, 1.0)) for _, group in groups[points.columns[0]]]
     means = groups.mean()
     means.insert(1, "low", [i.low for i in intervals])
     means.insert(2, "high", [i.high for i in intervals])

@@ -11,9 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.distances import pairwise_distances
-from analysis.population import AnalysisError, Population
+from analysis.population import BOUNDS, AnalysisError, Population
 from analysis.spectra import check_eigenvalues, corrected_statistics, eigenvalue_statistics
 from analysis.statistics import (
+    UNBOUNDED,
     benjamini_hochberg,
     bootstrap_interval,
     cliffs_delta,
@@ -268,7 +269,7 @@ def _summary(members: pd.DataFrame, labels: Sequence[str], confidence: float) ->
     rows = {}
     for label, statistic in itertools.product(labels, members):
         values = members.loc[label, statistic]
-        interval = mean_interval(values, confidence)
+        interval = mean_interval(values, confidence, BOUNDS.get(statistic, UNBOUNDED))
         rows[label, statistic] = {
             "n": interval.n,
             "mean": values.mean(),

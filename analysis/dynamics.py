@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from analysis.population import AnalysisError
-from analysis.statistics import mean_interval
+from analysis.statistics import UNBOUNDED, mean_interval
 from emt import portrait as portraits
 
 UNIT_TOLERANCE = 1e-5
@@ -237,7 +237,7 @@ def _member_table(portrait: xr.Dataset, names: list[str], points: pd.DataFrame) 
 def _population_table(members: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for name in members.columns.drop("searches"):
-        interval = mean_interval(members[name])
+        interval = mean_interval(members[name], bounds=UNBOUNDED if "exponent" in name else (0.0, np.inf))
         rows[name] = {"mean": interval.estimate, "low": interval.low, "high": interval.high, "n": interval.n}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("quantity")
 

@@ -99,7 +99,9 @@ class Section:
     Attributes
     ----------
     n
-        Members that its tables name; all members where no table names any.
+        Members that its tables name, of all sets; 0 where they name none.
+    sets
+        Sets that its tables label; 0 where there is only this experiment.
     figures
         PNG and GIF files.
     tables
@@ -111,6 +113,7 @@ class Section:
     headline: str
     options: Mapping[str, Any]
     n: int
+    sets: int
     figures: tuple[Path, ...]
     tables: tuple[Path, ...]
 
@@ -212,15 +215,18 @@ def _section(experiment: Experiment, command: str, question: str, seq_length: in
     tables = tuple(path for path in files if path.suffix == ".csv")
     if not figures and not tables:
         return None
-    named = {row.get("model_name") for path in tables for row in read_rows(path)}
+    rows = (row for path in tables for row in read_rows(path) if "model_name" in row)
     members = {entry["model_name"] for entry in experiment.summary["metrics"]}
+    # Names of members repeat between sets, and those of other sets are not in this summary.
+    named = {(row.get("label"), row["model_name"]) for row in rows if "label" in row or row["model_name"] in members}
     options = about.get("options")
     return Section(
         command=command,
         question=question,
         headline=str(about.get("headline", "")),
         options=options if isinstance(options, dict) else {},
-        n=len(named & members) or len(members),
+        n=len(named),
+        sets=len({label for label, _ in named if label is not None}),
         figures=figures,
         tables=tables,
     )

@@ -90,12 +90,11 @@ def summarise_groups(populations: Sequence[Answered]) -> GroupSummary:
 
 
 def _reached(shares: NDArray[np.float64]) -> dict[str, float]:
-    interval = mean_interval(shares)
-    bounds = np.clip([interval.low, interval.high], 0, 100)
+    interval = mean_interval(shares, bounds=(0.0, 100.0))
     return {
         "n": interval.n,
         "mean": interval.estimate,
         "std": float(pd.Series(shares).std()),
-        "low": float(bounds[0]),
-        "high": float(bounds[1]),
+        "low": interval.low,
+        "high": interval.high,
     }

@@ -114,12 +114,12 @@ def _curve(one: Learner) -> LearningCurve:
 
 
 def _reached(errors: NDArray[np.float64]) -> dict[str, float]:
-    interval = mean_interval(errors)
+    interval = mean_interval(errors, bounds=(0.0, np.inf))
     return {
         "n": interval.n,
         "mean": interval.estimate,
         "std": float(pd.Series(errors).std()),
-        "low": float(np.maximum(0.0, interval.low)),
+        "low": interval.low,
         "high": interval.high,
         "median": float(np.nanmedian(errors)),
         "best": float(np.nanmin(errors)),

@@ -15,7 +15,7 @@ from analysis.logs import Array, event_of, items_of, memory_names, select
 from analysis.population import AnalysisError
 from analysis.questions import QuestionGrid, choose_questions, describe_asks, labels, question_grid
 from analysis.replay import MatchGrids, match_grids
-from analysis.statistics import mean_share_interval
+from analysis.statistics import mean_interval
 from emt import trace
 
 LARGEST_GRID = 64
@@ -212,7 +212,7 @@ def question_name(grid: QuestionGrid) -> str:
 
 
 def _population_row(scores: pd.DataFrame) -> dict[str, float]:
-    interval = mean_share_interval(scores["score"])
+    interval = mean_interval(scores["score"], bounds=(0.0, 1.0))
     return {
         "score": interval.estimate,
         "low": interval.low,

@@ -14,7 +14,7 @@ from analysis.asks import read_asks
 from analysis.logs import Array, event_of, memory_log, memory_names, select
 from analysis.population import AnalysisError
 from analysis.replay import replay_memory
-from analysis.statistics import Interval, mean_interval, mean_share_interval
+from analysis.statistics import Interval, mean_interval
 from analysis.write_similarity import WriteSimilarity, compare_writes
 from emt import trace
 
@@ -152,7 +152,7 @@ class MemoryAnalysis:
     def _recalled(held: MemoryContents) -> str:
         if np.isnan(held.recalled).all():
             return ""
-        share = _text(_row(mean_share_interval(held.recalled)), 100, " %")
+        share = _text(_row(mean_interval(held.recalled, bounds=(0.0, 1.0))), 100, " %")
         return f"the asked-for item is recalled in {share} of asks; "
 
 

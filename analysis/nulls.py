@@ -45,6 +45,12 @@ FIGURES = (
 BYTES_PER_PAIR, BYTES_PER_COLUMN = 100, 70
 """What ripser takes, measured, for each pair of points and each simplex of the largest dimension of homology."""
 
+NS_PER_NUMBER, NS_PER_PAIR, NS_PER_SIMPLEX = 100, 400, 15
+"""Time of one null cloud, measured: for each number of the pool, pair of points and simplex that may fill a hole."""
+
+PATIENCE = 4.0
+"""Seconds of work from which processes of their own are worth starting."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -81,8 +87,8 @@ class BarTests:
         longest bar over `N_SUBSETS` subsets; ``subset_share`` of these whose longest bar exceeds ``null_95``;
         ``points``.
     population
-        Indexed by (dimension, null): ``significant``, members with p_bh below the level; ``share`` of members with p
-        below it, with its interval ``low``, ``high`` (Wilson); n, the members.
+        Indexed by (dimension, null): ``significant``, members with p_bh at most the level; ``share`` of members with
+        p at most the level, with its interval ``low``, ``high`` (Wilson); n, the members.
     n_nulls
         Clouds drawn for each member and null.
     level
@@ -101,7 +107,7 @@ class BarTests:
         found = ", ".join(f"{null} {row['significant']:.0f}" for null, row in rows.iterrows())
         kind = {0: "gaps", 1: "loops"}.get(dimension, f"holes of dimension {dimension}")
         return (
-            f"members with longer {kind} than null clouds (p < {self.level:g} after Benjamini and Hochberg, "
+            f"members with longer {kind} than null clouds (p ≤ {self.level:g} after Benjamini and Hochberg, "
             f"{self.n_nulls} clouds), of n = {rows['n'].max():.0f}: {found}"
         )
 
@@ -189,6 +195,14 @@ def check_memory(n_points: int, max_dimension: int, limit: float) -> None:
         )
 
 
+def seconds_needed(sample: Sample, max_dimension: int, n_nulls: int) -> float:
+    """Return roughly how long the null clouds and subsets of one member take on one core."""
+    n_points, n_clouds = len(sample.cloud), n_nulls * len(sample.nulls)
+    simplices = math.comb(n_points, max_dimension + 2)
+    homology = NS_PER_PAIR * math.comb(n_points, 2) + NS_PER_SIMPLEX * simplices
+    return (n_clouds * NS_PER_NUMBER * sample.pool.size + (n_clouds + N_SUBSETS) * homology) / 1e9
+
+
 def bar_tests(
     samples: Sequence[Sample], max_dimension: int, n_nulls: int, level: float = 0.05, seed: int = 0
 ) -> BarTests:
@@ -220,7 +234,8 @@ def bar_tests(
 
     def compute(places: list[int]) -> Iterator[Array]:
         jobs = [(keys[place], samples[place]) for place in places]
-        return run_parallel(one, jobs, "null clouds", parallel=len(jobs) * n_nulls >= 1000)
+        seconds = sum(seconds_needed(sample, max_dimension, n_nulls) for _, sample in jobs)
+        return run_parallel(one, jobs, "null clouds", parallel=seconds >= PATIENCE)
 
     keys = [content_hash(s.cloud, s.pool, *s.nulls.values(), *one.args) for s in samples]
     figures = each_item("null_clouds", keys, compute)

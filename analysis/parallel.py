@@ -34,5 +34,4 @@ def run_parallel(
     else:
         results = map(function, jobs)
     console = Console(stderr=True)
-    watched = parallel and console.is_terminal
-    yield from track(results, description, len(jobs), console=console, disable=not watched, transient=True)
+    yield from track(results, description, len(jobs), console=console, disable=not console.is_terminal, transient=True)

@@ -181,7 +181,7 @@ def analyse_persistence(
     level
         level of significance of these tests
     memory_limit
-        GB that one model may take; what needs more is refused
+        GB that one model may take, of which as many as there are cores run at once; what needs more is refused
     seed
         seed of random clouds
 

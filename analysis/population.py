@@ -1,5 +1,6 @@
 """The object every analysis takes: one evaluated population at one sequence length, as arrays."""
 
+import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -8,6 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+BOUNDS = {
+    "accuracy": (0.0, 1.0),
+    "spectral_error_deg": (0.0, 180.0),
+    "spectral_relative_error": (0.0, math.inf),
+    "missing_modes": (0.0, math.inf),
+}
+"""Between what numbers of an evaluation are."""
 
 
 class AnalysisError(ValueError):

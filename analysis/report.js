@@ -13,8 +13,9 @@ function add(parent, name, attributes = {}, text = null) {
   return parent.appendChild(node);
 }
 
+// Steps are at most 2.5 times as long as the fifth of a range, so that it holds two ticks at least.
 function ticks([low, high]) {
-  const rough = (high - low) / 4;
+  const rough = (high - low) / 5;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough);
   const count = Math.floor((high - low) / step) + 2;
@@ -72,14 +73,20 @@ function color(share) {
   return `rgb(${mixed.join(",")})`;
 }
 
+// Addresses are compared as they are: one that a reader mistypes need not decode.
+function address(member) {
+  return `#${encodeURIComponent(member.name)}`;
+}
+
 function drawMap() {
   const map = data.maps[document.getElementById("map-choice").value];
   const chart = axes("map", range(map.points.map((p) => p[1])), range(map.points.map((p) => p[2])), map.x, map.y);
+  document.getElementById("map-n").textContent = map.points.length;
   const scores = data.members.map((member) => member.accuracy).filter((value) => value !== null);
   const [low, high] = [Math.min(...scores), Math.max(...scores)];
   for (const [index, a, b] of map.points) {
     const member = data.members[index];
-    const link = add(chart.layer, "a", { href: `#${encodeURIComponent(member.name)}`, "data-member": index });
+    const link = add(chart.layer, "a", { href: address(member), "data-member": index });
     link.setAttribute("aria-label", `${member.name}, accuracy ${member.accuracy ?? "unknown"}`);
     const share = member.accuracy === null ? NaN : high > low ? (member.accuracy - low) / (high - low) : 0.5;
     add(link, "circle", { cx: chart.x(a), cy: chart.y(b), r: 6, fill: color(share) });
@@ -163,8 +170,7 @@ function show(index) {
 }
 
 function follow() {
-  const name = decodeURIComponent(location.hash.slice(1));
-  const index = data.members.findIndex((member) => member.name === name);
+  const index = data.members.findIndex((member) => address(member) === location.hash);
   if (index >= 0) pinned = index;
   show(pinned);
 }
@@ -220,7 +226,7 @@ for (const [index, member] of data.members.entries()) {
 }
 document.getElementById("map-choice").addEventListener("change", drawMap);
 document.getElementById("member-choice").addEventListener("change", (event) => {
-  location.hash = encodeURIComponent(data.members[event.target.value].name);
+  location.hash = address(data.members[event.target.value]);
 });
 window.addEventListener("hashchange", follow);
 drawMap();

@@ -27,6 +27,7 @@ from analysis.findings import (
     find_sections,
     read_table,
 )
+from analysis.population import BOUNDS
 from analysis.report_parts import chart, definitions, described, image, json_text, short, table
 from analysis.statistics import Interval, mean_interval
 
@@ -167,10 +168,10 @@ def _glance(report: Report) -> str:
         "model": str(model.get("type", "not recorded")),
         "hidden units": str(report.members[0].entry.get("hidden_dim", "not recorded")),
         "members": f"n = {len(report.members)}" + (f", {len(failed)} could not be evaluated" if failed else ""),
-        "accuracy": _mean(_accuracy(member) for member in report.members),
+        "accuracy": _mean((_accuracy(member) for member in report.members), "accuracy"),
     }
     if report.seq_length is not None:
-        errors = _mean((m.entry.get("spectral_error_deg") for m in report.members), " degrees")
+        errors = _mean((m.entry.get("spectral_error_deg") for m in report.members), "spectral_error_deg", " degrees")
         facts[f"spectral error at length {report.seq_length}"] = errors
     ends = [str(member.ending["status"]) for member in report.members if "status" in member.ending]
     if ends:
@@ -196,8 +197,8 @@ def _map(report: Report) -> str:
     return (
         '<label>Map <select id="map-choice"></select></label>'
         f"<figure>{chart('map', 'Map of members: each point is a link that shows its member')}"
-        f"<figcaption>Each point is a member (n = {len(report.members)}). Point at one to see it beside, click to keep "
-        f"it. {ramp}</figcaption></figure>{hint}"
+        '<figcaption>Each point is a member (n = <span id="map-n"></span>). Point at one to see it beside, click to '
+        f"keep it. {ramp}</figcaption></figure>{hint}"
     )
 
 
@@ -211,6 +212,7 @@ def _panel() -> str:
 
 def _charts(report: Report) -> str:
     first, second = ('<span class="key first"></span>', '<span class="key second"></span>')
+    curves = sum(bool(member.training) for member in report.members)
     captions = {
         "spectrum": ("Spectrum", "eigenvalues; open circles: theory; dashed: unit circle", "eigenvalue"),
         "diagram": (
@@ -220,13 +222,13 @@ def _charts(report: Report) -> str:
         ),
         "curve": (
             "Accuracy in training",
-            f"{first}training, {second}validation; gray: all members (n = {len(report.members)})",
+            f"{first}training, {second}validation; gray: all members with a curve (n = {curves})",
             "training",
         ),
     }
     boxes = [
         f'<div><figure id="{name}-box">{chart(name, f"{title} of the member chosen")}'
-        f"<figcaption>{title}: {caption}.</figcaption></figure>"
+        f"<figcaption>{title} of the member chosen (n = 1): {caption}.</figcaption></figure>"
         f'<p id="{name}-absent" class="faint" hidden>{title}: not there; it comes from {source}.</p></div>'
         for name, (title, caption, source) in captions.items()
     ]
@@ -262,25 +264,26 @@ def _interval(ends: Any) -> str | None:
 
 
 def _section(report: Report, section: Section, embedded: set[Path]) -> str:
-    n = f"n = {section.n} members"
+    sets = f" of {section.sets} sets" if section.sets > 1 else ""
+    n = f" n = {section.n} member{'s' if section.n > 1 else ''}{sets}." if section.n else ""
     headline = f'<p class="headline">{escape(section.headline)}</p>' if section.headline else ""
     listed = ", ".join(f"{name} {value}" for name, value in section.options.items())
     options = f'<p class="faint">Options: {escape(listed)}</p>' if listed else ""
-    figures = [_figure(report, section, path, n, path in embedded) for path in section.figures]
+    figures = [_figure(report, section, path, path in embedded) for path in section.figures]
     tables = [_listed_table(report, path) for path in section.tables]
     return (
         f'<section id="section-{escape(section.command)}"><h2>{escape(section.command.capitalize())}</h2>'
-        f"<p>{escape(section.question)} {n}.</p>{headline}{options}"
+        f"<p>{escape(section.question)}{n}</p>{headline}{options}"
         f'<div class="figures">{"".join(figures)}</div>{"".join(tables)}</section>'
     )
 
 
-def _figure(report: Report, section: Section, path: Path, n: str, embed: bool) -> str:
+def _figure(report: Report, section: Section, path: Path, embed: bool) -> str:
     title = path.stem.replace("_", " ")
     if not embed:
         return f'<p>Figure <a href="{_link(report, path)}">{escape(title)}</a> (a file of its own, for its size)</p>'
-    caption = described(path) or n
-    return image(path, f"{title}. {caption}. {section.question} {section.headline}", f"Figure: {title}. {caption}.")
+    told = f"{title}. {text}." if (text := described(path)) else f"{title}."
+    return image(path, f"{told} {section.question} {section.headline}", f"Figure: {told}")
 
 
 def _listed_table(report: Report, path: Path) -> str:
@@ -324,8 +327,8 @@ def _training_configuration(report: Report) -> Mapping[str, Any]:
     return evaluation.get("training_config") or {}
 
 
-def _mean(values: Iterable[float | None], unit: str = "") -> str:
-    mean: Interval = mean_interval([value for value in values if value is not None])
+def _mean(values: Iterable[float | None], name: str, unit: str = "") -> str:
+    mean: Interval = mean_interval([value for value in values if value is not None], bounds=BOUNDS[name])
     if not mean.n:
         return "not known"
     interval = f" (95 % interval over members {mean.low:.4g} to {mean.high:.4g})" if mean.n > 1 else ""

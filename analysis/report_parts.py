@@ -54,12 +54,13 @@ def image(path: Path, description: str, caption: str) -> str:
 
 
 def described(path: Path) -> str:
-    """Return the description that a PNG file carries; empty where there is none."""
+    """Return the description that a PNG file carries, or the comment of a GIF file; empty where there is none."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(path) as picture:
-            return str(picture.info.get("Description", ""))
+            text = picture.info.get("Description", picture.info.get("comment", ""))
+            return text.decode(errors="replace") if isinstance(text, bytes) else str(text)
     except (OSError, UnidentifiedImageError):
         return ""
 

@@ -84,11 +84,17 @@ class Similarity:
         sizes = self.members.groupby(level="label", sort=False).size()
         return {str(label): int(n) for label, n in sizes.items()}
 
+    @property
+    def states_compared(self) -> str:
+        """How many states are compared, and of how many ``rsa`` sees the distances where these are fewer."""
+        fewer = f" (rsa: {N_RSA_STATES} of them)" if self.n_states > N_RSA_STATES else ""
+        return f"{self.n_states} states{fewer}"
+
     def headline(self) -> str:
         """Say how far members are apart, and whether the measures agree."""
         sizes = ", ".join(f"{label} (n = {n})" for label, n in self.sizes.items())
         means = [f"{m} {d[np.triu_indices(len(d), 1)].mean():.2f}{self._beside(m)}" for m, d in self.distances.items()]
-        text = f"{sizes}; {self.n_states} states. Mean distance of two members: {', '.join(means)}."
+        text = f"{sizes}; {self.states_compared}. Mean distance of two members: {', '.join(means)}."
         if self.agreement["rank_correlation"].isna().all():
             return f"{text} Too few members, or distances that do not differ, to say whether the measures agree."
         apart = self.agreement[self.agreement["rank_correlation"] < self.bar]

@@ -28,6 +28,9 @@ ROUNDING = 1e-12
 """Relative differences below this come from adding up in another order."""
 
 
+UNBOUNDED = (-math.inf, math.inf)
+
+
 @dataclass(frozen=True)
 class Interval:
     """An estimate with its confidence interval; ``low`` and ``high`` are NaN where it is undefined.
@@ -85,8 +88,8 @@ def mean_difference(a: NDArray[np.float64], b: NDArray[np.float64], axis: int = 
     return np.mean(b, axis=axis) - np.mean(a, axis=axis)
 
 
-def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
-    """Mean of a sample with its Student t interval; the interval needs two values."""
+def mean_interval(values: ArrayLike, confidence: float = 0.95, bounds: tuple[float, float] = UNBOUNDED) -> Interval:
+    """Mean of a sample with its Student t interval, cut off at the ``bounds`` of values; it needs two values."""
     from scipy import stats
 
     sample = _finite(values)
@@ -94,14 +97,8 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     if n < 2:
         return Interval(float(sample[0]) if n else math.nan, math.nan, math.nan, n)
     reach = stats.t.ppf(0.5 + confidence / 2, n - 1) * sample.std(ddof=1) / math.sqrt(n)
-    return Interval(float(sample.mean()), float(sample.mean() - reach), float(sample.mean() + reach), n)
-
-
-def mean_share_interval(shares: ArrayLike, confidence: float = 0.95) -> Interval:
-    """Mean of shares with its Student t interval, cut off at 0 and 1."""
-    interval = mean_interval(shares, confidence)
-    low, high = np.clip((interval.low, interval.high), 0.0, 1.0)
-    return Interval(interval.estimate, float(low), float(high), interval.n)
+    mean = float(sample.mean())
+    return Interval(mean, max(mean - reach, bounds[0]), min(mean + reach, bounds[1]), n)
 
 
 def proportion_interval(share: float, n: int, confidence: float = 0.95) -> Interval:

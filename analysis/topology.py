@@ -92,7 +92,7 @@ def analyse_topology(
     level
         level of significance
     memory_limit
-        GB that one model may take; what needs more is refused
+        GB that one model may take, of which as many as there are cores run at once; what needs more is refused
     seed
         seed of the states drawn and of random clouds
 

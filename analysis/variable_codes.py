@@ -181,8 +181,8 @@ def certify(code: Code, held_out: Sequence[Code], states: Array, trials: Trials)
     reconstruction, reading = np.concatenate(shares, axis=1) if shares else np.empty((2, 0))
     return Certificate(
         condition_number=code.condition_number,
-        reconstruction=mean_interval(reconstruction),
-        reading=mean_interval(reading),
+        reconstruction=mean_interval(reconstruction, bounds=(-np.inf, 1.0)),
+        reading=mean_interval(reading, bounds=(-np.inf, 1.0)),
         precision_deg=_precision([fold_code.basis for fold_code in held_out]),
     )
 

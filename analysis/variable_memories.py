@@ -7,23 +7,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.statistics import Interval, mean_interval
+from analysis.statistics import UNBOUNDED, Interval, mean_interval
 from analysis.variable_codes import Array, Code
 
 MOST_REASONS = 3
 """Members whose reasons the headline gives in full."""
 
-_AVERAGED = (
-    "reconstruction",
-    "reading",
-    "condition_number",
-    "precision_deg",
-    "agreement_deg",
-    "transition_angle_deg",
-    "transition_gain",
-    "observed_angle_deg",
-    "spectral_error_deg",
-)
+_DEGREES = (0.0, 180.0)
+_AVERAGED = {
+    "reconstruction": (-np.inf, 1.0),
+    "reading": (-np.inf, 1.0),
+    "condition_number": (1.0, np.inf),
+    "precision_deg": _DEGREES,
+    "agreement_deg": _DEGREES,
+    "transition_angle_deg": _DEGREES,
+    "transition_gain": UNBOUNDED,
+    "observed_angle_deg": _DEGREES,
+    "spectral_error_deg": _DEGREES,
+}
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class VariableMemories:
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return members, estimates, means over members with a basis, and the trial shown, by step and position."""
-        means = {name: vars(mean_interval(self.members[name])) for name in _AVERAGED}
+        means = {name: vars(self._mean(name)) for name in _AVERAGED}
         tables = {
             "variables_members": self.members,
             "variables_estimates": self.estimates,
@@ -170,7 +171,7 @@ class VariableMemories:
         lines = [f"variable memories in {len(self.found)} of {_count(len(self.members), 'member')}"]
         if self.found:
             counts = self.members["estimator"].value_counts().drop("none", errors="ignore")
-            share, angle = (mean_interval(self.members[n]) for n in ("reconstruction", "transition_angle_deg"))
+            share, angle = map(self._mean, ("reconstruction", "transition_angle_deg"))
             lines[0] += (
                 f" (from {', '.join(f'{name} {n}' for name, n in counts.items())}): held-out states reconstructed to "
                 f"{_text(share, 100, ' %')}, Φ {_text(angle, 1, ' degrees')} from the task's "
@@ -181,6 +182,9 @@ class VariableMemories:
         if others := ", ".join(without[MOST_REASONS:]):
             lines.append(f"not identifiable either (reasons in variables_estimates): {others}")
         return "\n".join(lines)
+
+    def _mean(self, name: str) -> Interval:
+        return mean_interval(self.members[name], bounds=_AVERAGED[name])
 
     def _reasons(self, name: str) -> str:
         text = "; ".join(f"{estimator}: {why}" for estimator, why in self.estimates.loc[name, "verdict"].items())

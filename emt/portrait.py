@@ -100,9 +100,9 @@ def load(path: Path) -> xr.Dataset:
     return portrait
 
 
-def is_marked(path: Path, fingerprint: str) -> bool:
-    """Whether a file is a whole portrait of what this fingerprint stands for."""
+def is_marked(path: Path, **marks: Any) -> bool:
+    """Whether a file is a whole portrait that says all this of itself."""
     try:
-        return about(load(path))["fingerprint"] == fingerprint
-    except (TraceError, KeyError):
+        return marks.items() <= about(load(path)).items()
+    except TraceError:
         return False

@@ -38,7 +38,7 @@ def plot_tests(tests: BarTests, dimension: int = 1, ax: Axes | None = None) -> A
         bound = rows.xs(null, level="null").loc[names, "null_95"]
         ax.plot(place, bound, "_", color=color, markersize=6, markeredgewidth=1.2, label=f"95 % of null {null!r}")
     found = ", ".join(f"{null} {tests.population.loc[(dimension, null), 'significant']:.0f}" for null in nulls)
-    ax.set_title(f"members with p < {tests.level:g} (B–H):\n{found}")
+    ax.set_title(f"members with p ≤ {tests.level:g} (B–H):\n{found}")
     ax.set(xlabel="model", ylim=(0, None))
     ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     ticks = [int(tick) for tick in ax.get_xticks() if 0 <= tick < len(names)]

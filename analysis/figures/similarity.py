@@ -99,4 +99,4 @@ def _caption(similarity: Similarity) -> str:
     sizes = list(similarity.sizes.items())
     several = len(sizes) > 1
     named = ", ".join(f"{f'{i + 1}: ' if several else ''}{label} (n = {n})" for i, (label, n) in enumerate(sizes))
-    return f"{named}; {similarity.n_states} states"
+    return f"{named}; {similarity.states_compared}"

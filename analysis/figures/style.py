@@ -185,6 +185,8 @@ class Film:
 def save_film(film: Film, stem: str | Path, dpi: float = 100) -> list[Path]:
     """Write ``<stem>.gif``, and ``<stem>.mp4`` where ffmpeg is installed; files appear only when whole.
 
+    The figure's `caption` goes into the GIF file as its comment.
+
     Returns
     -------
     paths
@@ -208,6 +210,17 @@ def save_film(film: Film, stem: str | Path, dpi: float = 100) -> list[Path]:
                 for frame in range(film.frames):
                     film.show(frame)
                     writer.grab_frame()
-            write_bytes(path, whole.read_bytes())
+            content = whole.read_bytes()
+        write_bytes(path, _commented(content, caption(film.figure)) if extension == "gif" else content)
         paths.append(path)
     return paths
+
+
+def _commented(gif: bytes, text: str) -> bytes:
+    """Return a GIF with a comment: matplotlib's writer makes none."""
+    from PIL import Image
+
+    content = io.BytesIO()
+    with Image.open(io.BytesIO(gif)) as film:
+        film.save(content, "gif", save_all=True, comment=text)
+    return content.getvalue()

@@ -202,10 +202,14 @@ def film_variables(result: VariableMemories) -> Film:
     """Return a film of the trial shown: discs are what is read from the state, rings what the task has there."""
     shown = result.shown
     assert shown is not None
-    figure, axes = column_figure("double", height=0.9 + 0.33 * (result.theory.width + 1))
+    figure, axes = column_figure("double", height=1.1 + 0.33 * (result.theory.width + 1))
     ax = axes[0, 0]
     discs = _stage(result, ax)
     title = ax.set_title("")
+    figure.suptitle(
+        f"{result.label}, {shown.model_name}, trial {shown.trial}: variables in memory slots, "
+        f"n = 1 member, 1 of {result.trials} trials"
+    )
     steps = _consecutive_steps(shown, 2 * result.theory.length)
     target = np.abs(result.theory.transition).argmax(axis=0)
     start, end = _places(result), _places(result)[target]
@@ -224,7 +228,7 @@ def film_variables(result: VariableMemories) -> Film:
         discs.set_array((1 - share) * shown.read[step] + share * following)
         discs.set_edgecolor([VERMILION if value > 0 else BLUE for value in shown.known[step]])
         answer = step - int(np.argmax(shown.used)) + 1
-        title.set_text(f"{result.label}, {shown.model_name}, trial {shown.trial}: step {step}, answer {answer}")
+        title.set_text(f"step {step}, answer {answer}")
 
     return Film(figure, show, frames=len(steps) * (MOVE + REST) - MOVE, rate=12)
 

@@ -35,6 +35,8 @@ class Model(nn.Module):
     held_state
         State tensors that Jacobians hold at their value and traces do not store: contents of associative memories,
         which a trace has as a log of writes, in the order of ``memories``; and counts of steps.
+    smooth_state
+        Those of ``held_state`` whose next contents have derivatives by all of the state.
     memories
         Associative memories by name, each with its rule as a trace describes it. What they do is in the forward pass's
         log as ``memory/<name>/<variable>``, with the variables and axes of a trace (`emt.trace`).
@@ -56,6 +58,7 @@ class Model(nn.Module):
 
     state_dims: dict[str, tuple[str, ...]]
     held_state: tuple[str, ...] = ()
+    smooth_state: ClassVar[tuple[str, ...]] = ()
     memories: dict[str, dict[str, Any]] = {}
     cues: ClassVar[tuple[str, ...]] = ()
     noise_step: int | None = None

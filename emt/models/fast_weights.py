@@ -41,7 +41,7 @@ class FastWeights(Model):
     """
 
     state_dims = {"hidden": ("unit",), "fast_weights": ("unit_out", "unit_in")}
-    held_state = ("fast_weights",)
+    held_state = smooth_state = ("fast_weights",)
     memories = {"fast": {"kind": "linear", "reads": "before"}}
     cues = ("wanted",)
     readout_name = None

@@ -73,7 +73,7 @@ class FastWeightMemory(Model):
     """
 
     state_dims = {"hidden": ("unit",), "cell": ("unit",), "fast_weights": ("value", "key")}
-    held_state = ("fast_weights",)
+    held_state = smooth_state = ("fast_weights",)
     memories = {"fwm": {"kind": "linear", "reads": "after"}}
     cues = ("wanted",)
     readout_name = None

@@ -1,12 +1,15 @@
 """Null clouds keep what they say and forget the rest; tests against them find loops, and none where there is none."""
 
 import math
+import time
 from functools import partial
 
 import numpy as np
 import pytest
 
+from analysis import nulls
 from analysis.nulls import (
+    PATIENCE,
     Sample,
     bar_tests,
     check_memory,
@@ -16,6 +19,7 @@ from analysis.nulls import (
     plane,
     rotate_angles,
     rotate_phases,
+    seconds_needed,
     shuffle_time,
 )
 from analysis.persistence import distance_diagrams
@@ -107,13 +111,16 @@ def test_a_loop_is_found_with_its_range_and_none_in_a_blob():
     assert loops[["significant", "share", "n"]].tolist() == [1, 0.5, 2]
     assert 0 < loops["low"] < 0.5 < loops["high"] < 1
     assert "longer loops than null clouds" in tests.headline()
+    assert "(p ≤ 0.05 after Benjamini and Hochberg, 39 clouds)" in tests.headline()
     assert tests.headline().endswith("of n = 2: gaussian 1")
 
 
 def test_clouds_that_are_too_few_for_the_level_are_refused():
     with pytest.raises(AnalysisError, match=r"--null_clouds: expected at least 19 for --level 0.05; got 18"):
         bar_tests([sample("blob", blob(0))], 1, n_nulls=18)
-    assert bar_tests([sample("blob", blob(0))], 0, n_nulls=19).n_nulls == 19
+    circle = bar_tests([sample("circle", noisy_circle(0))], 1, n_nulls=19)
+    assert circle.members.loc[("circle", 1, "gaussian"), "p"] == 0.05
+    assert circle.headline().endswith("of n = 1: gaussian 1")
 
 
 def test_the_same_seed_draws_the_same_clouds_whoever_else_is_there():
@@ -136,6 +143,36 @@ def test_the_memory_needed_is_named_and_is_what_ripser_takes_at_most():
     assert memory_needed(enough, 1) <= 0.001 < memory_needed(enough + 1, 1)
     assert memory_needed(200, 2) > 0.08  # measured
     assert memory_needed(1000, 1) > 0.079
+
+
+@pytest.mark.parametrize(("n_points", "max_dimension"), [(300, 0), (200, 1), (100, 2), (64, 3)])
+def test_the_time_needed_is_about_what_a_cloud_takes(n_points, max_dimension):
+    cloud = blob(0, n_points, 16)
+    expected = seconds_needed(sample("blob", cloud), max_dimension, 1000) / 1000
+    longest_bars(cloud[:9])
+    started = time.process_time()
+    for seed in range(5):
+        longest_bars(gaussian_cloud(cloud, np.random.default_rng(seed)), max_dimension)
+    assert expected / 10 < (time.process_time() - started) / 5 < expected * 10
+
+
+def test_processes_are_started_where_clouds_take_long(monkeypatch):
+    asked = []
+
+    def run_here(function, jobs, description, parallel):
+        asked.append(parallel)
+        return (np.zeros((1, 3, len(nulls.FIGURES))) for _ in jobs)
+
+    monkeypatch.setattr(nulls, "run_parallel", run_here)
+    few = [sample(name, blob(seed, 200, 16)) for seed, name in enumerate("ab")]
+    many = [sample(str(seed), blob(seed, 20, 3)) for seed in range(50)]
+    # Two members of many points take long, fifty of few do not.
+    for samples in (few, many):
+        bar_tests(samples, 2, 199)
+    assert asked == [True, False]
+    # A null of a large pool takes long to draw, whatever is analysed of it.
+    pool = np.zeros((1000, 1000))
+    assert seconds_needed(Sample("a", blob(0, 20, 3), pool, few[0].nulls), 1, 199) > PATIENCE
 
 
 def test_inputs_are_left_alone():

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import rich.console
 
 from analysis.parallel import run_parallel
 
@@ -11,6 +12,14 @@ from analysis.parallel import run_parallel
 def test_results_come_in_the_order_of_the_jobs(parallel):
     jobs = list(range(9))
     assert list(run_parallel(math.sqrt, jobs, "roots", parallel)) == [math.sqrt(job) for job in jobs]
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_who_watches_a_terminal_sees_progress(parallel, monkeypatch, capsys):
+    for terminal in (False, True):
+        monkeypatch.setattr(rich.console.Console, "is_terminal", terminal)
+        assert list(run_parallel(math.sqrt, [4.0], "roots", parallel)) == [2.0]
+        assert ("roots" in capsys.readouterr().err) == terminal
 
 
 def test_a_job_that_fails_says_why():

@@ -11,6 +11,7 @@ import xarray as xr
 from scipy import stats
 from scipy.spatial.distance import pdist
 
+from analysis.figures.similarity import draw
 from analysis.kept import kept_in
 from analysis.population import AnalysisError
 from analysis.similarity import _unit_states, compare_states, dynamical_distances, state_distances
@@ -102,6 +103,14 @@ def test_members_are_compared_within_and_between_experiments(make_runs):
     assert set(result.arrays()) == {f"similarity_{m}" for m in MEASURES}
     assert result.tables()["similarity_sets"].loc[("cka", "one", "two"), "shuffled"] == result.shuffled["cka"]
     assert result.headline().startswith("one (n = 5), two (n = 4); 44 states.")
+
+
+def test_where_rsa_sees_fewer_states_they_are_counted(make_runs):
+    for sequences, counted in ((23, "253 states."), (24, "264 states (rsa: 256 of them).")):
+        result = compare_states({"one": make_runs(runs_of(3, sequences=sequences))})
+        assert result.headline().startswith(f"one (n = 3); {counted}")
+        caption = dict(draw(result))["similarity_distances"].get_suptitle()
+        assert caption.replace("\n", " ") == f"one (n = 3); {counted[:-1]}"
 
 
 def test_sets_of_one_origin_are_not_told_apart(make_runs):

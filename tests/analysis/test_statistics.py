@@ -36,6 +36,15 @@ def between(points):
     return np.abs(np.subtract.outer(points, points))
 
 
+def test_mean_intervals_end_where_values_do():
+    shares = [0.1, 0.9, 1.0]
+    free, cut = mean_interval(shares), mean_interval(shares, bounds=(0.0, 1.0))
+    assert free.low < 0 < 1 < free.high
+    assert (cut.low, cut.high, cut.estimate) == (0.0, 1.0, free.estimate)
+    inside = [0.5, 0.55, 0.6]
+    assert mean_interval(inside, bounds=(0.0, 2.0)) == mean_interval(inside)
+
+
 def test_mean_interval_is_students():
     values = normal(7)
     expected = stats.ttest_1samp(values, 0.0).confidence_interval(0.9)

@@ -18,9 +18,9 @@ every_model = pytest.mark.parametrize("name", MODELS)
 def make_points():
     """Return a function that gives a model in float64, away from its initial weights, states and inputs."""
 
-    def make(name):
+    def make(name, **wanted):
         known = {o.name for o in options_of(MODELS[name])}
-        options = {k: v for k, v in {"hidden_dim": UNITS, "bias": True}.items() if k in known}
+        options = {k: v for k, v in {"hidden_dim": UNITS, "bias": True, **wanted}.items() if k in known}
         model = load(MODELS, name, "model_type")(SEEDS, IN, OUT, **options).double().requires_grad_(False)
         draw = np.random.default_rng(2).standard_normal
         for parameter in model.parameters():
@@ -45,9 +45,7 @@ def central_differences(model, state, x, step=1e-5):
     return torch.stack(by_state, dim=-1), torch.stack(by_input, dim=-1)
 
 
-@every_model
-def test_they_are_those_of_central_differences(name, make_points, monkeypatch):
-    model, state, x = make_points(name)
+def check_jacobians(model, state, x, monkeypatch):
     size = sum(moving_state(model, state).values())
     # Two points of each member in one pass, and then one.
     monkeypatch.setattr(jacobians, "COPIES", 2 * len(SEEDS) * size)
@@ -60,6 +58,19 @@ def test_they_are_those_of_central_differences(name, make_points, monkeypatch):
         assert (ours.flip(1) - theirs).abs().max() > 1e-3
         assert (ours.flip(0) - theirs).abs().max() > 1e-3
     assert (found[0].mT - expected[0]).abs().max() > 1e-3
+
+
+@every_model
+def test_they_are_those_of_central_differences(name, make_points, monkeypatch):
+    check_jacobians(*make_points(name), monkeypatch)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if load(MODELS, name, "model_type").smooth_state])
+def test_those_of_the_whole_state_are_too(name, make_points, monkeypatch):
+    model, state, x = make_points(name, embedding_dim=4, memory_dim=3)
+    model.held_state = ()
+    assert "fast_weights" in moving_state(model, state)
+    check_jacobians(model, state, x, monkeypatch)
 
 
 @every_model

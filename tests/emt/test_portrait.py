@@ -52,11 +52,11 @@ def test_what_is_no_portrait_is_refused(whole, tmp_path):
 
 def test_a_portrait_knows_what_it_came_from(whole, tmp_path):
     path = tmp_path / "seq5.nc"
-    assert not portrait.is_marked(path, "abc")
+    assert not portrait.is_marked(path, fingerprint="abc")
     portrait.save(whole, path)
-    assert not portrait.is_marked(path, "abc")
+    assert not portrait.is_marked(path, fingerprint="abc")
     marked = whole.assign_attrs(about=json.dumps(portrait.about(whole) | {"fingerprint": "abc"}))
     portrait.save(marked, path)
-    assert portrait.is_marked(path, "abc")
-    assert not portrait.is_marked(path, "abd")
+    assert portrait.is_marked(path, fingerprint="abc")
+    assert not portrait.is_marked(path, fingerprint="abd")
     assert np.array_equal(portrait.load(path)["owner"], whole["owner"])

@@ -114,3 +114,4 @@ def test_the_film_is_saved(found, tmp_path, monkeypatch):
     paths = save_film(film_variables(found), tmp_path / "film", dpi=40)
     with Image.open(paths[0]) as film:
         assert film.n_frames == 10
+        assert b"n = 1 member, 1 of 17 trials" in film.info["comment"]

@@ -1,9 +1,11 @@
 """Lyapunov exponents: systems whose exponents are known."""
 
 import numpy as np
+import pytest
 import torch
 
-from emt.dynamics.exponents import lyapunov_exponents
+from emt.dynamics.exponents import lyapunov_exponents, steady_weights
+from emt.dynamics.portray import EXPONENTS, SILENT_STEPS
 from emt.models.base import Model
 from emt.models.elman import Elman
 
@@ -45,6 +47,34 @@ def test_those_of_a_linear_network_are_logs_of_moduli():
     # Control: singular values are something else, as the matrices are not normal.
     stretch = np.log(np.linalg.svd(model.w_rec.numpy(), compute_uv=False))
     assert np.abs(stretch - expected).max() > 0.1
+
+
+@pytest.mark.parametrize("units", [8, 32])
+def test_complex_pairs_of_a_linear_network_in_silence(units):
+    matrices = np.random.default_rng(units).normal(size=(4, units, units)) / np.sqrt(units)
+    model, state = Linear(matrices), {"hidden": torch.zeros(4, 1, units, dtype=torch.float64)}
+    moduli = np.sort(np.abs(np.linalg.eigvals(matrices)))[:, ::-1]
+    expected = np.log(moduli[:, :EXPONENTS])
+
+    def errors(steps, weights=None):
+        silence = torch.zeros(4, 1, steps, units, dtype=torch.float64)
+        found = lyapunov_exponents(model, state, silence, count=EXPONENTS, weights=weights)[:, 0].numpy()
+        return np.abs(found - expected).max(axis=1)
+
+    assert (errors(SILENT_STEPS, steady_weights(SILENT_STEPS)) < 1e-3).all()
+    # Control: fewer steps, all counted alike, are not enough.
+    assert (errors(STEPS) > 1e-3).all()
+
+
+def test_steps_that_do_not_count_may_have_no_growth():
+    """A perturbation that the first step erases has no logarithm."""
+    model = Elman((5,), IN, OUT, hidden_dim=UNITS).double().requires_grad_(False)
+    state = {"hidden": torch.full((1, 1, UNITS), 1e3, dtype=torch.float64)}
+    inputs = torch.zeros(1, 1, STEPS, IN, dtype=torch.float64)
+    even = torch.ones(STEPS)
+    for weights, finite in ((steady_weights(STEPS), True), (None, True), (even, False)):
+        found = lyapunov_exponents(model, state, inputs, weights=weights)
+        assert bool(torch.isfinite(found).all()) == finite
 
 
 def test_saturating_inputs_make_a_network_more_stable():

@@ -1,5 +1,6 @@
 """Portraits of loaded members, and of a trained flip-flop."""
 
+import copy
 import itertools
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 from emt import portrait, record, runs
 from emt.config import RunConfig, TrainingConfig
 from emt.dynamics import portray as portraying
-from emt.dynamics.portray import portray
+from emt.dynamics.portray import held_contents, portray
+from emt.jacobians import advance, part
 from emt.models import MODELS
 from emt.models.lstm import LSTM
 from emt.options import UserError, load, options_of
@@ -62,6 +64,35 @@ def test_every_model_has_a_portrait(name, load_run, tmp_path):
     assert portrait.load(path).identical(found)
 
 
+@pytest.mark.parametrize("name", ["fw", "fwm"])
+def test_fast_weights_can_belong_to_the_state(name, load_run):
+    loaded = load_run(name)
+    held = held_contents(loaded.model, "whole")
+    found = portray(loaded, batch_of(loaded), {}, held)
+    about = portrait.about(found)
+    assert (about["held"], held_contents(loaded.model, "moving")) == ([], ["fast_weights"])
+    assert list(about["states"])[-1] == "fast_weights"
+    assert sum(about["states"].values()) == found.sizes["state"] == found.sizes["from_state"]
+    assert loaded.model.held_state == ("fast_weights",)
+    model = copy.deepcopy(loaded.model).double()
+    model.held_state = ()
+    zero = model.zero_state(torch.zeros(2, 1, 1, dtype=torch.float64))
+    fixed = found["speed"].values < 1e-14
+    assert fixed.any()
+    for owner, position in zip(found["owner"].values[fixed], found["position"].values[fixed], strict=True):
+        at = torch.from_numpy(position).expand(2, 1, -1)
+        apart = advance(model, part(model, at, zero), torch.zeros(2, 1, 2, dtype=torch.float64)) - at
+        assert apart.norm(dim=-1)[NUMBERS.index(owner)] < 1e-6
+
+
+@pytest.mark.parametrize(("name", "rough"), [("dnd_lstm", "keys, values"), ("ethereal", "fast_layer_1")])
+def test_memories_without_derivatives_stand_still(name, rough, load_run):
+    with pytest.raises(UserError, match=f"--dynamics whole: expected a model whose whole state .* {rough}"):
+        held_contents(load_run(name).model, "whole")
+    assert held_contents(load_run("ethereal_rnn").model, "whole") == ["position"]
+    assert held_contents(load_run("lstm").model, "whole") == []
+
+
 def test_points_belong_to_the_member_they_are_said_to_belong_to(load_run):
     loaded = load_run("lstm", bias=True)
     found = portray(loaded, batch_of(loaded), {})
@@ -84,7 +115,7 @@ def test_a_portrait_is_a_function_of_the_run(load_run):
 def test_a_state_that_is_too_large_is_refused(load_run, monkeypatch):
     monkeypatch.setattr(portraying, "LARGEST_STATE", 11)
     loaded = load_run("lstm")
-    with pytest.raises(UserError, match="--dynamics: expected a model whose state has at most 11 numbers; got 12"):
+    with pytest.raises(UserError, match="--dynamics: expected a model of which at most 11 numbers move; got 12"):
         portray(loaded, batch_of(loaded), {})
 
 
