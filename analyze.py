@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import json
 import os
 import shlex
 import sys
@@ -93,8 +94,8 @@ def run(command: str, given: dict[str, Any]) -> None:
     if hasattr(result, "pages"):
         _save_pages(result, folder)
     else:
-        about = {"options": options, "seq_length": _length_of(subject)}
-        _save(result, target.partition(":")[0], folder, about)
+        question = {"command": command, "options": options, "seq_length": _length_of(subject)}
+        _save(result, target.partition(":")[0], folder, question)
 
 
 def _length_of(subject: Any) -> int | None:
@@ -246,14 +247,16 @@ def _save_pages(result: Any, folder: Path) -> None:
         print(f"page: {path}")
 
 
-def _save(result: Any, module: str, folder: Path, about: dict[str, Any]) -> None:
+def _save(result: Any, module: str, folder: Path, question: dict[str, Any]) -> None:
+    from analysis.findings import read_object
     from analysis.tables import save_results, to_json, write_bytes
 
+    earlier = read_object(folder / "about.json")
     headline = result.headline() if hasattr(result, "headline") else ""
     if headline:
         print(headline)
     tables = save_results(result, folder)
-    about = {"headline": headline, **about, "files": [path.name for path in tables]}
+    about = {"headline": headline, **question, "files": [path.name for path in tables]}
     write_bytes(folder / "about.json", to_json(about))
     print(f"tables in {folder}: {_by_stem(tables)}")
 
@@ -264,7 +267,12 @@ def _save(result: Any, module: str, folder: Path, about: dict[str, Any]) -> None
     figures = [path for name, figure in drawing.draw(result) for path in save_figure(figure, folder / name)]
     if hasattr(drawing, "animate"):
         figures += [path for name, film in drawing.animate(result) for path in save_film(film, folder / name)]
-    write_bytes(folder / "about.json", to_json(about | {"files": [path.name for path in (*tables, *figures)]}))
+    files = [path.name for path in (*tables, *figures)]
+    write_bytes(folder / "about.json", to_json(about | {"files": files}))
+    # What this very command made of other data and does not make of these, such as a figure without a subject now.
+    if all(earlier.get(key) == asked for key, asked in json.loads(to_json(question)).items()):
+        for name in {Path(name).name for name in earlier.get("files", ())} - set(files):
+            (folder / name).unlink(missing_ok=True)
     print(f"figures in {folder}: {_by_stem(figures)}")
 
 

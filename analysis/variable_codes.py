@@ -119,7 +119,8 @@ class Certificate:
     reading
         1 - ‖Ψ*(h - b) - u‖² / ‖u‖²: below zero where variables are read with errors larger than themselves.
     precision_deg
-        Mean over variables of the jackknife's standard error of the direction of Ψ's columns.
+        Mean over variables of the jackknife's standard error of the direction of Ψ's columns; NaN where Ψ does not come
+        from trials.
     """
 
     condition_number: float
@@ -226,7 +227,7 @@ def _shares(code: Code, states: Array, trials: Trials, mean: Array) -> Array:
 
 
 def _precision(bases: Sequence[Array]) -> float:
-    if len(bases) < 2:
+    if all(np.array_equal(basis, bases[0]) for basis in bases):
         return float("nan")
     mean = np.mean(bases, axis=0)
     squared = np.sum([np.sum((basis - mean) ** 2, axis=0) for basis in bases], axis=0) * (1 - 1 / len(bases))

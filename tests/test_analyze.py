@@ -149,6 +149,26 @@ def test_the_report_shows_one_length_and_the_files_of_the_last_options(write_sum
 
 
 @pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize(
+    ("asked", "stays"), [({}, False), ({"command": "embedding"}, True), ({"options": {"seed": 1}}, True)]
+)
+def test_what_a_command_no_longer_makes_goes_and_all_else_stays(summary, asked, stays):
+    arguments = ["eigenvalue", "--summary_file", str(summary)]
+    assert analyze.main(arguments) == 0
+    folder = summary.parent / "eigenvalue_analysis"
+    about = json.loads((folder / "about.json").read_text())
+    made = set(about["files"])
+    for name in ("earlier.png", "notes.txt"):
+        (folder / name).write_text("x")
+    about |= {**asked, "files": [*about["files"], "earlier.png", "../evaluation_summary.json"]}
+    (folder / "about.json").write_text(json.dumps(about))
+    assert analyze.main(arguments) == 0
+    assert made | {"notes.txt"} <= {path.name for path in folder.iterdir()}
+    assert (folder / "earlier.png").exists() == stays
+    assert summary.exists()
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_statistics_carry_the_names_of_their_models(summary):
     analyze.main(["eigenvalue", "--summary_file", str(summary)])
     folder = summary.parent / "eigenvalue_analysis"

@@ -44,6 +44,8 @@ OUTSIDE = {
     "distributed": "emt.engine",
     "dask_jobqueue": "emt.engine",
     "matplotlib": "analysis.figures",
+    # Brings torch along, so that it is imported where it was asked for, within the function.
+    "DSA": "analysis.similarity",
 }
 NO_TORCH = ("analysis", "emt.tasks", "emt.trace", "emt.portrait", "emt.runs", "emt.config", "emt.options", "emt.engine")
 
@@ -94,6 +96,7 @@ def test_layers():
         ("analysis.spectra", "emt.runs.read_json"),
         ("emt.models.elman", "emt.config.RunConfig"),
         ("analysis.spectra", "matplotlib.pyplot"),
+        ("analysis.spectra", "DSA.DSA"),
         ("emt.tasks.base", "torch"),
         ("emt.new", "emt.ops.elman"),
     ],
@@ -106,6 +109,7 @@ def test_layers_refuse(module, imported):
     ("code", "absent"),
     [
         ("import analysis", "torch matplotlib sklearn ripser"),
+        ("import analysis.similarity", "torch DSA"),
         ("import emt.training.population, emt.tasks.variable_binding", "torch pytorch_lightning analysis"),
         ("import emt.training.module", "analysis pandas sklearn plotly dask"),
     ],

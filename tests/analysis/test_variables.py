@@ -90,7 +90,9 @@ def test_the_headline_gives_few_reasons_and_names_all(make_circuits):
 
 def test_powers_of_noisy_weights_are_taken_only_as_far_as_they_hold(make_circuits):
     recording, bases, _ = make_circuits(condition=10.0, weight_noise=0.01)
-    assert max(angles(find_variables(recording, estimator="powers"), bases)) > 1
+    powers = find_variables(recording, estimator="powers")
+    assert max(angles(powers, bases)) > 1
+    assert powers.members["precision_deg"].isna().all()
     result = find_variables(recording)
     assert (result.members["estimator"] == "trajectories").all()
     assert (result.members["agreement_deg"] > 0.1).all()
