@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.population import Population
+from analysis.population import BOUNDS, Population
 from analysis.spectra import check_eigenvalues, corrected_statistics, eigenvalue_statistics, spectral_error
+from analysis.statistics import UNBOUNDED, Interval, mean_interval
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,15 @@ class EigenvalueSummary:
     corrected: pd.DataFrame
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Return all statistics by member, and their mean, std (dividing by n - 1), min and max over members."""
+        """Return all statistics by member; over members mean with its 95 % interval, std (by n - 1), min, max and n."""
         everything = self.statistics.join(self.corrected)
         described = everything.agg(["mean", "std", "min", "max"]).T.rename_axis("statistic")
+        intervals = [self._mean(name) for name in described.index]
+        described = described.assign(
+            low=[interval.low for interval in intervals],
+            high=[interval.high for interval in intervals],
+            n=[interval.n for interval in intervals],
+        )
         return {
             "eigenvalue_statistics": self.population.scalars[["accuracy"]].join(everything),
             "eigenvalue_summary": described,
@@ -46,12 +53,21 @@ class EigenvalueSummary:
 
     def headline(self) -> str:
         """Return the result in a sentence."""
-        radius = self.statistics["spectral_radius"]
-        text = f"spectral radius {radius.mean():.3f} ({radius.min():.3f} to {radius.max():.3f} over members)"
+        text = f"means over n = {len(self.population)}: spectral radius {_text(self._mean('spectral_radius'), 3)}"
         if self.population.theory is None:
             return f"{text}; no theory to compare with"
-        error, missing = self.corrected["spectral_error_deg"], self.corrected["missing_modes"]
-        return f"{text}; spectral error {error.mean():.2f}° from theory; {missing.mean():.1f} modes missing"
+        error, missing = self._mean("spectral_error_deg"), self._mean("missing_modes")
+        return f"{text}; spectral error {_text(error, 2)} degrees; {_text(missing, 1)} modes missing"
+
+    def _mean(self, name: str) -> Interval:
+        values = self.corrected[name] if name in self.corrected else self.statistics[name]
+        return mean_interval(values, bounds=BOUNDS.get(name, UNBOUNDED))
+
+
+def _text(interval: Interval, digits: int) -> str:
+    """Return "1.23 (1.20 to 1.26)"; of one member the number alone."""
+    text = f"{interval.estimate:.{digits}f}"
+    return text if interval.n < 2 else f"{text} ({interval.low:.{digits}f} to {interval.high:.{digits}f})"
 
 
 def summarise_eigenvalues(population: Population) -> EigenvalueSummary:

@@ -32,6 +32,7 @@ from analysis.kept import content_hash, each_item
 from analysis.nulls import BarTests, Sample, bar_tests, check_memory, gaussian_cloud, plane, rotate_angles
 from analysis.population import AnalysisError, Population
 from analysis.spectra import check_eigenvalues
+from analysis.statistics import bootstrap_interval
 
 N_BETTI_SCALES = 10
 """Scales of the Betti numbers among a diagram's features."""
@@ -92,9 +93,12 @@ class Persistence:
         """Say in a sentence what was found."""
         text = f"n = {len(self.population)}: in the median {self.features['h0_bars'].median():g} distinct eigenvalues"
         if "h1_count" in self.features:
-            length = self.features["h1_longest_relative"].median()
+            length = bootstrap_interval(np.median, self.features["h1_longest_relative"])
             text += f", {self.features['h1_count'].median():g} loops"
-            text += f", the longest alive over {length:.2f} diameters" if np.isfinite(length) else ""
+            if np.isfinite(length.estimate):
+                text += f", the longest alive over {length.estimate:.2f} diameters"
+            if np.isfinite(length.low):
+                text += f" (95 % interval {length.low:.2f} to {length.high:.2f})"
         text = text if self.embedding is not None else f"{text}; no embedding, which needs at least 3 models"
         return text if self.tests is None else f"{text}\n{self.tests.headline()}"
 

@@ -98,9 +98,7 @@ def find(path: str | Path, flag: str) -> Path:
     for candidate in candidates:
         if candidate.exists():
             return candidate
-    raise UserError(
-        f"--{flag}: expected an existing path; got {' and '.join(map(str, candidates))}, which do not exist"
-    )
+    raise UserError(f"--{flag}: expected an existing path; there is no {' and no '.join(map(str, candidates))}")
 
 
 def write_bytes(path: Path, content: bytes) -> None:

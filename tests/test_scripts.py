@@ -262,7 +262,7 @@ def test_a_disk_that_fills_up_while_training_gets_one_line(small_disk):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--models_dir missing", "--models_dir: expected an existing path; got missing, which do not exist"),
+        ("--models_dir missing", "--models_dir: expected an existing path; there is no missing"),
         ("--models_dir RUN --horizon 5", "unrecognized arguments: --horizon 5"),
         ("--models_dir RUN --test_horizon 0", "--test_horizon: expected at least 1; got 0"),
         ("--models_dir RUN --test_horizon many", "--test_horizon: invalid int value: 'many'"),

@@ -210,7 +210,7 @@ def _distribution(
         positions = np.unique(measure(at.modes).round(6))
         ax.plot(positions, np.full(len(positions), row), "v", color=VERMILION, markersize=3)
     ax.set_yticks(range(len(lengths)), [f"{at.length} (n = {len(at.eigenvalues)})" for at in lengths])
-    ax.set(ylabel="length L", title=f"{name}{_mark(lengths[0])}")
+    ax.set(ylabel="length L", title=f"{name} (n = 1 network){_mark(lengths[0])}")
     ax.figure.colorbar(image, ax=ax, label="share of eigenvalues")
 
 

@@ -126,5 +126,5 @@ def _overlaps(inspection: Inspection, lengths: list[LengthInspection]) -> Figure
     else:
         plot_overlap_by_length(lengths, axes[0, 0])
         legend_below(figure, axes[0, 0], columns=2)
-    figure.suptitle(f"{inspection.circuit.name}: overlap of subspaces")
+    figure.suptitle(f"{inspection.circuit.name} (n = 1 network): overlap of subspaces")
     return figure

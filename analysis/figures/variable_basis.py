@@ -67,7 +67,7 @@ def _matrices(inspection: Inspection, plot: Callable[..., Axes], title: str) -> 
         ax.set_title("", loc="left")
         ax.set_title(f"L = {at.length}: {verdict}" if verdict else f"L = {at.length}")
     _weight_bar(figure, axes)
-    figure.suptitle(f"{inspection.circuit.name}: {title}")
+    figure.suptitle(f"{inspection.circuit.name} (n = 1 network): {title}")
     return figure
 
 
@@ -88,7 +88,8 @@ def _transition_functions(inspection: Inspection) -> Figure:
     for ax in axes[-1]:
         ax.set_xlabel("position in window (slot · d + bit)")
     _weight_bar(figure, list(axes.flat))
-    figure.suptitle(f"{inspection.circuit.name}: how the next vector follows from the window (κ: condition of Ψ)")
+    name = f"{inspection.circuit.name} (n = 1 network)"
+    figure.suptitle(f"{name}: how the next vector follows from the window (κ: condition of Ψ)")
     return figure
 
 

@@ -8,6 +8,7 @@ import pytest
 from analysis.eigenvalue import summarise_eigenvalues
 from analysis.population import AnalysisError
 from analysis.spectra import eigenvalue_statistics
+from analysis.statistics import mean_interval
 
 
 def test_statistics_belong_to_the_model_that_they_name(make_population):
@@ -36,6 +37,20 @@ def test_without_theory_there_is_no_error_to_report(make_population):
     summary = summarise_eigenvalues(dataclasses.replace(make_population(3), theory=None))
     assert "spectral_error_deg" not in summary.corrected
     assert "no theory" in summary.headline()
+
+
+def test_means_have_intervals_that_end_where_values_do(make_population):
+    summary = summarise_eigenvalues(make_population(5))
+    rows = summary.tables()["eigenvalue_summary"]
+    expected = mean_interval(summary.statistics["spectral_radius"])
+    assert rows.loc["spectral_radius", ["mean", "low", "high", "n"]].tolist() == pytest.approx(
+        [expected.estimate, expected.low, expected.high, 5]
+    )
+    assert rows.loc["missing_modes", "low"] >= 0
+    text = f"means over n = 5: spectral radius {expected.estimate:.3f} ({expected.low:.3f} to {expected.high:.3f}); "
+    assert summary.headline().startswith(text)
+    assert "spectral radius 1" in summarise_eigenvalues(make_population(1)).headline().split(";")[0]
+    assert "(" not in summarise_eigenvalues(make_population(1)).headline()
 
 
 def test_one_model_is_summarised_too(make_population):

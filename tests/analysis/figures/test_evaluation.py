@@ -6,7 +6,7 @@ import matplotlib as mpl
 import numpy as np
 
 from analysis.figures.evaluation import draw_model, plot_full_spectrum, plot_trial
-from analysis.figures.style import save_figure
+from analysis.figures.style import caption, save_figure
 from analysis.figures.variable_basis import plot_transition
 from analysis.inspection import inspect_circuit
 
@@ -36,6 +36,7 @@ def names_of(inspection):
     for name, figure in draw_model(inspection):
         names.append(name)
         assert figure.axes
+        assert "n = " in caption(figure), name
         for ax in figure.axes:
             assert ax.has_data(), f"{name} has empty axes"
     assert len(names) == len(set(names))
