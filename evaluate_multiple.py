@@ -200,7 +200,9 @@ def evaluate(work: Work, options: argparse.Namespace) -> int:
     finished = replace(work, numbers=tuple(good))
     results = engine.run(finish_population, [(finished, options.magnitude_threshold)], 1)
     if options.dynamics:
-        results += engine.run(write_dynamics, [(finished, options.dynamics)], 1)
+        console.print("Fixed points and Lyapunov exponents: this takes minutes where states have hundreds of numbers")
+        with console.status("at work"):
+            results += engine.run(write_dynamics, [(finished, options.dynamics)], 1)
     for result in results:
         if result.failure:
             raise UserError(

@@ -254,7 +254,7 @@ def test_analyses_say_their_result_to_the_page(experiment, monkeypatch):
     monkeypatch.setattr("analysis.figures.style.save_figure", lambda *_: [])
     analyze.main(["eigenvalue", "--summary_file", str(experiment)])
     analyze.main(["report", "--summary_file", str(experiment)])
-    assert '<p class="headline">spectral radius' in experiment.parent.joinpath("report.html").read_text()
+    assert '<p class="headline">means over n = ' in experiment.parent.joinpath("report.html").read_text()
 
 
 @pytest.mark.slow
