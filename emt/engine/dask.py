@@ -22,7 +22,7 @@ def run(function: Function, items: Sequence[Any], scheduler: str | None, tick: T
     if not scheduler:
         raise UserError("--scheduler: expected the address of a running Dask scheduler (tcp://host:8786); got none")
     try:
-        client = distributed.Client(scheduler)
+        client = distributed.Client(scheduler, set_as_default=False)
     except (OSError, ValueError) as error:
         raise UserError(f"--scheduler: expected a running Dask scheduler at {scheduler}; got {error}") from None
     with client:

@@ -61,7 +61,7 @@ def run(
                 f"--engine slurm: expected SLURM on this machine; found no sbatch (what it would be given: {script})"
             )
         cluster.adapt(minimum_jobs=0, maximum_jobs=min(execution.num_workers, len(items)))
-        with distributed.Client(cluster) as client:
+        with distributed.Client(cluster, set_as_default=False) as client:
             return hand_out(client, function, items, _JobWatch(cluster, logs, tick))
 
 
