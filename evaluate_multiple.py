@@ -7,54 +7,23 @@ evaluated before with the same settings are not evaluated again.
 """
 
 import argparse
-import json
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from emt import config as configuration
 from emt import engine, runs
-from emt.config import RunConfig
 from emt.devices import choose_device
+from emt.evaluation import Settings, Work, entry_path, fingerprint, forget, is_current, trace_batch, write_dynamics
 from emt.options import Parser, UserError, load
 from emt.script import run_script
 from emt.tasks import TASKS
 
 TEST_SEQUENCES = 256
 """Held-out sequences of each length in the accuracy sample."""
-
-TRACE_SEQUENCES, TRACE_HORIZON = 32, 32
-"""Trials and output steps of a recorded run."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What an evaluation depends on beside weights and configuration."""
-
-    seq_lengths: tuple[int, ...]
-    test_horizon: int
-    accelerator: str
-    figures: bool
-
-
-@dataclass(frozen=True)
-class Work:
-    """A worker's share of the models; ``step`` is None for the weights that training ended with."""
-
-    experiment: Path
-    config: RunConfig
-    settings: Settings
-    numbers: tuple[int, ...]
-    step: int | None = None
-
-    @property
-    def folder(self) -> Path:
-        """Where results go."""
-        return self.experiment if self.step is None else self.experiment / "checkpoints" / f"step-{self.step}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -244,26 +213,6 @@ def report(console: Any, work: Work, metrics: list[dict[str, Any]], failed: Mapp
     console.print(f"Next: python analyze.py {command} --summary_file {shlex.quote(str(summary))}")
 
 
-def entry_path(work: Work, number: int) -> Path:
-    """File of one model's entry, and of the hash of what it was computed from."""
-    return runs.model_folder(work.folder, number) / "results" / "metrics.json"
-
-
-def fingerprint(work: Work, number: int) -> str:
-    """Return the hash of everything a model's evaluation depends on."""
-    weights = runs.checkpoint_hash(runs.model_folder(work.experiment, number), work.step)
-    parts = [weights, asdict(work.settings), work.config.task, work.config.model, runs.FORMAT_VERSION]
-    return runs.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
-
-
-def is_current(work: Work, number: int) -> bool:
-    """Whether a model was evaluated already with these weights and settings."""
-    try:
-        return bool(runs.read_json(entry_path(work, number))["fingerprint"] == fingerprint(work, number))
-    except (UserError, KeyError, TypeError):
-        return False
-
-
 def evaluate_share(work: Work) -> dict[int, str]:
     """Evaluate a share of the models; return what failed, by model number."""
     import torch
@@ -380,50 +329,6 @@ def finish_population(item: tuple[Work, float]) -> bool:
             stem = f"{name}_seq{length}" if several else name
             save_figure(figure, work.folder / "global_analysis" / stem)
     return bool(loaded.model.memories)
-
-
-def forget(work: Work) -> list[Path]:
-    """Remove recorded runs that were not written now, and portraits that are not of these models; return them."""
-    from emt import portrait
-
-    written = {f"seq{length}.nc" for length in work.settings.seq_lengths}
-    old = [path for path in sorted((work.folder / "traces").glob("seq*.nc")) if path.name not in written]
-    portraits, mark = sorted((work.folder / "dynamics").glob("seq*.nc")), portrait_mark(work)
-    old += [path for path in portraits if not portrait.is_marked(path, fingerprint=mark)]
-    for path in old:
-        path.unlink()
-    return old
-
-
-def portrait_mark(work: Work) -> str:
-    """Return the hash of everything that the portraits of all models depend on."""
-    weights = [runs.checkpoint_hash(runs.model_folder(work.experiment, n), work.step) for n in work.numbers]
-    horizon = min(TRACE_HORIZON, work.settings.test_horizon)
-    parts = [weights, horizon, work.config.training.seed, work.config.task, work.config.model, runs.FORMAT_VERSION]
-    return runs.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
-
-
-def trace_batch(work: Work, task: Any, length: int) -> Any:
-    """Return the trials of a recorded run."""
-    horizon = min(TRACE_HORIZON, work.settings.test_horizon)
-    return task.test_batch(work.config.training.seed, length, horizon, TRACE_SEQUENCES)
-
-
-def write_dynamics(job: tuple[Work, str]) -> None:
-    """Write the portraits of all models, but those that are there already."""
-    from emt import portrait, record
-    from emt.dynamics.portray import held_contents, portray
-
-    work, moving = job
-    mark = portrait_mark(work)
-    device = choose_device(work.settings.accelerator)
-    loaded = record.load_members(work.experiment, work.config, work.numbers, device, work.step)
-    held = held_contents(loaded.model, moving)
-    for length in work.settings.seq_lengths:
-        path = work.folder / "dynamics" / f"seq{length}.nc"
-        if not portrait.is_marked(path, fingerprint=mark, held=held):
-            batch = trace_batch(work, loaded.task, length)
-            portrait.save(portray(loaded, batch, {"length": length, "fingerprint": mark}, held), path)
 
 
 if __name__ == "__main__":

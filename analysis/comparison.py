@@ -11,10 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.distances import pairwise_distances
-from analysis.population import BOUNDS, AnalysisError, Population
+from analysis.population import AnalysisError, Population, mean_over_members
 from analysis.spectra import check_eigenvalues, corrected_statistics, eigenvalue_statistics
 from analysis.statistics import (
-    UNBOUNDED,
     benjamini_hochberg,
     bootstrap_interval,
     cliffs_delta,
@@ -22,7 +21,6 @@ from analysis.statistics import (
     hedges_g,
     holm,
     mean_difference,
-    mean_interval,
     p_text,
     paired_distance_test,
     permutation_test,
@@ -269,7 +267,7 @@ def _summary(members: pd.DataFrame, labels: Sequence[str], confidence: float) ->
     rows = {}
     for label, statistic in itertools.product(labels, members):
         values = members.loc[label, statistic]
-        interval = mean_interval(values, confidence, BOUNDS.get(statistic, UNBOUNDED))
+        interval = mean_over_members(values, confidence)
         rows[label, statistic] = {
             "n": interval.n,
             "mean": values.mean(),

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.population import BOUNDS, Population
+from analysis.population import Population, mean_over_members
 from analysis.spectra import check_eigenvalues, corrected_statistics, eigenvalue_statistics, spectral_error
-from analysis.statistics import UNBOUNDED, Interval, mean_interval
+from analysis.statistics import mean_text
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,9 @@ class EigenvalueSummary:
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return all statistics by member; over members mean with its 95 % interval, std (by n - 1), min, max and n."""
         everything = self.statistics.join(self.corrected)
-        described = everything.agg(["mean", "std", "min", "max"]).T.rename_axis("statistic")
-        intervals = [self._mean(name) for name in described.index]
-        described = described.assign(
-            low=[interval.low for interval in intervals],
-            high=[interval.high for interval in intervals],
-            n=[interval.n for interval in intervals],
-        )
+        means = {name: vars(mean_over_members(values)) for name, values in everything.items()}
+        intervals = pd.DataFrame.from_dict(means, orient="index")[["low", "high", "n"]]
+        described = everything.agg(["mean", "std", "min", "max"]).T.join(intervals).rename_axis("statistic")
         return {
             "eigenvalue_statistics": self.population.scalars[["accuracy"]].join(everything),
             "eigenvalue_summary": described,
@@ -53,21 +49,12 @@ class EigenvalueSummary:
 
     def headline(self) -> str:
         """Return the result in a sentence."""
-        text = f"means over n = {len(self.population)}: spectral radius {_text(self._mean('spectral_radius'), 3)}"
+        radius = mean_over_members(self.statistics["spectral_radius"])
+        text = f"means over n = {len(self.population)}: spectral radius {mean_text(radius, 3)}"
         if self.population.theory is None:
             return f"{text}; no theory to compare with"
-        error, missing = self._mean("spectral_error_deg"), self._mean("missing_modes")
-        return f"{text}; spectral error {_text(error, 2)} degrees; {_text(missing, 1)} modes missing"
-
-    def _mean(self, name: str) -> Interval:
-        values = self.corrected[name] if name in self.corrected else self.statistics[name]
-        return mean_interval(values, bounds=BOUNDS.get(name, UNBOUNDED))
-
-
-def _text(interval: Interval, digits: int) -> str:
-    """Return "1.23 (1.20 to 1.26)"; of one member the number alone."""
-    text = f"{interval.estimate:.{digits}f}"
-    return text if interval.n < 2 else f"{text} ({interval.low:.{digits}f} to {interval.high:.{digits}f})"
+        error, missing = (mean_over_members(self.corrected[name]) for name in ("spectral_error_deg", "missing_modes"))
+        return f"{text}; spectral error {mean_text(error, 2, ' degrees')}; {mean_text(missing, 1)} modes missing"
 
 
 def summarise_eigenvalues(population: Population) -> EigenvalueSummary:

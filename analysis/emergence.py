@@ -11,16 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.population import BOUNDS, AnalysisError, Population
-from analysis.statistics import (
-    UNBOUNDED,
-    Interval,
-    PermutationTest,
-    bootstrap_interval,
-    mean_interval,
-    p_text,
-    sign_flip_test,
-)
+from analysis.population import AnalysisError, Population, mean_over_members
+from analysis.statistics import Interval, PermutationTest, bootstrap_interval, p_text, sign_flip_test
 
 MEASURES = ("accuracy", "spectral_error_deg", "spectral_relative_error", "missing_modes")
 
@@ -177,7 +169,7 @@ def _means(members: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for measure, values in members.items():
         for step, at in values.groupby(level="step"):
-            interval = mean_interval(at, bounds=BOUNDS.get(measure, UNBOUNDED))
+            interval = mean_over_members(at)
             rows[measure, step] = {
                 "n": interval.n,
                 "mean": interval.estimate,

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.population import BOUNDS, Population
+from analysis.population import Population, mean_over_members
 from analysis.spectra import corrected_statistics, eigenvalue_statistics
-from analysis.statistics import UNBOUNDED, Interval, mean_interval
+from analysis.statistics import Interval
 
 N_BINS = 40
 """Bins of each distribution; each angle bin is 9 degrees wide."""
@@ -60,7 +60,7 @@ def summarise_population(population: Population) -> Overview:
         angle_edges=angle_edges,
         angle_density=np.stack([np.histogram(a, angle_edges, density=True)[0] for a in angles]),
         statistics=statistics,
-        intervals={name: mean_interval(statistics[name], bounds=BOUNDS.get(name, UNBOUNDED)) for name in STATISTICS},
+        intervals={name: mean_over_members(statistics[name]) for name in STATISTICS},
     )
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.statistics import UNBOUNDED, Interval, mean_interval
+
 BOUNDS = {
     "accuracy": (0.0, 1.0),
     "spectral_error_deg": (0.0, 180.0),
@@ -17,6 +19,11 @@ BOUNDS = {
     "missing_modes": (0.0, math.inf),
 }
 """Between what numbers of an evaluation are."""
+
+
+def mean_over_members(values: pd.Series, confidence: float = 0.95) -> Interval:
+    """Return the mean of a number, its interval cut off at the `BOUNDS` of what the series' name says it is."""
+    return mean_interval(values, confidence, BOUNDS.get(str(values.name), UNBOUNDED))
 
 
 class AnalysisError(ValueError):

@@ -83,6 +83,12 @@ def p_text(p: float, smallest_p: float) -> str:
     return "no p" if math.isnan(smallest_p) else f"too few for a p: {smallest_p:.2g} is the smallest attainable"
 
 
+def mean_text(mean: Interval, digits: int, unit: str = "", scale: float = 1.0) -> str:
+    """Return "1.23 m (1.20 to 1.26)"; without an interval, as of one member, the mean alone."""
+    number, low, high = (f"{scale * value:.{digits}f}" for value in (mean.estimate, mean.low, mean.high))
+    return f"{number}{unit}" + ("" if math.isnan(mean.low) else f" ({low} to {high})")
+
+
 def mean_difference(a: NDArray[np.float64], b: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
     """Mean of ``b`` minus mean of ``a`` along ``axis``."""
     return np.mean(b, axis=axis) - np.mean(a, axis=axis)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.statistics import UNBOUNDED, Interval, mean_interval
+from analysis.statistics import UNBOUNDED, Interval, mean_interval, mean_text
 from analysis.variable_codes import Array, Code
 
 MOST_REASONS = 3
@@ -174,7 +174,7 @@ class VariableMemories:
             share, angle = map(self._mean, ("reconstruction", "transition_angle_deg"))
             lines[0] += (
                 f" (from {', '.join(f'{name} {n}' for name, n in counts.items())}): held-out states reconstructed to "
-                f"{_text(share, 100, ' %')}, Φ {_text(angle, 1, ' degrees')} from the task's "
+                f"{mean_text(share, 1, ' %', 100)}, Φ {mean_text(angle, 1, ' degrees')} from the task's "
                 f"(trials: {self.trials})"
             )
         without = self.members.index[self.members["estimator"] == "none"]
@@ -194,8 +194,3 @@ class VariableMemories:
 
 def _count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
-
-
-def _text(interval: Interval, scale: float, unit: str) -> str:
-    mean, low, high = (scale * value for value in (interval.estimate, interval.low, interval.high))
-    return f"{mean:.1f}{unit}" if np.isnan(low) else f"{mean:.1f}{unit} ({low:.1f} to {high:.1f})"

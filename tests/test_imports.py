@@ -31,6 +31,9 @@ ALLOWED = {
     "emt.dynamics": (
         *("emt.record", "emt.jacobians", "emt.models", "emt.tasks", "emt.streams", "emt.portrait", "emt.options"),
     ),
+    "emt.evaluation": (
+        *("emt.config", "emt.runs", "emt.record", "emt.portrait", "emt.dynamics", "emt.devices", "emt.options"),
+    ),
     "emt.training": (
         *("emt.config", "emt.tasks", "emt.models", "emt.ops", "emt.runs", "emt.streams", "emt.options"),
         *("emt.devices", "emt.engine"),

@@ -119,7 +119,8 @@ def portray(loaded: Loaded, batch: Batch, about: dict[str, Any], held: Sequence[
         If the moving state is too large.
     """
     model = copy.deepcopy(loaded.model).double()
-    model.held_state = model.held_state if held is None else tuple(held)
+    if held is not None:
+        model.held_state = tuple(held)
     run = run_members(loaded, model, batch)
     if run.moving.shape[-1] > LARGEST_STATE:
         raise UserError(

@@ -61,7 +61,7 @@ def standing(chunks: list[Chunk], workers: int = 1) -> Standing:
         if age < STALE_S and members:
             rate += status["model_steps_per_s"]
             expected_rate += 1 / cost if cost and status["model_steps_per_s"] else 0.0
-    work = started + [(members * longest, None) for members in waiting]
+    work = started + [(n * longest, None) for n in waiting]
     work_left, count = sum(steps for steps, _ in work), max(1, len(figures))
     seconds_left = None
     if costs:

@@ -1,7 +1,6 @@
 """Null clouds keep what they say and forget the rest; tests against them find loops, and none where there is none."""
 
 import math
-import time
 from functools import partial
 
 import numpy as np
@@ -143,17 +142,6 @@ def test_the_memory_needed_is_named_and_is_what_ripser_takes_at_most():
     assert memory_needed(enough, 1) <= 0.001 < memory_needed(enough + 1, 1)
     assert memory_needed(200, 2) > 0.08  # measured
     assert memory_needed(1000, 1) > 0.079
-
-
-@pytest.mark.parametrize(("n_points", "max_dimension"), [(300, 0), (200, 1), (100, 2), (64, 3)])
-def test_the_time_needed_is_about_what_a_cloud_takes(n_points, max_dimension):
-    cloud = blob(0, n_points, 16)
-    expected = seconds_needed(sample("blob", cloud), max_dimension, 1000) / 1000
-    longest_bars(cloud[:9])
-    started = time.process_time()
-    for seed in range(5):
-        longest_bars(gaussian_cloud(cloud, np.random.default_rng(seed)), max_dimension)
-    assert expected / 10 < (time.process_time() - started) / 5 < expected * 10
 
 
 def test_processes_are_started_where_clouds_take_long(monkeypatch):
