@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from analysis import COMMANDS, results_folder
+from emt.commands.script import run_script
 from emt.models import MODELS
 from emt.options import Parser, UserError, add_flags, assigns, check, options_of, subject_of, summary_of
 from emt.runs import find, read_summary
-from emt.script import run_script
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -109,7 +109,7 @@ def _length_of(subject: Any) -> int | None:
 
 
 def _analyse(command: str, subject: Any, options: dict[str, Any], folder: Path) -> Any:
-    from analysis.kept import kept_in
+    from analysis.cache import kept_in
     from analysis.population import NoMemoryError
 
     module, _, function = COMMANDS[command].partition(":")
@@ -144,7 +144,7 @@ def _recording(path: Path, label: str, seq_length: int | None) -> Any:
 
 
 def _portrait(path: Path, label: str, seq_length: int | None) -> Any:
-    from emt import portrait
+    from emt import dynamics_file as portrait
 
     experiment = path if path.is_dir() else path.parent
     command = f"python evaluate_multiple.py --models_dir {shlex.quote(str(experiment))} --dynamics"
@@ -176,8 +176,8 @@ def _checkpoints(path: Path, label: str, seq_length: int | None) -> Any:
 
 
 def _experiment(path: Path, label: str, seq_length: int | None, folder: Path) -> Any:
-    from analysis.findings import Experiment
     from analysis.population import default_length, lengths_of
+    from analysis.report.sections import Experiment
 
     experiment, summary = path if path.is_dir() else path.parent, read_summary(path)
     made = [command for command, target in COMMANDS.items() if subject_of(target) != "experiment"]
@@ -248,7 +248,7 @@ def _save_pages(result: Any, folder: Path) -> None:
 
 
 def _save(result: Any, module: str, folder: Path, question: dict[str, Any]) -> None:
-    from analysis.findings import read_object
+    from analysis.report.sections import read_object
     from analysis.tables import save_results, to_json, write_bytes
 
     earlier = read_object(folder / "about.json")

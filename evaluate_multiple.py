@@ -16,10 +16,10 @@ from typing import Any
 
 from emt import config as configuration
 from emt import engine, runs
+from emt.commands.script import run_script
 from emt.devices import choose_device
 from emt.evaluation import Settings, Work, entry_path, fingerprint, forget, is_current, trace_batch, write_dynamics
 from emt.options import Parser, UserError, load
-from emt.script import run_script
 from emt.tasks import TASKS
 
 TEST_SEQUENCES = 256
@@ -235,10 +235,10 @@ def evaluate_share(work: Work) -> dict[int, str]:
 
 def evaluate_model(work: Work, number: int) -> None:
     """Write one model's figures and then its entry."""
-    from analysis.figures.evaluation import draw_model
+    from analysis.evaluation.inspection import inspect_circuit
+    from analysis.evaluation.summary import sequence_accuracy, summarise
+    from analysis.figures.evaluation.inspection import draw_model
     from analysis.figures.style import save_figure
-    from analysis.inspection import inspect_circuit
-    from analysis.summary import sequence_accuracy, summarise
 
     circuit, operators, parts = load_circuit(work, number)
     lengths = work.settings.seq_lengths
@@ -267,7 +267,7 @@ def load_circuit(work: Work, number: int) -> tuple[Any, dict[int, Any], dict[int
     """
     import numpy as np
 
-    from analysis.summary import Circuit
+    from analysis.evaluation.summary import Circuit
     from emt import record, trace
 
     device = choose_device(work.settings.accelerator)
@@ -309,7 +309,7 @@ def load_circuit(work: Work, number: int) -> tuple[Any, dict[int, Any], dict[int
 
 def finish_population(item: tuple[Work, float]) -> bool:
     """Record all models on the same trials, draw the figures across models; return whether they keep a memory."""
-    from analysis.figures.population import draw_population
+    from analysis.figures.spectra.overview import draw_population
     from analysis.figures.style import save_figure
     from analysis.population import from_summary
     from emt import record, trace

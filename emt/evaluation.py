@@ -1,7 +1,7 @@
 """What an evaluation works on and leaves beside its figures, and how it knows what is current.
 
 Each model has an entry with the hash of what it came from; all models together have recorded runs and, on request,
-portraits of their dynamics (`emt.portrait`).
+portraits of their dynamics (`emt.dynamics_file`).
 """
 
 import json
@@ -72,8 +72,9 @@ def trace_batch(work: Work, task: Any, length: int) -> Any:
 
 def write_dynamics(job: tuple[Work, str]) -> None:
     """Write the portraits of all models, but those that are there already."""
-    from emt import portrait, record
-    from emt.dynamics.portray import held_contents, portray
+    from emt import dynamics_file as portrait
+    from emt import record
+    from emt.dynamics.describe import held_contents, portray
 
     work, moving = job
     mark = portrait_mark(work)
@@ -97,7 +98,7 @@ def portrait_mark(work: Work) -> str:
 
 def forget(work: Work) -> list[Path]:
     """Remove recorded runs that were not written now, and portraits that are not of these models; return them."""
-    from emt import portrait
+    from emt import dynamics_file as portrait
 
     written = {f"seq{length}.nc" for length in work.settings.seq_lengths}
     old = [path for path in sorted((work.folder / "traces").glob("seq*.nc")) if path.name not in written]

@@ -14,7 +14,7 @@
       evaluation_summary.json            numbers of all members (below)                                evaluate
       model-k/results/                   figures of one member                                         evaluate
       traces/                            recorded runs (`emt.trace`)                                   evaluate
-      dynamics/                          fixed points, exponents (`emt.portrait`); with --dynamics     evaluate
+      dynamics/                          fixed points, exponents (`emt.dynamics_file`); with --dynamics     evaluate
       global_analysis/                   figures across members                                        evaluate
       checkpoints/step-N/                all of the above that evaluate writes, after N steps: --step  evaluate
       <kind>_analysis/                   tables and figures of one analysis                            analyze

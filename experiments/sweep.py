@@ -14,9 +14,9 @@ from typing import Any
 
 from emt import config as configuration
 from emt import engine, runs
+from emt.commands.script import run_script
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig
 from emt.options import Parser, add_flags, check, options_of_model, settle
-from emt.script import run_script
 
 SIZES = tuple(
     replace(option, default=None)
@@ -56,8 +56,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def questions() -> list[str]:
-    """Return the folders that hold configurations."""
-    return sorted(path.parent.name for path in Path(__file__).parent.glob("*/configs.py"))
+    """Return the folders whose configurations are one sweep, ``CONFIGS``."""
+    files = Path(__file__).parent.glob("*/configs.py")
+    return sorted(path.parent.name for path in files if "\nCONFIGS" in path.read_text(encoding="utf-8"))
 
 
 def read(question: str) -> tuple[RunConfig, ...]:

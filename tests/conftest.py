@@ -11,8 +11,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis.population import Population, from_summary
-from analysis.spectra import eigenvalue_histograms, spectral_error
-from emt import portrait, trace
+from analysis.spectra.values import eigenvalue_histograms, spectral_error
+from emt import dynamics_file as portrait
+from emt import trace
 from emt.tasks.variable_binding import VariableBinding
 
 

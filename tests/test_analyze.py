@@ -76,7 +76,7 @@ def test_results_go_beside_the_summary_file_each_table_twice_each_figure_twice(r
 def test_variable_memories_need_a_linear_task_and_come_with_a_film(
     summary, make_circuits, make_recording, capsys, monkeypatch
 ):
-    monkeypatch.setattr("analysis.figures.variables.MOVE", 1)
+    monkeypatch.setattr("analysis.figures.variables.find.MOVE", 1)
     traces = summary.parent / "traces"
     trace.save(make_circuits({"seq_length": 2, "input_dim": 2}, units=7)[0], traces / "seq2.nc")
     trace.save(make_recording(members=1, trials=2), traces / "seq11.nc")
@@ -316,7 +316,7 @@ def test_a_failing_figure_does_not_cost_the_tables(summary, monkeypatch):
     def fail(*_):
         raise RuntimeError("no figure")
 
-    monkeypatch.setattr("analysis.figures.eigenvalue.draw", fail)
+    monkeypatch.setattr("analysis.figures.spectra.eigenvalue.draw", fail)
     with pytest.raises(RuntimeError, match="no figure"):
         analyze.main(["eigenvalue", "--summary_file", str(summary)])
     assert (summary.parent / "eigenvalue_analysis" / "eigenvalue_statistics.csv").exists()

@@ -5,7 +5,8 @@ import pytest
 
 import analyze
 import evaluate_multiple
-from emt import portrait, runs
+from emt import dynamics_file as portrait
+from emt import runs
 from emt.config import RunConfig, TrainingConfig
 from emt.models import MODELS
 from emt.options import load

@@ -9,7 +9,8 @@ import pytest
 import analyze
 import evaluate_multiple
 import train_multiple
-from emt import portrait, trace
+from emt import dynamics_file as portrait
+from emt import trace
 
 GUIDE = (Path(analyze.__file__).parent / "ANALYSIS_GUIDE.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"^```python\n(.*?)^```", GUIDE, re.S | re.M)

@@ -18,7 +18,7 @@ ALLOWED = {
     "emt.devices": ("emt.options",),
     "emt.config": ("emt.options",),
     "emt.runs": ("emt.config", "emt.trace", "emt.options"),
-    "emt.script": ("emt.options", "emt.runs"),
+    "emt.commands.script": ("emt.options", "emt.runs"),
     "emt.engine": ("emt.config", "emt.runs", "emt.options"),
     "emt.tasks": ("emt.config", "emt.streams", "emt.options"),
     "emt.models": ("emt.ops", "emt.streams"),
@@ -27,18 +27,18 @@ ALLOWED = {
         *("emt.config", "emt.tasks", "emt.models", "emt.runs", "emt.trace", "emt.options", "emt.devices"),
         "emt.jacobians",
     ),
-    "emt.portrait": ("emt.labelled",),
+    "emt.dynamics_file": ("emt.labelled",),
     "emt.dynamics": (
-        *("emt.record", "emt.jacobians", "emt.models", "emt.tasks", "emt.streams", "emt.portrait", "emt.options"),
+        *("emt.record", "emt.jacobians", "emt.models", "emt.tasks", "emt.streams", "emt.dynamics_file", "emt.options"),
     ),
     "emt.evaluation": (
-        *("emt.config", "emt.runs", "emt.record", "emt.portrait", "emt.dynamics", "emt.devices", "emt.options"),
+        *("emt.config", "emt.runs", "emt.record", "emt.dynamics_file", "emt.dynamics", "emt.devices", "emt.options"),
     ),
     "emt.training": (
         *("emt.config", "emt.tasks", "emt.models", "emt.ops", "emt.runs", "emt.streams", "emt.options"),
         *("emt.devices", "emt.engine"),
     ),
-    "analysis": ("emt.trace", "emt.portrait"),
+    "analysis": ("emt.trace", "emt.dynamics_file"),
 }
 OUTSIDE = {
     "pytorch_lightning": "emt.training",
@@ -48,9 +48,18 @@ OUTSIDE = {
     "dask_jobqueue": "emt.engine",
     "matplotlib": "analysis.figures",
     # Brings torch along, so that it is imported where it was asked for, within the function.
-    "DSA": "analysis.similarity",
+    "DSA": "analysis.states.similarity",
 }
-NO_TORCH = ("analysis", "emt.tasks", "emt.trace", "emt.portrait", "emt.runs", "emt.config", "emt.options", "emt.engine")
+NO_TORCH = (
+    "analysis",
+    "emt.tasks",
+    "emt.trace",
+    "emt.dynamics_file",
+    "emt.runs",
+    "emt.config",
+    "emt.options",
+    "emt.engine",
+)
 
 
 def module_name(path):
@@ -96,10 +105,10 @@ def test_layers():
 @pytest.mark.parametrize(
     ("module", "imported"),
     [
-        ("analysis.spectra", "emt.runs.read_json"),
+        ("analysis.spectra.values", "emt.runs.read_json"),
         ("emt.models.elman", "emt.config.RunConfig"),
-        ("analysis.spectra", "matplotlib.pyplot"),
-        ("analysis.spectra", "DSA.DSA"),
+        ("analysis.spectra.values", "matplotlib.pyplot"),
+        ("analysis.spectra.values", "DSA.DSA"),
         ("emt.tasks.base", "torch"),
         ("emt.new", "emt.ops.elman"),
     ],
@@ -112,7 +121,7 @@ def test_layers_refuse(module, imported):
     ("code", "absent"),
     [
         ("import analysis", "torch matplotlib sklearn ripser"),
-        ("import analysis.similarity", "torch DSA"),
+        ("import analysis.states.similarity", "torch DSA"),
         ("import emt.training.population, emt.tasks.variable_binding", "torch pytorch_lightning analysis"),
         ("import emt.training.module", "analysis pandas sklearn plotly dask"),
     ],

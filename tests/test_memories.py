@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.logs import memory_log
-from analysis.matching import match_memories
-from analysis.replay import match_grids, recall_error, replay_memory
+from analysis.memory.log import memory_log
+from analysis.memory.matching import match_memories
+from analysis.memory.replay import match_grids, recall_error, replay_memory
 from emt import record, runs
 from emt.config import RunConfig, TrainingConfig
 from emt.models import MODELS

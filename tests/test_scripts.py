@@ -19,10 +19,10 @@ import pytest
 
 import train_multiple
 from emt import runs
+from emt.commands.script import run_script
 from emt.config import RunConfig, TrainingConfig
 from emt.models import MODELS
 from emt.options import load
-from emt.script import run_script
 
 ROOT = Path(__file__).parents[1]
 TINY = shlex.split(

@@ -13,7 +13,7 @@ from torch.nn.functional import gelu, one_hot
 
 from emt.models.ethereal import EtherealRNN
 from emt.models.ethereal_rnn import SimpleRNN
-from emt.ops import ethereal as operation
+from emt.ops.ethereal import forms as operation
 
 SEEDS, BATCH, TIME, SYMBOLS, UNITS, LAYERS = (11, 1011), 3, 5, 4, 6, 2
 ETA, PLASTICITY, FORGET, SHARE = 0.05, 30.0, 0.1, 0.3

@@ -5,7 +5,7 @@
 At every step the network learns to predict its target, also when it is evaluated: an item's weights are those of the
 member plus what the item's own sequence has written. A share of the entries, the mask, moves ``plast_clip`` times as
 fast, forgets, and is wiped at the end of a sequence; what was written elsewhere is merged into the weights, as the mean
-over the batch. Equations and exact forms: `emt.ops.ethereal`; what is scaled when: UNIFIED_UPDATES.md.
+over the batch. Equations and exact forms: `emt.ops.ethereal.forms`; what is scaled when: UNIFIED_UPDATES.md.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from torch.nn.functional import pad
 
 from emt.models.base import Log, State, constant
 from emt.models.stepwise import LAST, StepwiseLearner
-from emt.ops.ethereal import EtherealRun, Layer, Network, Rule, has_target
+from emt.ops.ethereal.forms import EtherealRun, Layer, Network, Rule, has_target
 
 LINEAR = {"kind": "linear", "reads": "before"}
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from emt.models.base import uniform
 from emt.models.stepwise import StepwiseLearner
-from emt.ops.ethereal import Rule
+from emt.ops.ethereal.forms import Rule
 
 
 class SimpleRNN(StepwiseLearner):

@@ -5,7 +5,7 @@
     [n_0, e_1, …, e_N]_t = h_t W_read + b, tanh of e;  n_i = LN(F_t (n_{i-1} ⊗ e_i))
     y_t = (h_t + n_N W_o + b_o) W_s
 
-Computed without the memory between its ends, see `emt.ops.fast_weight_memory`. The authors' programs differ from the
+Computed without the memory between its ends, see `emt.ops.fwm.forms`. The authors' programs differ from the
 paper and from each other, see `VARIANTS`. LSTM biases act as one; the forget gate's offset is in its initial value.
 """
 
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from emt.models.base import Cues, Log, Model, State, normal, uniform
 from emt.models.layers import at_ends, embed, lengthen, linear
-from emt.ops.fast_weight_memory import FWMRun, fwm
+from emt.ops.fwm.forms import FWMRun, fwm
 from emt.ops.lstm_drive import lstm_of_drive
 
 

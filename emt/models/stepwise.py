@@ -1,6 +1,6 @@
 """What networks share that learn at every step, by feedback alignment, step-wise backprop or BPTT.
 
-They give their parameters gradients themselves; the equations are those of `emt.ops.ethereal`.
+They give their parameters gradients themselves; the equations are those of `emt.ops.ethereal.forms`.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from emt.models.base import Cues, LazyState, Log, Model, State, as_channels, uniform
 from emt.models.layers import lengthen
-from emt.ops.ethereal import EtherealRun, Layer, Network, Rule, Start, ethereal
+from emt.ops.ethereal.forms import EtherealRun, Layer, Network, Rule, Start, ethereal
 from emt.streams import stream
 
 LAST = ("output", "critic")
@@ -33,7 +33,7 @@ class StepwiseLearner(Model):
     rule
         How it runs and learns.
     places
-        Names of the layers in the order of `emt.ops.ethereal.Network.layers`.
+        Names of the layers in the order of `emt.ops.ethereal.forms.Network.layers`.
     """
 
     cues = ("targets",)

@@ -1,14 +1,14 @@
 """The numerics that must be fast: each operation beside its plain twin, both exact."""
 
+from emt.ops.allocator import keep_freed_memory
 from emt.ops.associative_lstm import AssociativeLSTMRun, associative_lstm, associative_lstm_steps
 from emt.ops.dictionary import recall_average, recall_nearest, similarities
 from emt.ops.dnd_lstm import DNDRun, dnd_lstm, dnd_lstm_steps
 from emt.ops.elman import ElmanRun, elman, elman_steps
-from emt.ops.fast_weight_memory import FWMRun, fwm, fwm_steps
 from emt.ops.fast_weights import FastWeightsRun, fast_matrix, fast_weights, fast_weights_steps
+from emt.ops.fwm.forms import FWMRun, fwm, fwm_steps
 from emt.ops.lstm import LSTMRun, lstm, lstm_steps
 from emt.ops.lstm_drive import lstm_of_drive
-from emt.ops.memory import keep_freed_memory
 from emt.ops.precision import fast_matmul, is_member_invariant, product_error
 
 __all__ = [

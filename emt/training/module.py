@@ -7,8 +7,8 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 
+from emt.training.cuda_graphs import CudaGraphs
 from emt.training.journal import Journal
-from emt.training.recording import CudaGraphs
 from emt.training.stack import Stack
 
 STEPS_PER_CALL = 10

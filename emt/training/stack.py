@@ -20,9 +20,9 @@ from emt.streams import Split
 from emt.tasks.base import Batch, Copies, Task
 from emt.training.adam import MemberAdam
 from emt.training.best import BestWeights
+from emt.training.cuda_graphs import Capture, Recording, is_recordable
 from emt.training.losses import LOSSES, Scoring
 from emt.training.optimizer import MemberOptimizer, MemberSGD
-from emt.training.recording import Capture, Recording, is_recordable
 
 OPTIMIZERS: dict[str, type[MemberOptimizer]] = {"adam": MemberAdam, "sgd": MemberSGD}
 

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from emt import runs
+from emt.commands.script import run_script
 from emt.options import Parser, UserError
-from emt.script import run_script
 from emt.streams import Split
 from emt.tasks.retrieval_data import CHUNK, LETTERS, count_shared, make_data_set, to_npz
 

@@ -38,7 +38,7 @@ def write_results(folder: Path, config: RunConfig) -> dict[int, dict[str, Any]]:
 
 
 def _test(folder: Path, config: RunConfig, numbers: list[int], done: dict[int, dict[str, Any]]) -> None:
-    from emt.training.testing import measure_members
+    from emt.training.heldout import measure_members
 
     task = load(TASKS, config.task_name, "task")(**config.task_options())
     size = config.training.batch_size

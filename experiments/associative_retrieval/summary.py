@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.figures.learning import draw
+from analysis.accuracy.learning import Learner, summarise_learning
+from analysis.figures.accuracy.learning import draw
 from analysis.figures.style import save_figure
-from analysis.learning import Learner, summarise_learning
 from analysis.tables import save_results
 from emt import config as configuration
 from emt import runs
+from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.options import Parser, UserError
-from emt.script import run_script
 from experiments.associative_retrieval.configs import LABELS, PAPER_ERRORS
 from experiments.associative_retrieval.results import write_results
 

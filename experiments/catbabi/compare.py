@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.accuracy.token_losses import Losses, compare_losses
+from analysis.figures.accuracy.token_losses import draw
 from analysis.figures.style import save_figure
-from analysis.figures.token_losses import draw
 from analysis.tables import save_results
-from analysis.token_losses import Losses, compare_losses
 from emt import config as configuration
 from emt import runs
+from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.options import Parser, UserError
-from emt.script import run_script
-from experiments.catbabi.grids import LABELS
+from experiments.catbabi.configs import LABELS
 
 if TYPE_CHECKING:
     from experiments.catbabi.results import Start

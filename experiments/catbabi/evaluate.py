@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from emt import config as configuration
 from emt import runs
+from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.devices import choose_device
 from emt.options import Parser, UserError
-from emt.script import run_script
 
 if TYPE_CHECKING:
     from experiments.catbabi.results import Start

@@ -11,19 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from analysis.figures import groups as group_figures
-from analysis.figures import learning as learning_figures
+from analysis.accuracy.groups import Answered, GroupSummary, summarise_groups
+from analysis.accuracy.learning import Learner, summarise_learning
+from analysis.figures.accuracy import groups as group_figures
+from analysis.figures.accuracy import learning as learning_figures
 from analysis.figures.style import save_figure
-from analysis.groups import Answered, GroupSummary, summarise_groups
-from analysis.learning import Learner, summarise_learning
 from analysis.tables import save_results, write_bytes
 from emt import runs
+from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.options import Parser, UserError
-from emt.script import run_script
 from emt.tasks.catbabi import CatBabi
+from experiments.catbabi.configs import LABELS, PAPER_ACCURACIES
 from experiments.catbabi.evaluate import find_runs
-from experiments.catbabi.grids import LABELS, PAPER_ACCURACIES
 
 MODES = {"qa": "question answering", "lm": "language modelling"}
 

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 from emt import runs
+from emt.commands.script import run_script
 from emt.config import ExecutionConfig, RunConfig
 from emt.options import Parser, add_flags, check, options_of, options_of_model
-from emt.script import run_script
 from emt.tasks import TASKS
 from experiments import sweep as sweeps
-from experiments.catbabi.grids import SWEEPS
+from experiments.catbabi.configs import SWEEPS
 from experiments.catbabi.train import VARIANTS, with_whole_validation
 
 STORIES = tuple(o for o in options_of(TASKS["catbabi"]) if o.name in ("data", "tasks", "derived_files"))

@@ -16,9 +16,9 @@ import pandas as pd
 from analysis.statistics import Interval, mean_interval
 from emt import config as configuration
 from emt import runs
+from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.options import Parser, UserError, load
-from emt.script import run_script
 from emt.tasks import TASKS
 from experiments.contextual_choice.results import CONDITIONS, evaluate, last_returns, returns_of
 from experiments.contextual_choice.train import TASK
@@ -108,13 +108,13 @@ def _look_into(
     folder: Path, config: RunConfig, numbers: Sequence[int], output: Path
 ) -> tuple[dict[str, Interval | float], list[tuple[str, Any]]]:
     """Record some episodes; return how often the right trial is recalled and how choices separate, and the figures."""
-    from analysis.ask_scores import score_member
-    from analysis.asks import read_asks
-    from analysis.figures import matching as match_figures
-    from analysis.figures import memory as memory_figures
-    from analysis.logs import select
-    from analysis.matching import match_memories
-    from analysis.memory import analyse_memory
+    from analysis.figures.memory import contents as memory_figures
+    from analysis.figures.memory import matching as match_figures
+    from analysis.memory.contents import analyse_memory
+    from analysis.memory.log import select
+    from analysis.memory.matching import match_memories
+    from analysis.memory.queries import read_asks
+    from analysis.memory.query_scores import score_member
     from analysis.tables import save_results
     from emt import record
 

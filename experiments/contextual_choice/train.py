@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from emt.commands.script import run_script
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig, metadata
 from emt.models import MODELS
 from emt.options import Option, Parser, add_flags, check, load, options_of, options_of_model, settle
-from emt.script import run_script
 from emt.tasks import TASKS
 from experiments.contextual_choice.results import last_returns, returns_of
 from experiments.training import train_in_view

@@ -91,7 +91,7 @@ def _test(
     done: Mapping[int, Mapping[str, Any]],
     levels: Mapping[str, Any],
 ) -> None:
-    from emt.training.testing import measure_members
+    from emt.training.heldout import measure_members
 
     batches = -(-TEST_STRINGS // config.training.batch_size)
     everything = config.model_copy(update={"task": {**config.task, "judge": "all"}})

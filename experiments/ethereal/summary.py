@@ -17,9 +17,9 @@ from analysis.statistics import mean_interval
 from analysis.tables import save_results
 from emt import config as configuration
 from emt import runs
+from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.options import Parser, UserError
-from emt.script import run_script
 from experiments.ethereal.figures import draw_curves, draw_map
 from experiments.ethereal.results import curve_of, level_figures, write_results
 

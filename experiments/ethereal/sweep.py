@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from emt import runs
+from emt.commands.script import run_script
 from emt.config import ExecutionConfig, RunConfig
 from emt.options import Option, Parser, UserError, add_flags, check, options_of_model
-from emt.script import run_script
 from experiments import sweep as sweeps
-from experiments.ethereal import grids, summary
+from experiments.ethereal import configs as shipped
+from experiments.ethereal import summary
 
 MAP = tuple(
     Option(name, annotation, None, text)
@@ -52,10 +53,10 @@ def parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
     )
     add = result.add_argument
-    add("question", choices=grids.SWEEPS, help="which populations: see experiments/ethereal/README.md")
+    add("question", choices=shipped.SWEEPS, help="which populations: see experiments/ethereal/README.md")
     add("--output_dir", metavar="DIR", help="where its folder is made (default: $EXPERIMENT_OUTPUT_DIR, else here)")
     add_flags(result.add_argument_group("the map"), MAP)
-    add_flags(result.add_argument_group("a smaller trial (default: as in grids.py)"), sweeps.SIZES)
+    add_flags(result.add_argument_group("a smaller trial (default: as in configs.py)"), sweeps.SIZES)
     add_flags(result.add_argument_group("execution"), options_of_model(ExecutionConfig))
     return result
 
@@ -63,10 +64,10 @@ def parser() -> argparse.ArgumentParser:
 def _configs(question: str, given: dict[str, Any]) -> tuple[RunConfig, ...]:
     chosen = sweeps.chosen(given, MAP)
     if not chosen:
-        return grids.SWEEPS[question]
+        return shipped.SWEEPS[question]
     if question != "map":
-        raise UserError(f"--{next(iter(chosen))}: only the map takes it; {question} is as in grids.py")
-    return grids.explosion_map(**check(MAP, chosen, "the map", words=True, partial=True))
+        raise UserError(f"--{next(iter(chosen))}: only the map takes it; {question} is as in configs.py")
+    return shipped.explosion_map(**check(MAP, chosen, "the map", words=True, partial=True))
 
 
 if __name__ == "__main__":

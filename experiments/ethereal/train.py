@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from emt import config as configuration
 from emt import runs
+from emt.commands.script import run_script
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig, metadata
 from emt.devices import choose_device
 from emt.models import MODELS
@@ -30,7 +31,6 @@ from emt.options import (
     summary_of,
     target_of,
 )
-from emt.script import run_script
 from emt.tasks import TASKS
 from experiments.ethereal import tracking
 from experiments.ethereal.results import describe_levels, report, write_results

@@ -19,13 +19,13 @@ import numpy as np
 import pandas as pd
 
 from analysis.population import from_summary
-from analysis.spectra import spectral_error
+from analysis.spectra.values import spectral_error
 from analysis.statistics import bootstrap_interval, proportion_interval
 from analysis.tables import to_csv
 from emt import config as configuration
 from emt import runs
+from emt.commands.script import run_script
 from emt.options import Parser, UserError
-from emt.script import run_script
 from emt.training.sweep import complete
 from experiments.all_linear_vb.configs import PAPER_ERRORS
 from experiments.table1.configs import CONFIGS

@@ -8,8 +8,8 @@ import pytest
 import xarray as xr
 from numpy.typing import NDArray
 
-from analysis.companion import companion_matrix
-from analysis.summary import Circuit
+from analysis.evaluation.summary import Circuit
+from analysis.variables.companion import companion_matrix
 
 Plant = Callable[..., Circuit]
 

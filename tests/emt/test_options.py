@@ -77,7 +77,7 @@ def test_a_class_assigns_what_its_body_gives_a_value(tmp_path, monkeypatch):
 
 
 def test_options_of_a_function_come_in_order_with_their_help():
-    module = "analysis.embedding:embed_population"
+    module = "analysis.spectra.embedding:embed_population"
     options = options_of(module)
     assert [o.name for o in options][:2] == ["method", "signature_type"]
     assert "pca" in options[0].choices

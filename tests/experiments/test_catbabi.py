@@ -18,7 +18,7 @@ from emt.record import Loaded
 from emt.tasks.catbabi import CatBabi
 from emt.training import sweep as sweeps
 from experiments.catbabi import compare, differences, evaluate, summary, sweep, train
-from experiments.catbabi.grids import LABELS, PAPER_ACCURACIES, SWEEPS, run
+from experiments.catbabi.configs import LABELS, PAPER_ACCURACIES, SWEEPS, run
 from experiments.catbabi.results import Answers, figures, run_through, take, whole_tasks
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -13,8 +13,9 @@ from emt.tasks.contextual_choice import SEEN, UNSEEN, ContextualChoice
 from emt.training.adam import MemberAdam
 from emt.training.losses import Scoring, actor_critic
 from emt.training.stack import Stack
-from experiments.contextual_choice import benchmark, report, train
-from experiments.contextual_choice.benchmark import trial_of
+from experiments.benchmarks import dnd_lstm as benchmark
+from experiments.benchmarks.dnd_lstm import trial_of
+from experiments.contextual_choice import report, train
 from experiments.contextual_choice.one_agent import OneAgent, train_trial
 from experiments.contextual_choice.results import _rates, returns_of
 

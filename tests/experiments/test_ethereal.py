@@ -16,7 +16,8 @@ from emt.models import MODELS
 from emt.options import UserError, load, options_of
 from emt.tasks import TASKS
 from emt.training import sweep as sweeps
-from experiments.ethereal import grids, summary, sweep, train
+from experiments.ethereal import configs as shipped
+from experiments.ethereal import summary, sweep, train
 from experiments.ethereal.figures import draw_curves, draw_map
 from experiments.ethereal.results import level_figures, log_text
 from experiments.ethereal.settings import SETTINGS, task_of
@@ -240,9 +241,9 @@ def test_the_level_without_memory_is_that_of_what_a_step_sees():
     assert one["optimal_loss"] == two["optimal_loss"]
 
 
-@pytest.mark.parametrize("question", grids.SWEEPS)
+@pytest.mark.parametrize("question", shipped.SWEEPS)
 def test_every_configuration_of_a_sweep_is_valid(question):
-    configs = grids.SWEEPS[question]
+    configs = shipped.SWEEPS[question]
     names = [config.metadata["experiment_name"] for config in configs]
     assert len(set(names)) == len(names) > 1
     for config in configs:
@@ -253,12 +254,12 @@ def test_every_configuration_of_a_sweep_is_valid(question):
 
 
 def test_sweeps_hold_the_cells_of_the_paper():
-    assert len(grids.TABLE) == len(grids.PAPER_WORDS) == 12
-    assert {(c.training.learning_rate, c.model["plast_clip"]) for c in grids.SWEEPS["map"]} == {
-        (rate, clip) for rate in grids.MAP_RATES for clip in grids.MAP_CLIPS
+    assert len(shipped.TABLE) == len(shipped.PAPER_WORDS) == 12
+    assert {(c.training.learning_rate, c.model["plast_clip"]) for c in shipped.SWEEPS["map"]} == {
+        (rate, clip) for rate in shipped.MAP_RATES for clip in shipped.MAP_CLIPS
     }
-    assert all(c.model["compatibility"] for c in grids.COMPATIBILITY)
-    assert all(c.training.num_models >= 5 for c in grids.RESULTS)
+    assert all(c.model["compatibility"] for c in shipped.COMPATIBILITY)
+    assert all(c.training.num_models >= 5 for c in shipped.RESULTS)
 
 
 @pytest.mark.slow
@@ -329,6 +330,6 @@ def test_the_settings_name_options_of_the_models():
     for (model_type, _), setting in SETTINGS.items():
         known = {o.name for o in options_of(MODELS[train.MODEL_TYPES[model_type]])}
         assert set(setting.model) <= known
-    config = grids.run("x", "ethereal", "dfa", plast_clip=3.0)
+    config = shipped.run("x", "ethereal", "dfa", plast_clip=3.0)
     assert config.model["plast_clip"] == 3.0
     assert configuration.fields(config)["training.optimizer"] == "sgd"

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from analysis.spectra import spectral_error
+from analysis.spectra.values import spectral_error
 from emt import runs
 from emt.options import UserError
 from emt.training.sweep import complete

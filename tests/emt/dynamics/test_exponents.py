@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from emt.dynamics.describe import EXPONENTS, SILENT_STEPS
 from emt.dynamics.exponents import lyapunov_exponents, steady_weights
-from emt.dynamics.portray import EXPONENTS, SILENT_STEPS
 from emt.models.base import Model
 from emt.models.elman import Elman
 

@@ -7,9 +7,9 @@ import torch
 from emt import runs
 from emt.training.best import BestWeights
 from emt.training.chunk import build, train_chunk
+from emt.training.heldout import measure_members
 from emt.training.population import Chunk
 from emt.training.stack import Stack
-from emt.training.testing import measure_members
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

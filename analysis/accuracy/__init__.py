@@ -1,0 +1,1 @@
+"""Learning curves, accuracy by kind of trial, losses token by token."""

@@ -1,0 +1,102 @@
+"""Figures of `analysis.states.similarity`."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.figures.style import BLUE, column_figure, single_axes, styled
+from analysis.states.similarity import Similarity
+
+_NAMES = {"cka": "linear CKA", "procrustes": "Procrustes", "rsa": "RSA", "dsa": "DSA"}
+_UNITS = dict.fromkeys(_NAMES, "angle (rad)") | {"dsa": "Wasserstein distance"}
+
+
+def draw(similarity: Similarity) -> Iterator[tuple[str, Figure]]:
+    """Yield the figures of a comparison of states and their names."""
+    yield "similarity_distances", _distances(similarity)
+    if len(similarity.members) > 2:
+        yield "similarity_agreement", _agreement(similarity)
+
+
+@styled
+def plot_distances(similarity: Similarity, measure: str, ax: Axes | None = None) -> Axes:
+    """Draw the distances of all pairs of members by one measure, white lines between sets."""
+    ax = single_axes(ax, height=3.2)
+    image = ax.imshow(similarity.distances[measure], interpolation="nearest", vmin=0)
+    counts = np.array(list(similarity.sizes.values()))
+    ends = np.cumsum(counts)
+    for end in ends[:-1]:
+        ax.axhline(end - 0.5, color="white", linewidth=1.2)
+        ax.axvline(end - 0.5, color="white", linewidth=1.2)
+    middles, numbers = ends - 0.5 - counts / 2, [str(place + 1) for place in range(len(counts))]
+    if len(counts) == 1:
+        models = similarity.members.index.get_level_values("model_name")
+        middles = np.unique(np.linspace(0, len(models) - 1, min(len(models), 6)).astype(int))
+        numbers = [str(models[place]).removeprefix("model-") for place in middles]
+    axis = "set" if len(counts) > 1 else "model"
+    ax.set(xticks=middles, yticks=middles, xticklabels=numbers, yticklabels=numbers, xlabel=axis, ylabel=axis)
+    ax.tick_params(length=0)
+    ax.figure.colorbar(image, ax=ax, label=_UNITS[measure], fraction=0.046, pad=0.03)
+    chance = f" (shuffled: {similarity.shuffled[measure]:.2f})" if measure in similarity.shuffled else ""
+    ax.set_title(f"{_NAMES[measure]}{chance}")
+    return ax
+
+
+@styled
+def plot_agreement(similarity: Similarity, first: str, second: str, ax: Axes | None = None) -> Axes:
+    """Draw the distances of all pairs of members by one measure against those by another."""
+    ax = single_axes(ax)
+    upper = np.triu_indices(len(similarity.members), 1)
+    ax.scatter(
+        similarity.distances[first][upper],
+        similarity.distances[second][upper],
+        s=5,
+        color=BLUE,
+        alpha=float(np.clip(100 / len(upper[0]), 0.15, 0.8)),
+        linewidths=0,
+        rasterized=True,
+    )
+    row = similarity.agreement.loc[(first, second)]
+    ax.set(xlabel=_label(first), ylabel=_label(second))
+    known = np.isfinite(row["rank_correlation"])
+    verdict = f"{row['rank_correlation']:.2f}{'' if row['agree'] else ': disagree'}" if known else "not defined"
+    ax.set_title(f"rank correlation {verdict}")
+    ax.locator_params(nbins=5)
+    return ax
+
+
+@styled
+def _distances(similarity: Similarity) -> Figure:
+    measures = list(similarity.distances)
+    columns = 3 if len(measures) == 3 else 2
+    rows = -(-len(measures) // columns)
+    figure, axes = column_figure("double", height=0.6 + rows * 5.4 / columns, rows=rows, columns=columns)
+    for measure, ax in zip(measures, axes.flat, strict=True):
+        plot_distances(similarity, measure, ax)
+    figure.suptitle(_caption(similarity))
+    return figure
+
+
+@styled
+def _agreement(similarity: Similarity) -> Figure:
+    pairs = list(similarity.agreement.index)
+    rows = len(pairs) // 3
+    figure, axes = column_figure("double", height=0.6 + 2.1 * rows, rows=rows, columns=3)
+    for (first, second), ax in zip(pairs, axes.flat, strict=True):
+        plot_agreement(similarity, first, second, ax)
+    n = len(similarity.members)
+    figure.suptitle(f"n = {n} members, {n * (n - 1) // 2} pairs; measures agree from {similarity.bar:g} on")
+    return figure
+
+
+def _label(measure: str) -> str:
+    return f"{_NAMES[measure]}, {_UNITS[measure]}"
+
+
+def _caption(similarity: Similarity) -> str:
+    sizes = list(similarity.sizes.items())
+    several = len(sizes) > 1
+    named = ", ".join(f"{f'{i + 1}: ' if several else ''}{label} (n = {n})" for i, (label, n) in enumerate(sizes))
+    return f"{named}; {similarity.states_compared}"

@@ -1,0 +1,301 @@
+"""Figures of `analysis.variables.find`: how sure the variable memories are, how they hand values on, and a film of it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from analysis.figures.spectra.values import legend_below
+from analysis.figures.style import BLUE, GRAY, GREEN, ORANGE, VERMILION, Film, column_figure, single_axes, styled
+from analysis.variables.find import CONDITION_LIMITS
+from analysis.variables.results import MemberVariables, TrialVariables, VariableMemories
+
+ESTIMATORS = {"trajectories": (BLUE, "o", -0.12), "powers": (ORANGE, "s", 0.12)}
+"""Colour, marker and place beside the member's of each estimator."""
+
+ANGLES = {
+    "transition_angle_deg": ("Ψ* W Ψ to Φ", BLUE, "o"),
+    "observed_angle_deg": ("recorded\nmoves to Φ", GREEN, "^"),
+    "agreement_deg": ("Ψ between\nestimators", ORANGE, "s"),
+    "precision_deg": ("Ψ, standard\nerror", GRAY, "x"),
+}
+"""Label, colour and marker of what is drawn in degrees."""
+
+SHARES = {"reconstruction": "states reconstructed", "reading": "variables read"}
+"""What is drawn of the held-out trials."""
+
+LOWEST = -0.1
+"""Shares below this are drawn as triangles there."""
+
+MOVE, REST = 6, 3
+"""Frames of the film in which variables move from step to step, and in which they stand."""
+
+_VALUES: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -1, "vmax": 1}
+
+
+def draw(result: VariableMemories) -> Iterator[tuple[str, Figure]]:
+    """Yield the figures of variable memories and their names: without a basis only why there is none."""
+    yield "variables_certificate", draw_certificate(result)
+    if result.shown is not None:
+        yield "variables_transition", draw_transitions(result)
+        yield "variables_trial", draw_trial(result)
+
+
+def animate(result: VariableMemories) -> Iterator[tuple[str, Film]]:
+    """Yield the film of variables that move through memory slots, and its name."""
+    if result.shown is not None:
+        yield "variables_film", film_variables(result)
+
+
+@styled
+def draw_certificate(result: VariableMemories) -> Figure:
+    """Return a figure of what the certificates say of each member and estimator."""
+    if result.found:
+        figure, axes = column_figure("double", height=4.6, rows=2, columns=2)
+        plot_angles(result, axes[1, 1])
+    else:
+        figure, axes = column_figure("double", height=2.6, columns=3)
+    for name, ax in zip(SHARES, axes.flat, strict=False):
+        plot_share(result, name, ax)
+    plot_condition(result, axes.flat[2])
+    legend_below(figure, axes.flat[2])
+    figure.suptitle(
+        f"{result.label}: n = {len(result.members)} member{'s' if len(result.members) > 1 else ''} × "
+        f"{result.trials} trials, {len(result.found)} with variable memories (hollow: refused)"
+    )
+    return figure
+
+
+@styled
+def draw_transitions(result: VariableMemories) -> Figure:
+    """Return a figure of the task's Φ and of those of the member that is shown."""
+    figure, axes = column_figure("double", height=2.55, columns=3)
+    figure.set_layout_engine("compressed")
+    member = _shown_member(result)
+    angles = result.members.loc[member.model_name]
+    for ax, matrix, title in (
+        (axes[0, 0], result.theory.transition, "task: Φ"),
+        (axes[0, 1], member.transition, f"one step, Ψ* W Ψ: {angles['transition_angle_deg']:.1f}°"),
+        (axes[0, 2], member.observed, f"recorded moves: {angles['observed_angle_deg']:.1f}°"),
+    ):
+        plot_transition(result, matrix, ax).set_title(title)
+    axes[0, 1].set_ylabel("")
+    axes[0, 2].set_ylabel("")
+    figure.colorbar(axes[0, 0].images[0], ax=list(axes[0]), label="weight", extend="both", aspect=25, fraction=0.05)
+    figure.suptitle(
+        f"{result.label}, {member.model_name}: how variables are handed on, and the angle to the task's Φ "
+        f"(n = {result.trials} trials)"
+    )
+    return figure
+
+
+@styled
+def draw_trial(result: VariableMemories) -> Figure:
+    """Return a figure of the variables of one trial over time, as the task has them and as they are read."""
+    figure, axes = column_figure("double", height=3.2, columns=2, sharey=True)
+    shown = result.shown
+    assert shown is not None
+    plot_variables(result, shown.known, axes[0, 0]).set_title("task")
+    plot_variables(result, shown.read, axes[0, 1]).set(ylabel="", title="read from the states")
+    figure.colorbar(axes[0, 0].images[0], ax=list(axes[0]), label="value", extend="both", aspect=25, fraction=0.05)
+    figure.suptitle(
+        f"{result.label}, {shown.model_name}, trial {shown.trial}: variables in memory slots, "
+        f"n = 1 of {result.trials} trials, basis from the others (line: first answer)"
+    )
+    return figure
+
+
+@styled
+def plot_share(result: VariableMemories, name: str, ax: Axes | None = None) -> Axes:
+    """Draw each estimator's held-out "reconstruction" or "reading" over trials; triangles mark what is far below 0."""
+    ax = single_axes(ax)
+    for estimator, (color, marker, beside) in ESTIMATORS.items():
+        rows = _rows(result, estimator)
+        place = np.arange(len(rows)) + beside
+        share, low, high = (rows[key].to_numpy() for key in (name, f"{name}_low", f"{name}_high"))
+        below = share <= LOWEST
+        for part, face in _faces(rows, color):
+            inside = part & ~below
+            errors = [(share - low)[inside], (high - share)[inside]]
+            ax.errorbar(place[inside], share[inside], errors, fmt=marker, c=color, mfc=face, markersize=3)
+            ax.plot(place[part & below], np.full(np.sum(part & below), LOWEST), "v", c=color, mfc=face, markersize=3.5)
+    ax.axhline(0, color=GRAY, linewidth=0.6, linestyle="--")
+    ax.set(ylabel=SHARES[name], ylim=(LOWEST - 0.04, 1.03))
+    ax.set_title("held-out trials, 95 %")
+    return _member_axis(result, ax)
+
+
+@styled
+def plot_condition(result: VariableMemories, ax: Axes | None = None) -> Axes:
+    """Draw each estimator's condition number and its limit; triangles mark infinite ones."""
+    ax = single_axes(ax)
+    limits = [limit for name, limit in CONDITION_LIMITS.items() if len(_rows(result, name))]
+    numbers = result.estimates["condition_number"]
+    top = 3 * max([*numbers[np.isfinite(numbers)], *limits])
+    for name, (color, marker, beside) in ESTIMATORS.items():
+        rows = _rows(result, name)
+        if not len(rows):
+            continue
+        place, numbers = np.arange(len(rows)) + beside, rows["condition_number"].to_numpy()
+        infinite = np.isinf(numbers)
+        for part, face in _faces(rows, color):
+            ax.plot(place[part & ~infinite], numbers[part & ~infinite], marker, c=color, mfc=face, markersize=3)
+            ax.plot(
+                place[part & infinite], np.full(np.sum(part & infinite), top), "^", c=color, mfc=face, markersize=3.5
+            )
+        ax.plot([], [], marker, color=color, markersize=3, label=name)
+        ax.axhline(CONDITION_LIMITS[name], color=color, linewidth=0.6, linestyle="--")
+    ax.set(yscale="log", ylabel="condition number of Ψ", ylim=(0.8, 1.5 * top))
+    ax.set_title("dashed: limit")
+    return _member_axis(result, ax)
+
+
+@styled
+def plot_angles(result: VariableMemories, ax: Axes | None = None) -> Axes:
+    """Draw in degrees how far Φ is from the task's, the estimators from each other, and Ψ from its true mean."""
+    ax = single_axes(ax)
+    for name, (label, color, marker) in ANGLES.items():
+        values = result.members[name].to_numpy()
+        if np.isfinite(values).any():
+            ax.plot(np.arange(len(values)), values, marker, color=color, markersize=3, label=label)
+    ax.set(ylabel="angle (degrees)", ylim=(0, None))
+    ax.set_title("members with a basis")
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), borderaxespad=0.2, handletextpad=0.2)
+    return _member_axis(result, ax)
+
+
+@styled
+def plot_transition(result: VariableMemories, matrix: NDArray[np.float64], ax: Axes | None = None) -> Axes:
+    """Draw a matrix (to, from) between the positions that are kept."""
+    ax = single_axes(ax, height=3.0)
+    ax.imshow(matrix, interpolation="nearest", **_VALUES)
+    ax.set(xlabel="from slot", ylabel="to slot")
+    ax.set_xticks(*_slot_ticks(result))
+    ax.set_yticks(*_slot_ticks(result))
+    return ax
+
+
+@styled
+def plot_variables(result: VariableMemories, values: NDArray[np.float64], ax: Axes | None = None) -> Axes:
+    """Draw variables (time, variable) of the trial shown over time; white where there is no vector yet."""
+    ax = single_axes(ax, "double", 3.0)
+    shown = result.shown
+    assert shown is not None
+    ax.imshow(values.T, aspect="auto", interpolation="nearest", **_VALUES)
+    slots = _slots(result)
+    for border in np.flatnonzero(np.diff(slots)):
+        ax.axhline(border + 0.5, color="white", linewidth=0.8)
+    ax.axvline(float(np.argmax(shown.used)) - 0.5, color=VERMILION, linewidth=0.8)
+    ax.set(xlabel="step", ylabel="slot (1: oldest; rows: bits)")
+    ax.set_yticks(*_slot_ticks(result))
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    return ax
+
+
+@styled
+def film_variables(result: VariableMemories) -> Film:
+    """Return a film of the trial shown: discs are what is read from the state, rings what the task has there."""
+    shown = result.shown
+    assert shown is not None
+    figure, axes = column_figure("double", height=1.1 + 0.33 * (result.theory.width + 1))
+    ax = axes[0, 0]
+    discs = _stage(result, ax)
+    title = ax.set_title("")
+    figure.suptitle(
+        f"{result.label}, {shown.model_name}, trial {shown.trial}: variables in memory slots, "
+        f"n = 1 member, 1 of {result.trials} trials"
+    )
+    steps = _consecutive_steps(shown, 2 * result.theory.length)
+    target = np.abs(result.theory.transition).argmax(axis=0)
+    start, end = _places(result), _places(result)[target]
+    # What goes back to the newest slot passes above the others.
+    hop = np.where(end[:, 0] > start[:, 0], 0.45, 0.0)
+
+    def show(frame: int) -> None:
+        number, part = divmod(frame, MOVE + REST)
+        step = steps[number]
+        share = max(0, part - REST + 1) / MOVE if number + 1 < len(steps) else 0.0
+        share = share * share * (3 - 2 * share)
+        following = shown.read[step + 1, target] if share else shown.read[step]
+        place = start + share * (end - start)
+        place[:, 1] -= hop * 4 * share * (1 - share)
+        discs.set_offsets(place)
+        discs.set_array((1 - share) * shown.read[step] + share * following)
+        discs.set_edgecolor([VERMILION if value > 0 else BLUE for value in shown.known[step]])
+        answer = step - int(np.argmax(shown.used)) + 1
+        title.set_text(f"step {step}, answer {answer}")
+
+    return Film(figure, show, frames=len(steps) * (MOVE + REST) - MOVE, rate=12)
+
+
+def _stage(result: VariableMemories, ax: Axes) -> PathCollection:
+    """Prepare the axes of the film and return its discs, one for each variable."""
+    length, width = result.theory.length, result.theory.width
+    for edge in np.arange(length + 1) - 0.5:
+        ax.axvline(edge, color=GRAY, linewidth=0.4, zorder=0)
+    ax.set(xlim=(-0.5, length - 0.5), ylim=(width - 0.4, -1.0), ylabel="bit")
+    ax.set_xlabel("slot (1: oldest; the newest is the output)   disc: read from the state, ring: the task's value")
+    ax.set_xticks(range(length), [str(slot + 1) for slot in range(length)])
+    ax.set_yticks(range(width), [str(bit + 1) for bit in range(width)])
+    ax.tick_params(length=0)
+    x, y = _places(result).T
+    discs = ax.scatter(x, y, c=np.zeros(len(x)), s=110, linewidths=1.4, **_VALUES)
+    ax.figure.colorbar(discs, ax=ax, label="value", fraction=0.03, pad=0.01, extend="both")
+    return discs
+
+
+def _consecutive_steps(shown: TrialVariables, most: int) -> NDArray[np.intp]:
+    """Return the first run of used steps, at most ``most`` and one."""
+    steps = np.flatnonzero(shown.used)
+    gaps = np.flatnonzero(np.diff(steps) > 1)
+    return steps[: gaps[0] + 1 if len(gaps) else None][: most + 1]
+
+
+def _places(result: VariableMemories) -> NDArray[np.float64]:
+    """Return where variables stand in the film (variable, 2): slot and bit."""
+    slot, bit = np.divmod(result.theory.positions, result.theory.width)
+    return np.stack([slot, bit], axis=1).astype(float)
+
+
+def _slots(result: VariableMemories) -> NDArray[np.intp]:
+    return np.asarray(result.theory.positions // result.theory.width)
+
+
+def _slot_ticks(result: VariableMemories) -> tuple[list[float], list[str]]:
+    """Return the middle of each slot's variables and the slots' numbers from 1, of slots that have room for one."""
+    slots = _slots(result)
+    ticks: dict[str, float] = {}
+    for slot in np.unique(slots):
+        middle = float(np.flatnonzero(slots == slot).mean())
+        if not ticks or middle - max(ticks.values()) >= len(slots) / 20:
+            ticks[str(slot + 1)] = middle
+    return list(ticks.values()), list(ticks)
+
+
+def _rows(result: VariableMemories, estimator: str) -> Any:
+    """Return an estimator's certificates in the order of the members; empty where it was not asked for."""
+    names = result.estimates.index.unique("estimator")
+    return result.estimates.xs(estimator, level="estimator") if estimator in names else result.estimates.iloc[:0]
+
+
+def _faces(rows: Any, color: str) -> list[tuple[NDArray[np.bool_], str]]:
+    """Return which estimates are identified and which refused, with the colour that fills their markers."""
+    identified = (rows["verdict"] == "identified").to_numpy()
+    return [(identified, color), (~identified, "none")]
+
+
+def _shown_member(result: VariableMemories) -> MemberVariables:
+    return next(member for member in result.found if result.shown and member.model_name == result.shown.model_name)
+
+
+def _member_axis(result: VariableMemories, ax: Axes) -> Axes:
+    n = len(result.members)
+    shown = range(0, n, max(1, -(-n // 10)))
+    ax.set_xticks(list(shown), [str(result.members.index[i]).removeprefix("model-") for i in shown])
+    ax.set(xlabel="model", xlim=(-0.6, n - 0.4))
+    return ax

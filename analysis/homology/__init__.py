@@ -1,0 +1,1 @@
+"""Persistent homology of spectra and of hidden trajectories."""

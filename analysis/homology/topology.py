@@ -1,0 +1,149 @@
+"""Persistent homology of hidden trajectories, with inference: which members' states surround a hole, beyond chance?
+
+The states of one member at all steps of all sequences are a cloud of points; scales are Euclidean distances of states.
+Loops grow costly: of many states a stated number is drawn at random, the same for all members.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from analysis.homology.diagram_distances import Diagrams
+from analysis.homology.nulls import (
+    Array,
+    BarTests,
+    Sample,
+    bar_tests,
+    check_memory,
+    gaussian_cloud,
+    rotate_phases,
+    shuffle_time,
+)
+from analysis.homology.persistence import bar_table, check_dimension, distance_diagrams
+from analysis.population import AnalysisError
+from emt import trace
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Topology of a population's hidden trajectories.
+
+    Attributes
+    ----------
+    label
+        What figures call this population.
+    model_names
+        Names of the members.
+    diagrams
+        One tuple of diagrams for each member, by dimension, of the points analysed.
+    tests
+        The longest bars against null clouds.
+    n_points, n_states
+        Points analysed, and states recorded, of each member.
+    """
+
+    label: str
+    model_names: tuple[str, ...]
+    diagrams: tuple[Diagrams, ...]
+    tests: BarTests
+    n_points: int
+    n_states: int
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return tests by member, their summary over members, and all bars (an infinite death is an empty field)."""
+        return {
+            "topology_tests": self.tests.members,
+            "topology_population": self.tests.population,
+            "topology_diagrams": bar_table(self.model_names, self.diagrams),
+        }
+
+    def headline(self) -> str:
+        """Say what was found, and in how many of the states."""
+        return f"{self.n_points} of {self.n_states} states of each member; {self.tests.headline()}"
+
+
+def analyse_topology(
+    recording: xr.DataTree,
+    *,
+    max_dimension: int = 1,
+    points: int = 100,
+    null_clouds: int = 199,
+    level: float = 0.05,
+    memory_limit: float = 4.0,
+    seed: int = 0,
+) -> Topology:
+    """Test hidden trajectories for loops: persistent homology of states against null clouds.
+
+    Parameters
+    ----------
+    recording
+        recorded run of a population
+    max_dimension
+        largest dimension of homology: 0 gaps between clusters, 1 loops, 2 voids
+    points
+        states analysed of each model, drawn at random, the same steps for all models
+    null_clouds
+        random clouds of each kind (same covariance; shuffled in time; random Fourier phases) for each model
+    level
+        level of significance
+    memory_limit
+        GB that one model may take, of which as many as there are cores run at once; what needs more is refused
+    seed
+        seed of the states drawn and of random clouds
+
+    Raises
+    ------
+    AnalysisError
+        If an option does not fit or states are not finite.
+    """
+    if points < 4:
+        raise AnalysisError(f"--points: expected at least 4, which a loop needs; got {points}")
+    check_dimension(max_dimension)
+    hidden = recording["hidden"].to_numpy().astype(float)
+    names = tuple(f"model-{number}" for number in np.asarray(recording["member"]).tolist())
+    for name, states in zip(names, hidden, strict=True):
+        if not np.isfinite(states).all():
+            raise AnalysisError(f"{name}: expected finite hidden states; some are not")
+    n_states = hidden.shape[1] * hidden.shape[2]
+    check_memory(min(points, n_states), max_dimension, memory_limit)
+    chosen = np.sort(np.random.default_rng(seed).permutation(n_states)[:points])
+    samples = [_sample(name, states, chosen) for name, states in zip(names, hidden, strict=True)]
+    about = trace.about(recording)
+    return Topology(
+        label=about.get("experiment") or about.get("model", {}).get("type", "recording"),
+        model_names=names,
+        diagrams=tuple(distance_diagrams(_distances(sample.cloud), max_dimension) for sample in samples),
+        tests=bar_tests(samples, max_dimension, null_clouds, level, seed),
+        n_points=len(chosen),
+        n_states=n_states,
+    )
+
+
+def _sample(name: str, trajectories: Array, chosen: NDArray[np.intp]) -> Sample:
+    states = trajectories.reshape(-1, trajectories.shape[-1])
+    return Sample(
+        name=name,
+        cloud=states[chosen],
+        pool=states,
+        nulls={
+            "gaussian": partial(gaussian_cloud, states[chosen]),
+            "shuffle": partial(_null_states, shuffle_time, trajectories, chosen),
+            "phases": partial(_null_states, rotate_phases, trajectories, chosen),
+        },
+    )
+
+
+def _null_states(null: Any, trajectories: Array, chosen: NDArray[np.intp], rng: np.random.Generator) -> Array:
+    states: Array = null(trajectories, rng).reshape(-1, trajectories.shape[-1])[chosen]
+    return states
+
+
+def _distances(cloud: Array) -> Array:
+    from scipy.spatial.distance import pdist, squareform
+
+    return squareform(pdist(cloud))

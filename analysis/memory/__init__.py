@@ -1,0 +1,1 @@
+"""Associative memories: their log, replay, and which write each read found."""

@@ -1,0 +1,369 @@
+"""What an associative memory holds: principal components of its contents, and its spectrum over time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from analysis.memory.log import Array, event_of, memory_log, memory_names, select
+from analysis.memory.queries import read_asks
+from analysis.memory.query_scores import score_member
+from analysis.memory.replay import replay_memory
+from analysis.memory.write_similarity import WriteSimilarity, compare_writes
+from analysis.population import AnalysisError
+from analysis.statistics import Interval, mean_interval
+from emt import trace
+
+LARGEST_STEPS = 32
+"""Steps, evenly spaced, at which contents are replayed."""
+
+LARGEST_SAMPLE = 2**26
+"""Numbers that one member's replayed contents may have: 512 MB. The first trials that fit are taken."""
+
+WEIGHTS_TRIALS = 4
+"""Trials, the first ones, for the spectra of weights that a memory is added to."""
+
+N_COMPONENTS = 10
+N_SINGULAR_VALUES = 6
+SCORES = ("separation", "auc", "shuffled_auc", "recalled")
+"""Attributes of `MemoryContents` with a number for each member."""
+
+NONE = -1
+"""Class of contents at steps without the event."""
+
+
+@dataclass(frozen=True)
+class MemoryContents:
+    """Contents of one memory, a list entry for each member.
+
+    Attributes
+    ----------
+    memory, model_names
+        Name of the memory, names of the members.
+    classes
+        What colours the points, (point,) integers, `NONE` for none.
+    coordinates
+        Positions on the principal components of the member's contents (point, component).
+    variance_ratio
+        Their shares of variance (component,).
+    separation
+        `class_separation` in the space of contents, for each member.
+    auc, shuffled_auc
+        `component_auc` along the first component, for each member, and the same for classes that changed places.
+    recalled
+        How often the largest weight is on the asked-for item (`analysis.memory.matching`), for each member; NaN where nothing
+        is asked for.
+    similarity
+        Of the writes of the first sequence to each other, for each member.
+    spectrum
+        ``effective_rank`` and the largest singular values ``singular_value_1`` … of the memory after some steps, by
+        (quantity, step): mean over trials and members, with its interval over members. Where a layer's weights are the
+        memory also ``weights_singular_value_1`` … of all that it multiplies by, and of a square layer (its bias apart)
+        the ``weights_spectral_radius``; over the first `WEIGHTS_TRIALS` trials.
+    trials
+        Trials replayed.
+    """
+
+    memory: str
+    model_names: tuple[str, ...]
+    classes: tuple[NDArray[np.int64], ...]
+    coordinates: tuple[Array, ...]
+    variance_ratio: tuple[Array, ...]
+    separation: Array
+    auc: Array
+    shuffled_auc: Array
+    recalled: Array
+    similarity: WriteSimilarity
+    spectrum: pd.DataFrame
+    trials: int
+
+
+@dataclass(frozen=True)
+class MemoryAnalysis:
+    """What the memories of a population hold.
+
+    Attributes
+    ----------
+    label
+        What figures call this population.
+    contents
+        "values" or "matrices".
+    color_by
+        The event that colours points.
+    class_names
+        What the task calls the classes, where it names them.
+    memories
+        One entry for each memory.
+    """
+
+    label: str
+    contents: str
+    color_by: str
+    class_names: tuple[str, ...]
+    memories: tuple[MemoryContents, ...]
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return separation and variances by member, separation over members, and the spectrum over time."""
+        members, population = [], {}
+        for held in self.memories:
+            for i, (name, ratio) in enumerate(zip(held.model_names, held.variance_ratio, strict=True)):
+                row = {score: getattr(held, score)[i] for score in SCORES}
+                shares = {f"pc{i + 1}": share for i, share in enumerate(ratio)}
+                members.append({"memory": held.memory, "model_name": name} | row | shares)
+            medians = {f"{score}_median": np.median(getattr(held, score)) for score in SCORES[1:]}
+            population[held.memory] = _row(mean_interval(held.separation)) | medians
+        return {
+            "memory_contents": pd.DataFrame(members).set_index(["memory", "model_name"]),
+            "memory_separation": pd.DataFrame.from_dict(population, orient="index").rename_axis("memory"),
+            "memory_spectrum": pd.concat({held.memory: held.spectrum for held in self.memories}, names=["memory"]),
+        }
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return positions of each member's contents, with their classes as the last column, and similarities."""
+        points = {
+            f"memory_{held.memory}_{name}_{self.contents}": np.column_stack([points, classes])
+            for held in self.memories
+            for name, points, classes in zip(held.model_names, held.coordinates, held.classes, strict=True)
+        }
+        return points | {
+            f"memory_{held.memory}_{what}_similarity": getattr(held.similarity, what)
+            for held in self.memories
+            for what in ("keys", "values")
+        }
+
+    def headline(self) -> str:
+        """Return a line for each memory."""
+        return "\n".join(self._headline(held) for held in self.memories)
+
+    def _headline(self, held: MemoryContents) -> str:
+        separation, ranks = _row(mean_interval(held.separation)), held.spectrum.loc["effective_rank"]
+        return (
+            f"memory {held.memory}: {self.color_by!r} accounts for {_text(separation, 100, ' %')} of the variance of "
+            f"{self.contents} beyond chance; along PC 1 its classes have the AUC {np.median(held.auc):.2f} (median; "
+            f"shuffled {np.median(held.shuffled_auc):.2f}); {self._recalled(held)}effective rank after step "
+            f"{ranks.index[-1]} {_text(ranks.iloc[-1])} (members: {len(held.model_names)}, trials: {held.trials})"
+        )
+
+    @staticmethod
+    def _recalled(held: MemoryContents) -> str:
+        if np.isnan(held.recalled).all():
+            return ""
+        share = _text(_row(mean_interval(held.recalled, bounds=(0.0, 1.0))), 100, " %")
+        return f"the asked-for item is recalled in {share} of asks; "
+
+
+def analyse_memory(
+    recording: xr.DataTree,
+    *,
+    memory: str | None = None,
+    contents: Literal["values", "matrices"] = "values",
+    color_by: str | None = None,
+) -> MemoryAnalysis:
+    """Look at what associative memories hold: principal components of their contents, spectrum over time.
+
+    Parameters
+    ----------
+    recording
+        recorded run of a population
+    memory
+        name of the memory (default: all that the model keeps)
+    contents
+        points of the principal components: the values written, or the whole memory after each of up to 32 steps
+    color_by
+        event that colours points: written, asked, token, phase, trial, as far as the task has it, or step (default:
+        the first of these that it has)
+
+    Raises
+    ------
+    AnalysisError
+        If the model keeps no such memory, the task has no such event, or there is nothing to look at.
+    """
+    names = memory_names(recording, memory)
+    events = [e for e in ("written", "asked", "token", "phase", "trial") if e in recording.data_vars] + ["step"]
+    if color_by is not None and color_by not in events:
+        raise AnalysisError(f"--color_by: expected one of {', '.join(events)}; got {color_by!r}")
+    event, about = color_by or events[0], trace.about(recording)
+    return MemoryAnalysis(
+        label=about.get("experiment") or about.get("model", {}).get("type", "recording"),
+        contents=contents,
+        color_by=event,
+        class_names=tuple(about.get("tokens", ())) if event == "token" else (),
+        memories=tuple(_look_at(recording, name, contents, event) for name in names),
+    )
+
+
+def effective_rank(singular_values: ArrayLike) -> Array:
+    """Return exp of the entropy of singular values (…, value) over their sum (Roy & Vetterli 2007); 0 for none."""
+    values = np.asarray(singular_values, dtype=float)
+    total = values.sum(axis=-1, keepdims=True)
+    share = values / np.where(total > 0, total, 1.0)
+    entropy = -np.sum(share * np.log(np.where(share > 0, share, 1.0)), axis=-1)
+    return np.where(total[..., 0] > 0, np.exp(entropy), 0.0)
+
+
+def singular_values(matrices: Array) -> Array:
+    """Return singular values (…, value) of (…, row, column), descending, to 1e-8 of the largest.
+
+    They are roots of eigenvalues of the smaller Gram matrix: where columns are many, thirty times faster.
+    """
+    wide = matrices if matrices.shape[-2] <= matrices.shape[-1] else np.swapaxes(matrices, -1, -2)
+    squares = np.linalg.eigvalsh(wide @ np.swapaxes(wide, -1, -2))[..., ::-1]
+    return np.sqrt(np.maximum(squares, 0.0))
+
+
+def class_separation(points: Array, classes: NDArray[np.int64]) -> float:
+    """Return the share of the variance of points (point, feature) that their classes (point,) account for.
+
+    Adjusted for chance, 1 - (1 - R²) (n - 1) / (n - k) with n points in k classes: labels that mean nothing give zero
+    on average where points are independent. Points of class `NONE` are left out; NaN where fewer than two classes or no
+    variance is left.
+    """
+    points, classes = points[classes != NONE], classes[classes != NONE]
+    kinds, kind, count = np.unique(classes, return_inverse=True, return_counts=True)
+    total = np.sum((points - points.mean(axis=0)) ** 2) if len(points) else 0.0
+    if len(kinds) < 2 or len(points) == len(kinds) or total == 0:
+        return float("nan")
+    sums = np.zeros((len(kinds), points.shape[1]))
+    np.add.at(sums, kind, points)
+    within = np.sum((points - (sums / count[:, None])[kind]) ** 2)
+    return float(1 - within / total * (len(points) - 1) / (len(points) - len(kinds)))
+
+
+def component_auc(positions: Array, classes: NDArray[np.int64]) -> float:
+    """Return how well positions (point,) on a line tell classes (point,) apart: 1 perfectly, 0.5 not at all.
+
+    For each class the probability that one of its points lies beyond one of another class, on whichever side is
+    likelier (area under the ROC curve; ties count half), averaged over classes. Points of class `NONE` are left out;
+    NaN where fewer than two classes are left.
+    """
+    from scipy.stats import rankdata
+
+    positions, classes = positions[classes != NONE], classes[classes != NONE]
+    kinds, kind, count = np.unique(classes, return_inverse=True, return_counts=True)
+    if len(kinds) < 2:
+        return float("nan")
+    sums = np.bincount(kind, weights=rankdata(positions))
+    beyond = (sums - count * (count + 1) / 2) / (count * (len(classes) - count))
+    return float(np.maximum(beyond, 1 - beyond).mean())
+
+
+def _look_at(recording: xr.DataTree, memory: str, contents: str, event: str) -> MemoryContents:
+    numbers = np.asarray(recording["member"]).tolist()
+    steps, trials = _sample(recording, memory)
+    ones = [select(recording, member=[i]) for i in range(len(numbers))]
+    columns = list(zip(*(_member_contents(one, memory, contents, event) for one in ones), strict=True))
+    points = list(zip(columns[1], columns[0], strict=True))
+    return MemoryContents(
+        memory=memory,
+        model_names=tuple(f"model-{n}" for n in numbers),
+        classes=columns[0],
+        coordinates=columns[1],
+        variance_ratio=columns[2],
+        separation=np.array(columns[3]),
+        auc=np.array([component_auc(x[:, 0], c) for x, c in points]),
+        shuffled_auc=np.array([component_auc(x[:, 0], _shuffled(c)) for x, c in points]),
+        recalled=np.array([score_member(read_asks(one, memory)).row["score"] for one in ones]),
+        similarity=compare_writes(recording, memory, _classes(ones[0], event)),
+        spectrum=_over_members(columns[4], steps),
+        trials=trials,
+    )
+
+
+def _shuffled(classes: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.random.default_rng(0).permutation(classes)
+
+
+def _over_members(quantities: Sequence[Mapping[str, Array]], steps: NDArray[np.intp]) -> pd.DataFrame:
+    """Return means and intervals over members of each member's quantities (step,)."""
+    names = list(quantities[0])
+    rows = [_row(mean_interval([q[name][t] for q in quantities])) for name in names for t in range(len(steps))]
+    return pd.DataFrame(rows, index=pd.MultiIndex.from_product([names, steps], names=["quantity", "step"]))
+
+
+def _spectra(contents: Array, base: Array | None) -> dict[str, Array]:
+    """Return quantities (step,), means over trials, of contents (trial, step, value, key) and of base + contents."""
+    values = singular_values(contents)
+    quantities = {"effective_rank": effective_rank(values), **_largest("singular_value", values)}
+    if base is not None:
+        weights = base + contents[:WEIGHTS_TRIALS]
+        quantities |= _largest("weights_singular_value", singular_values(weights))
+        size, keys = weights.shape[-2:]
+        if size <= keys <= size + 1:
+            radius = np.abs(np.linalg.eigvals(weights[..., :size])).max(axis=-1)
+            quantities["weights_spectral_radius"] = radius
+    return {name: values.mean(axis=0) for name, values in quantities.items()}
+
+
+def _largest(name: str, values: Array) -> dict[str, Array]:
+    return {f"{name}_{i + 1}": values[..., i] for i in range(min(values.shape[-1], N_SINGULAR_VALUES))}
+
+
+def _sample(recording: xr.DataTree, memory: str) -> tuple[NDArray[np.intp], int]:
+    """Return the steps and the number of trials at which contents are replayed."""
+    last = recording.sizes["time"] - 1
+    steps = np.unique(np.linspace(0, last, min(last + 1, LARGEST_STEPS)).round().astype(np.intp))
+    one = select(recording, member=[0], batch=[0])
+    size = replay_memory(one, memory, [0]).size * len(steps)
+    return steps, min(recording.sizes["batch"], max(LARGEST_SAMPLE // size, 1))
+
+
+def _member_contents(one: xr.DataTree, memory: str, contents: str, event: str) -> tuple[Any, ...]:
+    steps, trials = _sample(one, memory)
+    few = select(one, batch=list(range(trials)))
+    # A dictionary's empty slots hold nothing.
+    replayed = np.nan_to_num(replay_memory(few, memory, steps.tolist())[0])
+    if contents == "matrices":
+        points = replayed.reshape(trials * len(steps), -1)
+        classes = _classes(few, event)[:, steps].ravel()
+    else:
+        log = memory_log(one, memory)
+        points, classes = log.value[0][log.written[0]], _classes(one, event)[log.written[0]]
+    if len(points) < 2:
+        raise AnalysisError(f"memory/{memory}: expected at least two contents; {contents} has {len(points)}")
+    coordinates, ratio = _principal_components(points)
+    return (
+        classes,
+        coordinates,
+        ratio,
+        class_separation(points, classes),
+        _spectra(replayed, _base(one, memory)),
+    )
+
+
+def _base(one: xr.DataTree, memory: str) -> Array | None:
+    """Return what a layer multiplies by when its memory is empty, (value, key); None where a memory is no layer."""
+    node = trace.memories(one)[memory]
+    return np.asarray(node["base"], dtype=float)[0] if "base" in node.data_vars else None
+
+
+def _classes(one: xr.DataTree, event: str) -> NDArray[np.int64]:
+    if event == "step":
+        return np.broadcast_to(np.arange(one.sizes["time"]), (one.sizes["batch"], one.sizes["time"]))
+    return event_of(one, event)
+
+
+def _principal_components(points: Array) -> tuple[Array, Array]:
+    """Return positions on up to `N_COMPONENTS` principal components, at least two, and their shares of variance."""
+    from sklearn.decomposition import PCA
+
+    if np.ptp(points, axis=0).max() == 0:
+        return np.zeros((len(points), 2)), np.zeros(2)
+    pca = PCA(n_components=min(N_COMPONENTS, *points.shape), random_state=0)
+    scores = pca.fit_transform(points)
+    missing = max(0, 2 - scores.shape[1])
+    return np.pad(scores, ((0, 0), (0, missing))), np.pad(pca.explained_variance_ratio_, (0, missing))
+
+
+def _row(interval: Interval) -> dict[str, float]:
+    return {"mean": interval.estimate, "low": interval.low, "high": interval.high, "members": interval.n}
+
+
+def _text(row: Mapping[str, float], scale: float = 1.0, unit: str = "") -> str:
+    if np.isnan(row["mean"]):
+        return "an undefined share"
+    mean, low, high = (scale * row[name] for name in ("mean", "low", "high"))
+    return f"{mean:.1f}{unit}" + (f" ({low:.1f} to {high:.1f}{unit})" if row["members"] > 1 else "")

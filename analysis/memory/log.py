@@ -1,0 +1,166 @@
+"""The log of an associative memory as it stands in a Trace: what was written, when, and what was asked of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from analysis.population import AnalysisError, NoMemoryError
+from emt import trace
+
+Array = NDArray[np.float64]
+
+KINDS = ("linear", "dictionary")
+SIMILARITIES = ("cosine", "l1", "l2")
+"""How a dictionary compares a query with its keys."""
+
+
+@dataclass(frozen=True)
+class MemoryLog:
+    """Log of one memory as float64, zero where nothing is written or read; axes start (member, batch, time).
+
+    Attributes
+    ----------
+    rule
+        The memory's entry in the trace's ``about``: ``kind``, ``reads`` ("before" or "after" the step's own write), ….
+    key, query
+        (…, factor, key) and (…, read, factor, key); one factor unless keys are tensor products.
+    value, answer
+        (…, value) and (…, read, value).
+    strength, erase, keep
+        c, b and a of a linear rule (`analysis.memory.replay`), (member, batch, time); keep is 1 where none is logged.
+    written, answered
+        Whether a step writes, and which of its reads happen, (…, read).
+    forgets
+        Whether ``write_keep`` is a number.
+    gain_mask, keep_mask
+        Plasticity by entry, (member, value, key), or None.
+    """
+
+    rule: Mapping[str, Any]
+    key: Array
+    value: Array
+    strength: Array
+    erase: Array
+    keep: Array
+    written: NDArray[np.bool_]
+    forgets: NDArray[np.bool_]
+    query: Array
+    answer: Array
+    answered: NDArray[np.bool_]
+    gain_mask: Array | None
+    keep_mask: Array | None
+
+    @property
+    def per_entry(self) -> bool:
+        """Whether plasticity differs between entries of the memory."""
+        return self.gain_mask is not None or self.keep_mask is not None
+
+    def last_write(self, steps: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return for each step the last one whose write its reads find; -1 for none."""
+        return steps - 1 if self.rule["reads"] == "before" else steps
+
+    def sequence(self, place: int) -> "MemoryLog":
+        """Return the log of one place on the batch axis, which stays."""
+        shared = ("rule", "gain_mask", "keep_mask")
+        return replace(
+            self, **{f.name: getattr(self, f.name)[:, [place]] for f in fields(self) if f.name not in shared}
+        )
+
+
+def select(recording: xr.DataTree, **places: list[int]) -> xr.DataTree:
+    """Return part of a trace by places on its axes: ``select(recording, member=[0], batch=[3, 4])``."""
+    parts = {path: node.to_dataset(inherit=False) for path, node in recording.subtree_with_keys}
+    return xr.DataTree.from_dict({path: part.isel(places, missing_dims="ignore") for path, part in parts.items()})
+
+
+def event_of(recording: xr.DataTree, name: str) -> NDArray[np.int64]:
+    """Return an event (batch, time) of a trace of one member; -1 everywhere where the task has no such event.
+
+    Of several items at one step it is the first (`items_of` has all).
+    """
+    return items_of(recording, name)[..., 0]
+
+
+def items_of(recording: xr.DataTree, name: str) -> NDArray[np.int64]:
+    """Return an event that may name several items at a step, (batch, time, item), as `event_of`; -1 where fewer."""
+    if name not in recording.data_vars:
+        return np.full((recording.sizes["batch"], recording.sizes["time"], 1), -1)
+    event = recording[name].isel(member=0, missing_dims="ignore")
+    values = np.asarray(event, dtype=np.int64)
+    return values if "item" in event.dims else values[..., None]
+
+
+def memory_names(recording: xr.DataTree, wanted: str | None = None) -> tuple[str, ...]:
+    """Return the names of a trace's memories, or the one that is wanted.
+
+    Raises
+    ------
+    NoMemoryError
+        If there are none.
+    AnalysisError
+        If the one that is wanted is not there.
+    """
+    names = tuple(trace.memories(recording))
+    if not names:
+        model = trace.about(recording).get("model", {}).get("type", "unknown")
+        raise NoMemoryError(f"model {model!r} keeps no associative memory")
+    if wanted is not None and wanted not in names:
+        raise AnalysisError(f"--memory: expected one of {', '.join(names)}; got {wanted!r}")
+    return names if wanted is None else (wanted,)
+
+
+def memory_log(recording: xr.DataTree, memory: str) -> MemoryLog:
+    """Return the log of one memory of a Trace.
+
+    Raises
+    ------
+    NoMemoryError
+        If the model keeps no memory.
+    AnalysisError
+        If the trace has no such memory, or its rule is not one that this module knows.
+    """
+    rule = _rule(recording, memory)
+    arrays = {str(n): np.asarray(v, dtype=float) for n, v in trace.memories(recording)[memory].data_vars.items()}
+    key, query = (
+        arrays[name] if "factor" in recording[f"memory/{memory}/{name}"].dims else arrays[name][..., None, :]
+        for name in ("write_key", "read_query")
+    )
+    written = np.isfinite(key).all(axis=(-2, -1)) & np.isfinite(arrays["write_value"]).all(axis=-1)
+    answered = np.isfinite(query).all(axis=(-2, -1))
+    erase = np.where(written, np.nan_to_num(arrays["write_erase"]), 0.0)
+    masks = [arrays.get(name) for name in ("gain", "keep")]
+    if any(m is not None for m in masks) and (erase.any() or key.shape[-2] > 1):
+        raise AnalysisError(f"memory/{memory}: expected plain keys and no erasing where plasticity is per entry")
+    return MemoryLog(
+        rule=rule,
+        key=np.where(written[..., None, None], key, 0.0),
+        value=np.where(written[..., None], arrays["write_value"], 0.0),
+        strength=np.where(written, np.nan_to_num(arrays["write_strength"]), 0.0),
+        erase=erase,
+        keep=np.nan_to_num(arrays["write_keep"], nan=1.0),
+        written=written,
+        forgets=np.isfinite(arrays["write_keep"]),
+        query=np.where(answered[..., None, None], query, 0.0),
+        answer=np.where(answered[..., None], arrays["read_value"], 0.0),
+        answered=answered,
+        gain_mask=masks[0],
+        keep_mask=masks[1],
+    )
+
+
+def _rule(recording: xr.DataTree, memory: str) -> Mapping[str, Any]:
+    memory_names(recording, memory)
+    rule: Mapping[str, Any] = trace.about(recording).get("memories", {}).get(memory, {})
+    expected: dict[str, tuple[str, ...]] = {"kind": KINDS, "reads": ("before", "after")}
+    if rule.get("kind") == "dictionary":
+        expected["similarity"] = SIMILARITIES
+    for field, known in expected.items():
+        if rule.get(field) not in known:
+            raise AnalysisError(
+                f"memory/{memory}: expected {field!r} to be one of {', '.join(known)}; got {rule.get(field)!r}"
+            )
+    return rule

@@ -1,0 +1,1 @@
+"""Spectra of recurrent weights: values, distances, maps, comparison of populations."""

@@ -1,0 +1,240 @@
+"""Distances between spectra and between histograms, and what a distance matrix says about single models.
+
+A spectrum is a set of points in the complex plane without order, each of mass 1/n; W₁ is the Wasserstein-1 distance.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from analysis.cache import all_pairs, content_hash
+from analysis.population import AnalysisError, Population
+from analysis.spectra.values import check_eigenvalues
+
+SpectralMetric = Literal[
+    "separate", "2d", "magnitude_only", "angle_only", "hausdorff", "emd", "angle_circular", "separate_circular"
+]
+HistogramMetric = Literal["euclidean", "manhattan", "chi2", "kl", "bhattacharyya", "jensen_shannon"]
+
+Pairs = tuple[NDArray[np.intp], NDArray[np.intp]]
+"""First and second places of pairs."""
+
+N_PROJECTIONS = 50
+_GUARD = 1e-10
+
+
+def spectral_distance(a: ArrayLike, b: ArrayLike, metric: SpectralMetric = "separate", *, seed: int = 42) -> float:
+    """Return the distance between two spectra; `pairwise_distances` describes the metrics."""
+    return float(pairwise_distances([a, b], metric, seed=seed)[0, 1])
+
+
+def pairwise_distances(
+    spectra: Population | Sequence[ArrayLike], metric: SpectralMetric = "separate", *, seed: int = 42
+) -> NDArray[np.float64]:
+    """Return the distances between all pairs of spectra.
+
+    Parameters
+    ----------
+    spectra
+        A population, or one complex array for each model. Only ``emd`` needs equal sizes.
+    metric
+        * ``magnitude_only``, ``angle_only``: W₁ of moduli; of angles (radians) on the line from -π to π;
+        * ``separate``: their sum;
+        * ``angle_circular``, ``separate_circular``: the same with angles on the circle, where -π and π are one place;
+        * ``2d``: mean over 50 random directions of W₁ of the projections (sliced Wasserstein);
+        * ``emd``: W₁ in the complex plane, exact, by optimal assignment;
+        * ``hausdorff``: the largest distance of a point of one from the nearest point of the other.
+    seed
+        Seed of the directions of ``2d``, which are the same for all pairs.
+
+    Returns
+    -------
+    distances : (model, model)
+
+    Raises
+    ------
+    AnalysisError
+        For an unknown metric, empty spectra or, with ``emd``, unequal sizes.
+    """
+    values = _spectra_of(spectra)
+    if metric in ("separate", "magnitude_only", "angle_only", "2d"):
+        features = _line_features(values, metric, seed)
+        return _pairwise(metric, features, partial(_cityblock_of, features), parallel=False)
+    if metric == "separate_circular":
+        return pairwise_distances(values, "magnitude_only") + pairwise_distances(values, "angle_circular")
+    if metric == "angle_circular":
+        angles = [np.angle(v) for v in values]
+        return _pairwise(metric, angles, partial(_distances_of, angles, circular_wasserstein))
+    if metric in ("emd", "hausdorff"):
+        distance = _earth_movers if metric == "emd" else _hausdorff
+        return _pairwise(metric, values, partial(_distances_of, values, distance))
+    known = ", ".join(get_args(SpectralMetric))
+    raise AnalysisError(f"metric: expected one of {known}; got {metric!r}")
+
+
+def circular_wasserstein(a: ArrayLike, b: ArrayLike) -> float:
+    """Return W₁ between two sets of angles on the circle, in radians.
+
+    The smallest ∫|F - G - c| dθ over constants c, reached at the weighted median of F - G (Rabin, Delon & Gousseau
+    2011, eq. 14), F and G being the two distribution functions.
+    """
+    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    angles = np.concatenate([a, b])
+    order = np.argsort(angles)
+    steps = np.repeat([1 / len(a), -1 / len(b)], [len(a), len(b)])[order]
+    angles, difference = angles[order], np.cumsum(steps)
+    arcs = np.diff(angles, append=angles[0] + 2 * np.pi)
+    by_height = np.argsort(difference)
+    middle = np.searchsorted(np.cumsum(arcs[by_height]), arcs.sum() / 2)
+    return float(np.sum(arcs * np.abs(difference - difference[by_height[middle]])))
+
+
+def histogram_distance(a: ArrayLike, b: ArrayLike, metric: HistogramMetric = "euclidean") -> float:
+    """Return the distance between two histograms (bin,) of counts.
+
+    Parameters
+    ----------
+    a, b
+        Counts. With p and q the counts plus 1e-10, scaled to sum 1:
+    metric
+        ``euclidean``, ``manhattan``, ``chi2`` = Σ(a-b)²/(a+b) of the counts; ``kl`` = Σ p ln(p/q), which is not
+        symmetric; ``bhattacharyya`` = -ln Σ sqrt(pq); ``jensen_shannon`` = square root of the Jensen-Shannon divergence
+        in nats, a metric.
+    """
+    from scipy.spatial.distance import jensenshannon
+
+    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    p, q = (a + _GUARD) / np.sum(a + _GUARD), (b + _GUARD) / np.sum(b + _GUARD)
+    formulas: dict[str, Callable[[], float]] = {
+        "euclidean": lambda: np.sqrt(np.sum((a - b) ** 2)),
+        "manhattan": lambda: np.sum(np.abs(a - b)),
+        "chi2": lambda: np.sum((a - b) ** 2 / (a + b + _GUARD)),
+        "kl": lambda: np.sum(p * np.log(p / q)),
+        "bhattacharyya": lambda: -np.log(np.sum(np.sqrt(p * q))),
+        "jensen_shannon": lambda: np.nan_to_num(jensenshannon(p, q)),
+    }
+    if metric not in formulas:
+        raise AnalysisError(f"metric: expected one of {', '.join(formulas)}; got {metric!r}")
+    return float(formulas[metric]())
+
+
+def pairwise_histogram_distances(counts: ArrayLike, metric: HistogramMetric = "euclidean") -> NDArray[np.float64]:
+    """Return `histogram_distance` of all ordered pairs of rows of ``counts`` (model, bin), as (model, model)."""
+    from scipy.spatial.distance import cdist
+
+    rows = np.asarray(counts, dtype=float)
+    return cdist(rows, rows, lambda a, b: histogram_distance(a, b, metric))
+
+
+def distance_statistics(distances: ArrayLike) -> dict[str, float]:
+    """Describe the distances of all pairs in a symmetric matrix (model, model).
+
+    ``relative_spread`` is std / mean, 0 where all distances are 0; ``std`` divides by the number of pairs.
+    """
+    matrix = np.asarray(distances, dtype=float)
+    pairs = matrix[np.triu_indices_from(matrix, k=1)]
+    if pairs.size == 0:
+        raise AnalysisError(f"distances: expected at least two models; got {len(matrix)}")
+    return {
+        "mean": float(pairs.mean()),
+        "median": float(np.median(pairs)),
+        "std": float(pairs.std()),
+        "min": float(pairs.min()),
+        "max": float(pairs.max()),
+        "q25": float(np.percentile(pairs, 25)),
+        "q75": float(np.percentile(pairs, 75)),
+        "range": float(np.ptp(pairs)),
+        "relative_spread": float(pairs.std() / (pairs.mean() + _GUARD)),
+        "n_pairs": int(pairs.size),
+    }
+
+
+def find_outliers(distances: ArrayLike, threshold: float = 2.0) -> NDArray[np.bool_]:
+    """Mark models whose mean distance to all models exceeds the mean of these means by ``threshold`` of their std.
+
+    The mean of a row includes its zero diagonal. Of n models none can be marked unless sqrt(n - 1) > ``threshold``:
+    with the default threshold of 2, none of 5 or fewer.
+    """
+    means = np.asarray(distances, dtype=float).mean(axis=1)
+    return means > means.mean() + threshold * means.std()
+
+
+def nearest_neighbours(distances: ArrayLike, k: int = 1) -> NDArray[np.intp]:
+    """Return the positions (model, k) of each model's nearest other models, nearest first."""
+    matrix = np.array(distances, dtype=float)
+    if not 0 < k < len(matrix):
+        raise AnalysisError(f"k: expected 1 to {len(matrix) - 1} neighbours of {len(matrix)} models; got {k}")
+    np.fill_diagonal(matrix, np.inf)
+    return np.argsort(matrix, axis=1, kind="stable")[:, :k]
+
+
+def _spectra_of(spectra: Population | Sequence[ArrayLike]) -> list[NDArray[np.complex128]]:
+    if isinstance(spectra, Population):
+        return [check_eigenvalues(v, n) for n, v in zip(spectra.names, spectra.eigenvalues, strict=True)]
+    return [check_eigenvalues(v, f"spectrum {i}") for i, v in enumerate(spectra)]
+
+
+def _line_features(spectra: Sequence[NDArray[np.complex128]], metric: str, seed: int) -> NDArray[np.float64]:
+    """Return features (model, feature) whose cityblock distance is the metric, sorting each spectrum once."""
+    if metric == "2d":
+        directions = np.random.default_rng(seed).uniform(0, np.pi, N_PROJECTIONS)
+        projections = [_quantiles([(v * np.exp(-1j * d)).real for v in spectra]) for d in directions]
+        return np.hstack(projections) / N_PROJECTIONS
+    parts = {"separate": (np.abs, np.angle), "magnitude_only": (np.abs,), "angle_only": (np.angle,)}[metric]
+    return np.hstack([_quantiles([part(v) for v in spectra]) for part in parts])
+
+
+def _quantiles(samples: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return quantile functions on a common grid, times cell widths: their cityblock distance is W₁ = ∫|F⁻¹ - G⁻¹|."""
+    edges = np.unique(np.concatenate([np.arange(1, n + 1) / n for n in {len(s) for s in samples}]))
+    widths = np.diff(edges, prepend=0.0)
+    middles = edges - widths / 2
+    return np.stack([np.sort(s)[(middles * len(s)).astype(int)] for s in samples]) * widths
+
+
+def _pairwise(
+    metric: str,
+    items: Sequence[NDArray[Any]] | NDArray[Any],
+    distances_of: Callable[[Pairs], NDArray[np.float64]],
+    parallel: bool = True,
+) -> NDArray[np.float64]:
+    keys = [content_hash(item) for item in items]
+    return all_pairs(f"{metric}_distances", keys, distances_of, parallel=parallel)[0]
+
+
+def _cityblock_of(features: NDArray[np.float64], pairs: Pairs) -> NDArray[np.float64]:
+    """Return distances (1, pair) of rows."""
+    from scipy.spatial.distance import cdist
+
+    first, second = pairs
+    distances = np.empty((1, len(first)))
+    for i in np.unique(first):
+        here = first == i
+        distances[0, here] = cdist(features[[i]], features[second[here]], "cityblock")
+    return distances
+
+
+def _distances_of(
+    items: Sequence[NDArray[Any]], distance: Callable[[Any, Any], float], pairs: Pairs
+) -> NDArray[np.float64]:
+    """Return distances (1, pair)."""
+    return np.array([[distance(items[i], items[j]) for i, j in zip(*pairs, strict=True)]])
+
+
+def _earth_movers(a: NDArray[np.complex128], b: NDArray[np.complex128]) -> float:
+    from scipy.optimize import linear_sum_assignment
+
+    if len(a) != len(b):
+        raise AnalysisError(
+            f"metric: emd expects spectra of equal size, 2d takes any; got {len(a)} and {len(b)} eigenvalues"
+        )
+    cost = np.abs(a[:, None] - b)
+    return float(cost[linear_sum_assignment(cost)].mean())
+
+
+def _hausdorff(a: NDArray[np.complex128], b: NDArray[np.complex128]) -> float:
+    cost = np.abs(a[:, None] - b)
+    return float(max(cost.min(axis=0).max(), cost.min(axis=1).max()))

@@ -1,0 +1,86 @@
+"""Eigenvalue distributions of a population: statistics of every member, beside the task's theory."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.population import Population, mean_over_members
+from analysis.spectra.values import check_eigenvalues, corrected_statistics, eigenvalue_statistics, spectral_error
+from analysis.statistics import mean_text
+
+
+@dataclass(frozen=True)
+class EigenvalueSummary:
+    """Statistics of the spectra of one population.
+
+    Attributes
+    ----------
+    population
+        What was summarised.
+    statistics
+        A row for each member: the 21 statistics of `eigenvalue_statistics`.
+    corrected
+        A row for each member: `corrected_statistics`, and, where the task has a linear operator,
+        ``spectral_error_deg``, ``spectral_relative_error`` and ``missing_modes``.
+    """
+
+    population: Population
+    statistics: pd.DataFrame
+    corrected: pd.DataFrame
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return all statistics by member; over members mean with its 95 % interval, std (by n - 1), min, max and n."""
+        everything = self.statistics.join(self.corrected)
+        means = {name: vars(mean_over_members(values)) for name, values in everything.items()}
+        intervals = pd.DataFrame.from_dict(means, orient="index")[["low", "high", "n"]]
+        described = everything.agg(["mean", "std", "min", "max"]).T.join(intervals).rename_axis("statistic")
+        return {
+            "eigenvalue_statistics": self.population.scalars[["accuracy"]].join(everything),
+            "eigenvalue_summary": described,
+        }
+
+    def documents(self) -> dict[str, Any]:
+        """Return ``eigenvalue_statistics``: ``{"models": [{"model_name", "statistics"}]}``."""
+        rows = self.statistics.join(self.corrected).to_dict("index")
+        return {"eigenvalue_statistics": {"models": [{"model_name": n, "statistics": s} for n, s in rows.items()]}}
+
+    def headline(self) -> str:
+        """Return the result in a sentence."""
+        radius = mean_over_members(self.statistics["spectral_radius"])
+        text = f"means over n = {len(self.population)}: spectral radius {mean_text(radius, 3)}"
+        if self.population.theory is None:
+            return f"{text}; no theory to compare with"
+        error, missing = (mean_over_members(self.corrected[name]) for name in ("spectral_error_deg", "missing_modes"))
+        return f"{text}; spectral error {mean_text(error, 2, ' degrees')}; {mean_text(missing, 1)} modes missing"
+
+
+def summarise_eigenvalues(population: Population) -> EigenvalueSummary:
+    """Summarise eigenvalue distributions: statistics of every member and their distance from theory.
+
+    Raises
+    ------
+    AnalysisError
+        If a member's spectrum is empty or not finite; the message names the member.
+    """
+    spectra = {n: check_eigenvalues(v, n) for n, v in zip(population.names, population.eigenvalues, strict=True)}
+    index = pd.Index(population.names, name="model_name")
+    return EigenvalueSummary(
+        population=population,
+        statistics=pd.DataFrame([eigenvalue_statistics(v) for v in spectra.values()], index=index),
+        corrected=pd.DataFrame([_corrected(v, population.theory) for v in spectra.values()], index=index),
+    )
+
+
+def _corrected(values: NDArray[np.complex128], theory: NDArray[np.complex128] | None) -> dict[str, float]:
+    statistics = corrected_statistics(values)
+    if theory is None:
+        return statistics
+    error = spectral_error(values, theory)
+    return statistics | {
+        "spectral_error_deg": error.angle_deg,
+        "spectral_relative_error": error.relative,
+        "missing_modes": float(error.missing),
+    }

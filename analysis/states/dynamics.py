@@ -1,0 +1,274 @@
+"""Dynamics of a population: kinds of fixed and slow points, spectra of their Jacobians, Lyapunov exponents.
+
+Everything is about the autonomous map h → F(h, 0) of a member's moving state, and its Jacobians J; `emt.dynamics_file` says
+where the points come from.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from analysis.population import AnalysisError
+from analysis.statistics import UNBOUNDED, mean_interval
+from emt import dynamics_file as portraits
+
+UNIT_TOLERANCE = 1e-5
+"""Moduli up to 1 plus this are not unstable, and down to 1 minus this neutral: rounding alone moves them so far."""
+
+GROWTH_DOUBLINGS = 7
+"""Transient growth is looked for at steps 2ᵏ and 3 · 2ᵏ up to k = 7, that is up to 384 steps."""
+
+MOST_DIRECTIONS = 3
+"""Unstable directions of a point that are kept for drawing, the fastest."""
+
+KINDS = ("stable", "saddle", "repeller")
+"""Fixed points none, some and all of whose directions are unstable."""
+
+
+@dataclass(frozen=True)
+class MemberPlane:
+    """Where one member was and where its points are, on the first principal components of its recorded states.
+
+    Attributes
+    ----------
+    model_name
+        "model-3".
+    visited
+        Recorded states (visit, component), at least two components.
+    points
+        (point, component).
+    directions
+        Unstable directions at each point, (point, direction, component): unit vectors of the state space, projected;
+        NaN where a point has fewer.
+    variance_ratio
+        Share of the recorded variance of each component.
+    """
+
+    model_name: str
+    visited: NDArray[np.float64]
+    points: NDArray[np.float64]
+    directions: NDArray[np.float64]
+    variance_ratio: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """Dynamics of a population.
+
+    Attributes
+    ----------
+    label
+        What figures call this population.
+    members
+        A row for each member: points ``found`` by ``searches``, and of those kept how many searches ended there
+        (``hits``) and how many are ``stable``, ``saddles``, ``repellers`` and ``slow``; largest ``transient_growth`` of
+        a fixed point; ``exponent_recorded`` and ``exponent_silence``, the leading Lyapunov exponents (means over
+        sequences), and how many exponents of those taken are positive.
+    population
+        For columns of ``members`` their mean over members with its 95 % interval, and n.
+    points
+        A row for each point, by (model_name, point): ``kind`` ("stable", "saddle", "repeller" or "slow"), numbers of
+        ``unstable`` and ``neutral`` directions, ``spectral_radius``, ``speed``, ``hits``, ``distance`` from the
+        nearest recorded state in spreads, ``non_normality``, ``transient_growth``, ``input_gain``.
+    eigenvalues
+        Of each point's Jacobian by descending modulus, (point, mode).
+    exponents
+        Mean over sequences by (model_name, drive, rank), with the smallest and the largest sequence's.
+    planes
+        One for each member.
+    """
+
+    label: str
+    members: pd.DataFrame
+    population: pd.DataFrame
+    points: pd.DataFrame
+    eigenvalues: NDArray[np.complex128]
+    exponents: pd.DataFrame
+    planes: tuple[MemberPlane, ...]
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return members, population, points and exponents."""
+        return {
+            "dynamics_members": self.members,
+            "dynamics_population": self.population,
+            "dynamics_points": self.points,
+            "lyapunov_exponents": self.exponents,
+        }
+
+    def arrays(self) -> dict[str, NDArray[np.complex128]]:
+        """Return the eigenvalues, in the order of ``dynamics_points``."""
+        return {"jacobian_eigenvalues": self.eigenvalues}
+
+    def headline(self) -> str:
+        """Return the result in a sentence."""
+        kinds = ("stable", "saddles", "repellers", "slow")
+        counts = ", ".join(f"{self.members[kind].median():g} {kind}" for kind in kinds)
+        leading = self.members["exponent_silence"]
+        n = len(leading)
+        return (
+            f"{n} member{'' if n == 1 else 's'}: median numbers of points: {counts}; leading Lyapunov exponent "
+            f"in silence {leading.median():.4f} per step ({leading.min():.4f} to {leading.max():.4f} over members)"
+        )
+
+
+def analyse_dynamics(portrait: xr.Dataset) -> Dynamics:
+    """Analyse fixed and slow points, their stability and Lyapunov exponents, as evaluation with --dynamics found them.
+
+    Raises
+    ------
+    AnalysisError
+        If a Jacobian is not finite; the message names the member.
+    """
+    names = [f"model-{number}" for number in portrait["member"].values]
+    matrices = portrait["jacobian"].values.astype(float)
+    owners = portrait["owner"].values
+    if not np.isfinite(matrices).all():
+        bad = int(owners[~np.isfinite(matrices).all(axis=(1, 2))][0])
+        raise AnalysisError(f"model-{bad}: expected finite Jacobians; found NaN or infinity")
+    eigenvalues, vectors = sorted_modes(matrices)
+    points = _point_table(portrait, matrices, eigenvalues)
+    members = _member_table(portrait, names, points)
+    about = portraits.about(portrait)
+    return Dynamics(
+        label=about.get("experiment") or about.get("model", {}).get("type", "population"),
+        members=members,
+        population=_population_table(members),
+        points=points,
+        eigenvalues=eigenvalues,
+        exponents=_exponent_table(portrait, names),
+        planes=tuple(_planes(portrait, names, eigenvalues, vectors)),
+    )
+
+
+def sorted_modes(matrices: NDArray[np.float64]) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+    """Return eigenvalues (point, mode) by descending modulus, and eigenvectors (point, state, mode)."""
+    values, vectors = np.linalg.eig(matrices)
+    order = np.argsort(-np.abs(values), axis=-1, kind="stable")
+    vectors = np.take_along_axis(vectors, order[:, None], axis=-1)
+    return np.take_along_axis(values, order, axis=-1).astype(complex), vectors.astype(complex)
+
+
+def non_normality(matrices: NDArray[np.float64], eigenvalues: NDArray[np.complex128]) -> NDArray[np.float64]:
+    """Return Henrici's departure from normality relative to the norm, sqrt(1 − Σ|λ|² / ‖J‖_F²), (point,).
+
+    Zero for normal matrices, whose eigenvectors are orthogonal; one for nilpotent ones (Henrici 1962; Trefethen &
+    Embree 2005, §48). NaN for J = 0.
+    """
+    norm = np.square(matrices).sum(axis=(-2, -1))
+    modes = np.square(np.abs(eigenvalues)).sum(axis=-1)
+    return np.sqrt(np.clip(1 - np.divide(modes, norm, out=np.full_like(norm, np.nan), where=norm > 0), 0, None))
+
+
+def transient_growth(matrices: NDArray[np.float64], eigenvalues: NDArray[np.complex128]) -> NDArray[np.float64]:
+    """Return max_t ‖(J / max(ρ, 1))ᵗ‖₂ over t = 0 and t = 2ᵏ, 3 · 2ᵏ up to 384, (point,).
+
+    How much a perturbation near a stable point can grow before it decays; 1 where nothing grows. Above spectral radius
+    ρ = 1 it is growth beyond that of the leading mode.
+    """
+    radius = np.abs(eigenvalues).max(axis=-1, initial=1.0)
+    scaled = matrices / radius[:, None, None]
+    powers = np.stack([scaled, scaled @ scaled @ scaled])
+    largest = np.ones(len(matrices))
+    for _ in range(GROWTH_DOUBLINGS + 1):
+        largest = np.maximum(largest, np.linalg.norm(powers, ord=2, axis=(-2, -1)).max(axis=0))
+        powers = powers @ powers
+    return largest
+
+
+def _point_table(
+    portrait: xr.Dataset, matrices: NDArray[np.float64], eigenvalues: NDArray[np.complex128]
+) -> pd.DataFrame:
+    moduli = np.abs(eigenvalues)
+    unstable = (moduli > 1 + UNIT_TOLERANCE).sum(axis=-1)
+    owners = portrait["owner"].values
+    size = eigenvalues.shape[-1]
+    slow = portrait["speed"].values >= portraits.about(portrait)["fixed_speed"]
+    kind = np.where(unstable == 0, KINDS[0], np.where(unstable == size, KINDS[2], KINDS[1]))
+    columns = {
+        "kind": np.where(slow, "slow", kind),
+        "unstable": unstable,
+        "neutral": (np.abs(moduli - 1) <= UNIT_TOLERANCE).sum(axis=-1),
+        "spectral_radius": moduli.max(axis=-1, initial=0),
+        **{name: portrait[name].values for name in ("speed", "hits", "distance")},
+        "non_normality": non_normality(matrices, eigenvalues),
+        "transient_growth": transient_growth(matrices, eigenvalues),
+        "input_gain": np.linalg.norm(portrait["input_jacobian"].values.astype(float), ord=2, axis=(-2, -1)),
+    }
+    table = pd.DataFrame({"model_name": [f"model-{number}" for number in owners], **columns})
+    table.insert(1, "point", table.groupby("model_name").cumcount() + 1)
+    return table.set_index(["model_name", "point"])
+
+
+def _exponent_table(portrait: xr.Dataset, names: list[str]) -> pd.DataFrame:
+    """Return each exponent's mean and range over sequences, by (model_name, drive, rank)."""
+    exponents = portrait["exponent"].values
+    index = pd.MultiIndex.from_product(
+        [names, portraits.DRIVES, range(1, exponents.shape[-1] + 1)], names=["model_name", "drive", "rank"]
+    )
+    over = {name: f(exponents, axis=2).ravel() for name, f in (("mean", np.mean), ("low", np.min), ("high", np.max))}
+    return pd.DataFrame(over, index=index).assign(sequences=exponents.shape[2])
+
+
+def _member_table(portrait: xr.Dataset, names: list[str], points: pd.DataFrame) -> pd.DataFrame:
+    counts = pd.crosstab(points.index.get_level_values("model_name"), points["kind"])
+    counts = counts.reindex(index=names, columns=[*KINDS, "slow"], fill_value=0)
+    fixed = points[points["kind"] != "slow"]
+    growth = fixed.groupby("model_name")["transient_growth"].max().reindex(names)
+    columns = {
+        "searches": portraits.about(portrait)["searches"],
+        "found": portrait["found"].values,
+        "hits": points["hits"].groupby("model_name").sum().reindex(names, fill_value=0).to_numpy(),
+        "stable": counts["stable"].to_numpy(),
+        "saddles": counts["saddle"].to_numpy(),
+        "repellers": counts["repeller"].to_numpy(),
+        "slow": counts["slow"].to_numpy(),
+        "transient_growth": growth.to_numpy(),
+    }
+    for place, drive in enumerate(portraits.DRIVES):
+        means = portrait["exponent"].values[:, place].mean(axis=1)
+        columns |= {f"exponent_{drive}": means[:, 0], f"positive_{drive}": (means > 0).sum(axis=1)}
+    return pd.DataFrame(columns, index=pd.Index(names, name="model_name"))
+
+
+def _population_table(members: pd.DataFrame) -> pd.DataFrame:
+    rows = {}
+    for name in members.columns.drop("searches"):
+        interval = mean_interval(members[name], bounds=UNBOUNDED if "exponent" in name else (0.0, np.inf))
+        rows[name] = {"mean": interval.estimate, "low": interval.low, "high": interval.high, "n": interval.n}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("quantity")
+
+
+def _planes(
+    portrait: xr.Dataset, names: list[str], eigenvalues: NDArray[np.complex128], vectors: NDArray[np.complex128]
+) -> Iterator[MemberPlane]:
+    owners, positions = portrait["owner"].values, portrait["position"].values
+    for place, number in enumerate(portrait["member"].values):
+        own = owners == number
+        visited = portrait["visited"].values[place].astype(float)
+        mean = visited.mean(axis=0)
+        _, singular, axes = np.linalg.svd(visited - mean, full_matrices=False)
+        axes = np.pad(axes, ((0, max(0, 2 - len(axes))), (0, 0)))
+        variance = np.pad(singular**2, (0, len(axes) - len(singular)))
+        yield MemberPlane(
+            model_name=names[place],
+            visited=(visited - mean) @ axes.T,
+            points=(positions[own] - mean) @ axes.T,
+            directions=_unstable_directions(eigenvalues[own], vectors[own]) @ axes.T,
+            variance_ratio=variance / max(variance.sum(), np.finfo(float).tiny),
+        )
+
+
+def _unstable_directions(eigenvalues: NDArray[np.complex128], vectors: NDArray[np.complex128]) -> NDArray[np.float64]:
+    """Return the leading unstable eigenvectors, unit length, (point, direction, state), NaN for the others.
+
+    A complex pair spans the plane of its real and its imaginary part.
+    """
+    real = np.where(eigenvalues[:, None].imag < 0, vectors.imag, vectors.real)
+    leading = np.moveaxis(real, -1, 1)[:, :MOST_DIRECTIONS]
+    length = np.linalg.norm(leading, axis=-1, keepdims=True)
+    unstable = np.abs(eigenvalues[:, :MOST_DIRECTIONS, None]) > 1 + UNIT_TOLERANCE
+    return np.where(unstable, leading / np.maximum(length, np.finfo(float).tiny), np.nan)

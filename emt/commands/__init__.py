@@ -1,0 +1,1 @@
+"""The command lines of the package: the only place that may import both `emt` and `analysis`."""

@@ -1,0 +1,1 @@
+"""Networks that write their own weights while they read."""

@@ -1,0 +1,217 @@
+"""Fast Weight Memory: the equations step by step, and an exact form that never builds the memory between its ends.
+
+For each member and batch item, with key_t = a_t ⊗ r_t (Schlag, Munkhdalai & Schmidhuber 2021, arXiv:2011.07831,
+equations 1 to 8) and LN layer normalisation without gain and bias,
+
+    o_t = F_{t-1} key_t,  u_t = γ_t (v_t - o_t)                                   (1) what the key held, what is added
+    F'_t = F_{t-1} + u_t key_tᵀ,  s_t = max(1, ‖F'_t‖),  F_t = F'_t / s_t         (2) Frobenius norm
+    n_i = LN(F_t (n_{i-1} ⊗ e_i)) for the reads i = 1 … N of a step               (3)
+
+With c_t = s_1 … s_{t-1}, the product of the rescales so far, F_t is a sum of what was written, so that a step needs
+only inner products of keys, each the product of two small ones, and the norm follows from the last one:
+
+    o_t = F_0 key_t / c_t + Σ_{j<t} (c_j / c_t) (a_j·a_t) (r_j·r_t) u_j                                           (4)
+    ‖F'_t‖² = ‖F_{t-1}‖² + 2 u_t·o_t + ‖u_t‖² ‖key_t‖²                                                            (5)
+    F_t q = F_0 q / c_{t+1} + Σ_{j<=t} (c_j / c_{t+1}) (a_j·n) (r_j·e) u_j  for q = n ⊗ e                         (6)
+
+Only (4) and (5) go step by step, and they hold vectors. Reads (6) are products over all steps at once. Ratios of c are
+at most one; c itself may grow by hundreds of orders of magnitude, and is kept as a logarithm in float64. Keys of one
+factor (the paper's appendix E: k1 and k2 side by side) follow the same equations with one inner product.
+"""
+
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import layer_norm
+
+from emt.ops.factored_keys import expand, parts
+from emt.ops.fwm.reading import EPSILON, Place, blank_queries, read, read_backward
+from emt.ops.fwm.writing import Gradients, Written, last_contents, last_contents_backward, write, write_backward
+from emt.ops.precision import plain_matmul
+
+_ROWS, _READ_ROWS = 64, 16
+"""Rows that are worked on together in (4) and in (6): what fits a core's cache. Measured: half or twice of these or of
+the other modules' numbers changes the time of a step by less than a tenth."""
+
+
+class FWMRun(NamedTuple):
+    """What a Fast Weight Memory did.
+
+    Attributes
+    ----------
+    outputs
+        n_N of the last read, (member, batch, query, value).
+    memory
+        F after the last step, (member, batch, value, key), the key axis being the Kronecker product of the factors.
+    queries
+        (n_{i-1}, e_i), or both side by side, (member, batch, query, read, factor, key); without gradient.
+    values
+        What the memory returned, before LN, (member, batch, query, read, value); without gradient.
+    rescale
+        s, (member, batch, time); without gradient.
+    """
+
+    outputs: Tensor
+    memory: Tensor
+    queries: Tensor
+    values: Tensor
+    rescale: Tensor
+
+
+def fwm_steps(
+    keys: Tensor,
+    values: Tensor,
+    strength: Tensor,
+    first: Tensor,
+    partners: Tensor,
+    memory: Tensor | None = None,
+    steps: Tensor | None = None,
+) -> FWMRun:
+    """Equations (1) to (3), one step after the other; arguments and result as in :func:`fwm`."""
+    one_factor = keys.shape[3] == 1
+    size = keys.shape[4] if one_factor else keys.shape[4] ** 2
+    f = values.new_zeros(*values.shape[:2], values.shape[3], size) if memory is None else memory
+    contents, rescale = [], []
+    for t in range(keys.shape[2]):
+        key = expand(keys[:, :, t].unbind(2))
+        added = strength[:, :, t, None] * (values[:, :, t] - _times(f, key))
+        f = f + added.unsqueeze(-1) * key.unsqueeze(-2)
+        rescale.append(f.square().sum((-2, -1)).clamp(min=1).sqrt())
+        f = f / rescale[-1][..., None, None]
+        contents.append(f)
+    held = torch.stack(contents, dim=2)
+    if steps is not None:
+        held = held.gather(2, steps[..., None, None].expand(*steps.shape, *f.shape[2:]))
+    normal, queries, returned = first, [], []
+    for partner in partners.unbind(3):
+        factors = (torch.cat([normal, partner], dim=-1),) if one_factor else (normal, partner)
+        queries.append(torch.stack(factors, dim=3))
+        returned.append(_times(held, expand(factors)))
+        normal = layer_norm(returned[-1], normal.shape[-1:], eps=EPSILON)
+    log = torch.stack(queries, dim=3), torch.stack(returned, dim=3), torch.stack(rescale, dim=2)
+    return FWMRun(normal, f, *(tensor.detach() for tensor in log))
+
+
+def fwm(
+    keys: Tensor,
+    values: Tensor,
+    strength: Tensor,
+    first: Tensor,
+    partners: Tensor,
+    memory: Tensor | None = None,
+    steps: Tensor | None = None,
+) -> FWMRun:
+    """Write to and read from a Fast Weight Memory over a sequence; gradients are exact, once differentiable.
+
+    What is kept for them grows with the steps and not with the memory's size. The cost of (6) grows with the square of
+    the steps: several hundred are faster cut, with ``memory`` carried.
+
+    Parameters
+    ----------
+    keys
+        The factors of each key, (member, batch, time, factor, key): a_t and r_t, each of the size of a value; or one of
+        twice that size.
+    values
+        v, (member, batch, time, value).
+    strength
+        γ, (member, batch, time); 0 writes nothing.
+    first
+        n_0 of each query, (member, batch, query, value).
+    partners
+        e_1 to e_N, (member, batch, query, read, value).
+    memory
+        F before the first step, (member, batch, value, key) as in the result; None means zero, and costs nothing.
+    steps
+        After which step each query is asked, (member, batch, query), integers; None means one query at every step.
+    """
+    given = keys.transpose(2, 3), values, strength, first, partners.transpose(2, 3), memory, steps
+    results = _Memory.apply(*(None if x is None else x.flatten(0, 1) for x in given))
+    outputs, held, queries, returned, rescale = (x.unflatten(0, keys.shape[:2]) for x in results)
+    return FWMRun(outputs, held, queries.permute(0, 1, 4, 2, 3, 5), returned.transpose(2, 3), rescale)
+
+
+Fields = TypeVar("Fields", Written, Gradients)
+
+
+class _Memory(torch.autograd.Function):
+    """Equations (4) to (6): (outputs, memory, queries, values, rescale), with rows for members and batch items.
+
+    Keys are (row, factor, time, key), queries (row, read, factor, query, key), partners and values that were read
+    (row, read, query, value). Inner products of keys are computed again in the backward pass.
+    """
+
+    @staticmethod
+    @plain_matmul()
+    def forward(
+        ctx: Any,
+        keys: Tensor,
+        values: Tensor,
+        strength: Tensor,
+        first: Tensor,
+        partners: Tensor,
+        memory: Tensor | None,
+        steps: Tensor | None,
+    ) -> tuple[Tensor, ...]:
+        keys, values, strength = keys.contiguous(), values.contiguous(), strength.contiguous()
+        written = Written(
+            torch.empty_like(values),
+            torch.empty_like(values),
+            torch.empty_like(strength),
+            strength.new_zeros(strength.shape[0], strength.shape[1] + 1, dtype=torch.float64),
+        )
+        for part in parts(keys, _ROWS):
+            write(keys[part], values[part], strength[part], _at(memory, part), _at_all(written, part))
+        queries, returned = blank_queries(keys, first, partners), torch.empty_like(partners).contiguous()
+        outputs = torch.empty_like(returned[:, 0])
+        for part in parts(keys, _READ_ROWS):
+            place = Place.of(keys[part], _at_all(written, part), _at(memory, part), _at(steps, part))
+            outputs[part] = read(place, queries[part], returned[part])
+        rescale = written.squares.clamp(min=1).sqrt_()
+        ctx.save_for_backward(keys, values, strength, memory, steps, queries, returned, *written)
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(queries, returned, rescale)
+        return outputs, last_contents(keys, written, memory), queries, returned, rescale
+
+    @staticmethod
+    @once_differentiable
+    @plain_matmul()
+    def backward(
+        ctx: Any, d_outputs: Tensor | None, d_memory: Tensor | None, *_: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        keys, values, strength, memory, steps, queries, returned, *saved = ctx.saved_tensors
+        written = Written(*saved)
+        d = Gradients(
+            torch.zeros_like(keys),
+            torch.zeros_like(values),
+            torch.zeros_like(written.log_scale, dtype=values.dtype),
+            torch.zeros_like(memory) if ctx.needs_input_grad[5] else None,
+        )
+        d_queries, d_first = torch.zeros_like(queries), torch.zeros_like(returned[:, 0])
+        d_added, d_old = torch.empty_like(values), torch.empty_like(values)
+        if d_memory is not None:
+            last_contents_backward(keys, written, memory, d_memory, d)
+        if d_outputs is not None:
+            for part in parts(keys, _READ_ROWS):
+                place = Place.of(keys[part], _at_all(written, part), _at(memory, part), _at(steps, part))
+                reads = queries[part], returned[part], d_outputs[part], d_queries[part]
+                d_first[part] = read_backward(place, *reads, _at_all(d, part))
+        for part in parts(keys, _ROWS):
+            rows = keys[part], strength[part], _at(memory, part), _at_all(written, part)
+            write_backward(*rows, _at_all(d, part), d_added[part], d_old[part])
+        d_partners = d_queries[:, :, -1, :, -returned.shape[-1] :]
+        d_strength = (d_added * (values - written.old)).sum(-1)
+        return d.keys, d_added * strength.unsqueeze(-1), d_strength, d_first, d_partners, d.memory, None
+
+
+def _times(memory: Tensor, key: Tensor) -> Tensor:
+    return (memory @ key.unsqueeze(-1)).squeeze(-1)
+
+
+def _at(value: Tensor | None, part: slice) -> Tensor | None:
+    return None if value is None else value[part]
+
+
+def _at_all(values: Fields, part: slice) -> Fields:
+    return type(values)._make(_at(value, part) for value in values)

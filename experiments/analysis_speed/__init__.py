@@ -1,1 +1,0 @@
-"""How long do the analyses of a thousand networks take?"""

@@ -1,0 +1,1 @@
+"""Measurements of speed against the plain twin, a baseline or a peer."""

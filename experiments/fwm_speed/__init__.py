@@ -1,1 +1,0 @@
-"""How much does it save never to build the Fast Weight Memory between the ends of a segment?"""

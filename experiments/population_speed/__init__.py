@@ -1,1 +1,0 @@
-"""How fast are populations and their operations, beside plain torch and the way the earlier code works?"""

@@ -1,0 +1,48 @@
+"""Figures of persistence analyses."""
+
+import pytest
+
+from analysis.figures.homology.persistence import draw, plot_diagram, plot_embedding
+from analysis.figures.style import column_figure
+from analysis.homology.persistence import analyse_persistence
+
+
+@pytest.mark.parametrize(("n_models", "max_dimension"), [(1, 1), (4, 0), (7, 2)])
+def test_all_figures_are_drawn_and_no_axes_are_empty(make_population, n_models, max_dimension):
+    result = analyse_persistence(make_population(n_models), max_dimension=max_dimension)
+    figures = dict(draw(result))
+    always = {"example_persistence_diagrams", "topological_features", "persistence_betti_curves"}
+    assert set(figures) == always | ({"persistence_mds_embedding"} if n_models >= 3 else set())
+    assert len(figures["example_persistence_diagrams"].axes) == min(n_models, 6)
+    assert len(figures["topological_features"].axes) == 3 * min(max_dimension + 1, 2)
+    for figure in figures.values():
+        assert all(ax.has_data() for ax in figure.axes)
+
+
+def test_infinite_bars_are_drawn(make_population):
+    _, axes = column_figure(columns=2)
+    ax = plot_diagram(analyse_persistence(make_population(3)), 1, axes[0, 1])
+    assert ax is axes[0, 1]
+    assert ax.get_title().startswith("model-2, accuracy 0.98")
+    n_components = len(ax.collections[0].get_offsets())
+    assert n_components == 15  # 5 slots of 3 channels
+    assert ax.collections[0].get_offsets()[:, 1].max() < ax.get_ylim()[1]
+
+
+def test_features_without_any_accuracy_are_histograms(make_population):
+    result = analyse_persistence(make_population(3, nan_accuracy=(1, 2, 3)))
+    axes = dict(draw(result))["topological_features"].axes
+    assert {ax.get_ylabel() for ax in axes} == {"models"}
+
+
+def test_models_without_a_value_are_gray_and_said_to_be(make_population):
+    ax = plot_embedding(analyse_persistence(make_population(5, nan_accuracy=(2,))))
+    assert ax.get_legend_handles_labels()[1] == ["no value"]
+    plain = plot_embedding(analyse_persistence(make_population(5), color_by="none"))
+    assert plain.get_legend() is None
+    assert len(plain.figure.axes) == 1  # no colour bar
+
+
+def test_tests_are_drawn_where_there_are_any(make_population):
+    result = analyse_persistence(make_population(3), null_clouds=19)
+    assert "persistence_tests" in dict(draw(result))

@@ -1,0 +1,90 @@
+"""Figures of match analyses."""
+
+import numpy as np
+import pytest
+from matplotlib.patches import Rectangle
+
+from analysis.figures.memory.matching import draw, plot_aligned, plot_scores, plot_similarity, plot_weight
+from analysis.memory.matching import match_memories
+
+
+def frames(ax):
+    return [patch for patch in ax.patches if isinstance(patch, Rectangle)]
+
+
+def test_one_figure_a_trial_and_one_of_the_population(make_recording):
+    figures = dict(draw(match_memories(make_recording(), trials=2)))
+    assert set(figures) == {"match_fast_model-3_trial-1", "match_fast_model-3_trial-2", "match_fast"}
+
+
+def test_without_asks_there_are_only_grids(make_recording):
+    assert set(dict(draw(match_memories(make_recording(asked=False), trials=1)))) == {"match_fast_model-1_trial-1"}
+
+
+def test_a_memory_that_is_never_read_has_no_figure(make_recording):
+    recording = make_recording()
+    recording["memory/fast/read_query"].values[:] = np.nan
+    assert dict(draw(match_memories(recording))) == {}
+
+
+@pytest.mark.parametrize("plot", [plot_similarity, plot_weight])
+def test_axes_bear_tokens_and_steps_and_the_asked_for_write_a_frame(make_recording, plot):
+    grid = match_memories(make_recording(), trials=1).grids[0]
+    ax = plot(grid)
+    assert [t.get_text() for t in ax.get_xticklabels()][-2:] == ["?\n8", "?\n9"]
+    assert [t.get_text() for t in ax.get_yticklabels()][-1] == f"{grid.row_labels[-1]} 10"
+    (frame,) = frames(ax)
+    assert frame.get_xy() == (np.flatnonzero(grid.asked[-1])[0] - 0.5, 8.5)
+
+
+def test_reads_of_one_step_share_a_label(make_recording):
+    grid = match_memories(make_recording(reads=3), trials=1).grids[0]
+    ax = plot_weight(grid)
+    assert len(ax.get_yticklabels()) == 10
+    assert ax.get_yticks()[0] == 1
+    assert "3 reads a step" in ax.get_ylabel()
+    (frame,) = frames(ax)
+    assert frame.get_height() == 3
+
+
+def test_without_names_steps_alone_stand_on_the_axes(make_recording):
+    recording = make_recording()
+    del recording["token"]
+    ax = plot_weight(match_memories(recording, trials=1).grids[0])
+    assert [t.get_text() for t in ax.get_xticklabels()] == [str(i) for i in range(10)]
+
+
+def test_weights_of_one_sign_use_the_sequential_map(make_recording):
+    recording = make_recording()
+    assert plot_weight(match_memories(recording, trials=1).grids[0]).images[0].get_cmap().name == "PuOr"
+    for name in ("write_key", "read_query"):
+        values = recording[f"memory/fast/{name}"].values
+        values[:] = np.abs(values)
+    image = plot_weight(match_memories(recording, trials=1).grids[0]).images[0]
+    assert image.get_cmap().name == "viridis"
+    assert image.norm.vmin == 0
+
+
+def test_every_member_has_a_point_and_n_is_said(make_recording):
+    match = match_memories(make_recording(members=13))
+    ax = plot_scores(match, "fast")
+    assert len(ax.containers[0][0].get_xdata()) == 13
+    assert ax.get_title() == "n = 13 members × 20 trials"
+    assert len(ax.get_xticks()) <= 10
+    assert plot_scores(match_memories(make_recording(members=1)), "fast").get_title() == "n = 1 member × 20 trials"
+
+
+def test_each_read_has_a_curve(make_recording):
+    assert plot_aligned(match_memories(make_recording()), "fast").get_legend() is None
+    ax = plot_aligned(match_memories(make_recording(reads=2)), "fast")
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["read 1", "read 2"]
+
+
+def test_scores_stand_beside_both_controls(make_recording):
+    ax = plot_scores(match_memories(make_recording()), "fast")
+    assert {"chance", "shuffled"} < {t.get_text() for t in ax.get_legend().get_texts()}
+
+
+def test_questions_are_drawn_where_there_are_any(make_stories):
+    match = match_memories(make_stories(), asks=(6, 8))
+    assert set(dict(draw(match))) == {"match_fwm_model-1_ask-6", "match_fwm_model-1_ask-8", "match_fwm"}

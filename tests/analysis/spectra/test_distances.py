@@ -1,0 +1,159 @@
+"""Distances of spectra and histograms, against slow twins and facts."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.optimize import linear_sum_assignment
+
+from analysis.population import AnalysisError
+from analysis.spectra.distances import (
+    circular_wasserstein,
+    distance_statistics,
+    find_outliers,
+    histogram_distance,
+    nearest_neighbours,
+    pairwise_distances,
+    pairwise_histogram_distances,
+    spectral_distance,
+)
+
+METRICS = ("separate", "2d", "magnitude_only", "angle_only", "hausdorff", "emd", "angle_circular", "separate_circular")
+HISTOGRAM_METRICS = ("euclidean", "manhattan", "chi2", "kl", "bhattacharyya", "jensen_shannon")
+
+
+def random_spectra(sizes, seed=0):
+    rng = np.random.default_rng(seed)
+    return [rng.normal(size=n) + 1j * rng.normal(size=n) for n in sizes]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_metric_is_zero_for_equal_sets_positive_for_others_and_symmetric(metric):
+    a, b = random_spectra([7, 7])
+    matrix = pairwise_distances([a, np.random.default_rng(1).permutation(a), b], metric)
+    assert matrix[0, 1] == pytest.approx(0, abs=1e-12)
+    assert matrix[0, 2] > 0.01
+    np.testing.assert_array_equal(matrix, matrix.T)
+
+
+@pytest.mark.parametrize(("metric", "part"), [("magnitude_only", np.abs), ("angle_only", np.angle)])
+def test_sorting_once_equals_scipy_pair_by_pair_for_any_sizes(metric, part):
+    spectra = random_spectra([5, 7, 7, 12])
+    matrix = pairwise_distances(spectra, metric)
+    for i, a in enumerate(spectra):
+        for j, b in enumerate(spectra):
+            assert matrix[i, j] == pytest.approx(stats.wasserstein_distance(part(a), part(b)), abs=1e-12)
+
+
+def test_separate_is_the_sum_of_its_parts():
+    a, b = random_spectra([4, 6])
+    parts = spectral_distance(a, b, "magnitude_only") + spectral_distance(a, b, "angle_only")
+    assert spectral_distance(a, b, "separate") == pytest.approx(parts)
+
+
+def test_angles_beside_the_cut_are_near_on_the_circle_and_far_on_the_line():
+    above, below = [-1 + 0.01j] * 3, [-1 - 0.01j] * 3
+    assert spectral_distance(above, below, "angle_only") > 6.2
+    assert spectral_distance(above, below, "angle_circular") == pytest.approx(0.02, rel=1e-3)
+
+
+def test_circular_wasserstein_equals_optimal_assignment_on_the_circle():
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        a, b = rng.uniform(-np.pi, np.pi, (2, 7))
+        cost = np.abs(np.angle(np.exp(1j * (a[:, None] - b))))
+        assert circular_wasserstein(a, b) == pytest.approx(cost[linear_sum_assignment(cost)].mean())
+
+
+def test_circular_wasserstein_weighs_points_by_the_size_of_their_set():
+    assert circular_wasserstein([0.0, 0.3], [0.0, 0.0, 0.3, 0.3]) == pytest.approx(0)
+    assert circular_wasserstein([0.0], [0.0, 0.3]) == pytest.approx(0.15)
+
+
+def test_a_shift_is_measured_exactly_in_the_plane():
+    (a,) = random_spectra([9])
+    shift = 0.3 - 0.4j
+    assert spectral_distance(a, a + shift, "emd") == pytest.approx(0.5)
+    # The mean of |cos| over all directions is 2/π.
+    assert spectral_distance(a, a + shift, "2d") == pytest.approx(0.5 * 2 / np.pi, rel=0.15)
+
+
+def test_sliced_distances_do_not_touch_the_global_random_state():
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    a, b = random_spectra([5, 5])
+    first = spectral_distance(a, b, "2d")
+    assert spectral_distance(a, b, "2d") == first
+    assert spectral_distance(a, b, "2d", seed=1) != first
+    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+
+
+def test_hausdorff_is_the_worst_point():
+    assert spectral_distance([0, 1], [0, 1, 1 + 2j], "hausdorff") == pytest.approx(2)
+
+
+def test_emd_refuses_unequal_sizes_and_unknown_names_are_listed():
+    with pytest.raises(AnalysisError, match="equal size"):
+        spectral_distance([1], [1, 2], "emd")
+    with pytest.raises(AnalysisError, match=r"expected one of separate.*got 'nearest'"):
+        spectral_distance([1], [1], "nearest")
+
+
+def test_a_population_names_its_broken_member(make_population):
+    population = make_population(4)
+    population.eigenvalues[2][0] = np.nan
+    with pytest.raises(AnalysisError, match="model-3"):
+        pairwise_distances(population)
+
+
+@pytest.mark.parametrize("metric", HISTOGRAM_METRICS)
+def test_histogram_distances_vanish_for_equal_histograms_only(metric):
+    a, b = np.array([3, 0, 2, 5]), np.array([0, 1, 4, 5])
+    assert histogram_distance(a, a, metric) == pytest.approx(0, abs=1e-7)
+    assert histogram_distance(a, b, metric) > 0.1
+
+
+def test_histogram_distances_by_hand():
+    a, b = [3, 1], [1, 3]
+    assert histogram_distance(a, b, "euclidean") == pytest.approx(np.sqrt(8))
+    assert histogram_distance(a, b, "manhattan") == 4
+    assert histogram_distance(a, b, "chi2") == pytest.approx(2)
+    assert histogram_distance(a, b, "kl") == pytest.approx(0.5 * np.log(3))
+    assert histogram_distance(a, b, "bhattacharyya") == pytest.approx(-np.log(np.sqrt(3) / 2))
+    with pytest.raises(AnalysisError, match="jensen_shannon"):
+        histogram_distance(a, b, "cosine")
+
+
+def test_kl_is_not_symmetric_and_jensen_shannon_is():
+    counts = np.array([[8, 1, 1], [1, 5, 4], [3, 3, 4], [0, 0, 10]])
+    kl, js = (pairwise_histogram_distances(counts, metric) for metric in ("kl", "jensen_shannon"))
+    assert not np.allclose(kl, kl.T)
+    np.testing.assert_allclose(js, js.T)
+
+
+def test_the_far_model_is_the_outlier_and_neighbours_are_near():
+    positions = np.array([0.0, 0.1, 0.25, 0.2, 0.3, 0.45, 5.0])
+    distances = np.abs(positions[:, None] - positions)
+    assert find_outliers(distances).tolist() == [False] * 6 + [True]
+    assert not find_outliers(distances[:6, :6]).any()
+    assert nearest_neighbours(distances, 2)[2].tolist() == [3, 4]
+    with pytest.raises(AnalysisError, match="1 to 6"):
+        nearest_neighbours(distances, 7)
+
+
+def test_statistics_of_a_distance_matrix():
+    statistics = distance_statistics([[0, 1, 2], [1, 0, 3], [2, 3, 0]])
+    assert statistics["n_pairs"] == 3
+    assert statistics["mean"] == statistics["median"] == 2
+    assert statistics["range"] == 2
+    assert statistics["relative_spread"] == pytest.approx(np.sqrt(2 / 3) / 2)
+    with pytest.raises(AnalysisError, match="two models"):
+        distance_statistics([[0.0]])
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_inputs_are_not_written_to(metric):
+    spectra = random_spectra([5, 5])
+    distances = pairwise_distances(spectra, metric)
+    np.testing.assert_equal(spectra, random_spectra([5, 5]))
+    before = distances.copy()
+    nearest_neighbours(distances)
+    np.testing.assert_array_equal(distances, before)

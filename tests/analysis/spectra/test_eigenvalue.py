@@ -1,0 +1,65 @@
+"""The eigenvalue summary of a population."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from analysis.population import AnalysisError
+from analysis.spectra.eigenvalue import summarise_eigenvalues
+from analysis.spectra.values import eigenvalue_statistics
+from analysis.statistics import mean_interval
+
+
+def test_statistics_belong_to_the_model_that_they_name(make_population):
+    population = make_population(11, missing=(1, 3))
+    models = summarise_eigenvalues(population).documents()["eigenvalue_statistics"]["models"]
+    assert [m["model_name"] for m in models] == [f"model-{k}" for k in (2, 4, 5, 6, 7, 8, 9, 10, 11)]
+    for model, values in zip(models, population.eigenvalues, strict=True):
+        expected = eigenvalue_statistics(values)
+        assert {name: model["statistics"][name] for name in expected} == expected
+
+
+def test_the_table_joins_accuracy_and_both_kinds_of_statistics(make_population):
+    table = summarise_eigenvalues(make_population(4, nan_accuracy=(2,))).tables()["eigenvalue_statistics"]
+    assert np.isnan(table.loc["model-2", "accuracy"])
+    assert table.loc["model-3", "accuracy"] == pytest.approx(0.97)
+    assert {"n_unstable", "n_unstable_tolerance", "spectral_error_deg", "missing_modes"} <= set(table)
+
+
+def test_less_noise_is_less_error(make_population):
+    quiet, loud = (summarise_eigenvalues(make_population(3, noise=noise)).corrected for noise in (1e-3, 0.3))
+    assert quiet["spectral_error_deg"].max() < 0.5
+    assert loud["spectral_error_deg"].min() > 1
+
+
+def test_without_theory_there_is_no_error_to_report(make_population):
+    summary = summarise_eigenvalues(dataclasses.replace(make_population(3), theory=None))
+    assert "spectral_error_deg" not in summary.corrected
+    assert "no theory" in summary.headline()
+
+
+def test_means_have_intervals_that_end_where_values_do(make_population):
+    summary = summarise_eigenvalues(make_population(5))
+    rows = summary.tables()["eigenvalue_summary"]
+    expected = mean_interval(summary.statistics["spectral_radius"])
+    assert rows.loc["spectral_radius", ["mean", "low", "high", "n"]].tolist() == pytest.approx(
+        [expected.estimate, expected.low, expected.high, 5]
+    )
+    assert rows.loc["missing_modes", "low"] >= 0
+    text = f"means over n = 5: spectral radius {expected.estimate:.3f} ({expected.low:.3f} to {expected.high:.3f}); "
+    assert summary.headline().startswith(text)
+    assert "spectral radius 1" in summarise_eigenvalues(make_population(1)).headline().split(";")[0]
+    assert "(" not in summarise_eigenvalues(make_population(1)).headline()
+
+
+def test_one_model_is_summarised_too(make_population):
+    tables = summarise_eigenvalues(make_population(1)).tables()
+    assert len(tables["eigenvalue_statistics"]) == 1
+
+
+def test_a_broken_spectrum_is_named(make_population):
+    population = make_population(3)
+    population.eigenvalues[1][4] = np.inf
+    with pytest.raises(AnalysisError, match=r"model-2.*position 4"):
+        summarise_eigenvalues(population)

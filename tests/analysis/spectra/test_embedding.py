@@ -1,0 +1,161 @@
+"""Embeddings of populations."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import pdist, squareform
+
+from analysis.population import AnalysisError
+from analysis.spectra.embedding import (
+    classical_scaling,
+    embed_distances,
+    embed_population,
+    embedding_quality,
+    intrinsic_dimension,
+    principal_components,
+    signature_distances,
+)
+
+METHODS = ("pca", "tsne", "mds", "isomap")
+
+
+def plane(n_points, seed=0):
+    return np.random.default_rng(seed).normal(size=(n_points, 2)) * [3.0, 1.0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("n_models", [3, 5, 12])
+def test_every_method_embeds_from_three_models_up(make_population, method, n_models):
+    embedding = embed_population(make_population(n_models), method=method)
+    assert embedding.coordinates.shape == (n_models, 2)
+    assert np.isfinite(embedding.coordinates).all()
+    assert np.ptp(embedding.coordinates) > 0
+    again = embed_population(make_population(n_models), method=method)
+    np.testing.assert_array_equal(embedding.coordinates, again.coordinates)
+
+
+@pytest.mark.parametrize("signature_type", ["histogram", "statistics", "combined"])
+def test_every_signature_embeds(make_population, signature_type):
+    embedding = embed_population(make_population(7), signature_type=signature_type)
+    assert embedding.variance_ratio.sum() == pytest.approx(1)
+    assert len(embedding.variance_ratio) > 2  # all components, not only those drawn
+
+
+def test_fewer_than_three_models_are_refused(make_population):
+    with pytest.raises(AnalysisError, match="at least 3 models to embed; got 2"):
+        embed_population(make_population(2))
+
+
+def test_models_that_do_not_differ_are_refused(make_population):
+    with pytest.raises(AnalysisError, match="models that differ"):
+        embed_population(make_population(4, noise=0.0))
+
+
+@pytest.mark.parametrize("metric", ["nearest", "mahalanobis"])
+def test_metrics_that_cannot_be_used_are_refused_by_name(make_population, metric):
+    with pytest.raises(AnalysisError, match=f"--distance_metric.*'{metric}'"):
+        embed_population(make_population(4), distance_metric=metric)
+
+
+def test_the_metric_is_used_for_the_map(make_population):
+    population = make_population(8)
+    by_metric = [embed_population(population, method="mds", distance_metric=m) for m in ("euclidean", "cosine")]
+    assert not np.allclose(by_metric[0].distances, by_metric[1].distances)
+    assert not np.allclose(by_metric[0].coordinates, by_metric[1].coordinates)
+
+
+def test_scaling_decides_that_no_feature_rules_by_its_unit(make_population):
+    embedding = embed_population(make_population(30), signature_type="statistics")
+    assert embedding.variance_ratio[0] < 0.8  # unscaled, counts hold nearly everything
+
+
+@pytest.mark.parametrize("method", ["mds", "isomap"])
+def test_a_plane_is_recovered_from_its_distances(method):
+    distances = squareform(pdist(plane(40)))
+    quality = embedding_quality(distances, embed_distances(distances, method))
+    assert quality["pearson"] > 0.97
+    if method == "mds":
+        assert quality["stress"] < 1e-6
+
+
+def test_tsne_keeps_two_clusters_apart():
+    points = np.vstack([plane(20), plane(20, seed=1) + 50])
+    positions = embed_distances(squareform(pdist(points)), "tsne")
+    gap = np.linalg.norm(positions[:20].mean(axis=0) - positions[20:].mean(axis=0))
+    assert gap > 2 * max(positions[:20].std(), positions[20:].std())
+
+
+def test_isomap_joins_what_five_neighbours_leave_apart():
+    points = np.vstack([plane(8), plane(9, seed=1) + 50])
+    assert np.isfinite(embed_distances(squareform(pdist(points)), "isomap")).all()
+
+
+@pytest.mark.parametrize("method", ["tsne", "mds", "isomap"])
+def test_identical_members_do_not_break_a_map(method):
+    points = plane(9)
+    points[3] = points[2] = points[1]
+    positions = embed_distances(squareform(pdist(points)), method)
+    assert np.isfinite(positions).all()
+
+
+def test_classical_scaling_of_euclidean_distances_is_pca():
+    points = plane(11)
+    scores, _ = principal_components(points)
+    np.testing.assert_allclose(np.abs(classical_scaling(squareform(pdist(points)))), np.abs(scores), atol=1e-8)
+
+
+def test_quality_of_a_perfect_and_of_a_random_map():
+    points = plane(25)
+    distances = squareform(pdist(points))
+    assert embedding_quality(distances, points)["stress"] == pytest.approx(0)
+    assert embedding_quality(distances, 3 * points)["spearman"] == pytest.approx(1)
+    assert abs(embedding_quality(distances, plane(25, seed=9))["spearman"]) < 0.4
+    assert np.isnan(embedding_quality(distances, np.zeros((25, 2)))["pearson"])
+
+
+def test_intrinsic_dimension_counts_components_to_the_share():
+    assert intrinsic_dimension([0.6, 0.3, 0.05, 0.05]) == 3
+    assert intrinsic_dimension([0.6, 0.3, 0.05, 0.05], share=0.5) == 1
+    assert intrinsic_dimension([1 / 3] * 3, share=1.0) == 3
+
+
+def test_the_outlier_is_found_and_named(make_population):
+    population = make_population(12)
+    population.eigenvalues[4][:] = 0.3 * population.eigenvalues[4]
+    embedding = embed_population(population)
+    assert embedding.outliers.tolist() == [k == 4 for k in range(12)]
+    assert "model-5" in embedding.headline()
+    assert embedding.tables()["pca_embedding"].loc["model-5", "outlier"]
+
+
+@pytest.mark.parametrize("color_by", ["none", "accuracy", "frob_error", "spectral_error"])
+def test_colours_come_from_the_summary(make_population, color_by):
+    population = make_population(4, nan_accuracy=(3,))
+    color = embed_population(population, color_by=color_by).color
+    if color_by == "none":
+        assert color is None
+    else:
+        assert np.isnan(color).tolist() == [False, False, color_by == "accuracy", False]
+
+
+def test_a_column_that_the_summary_lacks_is_no_value(make_population):
+    population = make_population(3)
+    population = dataclasses.replace(population, scalars=population.scalars.drop(columns="frob_error"))
+    assert np.isnan(embed_population(population, color_by="frob_error").color).all()
+
+
+def test_signature_distances_match_scipy():
+    points = plane(6)
+    np.testing.assert_allclose(signature_distances(points, "cityblock"), squareform(pdist(points, "cityblock")))
+
+
+def test_results_hold_what_is_saved(make_population):
+    embedding = embed_population(make_population(5), method="tsne")
+    assert set(embedding.arrays()) == {"tsne_embedding", "distance_matrix"}
+    statistics = embedding.documents()["distance_statistics"]
+    assert list(statistics)[:4] == ["mean", "median", "std", "min"]
+    assert list(statistics)[4:] == ["max", "q25", "q75", "range", "relative_spread", "n_pairs"]
+    assert statistics["n_pairs"] == 10
+    quality = embedding.tables()["embedding_quality"]
+    assert {"pearson", "spearman", "stress", "intrinsic_dimension"} <= set(quality)

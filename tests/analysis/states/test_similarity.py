@@ -1,0 +1,251 @@
+"""Similarity of hidden states: copies, rotated and shuffled ones, and a twin that takes pairs one by one."""
+
+import itertools
+import json
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy import stats
+from scipy.spatial.distance import pdist
+
+from analysis.cache import kept_in
+from analysis.figures.states.similarity import draw
+from analysis.population import AnalysisError
+from analysis.states.similarity import _unit_states, compare_states, dynamical_distances, state_distances
+
+MEASURES = ("cka", "procrustes", "rsa")
+
+
+def rotation(size, seed):
+    return np.linalg.qr(np.random.default_rng(seed).normal(size=(size, size)))[0]
+
+
+def runs_of(members, noise=0.5, sequences=4, steps=11, units=6, seed=0):
+    """Return states (sequence, time, unit) of members that share a part, each in a basis of its own."""
+    rng = np.random.default_rng(seed)
+    shared = rng.normal(size=(sequences, steps, units)) * np.linspace(2, 0.5, units)
+    return [shared @ rotation(units, 7 + i) + noise * rng.normal(size=shared.shape) for i in range(members)]
+
+
+@pytest.fixture
+def make_runs(make_recording):
+    """Return a function that makes a trace with given hidden states, one (sequence, time, unit) for each member."""
+
+    def make(runs, inputs=0, seeds=()):
+        recording = make_recording(members=len(runs), trials=len(runs[0]))
+        hidden = np.stack(runs)
+        hidden.setflags(write=False)
+        seen = np.random.default_rng(inputs).normal(size=recording["inputs"].shape)
+        recording.attrs["about"] = json.dumps({"seeds": list(seeds)})
+        return recording.assign(
+            hidden=xr.Variable(("member", "batch", "time", "unit"), hidden),
+            inputs=xr.Variable(("batch", "time", "channel"), seen),
+        )
+
+    return make
+
+
+def distances_of(runs):
+    return state_distances(_unit_states(runs, [str(i) for i in range(len(runs))]))
+
+
+def test_a_rotated_shifted_scaled_copy_is_at_distance_zero_and_a_shuffled_one_is_not():
+    (run,) = runs_of(1)
+    copy = 3 * run @ rotation(6, 1) + np.arange(6)
+    shuffled = np.random.default_rng(2).permutation(run.reshape(-1, 6)).reshape(run.shape)
+    for measure, matrix in distances_of([run, copy, shuffled]).items():
+        assert matrix[0, 1] == pytest.approx(0.0, abs=1e-6), measure
+        assert matrix[0, 2] > 0.5, measure
+        assert (np.diag(matrix) == 0).all()
+
+
+def test_all_pairs_are_those_taken_one_by_one():
+    runs = [*runs_of(3), runs_of(1, units=4, seed=5)[0]]  # the last has other units
+    matrices = distances_of(runs)
+    for i, j in itertools.combinations(range(4), 2):
+        X, Y = (run.reshape(-1, run.shape[-1]) for run in (runs[i], runs[j]))
+        X, Y = X - X.mean(axis=0), Y - Y.mean(axis=0)
+        cka = np.linalg.norm(X.T @ Y) ** 2 / (np.linalg.norm(X.T @ X) * np.linalg.norm(Y.T @ Y))
+        procrustes = np.linalg.norm(X.T @ Y, "nuc") / (np.linalg.norm(X) * np.linalg.norm(Y))
+        rsa = stats.spearmanr(pdist(X), pdist(Y))[0]
+        for measure, expected in zip(MEASURES, (cka, procrustes, rsa), strict=True):
+            assert matrices[measure][i, j] == pytest.approx(np.arccos(expected), abs=1e-7), measure
+            assert matrices[measure][j, i] == matrices[measure][i, j]
+
+
+def test_the_angle_of_procrustes_is_that_of_scipy():
+    from scipy.spatial import procrustes
+
+    X, Y = (run.reshape(-1, 6) for run in runs_of(2))
+    disparity = procrustes(X, Y)[2]  # 1 - cos²
+    assert distances_of(runs_of(2))["procrustes"][0, 1] == pytest.approx(np.arcsin(np.sqrt(disparity)))
+
+
+def test_members_are_compared_within_and_between_experiments(make_runs):
+    first, second = make_runs(runs_of(5, noise=0.2)), make_runs(runs_of(4, noise=0.2, seed=9))
+    result = compare_states({"one": first, "two": second})
+    assert result.sizes == {"one": 5, "two": 4}
+    assert result.members.index[5] == ("two", "model-1")
+    for measure, matrix in result.distances.items():
+        rows = result.sets.loc[measure]
+        within = matrix[:5, :5][np.triu_indices(5, 1)]
+        assert rows.loc[("one", "one"), "mean_distance"] == pytest.approx(within.mean())
+        between = rows.loc[("one", "two")]
+        assert between["mean_distance"] == pytest.approx(matrix[:5, 5:].mean())
+        assert between["mean_distance"] > within.mean()
+        assert between["p"] < 0.01
+        assert between[["n_a", "n_b"]].tolist() == [5, 4]
+        assert result.members[measure].iloc[0] == pytest.approx(matrix[0, 1:5].mean())
+        assert result.shuffled[measure] > within.mean()
+    assert set(result.arrays()) == {f"similarity_{m}" for m in MEASURES}
+    assert result.tables()["similarity_sets"].loc[("cka", "one", "two"), "shuffled"] == result.shuffled["cka"]
+    assert result.headline().startswith("one (n = 5), two (n = 4); 44 states.")
+
+
+def test_where_rsa_sees_fewer_states_they_are_counted(make_runs):
+    for sequences, counted in ((23, "253 states."), (24, "264 states (rsa: 256 of them).")):
+        result = compare_states({"one": make_runs(runs_of(3, sequences=sequences))})
+        assert result.headline().startswith(f"one (n = 3); {counted}")
+        caption = dict(draw(result))["similarity_distances"].get_suptitle()
+        assert caption.replace("\n", " ") == f"one (n = 3); {counted[:-1]}"
+
+
+def test_sets_of_one_origin_are_not_told_apart(make_runs):
+    runs = runs_of(10, seed=3)
+    result = compare_states({"one": make_runs(runs[:5]), "two": make_runs(runs[5:])})
+    assert (result.sets["p"].dropna() > 0.05).all()
+
+
+def test_members_of_one_seed_are_compared_with_each_other(make_runs):
+    runs = runs_of(9, seed=3)
+    noise = np.random.default_rng(1).normal(size=runs[0].shape)
+    noisier = [run + 0.3 * noise for run in runs]
+    first, second = make_runs(runs, seeds=range(9)), make_runs(noisier[::-1], seeds=range(8, -1, -1))
+    apart, paired = (compare_states({"one": first, "two": second}, paired=p).sets for p in (False, True))
+    row = apart.loc[("cka", "one", "two")], paired.loc[("cka", "one", "two")]
+    assert row[1]["p"] == row[1]["smallest_p"] < row[0]["p"]
+    assert paired.loc[("cka", "one", "one"), "n_a"] == 9
+    fewer = compare_states({"one": first, "two": make_runs(noisier[:8], seeds=range(1, 9))}, paired=True).sets
+    assert fewer.loc[("rsa", "one", "two"), ["n_a", "n_b"]].tolist() == [8, 8]
+    with pytest.raises(
+        AnalysisError, match="--paired: expected experiments with seeds in common; one and two have none"
+    ):
+        compare_states({"one": first, "two": make_runs(noisier, seeds=range(9, 18))}, paired=True)
+
+
+def test_measures_that_disagree_are_named(make_runs):
+    recording = make_runs(runs_of(6))
+    strict, lenient = (compare_states({"a": recording}, bar=bar) for bar in (1.0, -1.0))
+    assert "Measures disagree (rank correlation below 1): cka and procrustes (" in strict.headline()
+    assert "The measures agree" in lenient.headline()
+    assert not strict.agreement["agree"].any()
+    upper = np.triu_indices(6, 1)
+    expected = stats.spearmanr(strict.distances["cka"][upper], strict.distances["rsa"][upper])[0]
+    assert strict.agreement.loc[("cka", "rsa"), "rank_correlation"] == pytest.approx(expected)
+    assert (strict.agreement["n"] == 6).all()
+
+
+def test_measures_look_at_different_things(make_runs):
+    """Members that are noisy in the strongest direction are calm in the weak ones: CKA sees the first only."""
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(20, 11, 31))
+    runs = []
+    for strong in np.linspace(0, 1, 8):
+        run, noise = base.copy(), rng.normal(size=base.shape)
+        run[..., 0] = 6 * (run[..., 0] + 0.2 * strong * noise[..., 0])
+        run[..., 1:] += 0.7 * (1 - strong) * noise[..., 1:]
+        runs.append(run)
+    result = compare_states({"a": make_runs(runs)})
+    assert result.agreement.loc[("cka", "procrustes"), "rank_correlation"] < 0
+    assert "Measures disagree (rank correlation below 0.7): cka and procrustes" in result.headline()
+
+
+def test_two_members_have_no_agreement(make_runs):
+    result = compare_states({"a": make_runs(runs_of(2))})
+    assert result.agreement["rank_correlation"].isna().all()
+    with pytest.raises(AnalysisError, match="at least two members to compare; got 1"):
+        compare_states({"a": make_runs(runs_of(1))})
+
+
+def test_experiments_on_other_inputs_are_refused_with_the_reason(make_runs):
+    recording = make_runs(runs_of(2))
+    with pytest.raises(AnalysisError, match=r"the same inputs.*those of 'a' and 'b' differ \(other values\)"):
+        compare_states({"a": recording, "b": make_runs(runs_of(2), inputs=1)})
+    with pytest.raises(AnalysisError, match=r"sizes \(4, 11, 2\) and \(3, 11, 2\)"):
+        compare_states({"a": recording, "b": make_runs(runs_of(2, sequences=3))})
+    acted = recording.assign(inputs=recording["inputs"].expand_dims(member=recording["member"]))
+    with pytest.raises(AnalysisError, match="a: expected one batch that all members saw; their own actions"):
+        compare_states({"a": acted})
+
+
+@pytest.mark.parametrize("value", [2.0, np.nan])
+def test_states_that_do_not_vary_are_refused(make_runs, value):
+    runs = runs_of(2)
+    runs[1] = np.full_like(runs[1], value)
+    with pytest.raises(AnalysisError, match="a, model-3: expected hidden states that vary and are finite"):
+        compare_states({"a": make_runs(runs)})
+    with pytest.raises(AnalysisError, match="--bar: expected a correlation"):
+        compare_states({"a": make_runs(runs)}, bar=2.0)
+
+
+def test_dynamical_similarity_asks_for_its_package(make_runs, monkeypatch):
+    monkeypatch.setitem(sys.modules, "DSA", None)
+    with pytest.raises(AnalysisError, match=r"--dynamical: expected the package dsa-metric"):
+        compare_states({"a": make_runs(runs_of(3))}, dynamical=True)
+
+
+def test_dynamical_similarity_is_one_more_measure(make_runs, monkeypatch):
+    given = {}
+
+    class Stub:
+        def __init__(self, runs, other=None, **options):
+            given.update(options, shapes=[run.shape for run in runs])
+
+        def fit_score(self):
+            return np.abs(np.subtract.outer(np.arange(3), np.arange(3)))
+
+    monkeypatch.setitem(sys.modules, "DSA", SimpleNamespace(DSA=Stub))
+    result = compare_states({"a": make_runs(runs_of(3))}, dynamical=True)
+    assert given == {"n_delays": 1, "rank": 6, "score_method": "wasserstein", "shapes": [(4, 11, 6)] * 3}
+    assert result.distances["dsa"][0, 2] == 2
+    assert ("rsa", "dsa") in result.agreement.index
+    assert "dsa" not in result.shuffled
+
+
+def test_dynamics_of_a_rotated_copy_are_alike_and_shuffled_ones_are_not():
+    pytest.importorskip("DSA")
+    (run,) = runs_of(1)
+    run = run.cumsum(axis=1)
+    shuffled = np.random.default_rng(2).permuted(run, axis=1)
+    copies = [run, run @ rotation(6, 1), run + np.arange(6), shuffled]
+    distances = dynamical_distances(copies)
+    assert distances[0, 1:3] == pytest.approx(0.0, abs=1e-3)
+    assert distances[0, 3] > 1e-2
+    np.testing.assert_allclose(distances, distances.T)
+
+
+def test_dynamics_of_one_more_member_cost_its_own_pairs(monkeypatch, tmp_path):
+    asked = []
+
+    class Stub:
+        def __init__(self, runs, other=None, **options):
+            self.sides = runs, runs if other is None else other
+
+        def fit_score(self):
+            first, second = ([run[0, 0, 0] for run in side] for side in self.sides)
+            asked.append(tuple(map(len, self.sides)))
+            return np.squeeze(np.abs(np.subtract.outer(first, second)))
+
+    monkeypatch.setitem(sys.modules, "DSA", SimpleNamespace(DSA=Stub))
+    runs = runs_of(5)
+    with kept_in(tmp_path):
+        dynamical_distances([runs[k] for k in (0, 1, 3)])
+        dynamical_distances([runs[k] for k in (0, 1, 3)])
+        more = dynamical_distances(runs[:4])
+    alone = dynamical_distances(runs[:4])
+    assert asked == [(3, 3), (1, 4), (4, 4)]
+    np.testing.assert_array_equal(more, alone)
+    assert (more == 0).sum() == 4
