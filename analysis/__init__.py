@@ -23,7 +23,8 @@ COMMANDS = {
 """Command of analyze.py -> the function behind it."""
 
 _PUBLIC = {
-    "population": ("AnalysisError", "NoMemoryError", "Population", "from_summary"),
+    "errors": ("AnalysisError", "NoMemoryError"),
+    "population": ("Population", "from_summary"),
     "spectra.values": (
         "SpectralError",
         "corrected_statistics",

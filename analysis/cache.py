@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.parallel import run_parallel
-from analysis.tables import write_bytes
+from emt.files import write_bytes
 
 Array = NDArray[np.float64]
 Places = NDArray[np.intp]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.errors import AnalysisError
 from analysis.statistics import UNBOUNDED, Interval, mean_interval
 
 BOUNDS = {
@@ -24,14 +25,6 @@ BOUNDS = {
 def mean_over_members(values: pd.Series, confidence: float = 0.95) -> Interval:
     """Return the mean of a number, its interval cut off at the `BOUNDS` of what the series' name says it is."""
     return mean_interval(values, confidence, BOUNDS.get(str(values.name), UNBOUNDED))
-
-
-class AnalysisError(ValueError):
-    """The data or an option does not allow this analysis; the message says expected, got and where."""
-
-
-class NoMemoryError(AnalysisError):
-    """The analysis needs an associative memory, and the model keeps none."""
 
 
 @dataclass(frozen=True)

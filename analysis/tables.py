@@ -1,11 +1,8 @@
 """Save results: each table as CSV and JSON, documents as JSON, arrays as .npy. The one module that writes them."""
 
-import contextlib
 import io
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from emt.files import write_bytes
 
 
 def save_results(result: Any, folder: str | Path) -> list[Path]:
@@ -48,21 +47,6 @@ def to_csv(table: pd.DataFrame) -> bytes:
 def to_json(content: Any) -> bytes:
     """Return JSON text; numpy values become plain ones, numbers that are not finite null."""
     return (json.dumps(_plain(content), indent=1, allow_nan=False) + "\n").encode()
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file that appears under its name only when whole; folders are made as needed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
 
 
 def _contents(result: Any, kind: str) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from emt.options import UserError
+from emt.errors import UserError
 
 
 def choose_device(accelerator: Literal["auto", "cpu", "gpu"] | str) -> Literal["cpu", "cuda"]:

@@ -31,7 +31,8 @@ from typing import Any
 import xarray as xr
 from numpy.typing import NDArray
 
-from emt.labelled import TraceError, about, check_version, expect, read, write
+from emt.errors import TraceError
+from emt.labelled import about, check_version, expect, read, write
 
 __all__ = ["TraceError", "about", "check", "is_marked", "load", "make", "save"]
 

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from emt import runs
+from emt import files, runs
 from emt.config import RunConfig
 from emt.devices import choose_device
-from emt.options import UserError
+from emt.errors import UserError
 
 TRACE_SEQUENCES, TRACE_HORIZON = 32, 32
 """Trials and output steps of a recorded run."""
@@ -53,13 +53,13 @@ def fingerprint(work: Work, number: int) -> str:
     """Return the hash of everything a model's evaluation depends on."""
     weights = runs.checkpoint_hash(runs.model_folder(work.experiment, number), work.step)
     parts = [weights, asdict(work.settings), work.config.task, work.config.model, runs.FORMAT_VERSION]
-    return runs.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
+    return files.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
 
 
 def is_current(work: Work, number: int) -> bool:
     """Whether a model was evaluated already with these weights and settings."""
     try:
-        return bool(runs.read_json(entry_path(work, number))["fingerprint"] == fingerprint(work, number))
+        return bool(files.read_json(entry_path(work, number))["fingerprint"] == fingerprint(work, number))
     except (UserError, KeyError, TypeError):
         return False
 
@@ -93,7 +93,7 @@ def portrait_mark(work: Work) -> str:
     weights = [runs.checkpoint_hash(runs.model_folder(work.experiment, n), work.step) for n in work.numbers]
     horizon = min(TRACE_HORIZON, work.settings.test_horizon)
     parts = [weights, horizon, work.config.training.seed, work.config.task, work.config.model, runs.FORMAT_VERSION]
-    return runs.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
+    return files.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
 
 
 def forget(work: Work) -> list[Path]:

@@ -4,8 +4,6 @@ The attribute ``about`` is one JSON string, since NetCDF keeps neither None nor 
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,12 +11,11 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 
+from emt.errors import TraceError
+from emt.files import write_bytes
+
 Labelled = xr.DataTree | xr.Dataset
 Kind = TypeVar("Kind", xr.DataTree, xr.Dataset)
-
-
-class TraceError(ValueError):
-    """A trace or a portrait that does not follow its schema; the message says expected, got and where."""
 
 
 def about(data: Labelled) -> dict[str, Any]:
@@ -81,17 +78,11 @@ def expect(
 
 
 def write(data: Labelled, path: Path) -> None:
-    """Write one NetCDF file that appears only when whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        data.to_netcdf(temporary, engine="h5netcdf")
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    """Write one NetCDF file that appears only when whole.
+
+    It is made in memory first: the HDF5 library ends the process where a disk is full while it writes.
+    """
+    write_bytes(path, bytes(data.to_netcdf(engine="h5netcdf")))
 
 
 def read(path: Path, opener: Callable[..., Kind], what: str) -> Kind:

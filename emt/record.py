@@ -13,10 +13,11 @@ from torch import Tensor
 
 from emt import runs, trace
 from emt.config import RunConfig
+from emt.errors import UserError
 from emt.jacobians import jacobians
 from emt.models import MODELS
 from emt.models.base import Cues, Log, Model, State
-from emt.options import UserError, load
+from emt.options import load
 from emt.tasks import TASKS
 from emt.tasks.base import ACCURACY, Batch, Task, one_hot
 

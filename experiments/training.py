@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emt import engine, runs
+from emt import engine, files, runs
 from emt.config import RunConfig
-from emt.options import UserError
+from emt.errors import UserError
 
 if TYPE_CHECKING:
     from emt.training.population import Outcome
@@ -51,7 +51,7 @@ def untested(folder: Path, done: Mapping[int, Mapping[str, Any]]) -> list[int]:
 
 def _tested_weights(folder: Path, number: int) -> str | None:
     try:
-        sha256: str = runs.read_json(runs.model_folder(folder, number) / "test.json")["weights_sha256"]
+        sha256: str = files.read_json(runs.model_folder(folder, number) / "test.json")["weights_sha256"]
     except (UserError, KeyError):
         return None
     return sha256

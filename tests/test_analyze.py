@@ -9,12 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import analyze
 from analysis import COMMANDS
 from emt import trace
+from emt.commands import analyze
 from emt.options import subject_of
 
-SCRIPT = Path(analyze.__file__)
+SCRIPT = Path(__file__).parents[1] / "analyze.py"
 
 
 def commands(subject):

@@ -5,12 +5,12 @@ import shlex
 
 import pytest
 
-import analyze
-import evaluate_multiple
-import train_multiple
 from emt import engine, runs
+from emt.commands import analyze
+from emt.commands import evaluate as evaluate_multiple
+from emt.commands import train as train_multiple
 from emt.engine import inline
-from emt.options import UserError
+from emt.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

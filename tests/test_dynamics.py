@@ -3,10 +3,10 @@
 import pandas as pd
 import pytest
 
-import analyze
-import evaluate_multiple
 from emt import dynamics_file as portrait
-from emt import runs
+from emt import files, runs
+from emt.commands import analyze
+from emt.commands import evaluate as evaluate_multiple
 from emt.config import RunConfig, TrainingConfig
 from emt.models import MODELS
 from emt.options import load
@@ -21,7 +21,7 @@ def experiment(tmp_path):
         model={"type": "lstm", "hidden_dim": 3},
         training=TrainingConfig(num_models=2),
     )
-    runs.write_json(tmp_path / "config.json", config.model_dump())
+    files.write_json(tmp_path / "config.json", config.model_dump())
     stack = load(MODELS, "lstm", "model_type")(config.training.seeds(), 2, 2, hidden_dim=3)
     for position in range(2):
         runs.write_weights(runs.model_folder(tmp_path, position + 1), stack.export(position), {"status": "finished"})

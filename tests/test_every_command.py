@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-import analyze
-import evaluate_multiple
-import train_multiple
 from analysis import COMMANDS, results_folder
 from analysis.figures import style
 from emt import engine
+from emt.commands import analyze
+from emt.commands import evaluate as evaluate_multiple
+from emt.commands import train as train_multiple
 from emt.engine import inline
 from emt.models import MODELS
 from emt.options import assigns, subject_of
@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
 
-README = Path(analyze.__file__).parent / "README.md"
+README = Path(__file__).parents[1] / "README.md"
 TABLE = re.compile(r"(?<=<!-- every command on every model -->\n).*?(?=<!-- end -->)", re.S)
 
 BINDING = "--task variable_binding --seq_length 3 --input_dim 2 --curriculum_horizons 4 6 --hidden_dim 8"

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-import analyze
-import evaluate_multiple
-import train_multiple
 from emt import dynamics_file as portrait
 from emt import trace
+from emt.commands import analyze
+from emt.commands import evaluate as evaluate_multiple
+from emt.commands import train as train_multiple
 
-GUIDE = (Path(analyze.__file__).parent / "ANALYSIS_GUIDE.md").read_text(encoding="utf-8")
+GUIDE = (Path(__file__).parents[1] / "ANALYSIS_GUIDE.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"^```python\n(.*?)^```", GUIDE, re.S | re.M)
 COMMANDS = [
     line

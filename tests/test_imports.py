@@ -9,37 +9,51 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+BASE = ("emt.errors", "emt.files")
 ALLOWED = {
-    "emt.options": (),
+    "emt.errors": (),
+    "emt.files": ("emt.errors",),
+    "emt.options": BASE,
     "emt.streams": (),
-    "emt.labelled": (),
-    "emt.trace": ("emt.labelled",),
+    "emt.labelled": BASE,
+    "emt.trace": (*BASE, "emt.labelled"),
     "emt.ops": (),
-    "emt.devices": ("emt.options",),
-    "emt.config": ("emt.options",),
-    "emt.runs": ("emt.config", "emt.trace", "emt.options"),
-    "emt.commands.script": ("emt.options", "emt.runs"),
-    "emt.engine": ("emt.config", "emt.runs", "emt.options"),
-    "emt.tasks": ("emt.config", "emt.streams", "emt.options"),
+    "emt.devices": BASE,
+    "emt.config": (*BASE, "emt.options"),
+    "emt.runs": (*BASE, "emt.config", "emt.trace", "emt.options"),
+    "emt.engine": (*BASE, "emt.config", "emt.runs", "emt.options"),
+    "emt.tasks": (*BASE, "emt.config", "emt.streams", "emt.options"),
     "emt.models": ("emt.ops", "emt.streams"),
     "emt.jacobians": ("emt.models",),
     "emt.record": (
-        *("emt.config", "emt.tasks", "emt.models", "emt.runs", "emt.trace", "emt.options", "emt.devices"),
+        *(*BASE, "emt.config", "emt.tasks", "emt.models", "emt.runs", "emt.trace", "emt.options", "emt.devices"),
         "emt.jacobians",
     ),
-    "emt.dynamics_file": ("emt.labelled",),
+    "emt.dynamics_file": (*BASE, "emt.labelled"),
     "emt.dynamics": (
-        *("emt.record", "emt.jacobians", "emt.models", "emt.tasks", "emt.streams", "emt.dynamics_file", "emt.options"),
+        *(*BASE, "emt.record", "emt.jacobians", "emt.models", "emt.tasks", "emt.streams", "emt.dynamics_file"),
+        "emt.options",
     ),
     "emt.evaluation": (
-        *("emt.config", "emt.runs", "emt.record", "emt.dynamics_file", "emt.dynamics", "emt.devices", "emt.options"),
+        *(*BASE, "emt.config", "emt.runs", "emt.record", "emt.dynamics_file", "emt.dynamics", "emt.devices"),
+        "emt.options",
     ),
     "emt.training": (
-        *("emt.config", "emt.tasks", "emt.models", "emt.ops", "emt.runs", "emt.streams", "emt.options"),
+        *(*BASE, "emt.config", "emt.tasks", "emt.models", "emt.ops", "emt.runs", "emt.streams", "emt.options"),
         *("emt.devices", "emt.engine"),
     ),
-    "analysis": ("emt.trace", "emt.dynamics_file"),
+    "emt.commands": ("emt", "analysis", "experiments"),
+    "emt.__main__": ("emt.commands",),
+    "analysis": (*BASE, "emt.trace", "emt.dynamics_file"),
 }
+"""Layer -> what of ours it may import besides itself."""
+
+ROOMS = (
+    *("errors", "parallel", "statistics", "tables", "cache", "population"),
+    *("spectra", "homology", "states", "variables", "memory", "accuracy", "evaluation", "report"),
+)
+"""Rooms of `analysis` from the bottom up: each may import those before it, and figures those of their own kind."""
+
 OUTSIDE = {
     "pytorch_lightning": "emt.training",
     "lightning": "emt.training",
@@ -79,10 +93,27 @@ def below(name, package):
     return name == package or name.startswith(f"{package}.")
 
 
+def room(name):
+    """Return the place of a module of analysis among the rooms, None for the package; for a figure of what is drawn."""
+    parts = [part for part in name.split(".")[1:] if part != "figures"]
+    return ROOMS.index(parts[0]) if parts and parts[0] in ROOMS else None
+
+
+def runs_up(module, imported):
+    """Whether an import within analysis goes to a room above."""
+    figures = [below(name, "analysis.figures") for name in (module, imported)]
+    if figures[0] != figures[1]:
+        return figures[1]
+    rooms = room(module), room(imported)
+    return None not in rooms and rooms[0] < rooms[1]
+
+
 def wrong(module, imported):
     """Return why ``module`` may not import ``imported``, or None."""
     layer = max((a for a in ALLOWED if below(module, a)), key=len, default=None)
     top = imported.partition(".")[0]
+    if below(module, "analysis") and below(imported, "analysis") and runs_up(module, imported):
+        return f"{module} imports {imported}, a room above it"
     if top in ("emt", "analysis", "experiments") and imported != "emt":
         if layer is None:
             return f"{module} has no line in ALLOWED"
@@ -105,16 +136,31 @@ def test_layers():
 @pytest.mark.parametrize(
     ("module", "imported"),
     [
-        ("analysis.spectra.values", "emt.runs.read_json"),
+        ("analysis.spectra.values", "emt.runs.read_summary"),
         ("emt.models.elman", "emt.config.RunConfig"),
         ("analysis.spectra.values", "matplotlib.pyplot"),
         ("analysis.spectra.values", "DSA.DSA"),
         ("emt.tasks.base", "torch"),
         ("emt.new", "emt.ops.elman"),
+        ("analysis.spectra.values", "analysis.homology.nulls"),
+        ("analysis.states.similarity", "analysis.figures.style"),
+        ("analysis.figures.spectra.values", "analysis.figures.variables.find"),
+        ("emt.record", "emt.commands.train"),
     ],
 )
 def test_layers_refuse(module, imported):
     assert wrong(module, imported)
+
+
+def test_every_module_of_analysis_has_a_room():
+    names = {module_name(path) for path in (ROOT / "analysis").rglob("*.py")} - {"analysis", "analysis.figures"}
+    assert {name for name in names if room(name) is None} == {"analysis.figures.style"}
+
+
+def test_a_figure_file_has_the_name_of_its_analysis():
+    folder = ROOT / "analysis"
+    drawn = [path.relative_to(folder / "figures") for path in (folder / "figures").rglob("*.py")]
+    assert [p for p in drawn if not (folder / p).exists()] == [Path("style.py")]
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import analyze
-import evaluate_multiple
-import train_multiple
+from emt.commands import analyze
+from emt.commands import evaluate as evaluate_multiple
+from emt.commands import train as train_multiple
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

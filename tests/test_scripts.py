@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import train_multiple
-from emt import runs
+from emt import files, runs
+from emt.commands import train as train_multiple
 from emt.commands.script import run_script
 from emt.config import RunConfig, TrainingConfig
 from emt.models import MODELS
@@ -96,7 +96,7 @@ def make_run(tmp_path):
             model={"type": "rnn", "hidden_dim": 13},
             training=TrainingConfig(num_models=members),
         )
-        runs.write_json(folder / "config.json", config.model_dump())
+        files.write_json(folder / "config.json", config.model_dump())
         stack = load(MODELS, "rnn", "model_type")(config.training.seeds(), 4, 4, hidden_dim=13)
         for position in range(members):
             runs.write_weights(runs.model_folder(folder, position + 1), stack.export(position), {"status": "finished"})
@@ -301,7 +301,7 @@ def test_lengths_at_which_a_stream_has_no_outputs_are_refused(make_run):
     folder = make_run()
     config = json.loads((folder / "config.json").read_text())
     config["task"] |= {"infinite_horizon": True, "total_length": 60}
-    runs.write_json(folder / "config.json", config)
+    files.write_json(folder / "config.json", config)
     line = refuse("evaluate_multiple", "--models_dir", folder, "--seq_length", "60")
     assert "--seq_length: expected a length at which the task has outputs; got 60" in line
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.population import AnalysisError
+from analysis.errors import AnalysisError
 from analysis.statistics import mean_interval
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.errors import AnalysisError
 from analysis.evaluation.summary import Circuit, leading_eigenvalues
-from analysis.population import AnalysisError
 from analysis.spectra.values import corrected_statistics, eigenvalue_statistics
 from analysis.variables.companion import companion_eigenvalues, companion_matrix
 from analysis.variables.from_powers import VariableBasis, find_variable_basis

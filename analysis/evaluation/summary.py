@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.population import AnalysisError
+from analysis.errors import AnalysisError
 from analysis.spectra.values import eigenvalue_histograms, spectral_error
 from analysis.variables.companion import companion_eigenvalues, companion_matrix
 from analysis.variables.subspaces import ReferenceComparison, compare_as_reference
@@ -147,7 +147,8 @@ def sequence_accuracy(
 def leading_eigenvalues(matrix: NDArray[np.float64], k: int | None = None) -> NDArray[np.complex128]:
     """Return the ``k`` eigenvalues of largest modulus, descending: the spectrum of the leading invariant subspace.
 
-    All of them where ``k`` is None or exceeds the matrix. `analysis.variables.subspaces.leading_subspace` gives its basis too.
+    All of them where ``k`` is None or exceeds the matrix. `analysis.variables.subspaces.leading_subspace` gives
+    its basis too.
     """
     eigenvalues = np.linalg.eigvals(matrix).astype(np.complex128)
     return eigenvalues[np.argsort(-np.abs(eigenvalues), kind="stable")][:k]

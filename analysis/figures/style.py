@@ -22,7 +22,7 @@ from matplotlib.mathtext import MathTextParser
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
-from analysis.tables import write_bytes
+from emt.files import write_bytes
 
 WIDTHS = {"single": 3.5, "double": 7.1}
 """Column widths in inches."""

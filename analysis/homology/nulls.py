@@ -22,9 +22,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.cache import content_hash, each_item
+from analysis.errors import AnalysisError
 from analysis.homology.diagram_distances import finite_bars
 from analysis.parallel import run_parallel
-from analysis.population import AnalysisError
 from analysis.statistics import benjamini_hochberg, monte_carlo_test, proportion_interval
 
 Array = NDArray[np.float64]

@@ -21,6 +21,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.cache import content_hash, each_item
+from analysis.errors import AnalysisError
 from analysis.homology.diagram_distances import (
     Diagram,
     Diagrams,
@@ -29,7 +30,7 @@ from analysis.homology.diagram_distances import (
     pairwise_diagram_distances,
 )
 from analysis.homology.nulls import BarTests, Sample, bar_tests, check_memory, gaussian_cloud, plane, rotate_angles
-from analysis.population import AnalysisError, Population
+from analysis.population import Population
 from analysis.spectra.embedding import classical_scaling, embed_distances
 from analysis.spectra.values import check_eigenvalues
 from analysis.statistics import bootstrap_interval

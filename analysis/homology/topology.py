@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from analysis.errors import AnalysisError
 from analysis.homology.diagram_distances import Diagrams
 from analysis.homology.nulls import (
     Array,
@@ -25,7 +26,6 @@ from analysis.homology.nulls import (
     shuffle_time,
 )
 from analysis.homology.persistence import bar_table, check_dimension, distance_diagrams
-from analysis.population import AnalysisError
 from emt import trace
 
 

@@ -9,12 +9,12 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.errors import AnalysisError
 from analysis.memory.log import Array, event_of, memory_log, memory_names, select
 from analysis.memory.queries import read_asks
 from analysis.memory.query_scores import score_member
 from analysis.memory.replay import replay_memory
 from analysis.memory.write_similarity import WriteSimilarity, compare_writes
-from analysis.population import AnalysisError
 from analysis.statistics import Interval, mean_interval
 from emt import trace
 
@@ -55,8 +55,8 @@ class MemoryContents:
     auc, shuffled_auc
         `component_auc` along the first component, for each member, and the same for classes that changed places.
     recalled
-        How often the largest weight is on the asked-for item (`analysis.memory.matching`), for each member; NaN where nothing
-        is asked for.
+        How often the largest weight is on the asked-for item (`analysis.memory.matching`), for each member; NaN
+        where nothing is asked for.
     similarity
         Of the writes of the first sequence to each other, for each member.
     spectrum

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from analysis.population import AnalysisError, NoMemoryError
+from analysis.errors import AnalysisError, NoMemoryError
 from emt import trace
 
 Array = NDArray[np.float64]

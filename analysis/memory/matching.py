@@ -9,12 +9,12 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from analysis.errors import AnalysisError
 from analysis.memory.log import Array, event_of, items_of, memory_names, select
 from analysis.memory.queries import Reading, asked_writes, read_asks
 from analysis.memory.query_scores import over_members, score_member
 from analysis.memory.question_grids import QuestionGrid, choose_questions, describe_asks, labels, question_grid
 from analysis.memory.replay import MatchGrids, match_grids
-from analysis.population import AnalysisError
 from analysis.statistics import mean_interval
 from emt import trace
 

@@ -32,8 +32,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from analysis.errors import AnalysisError
 from analysis.memory.log import Array, MemoryLog, memory_log
-from analysis.population import AnalysisError
 
 KERNEL_WIDTH = 1e-3
 ROUNDING = 1e-4

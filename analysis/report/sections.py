@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis import results_folder
-from analysis.population import AnalysisError, Population, from_summary
+from analysis.errors import AnalysisError
+from analysis.population import Population, from_summary
 
 GLOBAL = "global"
 """Name of the section of figures that evaluation draws across members."""

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.population import AnalysisError, Population, mean_over_members
+from analysis.errors import AnalysisError
+from analysis.population import Population, mean_over_members
 from analysis.spectra.distances import pairwise_distances
 from analysis.spectra.values import check_eigenvalues, corrected_statistics, eigenvalue_statistics
 from analysis.statistics import (

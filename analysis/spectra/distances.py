@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.cache import all_pairs, content_hash
-from analysis.population import AnalysisError, Population
+from analysis.errors import AnalysisError
+from analysis.population import Population
 from analysis.spectra.values import check_eigenvalues
 
 SpectralMetric = Literal[

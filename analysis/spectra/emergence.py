@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.population import AnalysisError, Population, mean_over_members
+from analysis.errors import AnalysisError
+from analysis.population import Population, mean_over_members
 from analysis.statistics import Interval, PermutationTest, bootstrap_interval, p_text, sign_flip_test
 
 MEASURES = ("accuracy", "spectral_error_deg", "spectral_relative_error", "missing_modes")

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.population import AnalysisError, Population
+from analysis.errors import AnalysisError
+from analysis.population import Population
 from analysis.spectra.values import (
     ANGLE_EDGES,
     MAGNITUDE_EDGES,

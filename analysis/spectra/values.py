@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.population import AnalysisError
+from analysis.errors import AnalysisError
 
 ANGLE_EDGES = np.linspace(0.0, np.pi, 37)
 MAGNITUDE_EDGES = np.linspace(0.0, 2.0, 21)

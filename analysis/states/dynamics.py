@@ -1,7 +1,7 @@
 """Dynamics of a population: kinds of fixed and slow points, spectra of their Jacobians, Lyapunov exponents.
 
-Everything is about the autonomous map h → F(h, 0) of a member's moving state, and its Jacobians J; `emt.dynamics_file` says
-where the points come from.
+Everything is about the autonomous map h → F(h, 0) of a member's moving state, and its Jacobians J;
+`emt.dynamics_file` says where the points come from.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from analysis.population import AnalysisError
+from analysis.errors import AnalysisError
 from analysis.statistics import UNBOUNDED, mean_interval
 from emt import dynamics_file as portraits
 

@@ -26,7 +26,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from analysis.cache import all_pairs, content_hash
-from analysis.population import AnalysisError
+from analysis.errors import AnalysisError
 from analysis.statistics import energy_test, holm, mantel_test, paired_distance_test
 from emt import trace
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.population import AnalysisError
+from analysis.errors import AnalysisError
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Variable memories of a population: which direction of its state holds which of the task's variables, and how surely.
 
-Two estimators (`analysis.variables.from_powers` from powers of the step's matrix, `analysis.variables.from_trajectories` from recorded
-trajectories) face the same certificate on held-out trials. A network in which neither holds has no such basis that its
+Two estimators, `analysis.variables.from_powers` from powers of the step's matrix and
+`analysis.variables.from_trajectories` from recorded trajectories, face the same certificate on held-out trials. A network in which neither holds has no such basis that its
 recording shows, and none is drawn.
 """
 
@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from analysis.population import AnalysisError
+from analysis.errors import AnalysisError
 from analysis.spectra.values import spectral_error
 from analysis.statistics import Interval
 from analysis.variables.companion import companion_cycles, companion_eigenvalues, companion_matrix

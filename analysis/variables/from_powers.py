@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.population import AnalysisError
+from analysis.errors import AnalysisError
 from analysis.variables.companion import Cycle, companion_cycles, companion_matrix
 from analysis.variables.subspaces import leading_subspace, principal_subspace
 

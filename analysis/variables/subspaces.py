@@ -112,7 +112,7 @@ def greedy_spectral_error(
     """Return the reference implementation's mean angle in degrees between two spectra, or NaN.
 
     Of the eigenvalues with modulus > ``threshold``, each in turn takes the nearest direction that is left; so the
-    order matters. Undefined where the numbers differ or none is left; `analysis.spectra.values.spectral_error` always is.
+    order matters. Undefined where the numbers differ or none is left; `spectral_error` is always defined.
     """
     a, b = (np.angle(values[np.abs(values) > threshold]) for values in (eigenvalues, theory))
     if len(a) != len(b) or not len(a):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 def run_script(name: str, main: Callable[[], int]) -> int:
     """Call ``main`` and return its exit code: 2 for bad input or a refusing disk, 130 after Ctrl-C.
 
-    What scripts raise for bad input (`emt.options.UserError`, `emt.trace.TraceError`, ``analysis.AnalysisError``) and
+    What scripts raise for bad input (`emt.errors.UserError`, `emt.trace.TraceError`, ``analysis.AnalysisError``) and
     ``OSError`` become one line; anything else is a fault of ours and keeps its traceback. Where whoever reads the lines
     has had enough (``| head``), nothing more is said: the code is 141 if a line was lost on the way.
     """
@@ -22,8 +22,8 @@ def run_script(name: str, main: Callable[[], int]) -> int:
 
 
 def _outcome(name: str, main: Callable[[], int]) -> int:
-    from emt.options import UserError
-    from emt.runs import explain_os_error
+    from emt.errors import UserError
+    from emt.files import explain_os_error
 
     try:
         return main()
@@ -34,14 +34,14 @@ def _outcome(name: str, main: Callable[[], int]) -> int:
             return 141
         message = explain_os_error(error)
     except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)  # noqa: T201
+        print(f"{name}: interrupted", file=sys.stderr)
         return 130
     except ValueError as error:
         # By name: those classes live where heavy packages are imported, and this layer may not know `analysis`.
         if not {"AnalysisError", "TraceError"} & {kind.__name__ for kind in type(error).__mro__}:
             raise
         message = str(error)
-    print(f"{name}: {message}", file=sys.stderr)  # noqa: T201
+    print(f"{name}: {message}", file=sys.stderr)
     return 2
 
 

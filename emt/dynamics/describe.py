@@ -18,9 +18,9 @@ from torch import Tensor
 from emt import dynamics_file as portrait
 from emt.dynamics.exponents import lyapunov_exponents, steady_weights
 from emt.dynamics.points import FIXED_SPEED, SLOW_SPEED, Search, StepMap, find_points, merge_points
+from emt.errors import UserError
 from emt.jacobians import join, moving_state
 from emt.models.base import Cues, Model, State
-from emt.options import UserError
 from emt.record import Loaded, states_of, to_array, to_tensors
 from emt.streams import stream
 from emt.tasks.base import Batch

@@ -21,7 +21,7 @@ from emt.config import ExecutionConfig
 from emt.engine import inline, local
 from emt.engine.base import Function, Result, Tick, nothing
 from emt.engine.local import run
-from emt.options import UserError
+from emt.errors import UserError
 
 __all__ = ["Function", "Result", "Tick", "capacity", "hand_out", "run"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from emt.options import UserError
+from emt.errors import UserError
 
 TICK_S = 0.5
 

@@ -8,7 +8,7 @@ import distributed
 from distributed.scheduler import KilledWorker
 
 from emt.engine.base import TICK_S, Function, Result, Tick, attempt, nothing
-from emt.options import UserError
+from emt.errors import UserError
 
 
 def run(function: Function, items: Sequence[Any], scheduler: str | None, tick: Tick = nothing) -> list[Result]:

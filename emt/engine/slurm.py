@@ -16,7 +16,7 @@ from dask_jobqueue import SLURMCluster
 from emt.config import ExecutionConfig
 from emt.engine.base import Function, Result, Tick, nothing
 from emt.engine.dask import hand_out
-from emt.options import UserError
+from emt.errors import UserError
 
 SETTINGS = {
     # A job that reaches its time limit counts as a failure of its chunk, though the chunk goes on in the next job.

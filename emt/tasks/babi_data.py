@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emt.options import UserError
+from emt.errors import UserError
 from emt.streams import Split
 
 TASKS = tuple(range(1, 21))

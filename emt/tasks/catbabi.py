@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from emt.options import UserError
+from emt.errors import UserError
 from emt.streams import Split, stream
 from emt.tasks.babi_data import END, PUBLISHED, TASKS, Column, Stories, read_babi
 from emt.tasks.base import Batch

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from emt.options import UserError
+from emt.errors import UserError
 from emt.streams import Split, stream
 from emt.tasks.base import Batch
 from emt.tasks.character_sets import (

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from emt.options import UserError
+from emt.errors import UserError
 from emt.streams import Split, stream
 from emt.tasks.base import Batch
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emt.options import UserError
+from emt.errors import UserError
 from emt.streams import Split
 
 VOCABULARY = (*string.ascii_lowercase, *string.digits, "?")

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emt.options import UserError
+from emt.errors import UserError
 from emt.streams import Split, stream
 from emt.tasks.base import Batch, Copies
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from emt import runs
+from emt import files, runs
 from emt.config import RunConfig
 from emt.devices import choose_device
 from emt.models import MODELS
@@ -41,7 +41,7 @@ def train_chunk(chunk: Chunk) -> None:
         return
     torch.set_num_threads(1)
     keep_freed_memory()
-    with runs.lock(chunk.lock_path), _failing_openly(chunk), fast_matmul() as fast:
+    with files.lock(chunk.lock_path), _failing_openly(chunk), fast_matmul() as fast:
         stack, journal = build(chunk.config, chunk.numbers), Journal(chunk)
         arithmetic = f"float32 products by {'oneDNN' if fast else 'torch default'}; equal to training it alone "
         arithmetic += "within rounding" if bits_depend_on_stack(stack) else "to the bit"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from emt import runs
+from emt import files, runs
 from emt.training.population import Chunk
 from emt.training.stack import Stack, StepReport
 
@@ -104,7 +104,7 @@ class Journal:
             about |= {"best_step": int(stack.best.step[position]), "val_acc": float(stack.best.accuracy[position])}
         if state:
             content = {name: s[position].contiguous() for name, s in state.items()}
-            runs.write_bytes(folder / "checkpoint" / "state.safetensors", save(content))
+            files.write_bytes(folder / "checkpoint" / "state.safetensors", save(content))
         runs.write_weights(folder, stack.model.export(position), about)
 
     def save(self, stack: Stack) -> None:
@@ -118,7 +118,7 @@ class Journal:
             )
             tensors[f"sums.{number}"] = torch.from_numpy(self._sums[number].copy())
         about |= {"notes": {str(n): self.notes[n] for n in stack.numbers}}
-        runs.write_bytes(self.state_path, save(tensors, metadata={"about": json.dumps(about)}))
+        files.write_bytes(self.state_path, save(tensors, metadata={"about": json.dumps(about)}))
 
     def close(self, stack: Stack) -> None:
         """Remove the resume state: all members of the chunk are done."""
@@ -175,7 +175,7 @@ class Journal:
             "model_steps_per_s": model_steps_per_s,
             "seconds_per_model_step": self.seconds_per_model_step,
         }
-        runs.write_json(self.status_path, content, indent=None)
+        files.write_json(self.status_path, content, indent=None)
 
     def _write_member(self, number: int) -> None:
         folder = runs.model_folder(self.experiment, number)
@@ -184,8 +184,8 @@ class Journal:
         rows.writerow(CURVE_COLUMNS)
         for step, horizon, *figures in self.curves[number]:
             rows.writerow([int(step), int(horizon), *("" if np.isnan(v) else f"{v:.6g}" for v in figures)])
-        runs.write_text(folder / "training_curve.csv", text.getvalue())
-        runs.write_text(folder / "training.log", "\n".join(self.notes[number]) + "\n")
+        files.write_text(folder / "training_curve.csv", text.getvalue())
+        files.write_text(folder / "training.log", "\n".join(self.notes[number]) + "\n")
         write_events(folder / "lightning_logs" / "version_0", self.curves[number])
 
 
@@ -210,4 +210,4 @@ def write_events(folder: Path, curve: list[list[float]]) -> None:
         ]
         event = Event(wall_time=step, step=int(step), summary=Summary(value=values))
         writer.write(event.SerializeToString())
-    runs.write_bytes(folder / "events.out.tfevents.0.emt", buffer.getvalue())
+    files.write_bytes(folder / "events.out.tfevents.0.emt", buffer.getvalue())

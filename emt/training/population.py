@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from emt import config as configuration
-from emt import engine, runs
+from emt import engine, files, runs
 from emt.config import ExecutionConfig, RunConfig
-from emt.options import UserError
+from emt.errors import UserError
 
 LARGEST_CHUNK = 25
 """Members in one stack on a CPU; more do not make a step faster per member."""
@@ -106,11 +106,11 @@ def decide(path: Path, proposal: Any) -> Any:
     """Write what is decided once, unless it has been, and return what holds; of several processes one decides."""
     if not path.exists():
         own = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
-        runs.write_json(own, proposal)
+        files.write_json(own, proposal)
         with contextlib.suppress(FileExistsError):
             os.link(own, path)
         own.unlink()
-    return runs.read_json(path)
+    return files.read_json(path)
 
 
 def split(members: int, parts: int, largest: int = LARGEST_CHUNK) -> list[list[int]]:
@@ -151,7 +151,7 @@ def train_all(
     with contextlib.ExitStack() as locks:
         chunks: list[Chunk] = []
         for experiment, config in populations.items():
-            locks.enter_context(runs.lock(experiment / "population" / "lock", shared=count > 1))
+            locks.enter_context(files.lock(experiment / "population" / "lock", shared=count > 1))
             own = config.model_copy(update={"execution": execution})
             chunks += prepare(own, experiment, len(populations))
         mine = chunks[index - 1 :: count]

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from emt.config import TrainingConfig
+from emt.errors import UserError
 from emt.models.base import Log, Model, State
-from emt.options import UserError
 from emt.streams import Split
 from emt.tasks.base import Batch, Copies, Task
 from emt.training.adam import MemberAdam

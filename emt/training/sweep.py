@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from emt import config as configuration
-from emt import runs
+from emt import files, runs
 from emt.config import RunConfig
+from emt.errors import UserError
 from emt.models import MODELS
-from emt.options import UserError, check, load, options_of, target_of
+from emt.options import check, load, options_of, target_of
 from emt.tasks import TASKS
 from emt.training.population import decide, done_markers
 
@@ -111,4 +112,4 @@ def write_members(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     table.writeheader()
     table.writerows({k: " ".join(map(str, v)) if isinstance(v, tuple) else v for k, v in row.items()} for row in rows)
-    runs.write_text(path, text.getvalue())
+    files.write_text(path, text.getvalue())

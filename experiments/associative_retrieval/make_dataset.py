@@ -7,9 +7,10 @@ population that train without a file have rows of their own.
 import sys
 from pathlib import Path
 
-from emt import runs
+from emt import files
 from emt.commands.script import run_script
-from emt.options import Parser, UserError
+from emt.errors import UserError
+from emt.options import Parser
 from emt.streams import Split
 from emt.tasks.retrieval_data import CHUNK, LETTERS, count_shared, make_data_set, to_npz
 
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     counts: dict[Split, int] = {"train": options.train, "validation": options.validation, "test": options.test}
     path = Path(options.out or f"data/ar_K{options.K}_seed{options.seed}.npz")
     data = make_data_set(options.K, counts, options.seed, options.chunk)
-    runs.write_bytes(path, to_npz(data))
+    files.write_bytes(path, to_npz(data))
     shared = count_shared(data.rows["test"], data.rows["train"])
     print(f"{path}: K = {options.K}, {', '.join(f'{n} {split}' for split, n in counts.items())} rows")
     print(f"{shared} of {counts['test']} test rows ({shared / counts['test']:.3%}) also occur in the training rows")

@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from emt import runs
+from emt import files, runs
 from emt.config import RunConfig
 from emt.options import load
 from emt.tasks import TASKS
@@ -32,9 +32,9 @@ def write_results(folder: Path, config: RunConfig) -> dict[int, dict[str, Any]]:
         _test(folder, config, open_numbers, done)
     for number in done:
         model = runs.model_folder(folder, number)
-        runs.write_text(model / "log.csv", log_text((model / "training_curve.csv").read_text(encoding="utf-8")))
-        runs.write_bytes(model / "model.safetensors", (model / "checkpoint" / "weights.safetensors").read_bytes())
-    return {n: runs.read_json(runs.model_folder(folder, n) / "test.json") for n in done}
+        files.write_text(model / "log.csv", log_text((model / "training_curve.csv").read_text(encoding="utf-8")))
+        files.write_bytes(model / "model.safetensors", (model / "checkpoint" / "weights.safetensors").read_bytes())
+    return {n: files.read_json(runs.model_folder(folder, n) / "test.json") for n in done}
 
 
 def _test(folder: Path, config: RunConfig, numbers: list[int], done: dict[int, dict[str, Any]]) -> None:
@@ -59,7 +59,7 @@ def _test(folder: Path, config: RunConfig, numbers: list[int], done: dict[int, d
             "best_step": marker.get("best_step"),
             "weights_sha256": marker["sha256"],
         }
-        runs.write_json(runs.model_folder(folder, number) / "test.json", result)
+        files.write_json(runs.model_folder(folder, number) / "test.json", result)
 
 
 def log_text(curve: str) -> str:

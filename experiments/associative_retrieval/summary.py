@@ -21,7 +21,8 @@ from emt import config as configuration
 from emt import runs
 from emt.commands.script import run_script
 from emt.config import RunConfig
-from emt.options import Parser, UserError
+from emt.errors import UserError
+from emt.options import Parser
 from experiments.associative_retrieval.configs import LABELS, PAPER_ERRORS
 from experiments.associative_retrieval.results import write_results
 

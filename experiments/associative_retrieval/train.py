@@ -11,8 +11,9 @@ from pathlib import Path
 from emt.commands.script import run_script
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig, metadata
 from emt.devices import choose_device
+from emt.errors import UserError
 from emt.models import MODELS
-from emt.options import Parser, UserError, add_flags, check, options_of, options_of_model, settle, target_of
+from emt.options import Parser, add_flags, check, options_of, options_of_model, settle, target_of
 from emt.tasks.retrieval_data import LETTERS, read_npz
 from experiments.associative_retrieval.results import write_results
 from experiments.training import train_in_view

@@ -19,9 +19,10 @@ import numpy as np
 
 from analysis.spectra.values import eigenvalue_histograms, spectral_error
 from analysis.variables.companion import companion_eigenvalues, companion_matrix
-from emt import runs
+from emt import files
 from emt.commands.script import run_script
-from emt.options import Parser, UserError
+from emt.errors import UserError
+from emt.options import Parser
 from emt.tasks.variable_binding import VariableBinding
 
 SCRIPT = Path(__file__).parents[2] / "analyze.py"
@@ -66,7 +67,7 @@ def plant(folder: Path, members: int, seed: int = 0) -> Path:
         noise = rng.uniform(*NOISE) / np.sqrt(len(companion))
         metrics.append(entry(number, np.linalg.eigvals(companion + noise * rng.normal(size=companion.shape)), theory))
     path = folder / "evaluation_summary.json"
-    runs.write_json(path, {"n_models": members, "evaluation_config": {}, "metrics": metrics})
+    files.write_json(path, {"n_models": members, "evaluation_config": {}, "metrics": metrics})
     return path
 
 

@@ -15,9 +15,10 @@ import torch
 
 from emt.commands.script import run_script
 from emt.config import RunConfig, TrainingConfig
+from emt.errors import UserError
 from emt.models.dnd_lstm import DNDLSTM, initial_state
 from emt.ops import fast_matmul, keep_freed_memory
-from emt.options import Parser, UserError
+from emt.options import Parser
 from emt.tasks.base import Batch
 from emt.tasks.contextual_choice import ContextualChoice
 from emt.training.chunk import build

@@ -1,7 +1,7 @@
 """How fast is a network that writes its own weights without a matrix for each item? Against the equations, with one.
 
-``python -m experiments.benchmarks.ethereal`` times forward and update, a batch of sequences from inputs to the gradients
-of all weights, in one thread. Forms take turns, the thread's own time counts, and medians are reported.
+``python -m experiments.benchmarks.ethereal`` times forward and update, a batch of sequences from inputs to the
+gradients of all weights, in one thread. Forms take turns, the thread's own time counts, and medians are reported.
 """
 
 import sys
@@ -14,10 +14,11 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from emt.commands.script import run_script
+from emt.errors import UserError
 from emt.models.ethereal import EtherealRNN
 from emt.ops import fast_matmul, keep_freed_memory
 from emt.ops.ethereal.forms import EtherealRun, ethereal_low_rank, ethereal_steps
-from emt.options import Parser, UserError
+from emt.options import Parser
 from experiments.benchmarks.timing import median_times
 
 SYMBOLS = 9

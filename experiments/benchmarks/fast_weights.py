@@ -1,7 +1,7 @@
 """How fast are fast weights without their matrix? Against the equations, which build it at every step.
 
-``python -m experiments.benchmarks.fast_weights`` times forward, loss and backward at batch 128 in one thread: no inputs,
-head, data or optimiser. Forms take turns, the thread's own time counts, and medians are reported.
+``python -m experiments.benchmarks.fast_weights`` times forward, loss and backward at batch 128 in one thread: no
+inputs, head, data or optimiser. Forms take turns, the thread's own time counts, and medians are reported.
 """
 
 import argparse

@@ -17,7 +17,8 @@ from emt import config as configuration
 from emt import runs
 from emt.commands.script import run_script
 from emt.config import RunConfig
-from emt.options import Parser, UserError
+from emt.errors import UserError
+from emt.options import Parser
 from experiments.catbabi.configs import LABELS
 
 if TYPE_CHECKING:

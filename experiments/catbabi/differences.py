@@ -12,11 +12,13 @@ from typing import Any
 import pandas as pd
 
 from analysis.statistics import Interval, mean_interval
-from analysis.tables import to_csv, write_bytes
+from analysis.tables import to_csv
 from emt import runs
 from emt.commands.script import run_script
 from emt.config import RunConfig
-from emt.options import Parser, UserError
+from emt.errors import UserError
+from emt.files import write_bytes
+from emt.options import Parser
 from experiments.catbabi.summary import members_of, tested_runs, words_read
 
 STARTS = ("first_row", "zero")

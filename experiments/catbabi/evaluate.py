@@ -12,7 +12,8 @@ from emt import runs
 from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.devices import choose_device
-from emt.options import Parser, UserError
+from emt.errors import UserError
+from emt.options import Parser
 
 if TYPE_CHECKING:
     from experiments.catbabi.results import Start

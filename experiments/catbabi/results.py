@@ -28,11 +28,11 @@ import torch
 from numpy.typing import NDArray
 
 from analysis.statistics import mean_interval
-from emt import runs
+from emt import files, runs
 from emt.config import RunConfig
+from emt.errors import UserError
 from emt.models.base import State
 from emt.ops import fast_matmul
-from emt.options import UserError
 from emt.record import Loaded, load_members, to_array, to_tensors
 from emt.tasks.babi_data import TASKS
 from emt.tasks.catbabi import CatBabi
@@ -136,7 +136,7 @@ def _earlier(run: Path, number: int, marker: dict[str, Any], size: int) -> dict[
     about |= {"rows": size, "weights_sha256": marker["sha256"]}
     folder = runs.model_folder(run, number)
     try:
-        content = runs.read_json(folder / "test.json")
+        content = files.read_json(folder / "test.json")
     except UserError:
         content = {}
     current = all(content.get(k) == about[k] for k in ("rows", "weights_sha256"))
@@ -258,8 +258,8 @@ def figures(tally: Tally, position: int, whole: set[int]) -> dict[str, Any]:
 
 
 def _write_member(folder: Path, result: dict[str, Any]) -> None:
-    runs.write_json(folder / "test.json", result)
-    runs.write_text(folder / "test_by_task.csv", _table(_task_rows(result)))
+    files.write_json(folder / "test.json", result)
+    files.write_text(folder / "test_by_task.csv", _table(_task_rows(result)))
 
 
 def _task_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -281,16 +281,16 @@ def _write_run(run: Path, config: RunConfig, results: dict[int, dict[str, Any]])
         summary[start] = {name: spread([one[name] for one in tested]) for name in FIGURES}
     weights, activations = sizes(run, config, min(results))
     about = {"mode": config.task["mode"], "model": config.model_type, "weights": weights, "activations": activations}
-    runs.write_json(run / "test.json", {**about, "validation": validation, "starts": summary})
+    files.write_json(run / "test.json", {**about, "validation": validation, "starts": summary})
     rows = [
         {"model": name, "seed": result["seed"], "best_step": result["best_step"], "start": start}
         | {name: figure[name] for name in (*FIGURES, *COUNTS)}
         for name, result in named.items()
         for start, figure in result["starts"].items()
     ]
-    runs.write_text(run / "test.csv", _table(rows))
+    files.write_text(run / "test.csv", _table(rows))
     by_task = [{"model": name, **row} for name, result in named.items() for row in _task_rows(result)]
-    runs.write_text(run / "test_by_task.csv", _table(by_task))
+    files.write_text(run / "test_by_task.csv", _table(by_task))
 
 
 def spread(values: Sequence[float | None]) -> dict[str, float]:

@@ -16,11 +16,13 @@ from analysis.accuracy.learning import Learner, summarise_learning
 from analysis.figures.accuracy import groups as group_figures
 from analysis.figures.accuracy import learning as learning_figures
 from analysis.figures.style import save_figure
-from analysis.tables import save_results, write_bytes
-from emt import runs
+from analysis.tables import save_results
+from emt import files, runs
 from emt.commands.script import run_script
 from emt.config import RunConfig
-from emt.options import Parser, UserError
+from emt.errors import UserError
+from emt.files import write_bytes
+from emt.options import Parser
 from emt.tasks.catbabi import CatBabi
 from experiments.catbabi.configs import LABELS, PAPER_ACCURACIES
 from experiments.catbabi.evaluate import find_runs
@@ -89,7 +91,9 @@ def labels_of(tested: dict[Path, RunConfig]) -> dict[Path, str]:
 
 def members_of(run: Path) -> dict[str, dict[str, Any]]:
     """Return test.json of each tested member, in order."""
-    return {folder.name: runs.read_json(path) for folder in runs.model_folders(run) if (path := _test(folder)).exists()}
+    return {
+        folder.name: files.read_json(path) for folder in runs.model_folders(run) if (path := _test(folder)).exists()
+    }
 
 
 def _test(folder: Path) -> Path:
@@ -139,7 +143,7 @@ def _answered(run: Path, label: str) -> Answered:
 
 def _rows(run: Path, config: RunConfig, label: str) -> list[dict[str, Any]]:
     """Return a row for each start state, accuracies in percent."""
-    test = runs.read_json(run / "test.json")
+    test = files.read_json(run / "test.json")
     rows = []
     for start, figures in test["starts"].items():
         row = {"run": label, "mode": config.task["mode"], "start": start, "seeds": figures["accuracy"]["n"]}

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 from emt import runs
+from emt.commands import sweep as sweeps
 from emt.commands.script import run_script
 from emt.config import ExecutionConfig, RunConfig
 from emt.options import Parser, add_flags, check, options_of, options_of_model
 from emt.tasks import TASKS
-from experiments import sweep as sweeps
 from experiments.catbabi.configs import SWEEPS
 from experiments.catbabi.train import VARIANTS, with_whole_validation
 

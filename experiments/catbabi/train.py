@@ -16,8 +16,9 @@ from typing import Any
 from emt.commands.script import run_script
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig, metadata
 from emt.devices import choose_device
+from emt.errors import UserError
 from emt.models import MODELS
-from emt.options import Option, Parser, UserError, add_flags, check, options_of, settle, summary_of, target_of
+from emt.options import Option, Parser, add_flags, check, options_of, settle, summary_of, target_of
 from emt.streams import Split
 from emt.tasks import TASKS
 from emt.tasks.catbabi import CatBabi

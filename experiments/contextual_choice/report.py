@@ -18,7 +18,8 @@ from emt import config as configuration
 from emt import runs
 from emt.commands.script import run_script
 from emt.config import RunConfig
-from emt.options import Parser, UserError, load
+from emt.errors import UserError
+from emt.options import Parser, load
 from emt.tasks import TASKS
 from experiments.contextual_choice.results import CONDITIONS, evaluate, last_returns, returns_of
 from experiments.contextual_choice.train import TASK

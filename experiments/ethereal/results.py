@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from emt import runs
+from emt import files, runs
 from emt.config import RunConfig
 from emt.options import load
 from emt.tasks import TASKS
@@ -80,8 +80,8 @@ def write_results(folder: Path, config: RunConfig) -> dict[int, dict[str, Any]]:
     every = int(config.metadata.get("print_freq", 1))
     for number in done:
         model = runs.model_folder(folder, number)
-        runs.write_text(model / "log.csv", log_text(curve_of(folder, number), levels, every))
-    return {number: runs.read_json(runs.model_folder(folder, number) / "test.json") for number in done}
+        files.write_text(model / "log.csv", log_text(curve_of(folder, number), levels, every))
+    return {number: files.read_json(runs.model_folder(folder, number) / "test.json") for number in done}
 
 
 def _test(
@@ -110,7 +110,7 @@ def _test(
             "exploded_step": exploded_step(folder, config, number, marker),
             "weights_sha256": marker["sha256"],
         }
-        runs.write_json(runs.model_folder(folder, number) / "test.json", result)
+        files.write_json(runs.model_folder(folder, number) / "test.json", result)
 
 
 def exploded_step(folder: Path, config: RunConfig, number: int, marker: Mapping[str, Any]) -> int | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from emt.options import UserError
+from emt.errors import UserError
 
 MODEL_TYPES = {"ethereal": "ethereal", "rnn": "ethereal_rnn"}
 """The models by their short names."""

@@ -16,10 +16,11 @@ from analysis.figures.style import save_figure
 from analysis.statistics import mean_interval
 from analysis.tables import save_results
 from emt import config as configuration
-from emt import runs
+from emt import files, runs
 from emt.commands.script import run_script
 from emt.config import RunConfig
-from emt.options import Parser, UserError
+from emt.errors import UserError
+from emt.options import Parser
 from experiments.ethereal.figures import draw_curves, draw_map
 from experiments.ethereal.results import curve_of, level_figures, write_results
 
@@ -89,7 +90,7 @@ def find_runs(folder: Path) -> dict[Path, RunConfig]:
     if not found:
         raise UserError(f"{folder}: expected runs of the task characters; found none")
     sweep = folder / "sweep.json"
-    order = [folder / name for name in runs.read_json(sweep)["experiments"]] if sweep.exists() else []
+    order = [folder / name for name in files.read_json(sweep)["experiments"]] if sweep.exists() else []
     return {run: found[run] for run in sorted(found, key=lambda run: (order.index(run) if run in order else 0, run))}
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from emt import runs
+from emt.commands import sweep as sweeps
 from emt.commands.script import run_script
 from emt.config import ExecutionConfig, RunConfig
-from emt.options import Option, Parser, UserError, add_flags, check, options_of_model
-from experiments import sweep as sweeps
+from emt.errors import UserError
+from emt.options import Option, Parser, add_flags, check, options_of_model
 from experiments.ethereal import configs as shipped
 from experiments.ethereal import summary
 

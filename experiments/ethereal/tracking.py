@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from emt import runs
+from emt import files, runs
 from emt.config import RunConfig
-from emt.options import UserError
+from emt.errors import UserError
 from experiments.ethereal.results import curve_of
 
 PROJECT = "emt-ethereal"
@@ -50,7 +50,7 @@ def send(
     wandb = importlib.import_module("wandb")
     for number, result in results.items():
         sent = runs.model_folder(folder, number) / "tracked.json"
-        if sent.exists() and runs.read_json(sent)["weights_sha256"] == result["weights_sha256"]:
+        if sent.exists() and files.read_json(sent)["weights_sha256"] == result["weights_sha256"]:
             continue
         name = f"{folder.name}-model-{number}"
         run = wandb.init(
@@ -67,4 +67,4 @@ def send(
                 run.log({k: float(v) for k, v in row.items() if v and k != "step"}, step=step)
         run.summary.update({k: v for k, v in result.items() if v is not None})
         run.finish()
-        runs.write_json(sent, {"name": name, "weights_sha256": result["weights_sha256"]})
+        files.write_json(sent, {"name": name, "weights_sha256": result["weights_sha256"]})

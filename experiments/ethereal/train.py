@@ -17,11 +17,11 @@ from emt import runs
 from emt.commands.script import run_script
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig, metadata
 from emt.devices import choose_device
+from emt.errors import UserError
 from emt.models import MODELS
 from emt.options import (
     Option,
     Parser,
-    UserError,
     add_flags,
     check,
     load,

@@ -23,9 +23,10 @@ from analysis.spectra.values import spectral_error
 from analysis.statistics import bootstrap_interval, proportion_interval
 from analysis.tables import to_csv
 from emt import config as configuration
-from emt import runs
+from emt import files, runs
 from emt.commands.script import run_script
-from emt.options import Parser, UserError
+from emt.errors import UserError
+from emt.options import Parser
 from emt.training.sweep import complete
 from experiments.all_linear_vb.configs import PAPER_ERRORS
 from experiments.table1.configs import CONFIGS
@@ -69,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(describe_converged(pd.concat(seeds, ignore_index=True)))
     for remark in remarks:
         print(remark)
-    runs.write_bytes(folder / "table1.csv", to_csv(table))
+    files.write_bytes(folder / "table1.csv", to_csv(table))
     print(f"Populations that are not evaluated yet: {len(CONFIGS) - len(rows)}. Written to {folder / 'table1.csv'}")
     return 0
 

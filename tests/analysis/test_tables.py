@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.tables import save_results, to_json, write_bytes
+from analysis.tables import save_results, to_json
+from emt.files import write_bytes
 
 
 class Result:

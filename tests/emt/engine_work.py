@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from emt.options import UserError
+from emt.errors import UserError
 
 
 def square(number):

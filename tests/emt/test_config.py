@@ -5,9 +5,9 @@ import json
 import pytest
 
 from emt import config as configuration
-from emt import runs
+from emt import files
 from emt.config import RunConfig, TrainingConfig
-from emt.options import UserError
+from emt.errors import UserError
 
 T3 = (9241421688590303745, 262676, 189)
 
@@ -28,7 +28,7 @@ def parse(**content):
 
 def test_a_configuration_survives_its_file(config, tmp_path):
     path = tmp_path / "config.json"
-    runs.write_json(path, config.model_dump())
+    files.write_json(path, config.model_dump())
     assert configuration.read(path) == config
     assert json.loads(path.read_text())["task"]["task_id"] == ["9241421688590303745", 262676, 189]
     assert configuration.differences(configuration.read(path), config) == []

@@ -13,7 +13,7 @@ import pytest
 from emt import engine
 from emt.config import ExecutionConfig
 from emt.engine import local
-from emt.options import UserError
+from emt.errors import UserError
 
 ENGINES = [ExecutionConfig(engine="inline"), ExecutionConfig(engine="local", num_workers=2)]
 

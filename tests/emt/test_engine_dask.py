@@ -10,7 +10,7 @@ import pytest
 
 from emt import engine
 from emt.config import ExecutionConfig
-from emt.options import UserError
+from emt.errors import UserError
 
 dask = pytest.importorskip("dask", reason="the extra 'cluster' is not installed")
 distributed = pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")

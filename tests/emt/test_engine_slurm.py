@@ -19,7 +19,7 @@ import pytest
 
 from emt import engine
 from emt.config import ExecutionConfig
-from emt.options import UserError
+from emt.errors import UserError
 
 for _module in ("dask_jobqueue", "cryptography"):
     pytest.importorskip(_module, reason="the extra 'cluster' is not installed")

@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
+from emt.errors import UserError
 from emt.models import MODELS
 from emt.options import (
     Option,
     Parser,
-    UserError,
     add_flags,
     assigns,
     check,

@@ -10,9 +10,10 @@ import torch
 
 from emt import record, runs, trace
 from emt.config import RunConfig, TrainingConfig
+from emt.errors import UserError
 from emt.models import MODELS
 from emt.models.lstm import LSTM
-from emt.options import UserError, load, options_of
+from emt.options import load, options_of
 from emt.tasks import TASKS
 
 MEMBERS, BATCH, LENGTH, HORIZON, UNITS = 3, 5, 2, 9, 8

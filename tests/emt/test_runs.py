@@ -11,8 +11,8 @@ import sys
 import numpy as np
 import pytest
 
-from emt import runs
-from emt.options import UserError
+from emt import files, runs
+from emt.errors import UserError
 
 WEIGHTS = {
     "rnn.weight_hh_l0": np.arange(49, dtype=np.float32).reshape(7, 7),
@@ -36,8 +36,8 @@ def visible(folder):
 
 def test_a_file_is_replaced_in_one_piece_with_ordinary_permissions(tmp_path):
     path = tmp_path / "new" / "folder" / "file.txt"
-    runs.write_text(path, "first")
-    runs.write_text(path, "sécond")
+    files.write_text(path, "first")
+    files.write_text(path, "sécond")
     assert path.read_bytes() == "sécond".encode()
     assert os.listdir(path.parent) == ["file.txt"]
     assert path.stat().st_mode & 0o777 == 0o644
@@ -46,7 +46,7 @@ def test_a_file_is_replaced_in_one_piece_with_ordinary_permissions(tmp_path):
 @pytest.mark.parametrize("step", ["fsync", "chmod", "replace"])
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, step):
     path = tmp_path / "file.txt"
-    runs.write_text(path, "old")
+    files.write_text(path, "old")
 
     def fail(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -54,7 +54,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(f"emt.runs.os.{step}", fail)
         with pytest.raises(OSError, match=r"No space left on device.*file\.txt"):
-            runs.write_text(path, "new")
+            files.write_text(path, "new")
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["file.txt"]
 
@@ -63,7 +63,7 @@ def test_a_killed_write_leaves_nothing_under_the_final_name(tmp_path):
     code = (
         "import os, signal, sys; from pathlib import Path; from emt import runs\n"
         "os.replace = os.fsync = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "runs.write_bytes(Path(sys.argv[1]), b'x' * 10**6)"
+        "files.write_bytes(Path(sys.argv[1]), b'x' * 10**6)"
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "weights"], check=False)
     assert done.returncode == -signal.SIGKILL
@@ -73,8 +73,8 @@ def test_a_killed_write_leaves_nothing_under_the_final_name(tmp_path):
 
 def test_the_disk_is_named_when_it_is_full():
     full = OSError(errno.ENOSPC, "No space left on device", "/runs/a/config.json")
-    assert runs.explain_os_error(full) == "/runs/a/config.json: no space left on the disk"
-    assert runs.explain_os_error(PermissionError(errno.EACCES, "Permission denied", "x")) == "x: permission denied"
+    assert files.explain_os_error(full) == "/runs/a/config.json: no space left on the disk"
+    assert files.explain_os_error(PermissionError(errno.EACCES, "Permission denied", "x")) == "x: permission denied"
 
 
 # JSON
@@ -89,23 +89,23 @@ def test_json_survives_its_file(tmp_path):
         "digits": "0000000000000000012",
         "nested": {"1": [[0.1, 1e-300], []], "none": None, "yes": True},
     }
-    runs.write_json(path, content)
-    assert runs.read_json(path) == content
-    runs.write_json(path, content, indent=None)
-    assert runs.read_json(path) == content
+    files.write_json(path, content)
+    assert files.read_json(path) == content
+    files.write_json(path, content, indent=None)
+    assert files.read_json(path) == content
 
 
 def test_large_integers_are_text_in_the_file_and_read_either_way(tmp_path):
     path = tmp_path / "file.json"
-    runs.write_json(path, [2**53, 2**53 + 1, -(2**53) - 1])
+    files.write_json(path, [2**53, 2**53 + 1, -(2**53) - 1])
     assert json.loads(path.read_text()) == [2**53, "9007199254740993", "-9007199254740993"]
     path.write_text('[9007199254740993, "9007199254740993", "9007199254740992", "12"]')
-    assert runs.read_json(path) == [2**53 + 1, 2**53 + 1, "9007199254740992", "12"]
+    assert files.read_json(path) == [2**53 + 1, 2**53 + 1, "9007199254740992", "12"]
 
 
 def test_arrays_become_lists_and_numbers_that_are_not_finite_null(tmp_path):
     path = tmp_path / "file.json"
-    runs.write_json(
+    files.write_json(
         path,
         {
             "floats": np.array([0.5, np.nan, np.inf, -np.inf]),
@@ -132,7 +132,7 @@ def test_arrays_become_lists_and_numbers_that_are_not_finite_null(tmp_path):
 
 def test_innermost_lists_stand_on_one_line(tmp_path):
     path = tmp_path / "file.json"
-    runs.write_json(path, {"values": [[1, 2], [3, 4]]})
+    files.write_json(path, {"values": [[1, 2], [3, 4]]})
     assert [line.split() for line in path.read_text().splitlines()][2] == ["[", "1,", "2", "],"]
 
 
@@ -144,13 +144,13 @@ def test_broken_json_is_refused_by_path(tmp_path, content):
     path = tmp_path / "file.json"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"file\.json: expected a whole JSON document; got") as caught:
-        runs.read_json(path)
+        files.read_json(path)
     assert "\n" not in str(caught.value)
 
 
 def test_missing_json_is_refused_by_path(tmp_path):
     with pytest.raises(UserError, match=r"expected the file .*file\.json; it does not exist"):
-        runs.read_json(tmp_path / "file.json")
+        files.read_json(tmp_path / "file.json")
 
 
 # Weights
@@ -162,7 +162,7 @@ def test_weights_survive_their_file(member):
     for name, value in WEIGHTS.items():
         np.testing.assert_array_equal(weights[name], value)
     content = (member / "checkpoint" / "weights.safetensors").read_bytes()
-    assert marker == {"sha256": runs.sha256(content), "step": 5, "status": "finished"}
+    assert marker == {"sha256": files.sha256(content), "step": 5, "status": "finished"}
     assert runs.is_done(member.parent, 3)
 
 
@@ -196,7 +196,7 @@ def damage(kind, folder):
         weights.unlink()
     elif kind == "not safetensors":
         weights.write_bytes(b"text")
-        runs.write_json(marker, {"sha256": runs.sha256(b"text")})
+        files.write_json(marker, {"sha256": files.sha256(b"text")})
     elif kind == "no marker":
         marker.unlink()
     elif kind == "half a marker":
@@ -232,7 +232,7 @@ def test_nothing_is_unpickled(member, tmp_path):
 
     content = pickle.dumps(Bomb())
     (member / "checkpoint" / "weights.safetensors").write_bytes(content)
-    runs.write_json(member / "checkpoint" / "done.json", {"sha256": runs.sha256(content)})
+    files.write_json(member / "checkpoint" / "done.json", {"sha256": files.sha256(content)})
     with pytest.raises(UserError, match="model-3"):
         runs.read_weights(member)
     assert not (tmp_path / "executed").exists()
@@ -290,7 +290,7 @@ def test_paths_are_looked_up_here_and_in_the_experiment_folder(tmp_path, monkeyp
 
 def test_a_summary_is_read_from_its_folder_and_sorted(tmp_path):
     metrics = [{"model_name": f"model-{n}"} for n in (10, 2, 1)]
-    runs.write_json(tmp_path / "evaluation_summary.json", {"metrics": metrics})
+    files.write_json(tmp_path / "evaluation_summary.json", {"metrics": metrics})
     for path in (tmp_path, tmp_path / "evaluation_summary.json"):
         assert [m["model_name"] for m in runs.read_summary(path)["metrics"]] == ["model-1", "model-2", "model-10"]
 
@@ -319,12 +319,12 @@ def test_what_is_no_summary_is_refused_by_path(tmp_path, content, message):
 def test_a_second_holder_is_refused_by_name(tmp_path):
     path = tmp_path / "population" / "lock"
     with (
-        runs.lock(path),
+        files.lock(path),
         pytest.raises(UserError, match=rf"population: in use by process {os.getpid()} on "),
-        runs.lock(path),
+        files.lock(path),
     ):
         pass
-    with runs.lock(path):
+    with files.lock(path):
         pass
 
 
@@ -334,14 +334,14 @@ def test_a_file_system_without_locks_is_refused_in_one_line(tmp_path, monkeypatc
 
     monkeypatch.setattr(runs.fcntl, "flock", flock)
     refusal = rf"{tmp_path}: expected a file system with file locks \(flock\), .*; got 'No locks available'"
-    with pytest.raises(UserError, match=refusal), runs.lock(tmp_path / "lock"):
+    with pytest.raises(UserError, match=refusal), files.lock(tmp_path / "lock"):
         pass
 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path):
     code = (
         "import sys; from pathlib import Path; from emt import runs\n"
-        "with runs.lock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+        "with files.lock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     path = tmp_path / "lock"
     holder = subprocess.Popen(
@@ -349,9 +349,9 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path):
     )
     with holder:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match=f"in use by process {holder.pid} on "), runs.lock(path):
+        with pytest.raises(UserError, match=f"in use by process {holder.pid} on "), files.lock(path):
             pass
         holder.kill()
         holder.wait()
-        with runs.lock(path):
+        with files.lock(path):
             pass

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-import analyze
-import evaluate_multiple
 from emt import config as configuration
-from emt import runs
-from emt.options import UserError
+from emt import files, runs
+from emt.commands import analyze
+from emt.commands import evaluate as evaluate_multiple
+from emt.errors import UserError
 from experiments.associative_retrieval import make_dataset, summary, train
 from experiments.associative_retrieval.configs import CONFIGS, LABELS, PAPER_ERRORS
 from experiments.associative_retrieval.results import log_text
@@ -117,7 +117,7 @@ def test_a_run_is_continued_to_the_same_bytes_and_nothing_is_appended(run):
 def test_without_a_file_each_member_has_a_stream_of_its_own(tmp_path):
     out = tmp_path / "stream"
     assert train.main(["--model", "irnn", *SMALL, "--K", "1", "--eval_batches", "2", "--out", str(out)]) == 0
-    test = runs.read_json(out / "model-1" / "test.json")
+    test = files.read_json(out / "model-1" / "test.json")
     assert test["test_rows"] == 20_000
     # 640 training rows of the 260 that one pair has cover a share of 1 - (1 - 1/260)^640 = 0.915 of them.
     assert abs(test["test_rows_in_train"] / 20_000 - 0.915) < 0.05

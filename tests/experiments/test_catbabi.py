@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from emt import config as configuration
-from emt import runs
+from emt import files, runs
 from emt.config import RunConfig
+from emt.errors import UserError
 from emt.models.stacked_lstm import StackedLSTM
-from emt.options import UserError
 from emt.record import Loaded
 from emt.tasks.catbabi import CatBabi
 from emt.training import sweep as sweeps
@@ -148,7 +148,7 @@ def paired_runs(tmp_path):
     rng = np.random.default_rng(0)
     for name, seeds in (("reads_3", (0, 1000, 2000)), ("reads_1", (3000, 2000, 1000, 0))):
         config = run(name, {"type": "fwm"}, num_models=len(seeds), batch_size=7)
-        runs.write_json(tmp_path / name / "config.json", config.model_dump())
+        files.write_json(tmp_path / name / "config.json", config.model_dump())
         (tmp_path / name / "test.json").touch()
         for number, seed in enumerate(seeds, 1):
             # What a seed does to both runs is much more than what tells them apart.
@@ -156,7 +156,7 @@ def paired_runs(tmp_path):
             figures = dict.fromkeys(("accuracy", "accuracy_whole", "accuracy_mean"), share)
             starts = {"zero": {**figures, "by_task": {"19": {"accuracy": share}}}}
             folder = runs.model_folder(tmp_path / name, number)
-            runs.write_json(folder / "test.json", {"seed": seed, "validation": {"accuracy": share}, "starts": starts})
+            files.write_json(folder / "test.json", {"seed": seed, "validation": {"accuracy": share}, "starts": starts})
     return tmp_path
 
 
@@ -184,8 +184,8 @@ def test_differences_need_their_reference_and_one_start(paired_runs):
     with pytest.raises(UserError, match=r"--reference: expected a tested run in .* \(reads_1, reads_3\); got reads_9"):
         differences.main([str(paired_runs), "--reference", "reads_9"])
     path = paired_runs / "reads_1" / "model-2" / "test.json"
-    result = runs.read_json(path)
-    runs.write_json(path, {**result, "starts": {"first_row": result["starts"]["zero"]}})
+    result = files.read_json(path)
+    files.write_json(path, {**result, "starts": {"first_row": result["starts"]["zero"]}})
     with pytest.raises(
         UserError, match="expected a start state that all of reads_1, reads_3 were tested from; got none"
     ):

@@ -2,11 +2,11 @@
 
 import pytest
 
+from emt.commands.sweep import questions, read
 from emt.models import MODELS
 from emt.options import load
 from emt.tasks import TASKS
 from emt.training import sweep as sweeps
-from experiments.sweep import questions, read
 
 SHIPPED = {f"{q}-{c.metadata['experiment_name']}": c for q in questions() for c in read(q)}
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from emt import config as configuration
+from emt.errors import UserError
 from emt.models.dnd_lstm import DNDLSTM
-from emt.options import UserError
 from emt.record import Loaded
 from emt.tasks.contextual_choice import SEEN, UNSEEN, ContextualChoice
 from emt.training.adam import MemberAdam

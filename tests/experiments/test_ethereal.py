@@ -12,8 +12,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from emt import config as configuration
+from emt.errors import UserError
 from emt.models import MODELS
-from emt.options import UserError, load, options_of
+from emt.options import load, options_of
 from emt.tasks import TASKS
 from emt.training import sweep as sweeps
 from experiments.ethereal import configs as shipped

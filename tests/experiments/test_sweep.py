@@ -4,8 +4,8 @@ import csv
 
 import pytest
 
-from emt.options import UserError
-from experiments import sweep
+from emt.commands import sweep
+from emt.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

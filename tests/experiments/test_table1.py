@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from analysis.spectra.values import spectral_error
-from emt import runs
-from emt.options import UserError
+from emt import files
+from emt.errors import UserError
 from emt.training.sweep import complete
 from experiments.table1 import table
 from experiments.table1.configs import CONFIGS
@@ -36,9 +36,9 @@ def plant(folder, accuracies, degrees, reference=None, horizon=200, failed=(), m
         entries[0]["spectral_error_deg_reference_seq8"] = reference
     evaluation = {"evaluation": {"test_horizon": horizon}}
     content = {"metrics": entries, "evaluation_config": evaluation}
-    runs.write_json(folder / "evaluation_summary.json", content | {"failed": [{"model_name": n} for n in failed]})
+    files.write_json(folder / "evaluation_summary.json", content | {"failed": [{"model_name": n} for n in failed]})
     config = next(c for c in CONFIGS if c.metadata["experiment_name"] == folder.name)
-    runs.write_json(folder / "config.json", complete(config).model_dump() | changed)
+    files.write_json(folder / "config.json", complete(config).model_dump() | changed)
 
 
 def test_medians_are_over_all_seeds_and_beside_them_over_those_that_converged(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Figures of `analysis.spectra.comparison`. Sets are numbered in the order given; a number and a colour stand for a set."""
+"""Figures of `analysis.spectra.comparison`: a number, in the order given, and a colour stand for each set."""
 
 from collections.abc import Iterator
 from textwrap import fill

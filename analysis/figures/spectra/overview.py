@@ -77,7 +77,7 @@ def plot_spectra(population: Population, magnitude_threshold: float = 0.0, ax: A
 
 @styled
 def plot_statistic(overview: Overview, name: str = "spectral_radius", ax: Axes | None = None) -> Axes:
-    """Draw one of `analysis.spectra.overview.STATISTICS`: a point for each member, and the mean with its 95 % interval."""
+    """Draw one of `STATISTICS`: a point for each member, and the mean with its 95 % interval."""
     ax = single_axes(ax)
     values = overview.statistics[name].dropna().to_numpy()
     interval = overview.intervals[name]

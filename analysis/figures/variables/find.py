@@ -1,4 +1,4 @@
-"""Figures of `analysis.variables.find`: how sure the variable memories are, how they hand values on, and a film of it."""
+"""Figures of `analysis.variables.find`: certainty of variable memories, how they pass values on, and a film."""
 
 from collections.abc import Iterator
 from typing import Any

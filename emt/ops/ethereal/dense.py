@@ -1,4 +1,4 @@
-"""Networks that write their own weights (`emt.ops.ethereal.forms`), with a matrix for each item, as equation (4) stands."""
+"""Networks that write their own weights (`emt.ops.ethereal.forms`), with a matrix for each item: equation (4)."""
 
 import contextlib
 

@@ -1,4 +1,4 @@
-"""Networks that write their own weights (`emt.ops.ethereal.forms`), without a matrix for any item: equations (5) and (6)."""
+"""Networks that write their own weights, without a matrix for any item: equations (5) and (6) of `emt.ops.ethereal`."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,8 +1,8 @@
 """How fast are the fast operations? Each against its step-by-step twin, and against this machine's product rate.
 
-``python -m experiments.benchmarks.populations.ops`` times forward, loss and backward of repeat copy (8 bits, 8 input steps,
-then the horizon), without data, optimiser and logging, on one thread. Forms take turns, medians are reported, and the
-share is that of the rate of one large float32 product, timed in the same turns.
+``python -m experiments.benchmarks.populations.ops`` times forward, loss and backward of repeat copy (8 bits, 8 input
+steps, then the horizon), without data, optimiser and logging, on one thread. Forms take turns, medians are reported,
+and the share is that of the rate of one large float32 product, timed in the same turns.
 """
 
 import argparse

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.accuracy.groups import Answered, summarise_groups
-from analysis.population import AnalysisError
+from analysis.errors import AnalysisError
 
 
 def answered(label="FWM", members=3, groups=(1, 3, 20), right=None):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.accuracy.learning import Learner, summarise_learning
-from analysis.population import AnalysisError
+from analysis.errors import AnalysisError
 
 
 def learner(label="LSTM", panel="R = 20", errors=((90, 50, 10), (80, 60, 40)), test_errors=(9.0, 41.0)):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.accuracy.token_losses import Losses, compare_losses
-from analysis.population import AnalysisError
+from analysis.errors import AnalysisError
 
 WORDS = ("mary", "went", "home", ".", "where", "?", "home")
 STORY = np.array([4, 4, 4, 4, 9, 9, 9])

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from analysis.errors import AnalysisError
 from analysis.evaluation.inspection import inspect_circuit
-from analysis.population import AnalysisError
 from analysis.variables.companion import companion_eigenvalues
 
 

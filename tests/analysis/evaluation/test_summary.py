@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from analysis.errors import AnalysisError
 from analysis.evaluation.summary import leading_eigenvalues, sequence_accuracy, summarise, wrong_outputs
-from analysis.population import AnalysisError, from_summary
+from analysis.population import from_summary
 from analysis.spectra.values import spectral_error
 from analysis.variables.companion import companion_eigenvalues, companion_matrix
 

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from analysis.errors import AnalysisError
 from analysis.homology import nulls
 from analysis.homology.nulls import (
     PATIENCE,
@@ -22,7 +23,6 @@ from analysis.homology.nulls import (
     shuffle_time,
 )
 from analysis.homology.persistence import distance_diagrams
-from analysis.population import AnalysisError
 from analysis.statistics import monte_carlo_test
 
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from analysis.errors import AnalysisError
 from analysis.homology.persistence import (
     analyse_persistence,
     betti_numbers,
@@ -15,7 +16,6 @@ from analysis.homology.persistence import (
     topological_features,
     unit_circle,
 )
-from analysis.population import AnalysisError
 
 
 def circle(n_points):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from analysis.errors import AnalysisError
 from analysis.homology.topology import analyse_topology
-from analysis.population import AnalysisError
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from analysis.errors import AnalysisError
 from analysis.memory.contents import NONE, analyse_memory, class_separation, component_auc, effective_rank
-from analysis.population import AnalysisError
 
 
 def test_effective_rank_counts_equal_directions():

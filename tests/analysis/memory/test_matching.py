@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from analysis.errors import AnalysisError
 from analysis.memory.matching import match_memories
-from analysis.population import AnalysisError
 
 NAN = np.nan
 

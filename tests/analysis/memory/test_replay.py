@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from analysis.errors import AnalysisError, NoMemoryError
 from analysis.memory.log import memory_log, memory_names, select
 from analysis.memory.replay import match_grids, recall_error, replay_memory
-from analysis.population import AnalysisError, NoMemoryError
 from emt import trace
 
 MEMBERS, BATCH, STEPS, READS, KEY, VALUE = 2, 3, 9, 4, 5, 6

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import analyze
 from analysis import AnalysisError
 from analysis.figures.style import column_figure, save_figure
 from analysis.report.html import json_text, short, table
 from analysis.report.page import FIGURE_BYTES, report_experiment
 from analysis.report.sections import CURVE_POINTS, Experiment, find_members
-from analysis.tables import write_bytes
+from emt.commands import analyze
+from emt.files import write_bytes
 from emt.runs import read_summary
 
 EVIL = "model-<script>alert(1)</script>"

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from analysis.population import AnalysisError
+from analysis.errors import AnalysisError
 from analysis.spectra.comparison import compare_populations
 from analysis.tables import save_results
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from scipy.optimize import linear_sum_assignment
 
-from analysis.population import AnalysisError
+from analysis.errors import AnalysisError
 from analysis.spectra.distances import (
     circular_wasserstein,
     distance_statistics,

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from analysis.population import AnalysisError
+from analysis.errors import AnalysisError
 from analysis.spectra.eigenvalue import summarise_eigenvalues
 from analysis.spectra.values import eigenvalue_statistics
 from analysis.statistics import mean_interval

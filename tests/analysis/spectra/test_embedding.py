@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist, squareform
 
-from analysis.population import AnalysisError
+from analysis.errors import AnalysisError
 from analysis.spectra.embedding import (
     classical_scaling,
     embed_distances,

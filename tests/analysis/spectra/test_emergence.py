@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.errors import AnalysisError
 from analysis.figures.spectra.emergence import draw, plot_measure
-from analysis.population import AnalysisError
 from analysis.spectra.emergence import follow_training
 
 STEPS = (0, 10, 30, 70, 150)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.population import AnalysisError
+from analysis.errors import AnalysisError
 from analysis.spectra.signatures import signature_table, spectral_signature, standardise
 from analysis.spectra.values import eigenvalue_statistics
 

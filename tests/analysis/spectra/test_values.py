@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.population import AnalysisError
+from analysis.errors import AnalysisError
 from analysis.spectra.values import (
     corrected_statistics,
     eigenvalue_histograms,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.population import AnalysisError
+from analysis.errors import AnalysisError
 from analysis.states.dynamics import analyse_dynamics, non_normality, sorted_modes, transient_growth
 
 SIZE = 5

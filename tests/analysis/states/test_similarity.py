@@ -12,8 +12,8 @@ from scipy import stats
 from scipy.spatial.distance import pdist
 
 from analysis.cache import kept_in
+from analysis.errors import AnalysisError
 from analysis.figures.states.similarity import draw
-from analysis.population import AnalysisError
 from analysis.states.similarity import _unit_states, compare_states, dynamical_distances, state_distances
 
 MEASURES = ("cka", "procrustes", "rsa")

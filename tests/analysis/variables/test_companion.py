@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from analysis.population import AnalysisError
+from analysis.errors import AnalysisError
 from analysis.variables.companion import companion_cycles, companion_eigenvalues, companion_matrix
 
 

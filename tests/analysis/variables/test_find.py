@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
+from analysis.errors import AnalysisError
 from analysis.memory.log import select
-from analysis.population import AnalysisError
 from analysis.variables.find import find_variables
 from analysis.variables.from_trajectories import column_angles
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.population import AnalysisError
+from analysis.errors import AnalysisError
 from analysis.spectra.values import spectral_error
 from analysis.variables.companion import companion_eigenvalues, companion_matrix
 from analysis.variables.from_powers import find_variable_basis

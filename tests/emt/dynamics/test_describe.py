@@ -12,10 +12,11 @@ from emt import record, runs
 from emt.config import RunConfig, TrainingConfig
 from emt.dynamics import describe as portraying
 from emt.dynamics.describe import held_contents, portray
+from emt.errors import UserError
 from emt.jacobians import advance, part
 from emt.models import MODELS
 from emt.models.lstm import LSTM
-from emt.options import UserError, load, options_of
+from emt.options import load, options_of
 from emt.tasks.flip_flop import FlipFlop
 
 NUMBERS, LENGTH, UNITS = (3, 1), 5, 6

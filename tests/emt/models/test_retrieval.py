@@ -5,12 +5,13 @@ import pytest
 import torch
 from torch import nn
 
+from emt.errors import UserError
 from emt.models import fast_weights
 from emt.models.alstm import AssociativeLSTM
 from emt.models.ar_lstm import RetrievalLSTM
 from emt.models.fast_weights import FastWeights
 from emt.models.irnn import IRNN
-from emt.options import UserError, check, options_of
+from emt.options import check, options_of
 
 BATCH, TIME, IN, EMBEDDING, UNITS, OUT = 3, 5, 4, 9, 8, 6
 SEEDS = (11, 1011)

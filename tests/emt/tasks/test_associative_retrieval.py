@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from emt.options import UserError, check, options_of
+from emt.errors import UserError
+from emt.options import check, options_of
 from emt.tasks import TASKS
 from emt.tasks.associative_retrieval import AssociativeRetrieval
 from emt.tasks.retrieval_data import VOCABULARY, count_shared, labels, make_data_set, to_npz

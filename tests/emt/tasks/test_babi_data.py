@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emt.options import UserError
+from emt.errors import UserError
 from emt.tasks.babi_data import END, read_babi
 
 TASKS = (1, 15, 19)

@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from emt.options import UserError, check, options_of
+from emt.errors import UserError
+from emt.options import check, options_of
 from emt.streams import stream
 from emt.tasks import TASKS
 from emt.tasks.babi_data import END

@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from emt.options import UserError, check, options_of
+from emt.errors import UserError
+from emt.options import check, options_of
 from emt.tasks import TASKS
 from emt.tasks.characters import SHARES, Characters
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from emt.options import UserError
+from emt.errors import UserError
 from emt.tasks.contextual_choice import SEEN, UNSEEN, ContextualChoice
 
 SEEDS, BATCH, TRIALS, STEPS, WIDTH, T_OFF = (5, 1005), 3, 7, 6, 4, 2

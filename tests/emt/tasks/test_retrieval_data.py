@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from emt.options import UserError
+from emt.errors import UserError
 from emt.tasks.retrieval_data import (
     VOCABULARY,
     asked_items,

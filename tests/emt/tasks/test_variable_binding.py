@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from emt.options import UserError
+from emt.errors import UserError
 from emt.tasks.variable_binding import PRESETS, VariableBinding, selection
 
 

@@ -9,8 +9,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
-from emt import runs
-from emt.options import UserError
+from emt import files, runs
+from emt.errors import UserError
 from emt.training import chunk as chunks
 from emt.training import module
 from emt.training import stack as stack_module
@@ -252,7 +252,7 @@ def test_standing_is_read_from_disk(whole, config):
 
 def test_a_held_chunk_names_its_holder(config, tmp_path):
     work = Chunk(tmp_path, config, (1, 2, 3))
-    with runs.lock(work.lock_path), pytest.raises(UserError, match=r"in use by process \d+ on "):
+    with files.lock(work.lock_path), pytest.raises(UserError, match=r"in use by process \d+ on "):
         chunks.train_chunk(work)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from emt.config import RunConfig, TrainingConfig
-from emt.options import UserError
+from emt.errors import UserError
 from emt.streams import stream
 from emt.tasks.base import Batch
 from emt.training import chunk

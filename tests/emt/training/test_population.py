@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from emt import runs
+from emt import files
 from emt.config import ExecutionConfig
-from emt.options import UserError
+from emt.errors import UserError
 from emt.training import population
 from emt.training.population import prepare, split, train
 
@@ -112,8 +112,8 @@ def test_two_shards_at_once_end_with_the_bytes_of_one_run(config, whole, tmp_pat
     processes = [start(config, folder, num_workers=1, shard=f"{i}/2") for i in (1, 2)]
     assert [p.communicate()[1] for p in processes] == ["", ""]
     assert weights(folder) == weights(whole)
-    assert runs.read_json(folder / "population" / "chunks.json") == [[1, 2, 3], [4, 5]]
-    assert runs.read_json(folder / "config.json")["execution"].get("shard") is None
+    assert files.read_json(folder / "population" / "chunks.json") == [[1, 2, 3], [4, 5]]
+    assert files.read_json(folder / "config.json")["execution"].get("shard") is None
 
 
 @pytest.mark.slow

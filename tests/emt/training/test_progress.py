@@ -6,7 +6,7 @@ import time
 import pytest
 from rich.console import Console
 
-from emt import runs
+from emt import files
 from emt.training.population import Chunk
 from emt.training.progress import Display, describe, standing
 
@@ -29,7 +29,7 @@ def write(chunk, *, step, stacked, done=None, cost=None, rate=10.0):
         "model_steps_per_s": rate,
         "seconds_per_model_step": cost,
     }
-    runs.write_json(chunk.status_path, content)
+    files.write_json(chunk.status_path, content)
 
 
 def test_chunks_that_nobody_started_count_as_work_left(chunks):
@@ -71,9 +71,9 @@ def test_a_machine_that_is_slower_than_measured_needs_longer(chunks):
 def test_a_chunk_that_an_earlier_version_started_costs_what_the_others_do(chunks):
     write(chunks[0], step=30, stacked=(1, 3), cost=0.1)
     write(chunks[1], step=60, stacked=(4, 5))
-    content = runs.read_json(chunks[1].status_path)
+    content = files.read_json(chunks[1].status_path)
     del content["seconds_per_model_step"]
-    runs.write_json(chunks[1].status_path, content)
+    files.write_json(chunks[1].status_path, content)
     assert standing(chunks).seconds_left == pytest.approx(0.1 * (2 * 90 + 2 * 60 + 2 * 120))
 
 

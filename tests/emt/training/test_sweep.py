@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from emt import runs
+from emt import files
 from emt.config import ExecutionConfig
-from emt.options import UserError
+from emt.errors import UserError
 from emt.training import sweep
 from emt.training.population import train_all
 
@@ -75,7 +75,7 @@ def test_configurations_are_completed(configs, tmp_path):
     whole = populations[tmp_path / "short"]
     assert whole.task["use_eos"] is False
     assert whole.model["init"] == "default"
-    assert runs.read_json(tmp_path / "sweep.json") == {
+    assert files.read_json(tmp_path / "sweep.json") == {
         "format_version": 1,
         "question": "question",
         "experiments": ["short", "penalised"],

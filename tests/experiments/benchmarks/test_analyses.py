@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from emt.options import UserError
+from emt.errors import UserError
 from experiments.benchmarks import analyses as commands
 
 

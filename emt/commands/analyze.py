@@ -1,0 +1,280 @@
+"""Analyse evaluated populations: spectra, embeddings, topology, comparison of sets, what associative memories do."""
+
+import argparse
+import importlib
+import json
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from analysis import COMMANDS, results_folder
+from emt.errors import UserError
+from emt.models import MODELS
+from emt.options import Parser, add_flags, assigns, check, options_of, subject_of, summary_of
+from emt.runs import find, read_summary
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one analysis and return the exit code."""
+    parser = build_parser()
+    given = vars(parser.parse_args(arguments))
+    if given["command"] is None:
+        parser.print_help()
+        return 1
+    run(given.pop("command"), given)
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser: one sub-command for each analysis, its flags read from the analysis' signature."""
+    parser = Parser(prog="analyze.py", description=__doc__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for command, target in COMMANDS.items():
+        summary = summary_of(target).rstrip(".")
+        sub = commands.add_parser(command, help=summary, description=summary + ".")
+        several = subject_of(target) in SEVERAL
+        if several:
+            sub.add_argument(
+                "--summary_files", nargs="+", required=True, metavar="PATH", help="one evaluation summary for each set"
+            )
+            sub.add_argument(
+                "--labels", nargs="+", default=[], metavar="TEXT", help='names of the sets (default: "Set k")'
+            )
+        else:
+            sub.add_argument(
+                "--summary_file", required=True, metavar="PATH", help="evaluation_summary.json of the population"
+            )
+        name = results_folder(command)
+        folder = f"./{name}" if several else f"{name} beside the summary file".removeprefix(". ")
+        sub.add_argument("--output_dir", metavar="PATH", help=f"where results go (default: {folder})")
+        sub.add_argument(
+            "--seq_length",
+            type=int,
+            metavar="N",
+            help="length to analyse (default: the only one, else 8 or the longest)",
+        )
+        add_flags(sub, options_of(target))
+    return parser
+
+
+def run(command: str, given: dict[str, Any]) -> None:
+    """Read what the analysis takes, analyse it, save tables and then figures, and say where they are."""
+    shared = {
+        name: given.pop(name, None) for name in ("summary_file", "summary_files", "labels", "output_dir", "seq_length")
+    }
+    target = COMMANDS[command]
+    options = check(options_of(target), given, f"analyze.py {command}", words=True)
+    subject: Any
+    if subject_of(target) in SEVERAL:
+        paths = [find(path, "summary_files") for path in shared["summary_files"]]
+        labels = _labels(shared["labels"], len(paths))
+        subject = SEVERAL[subject_of(target)](paths, labels, shared["seq_length"])
+        folder = Path(shared["output_dir"] or results_folder(command))
+    else:
+        path = find(shared["summary_file"], "summary_file")
+        experiment = path if path.is_dir() else path.parent
+        folder = Path(shared["output_dir"] or experiment / results_folder(command))
+        readers: dict[str, Callable[..., Any]] = {
+            "population": _population,
+            "recording": _recording,
+            "portrait": _portrait,
+            "checkpoints": _checkpoints,
+            "experiment": partial(_experiment, folder=folder),
+        }
+        subject = readers[subject_of(target)](path, experiment.resolve().name, shared["seq_length"])
+    result = _analyse(command, subject, options, folder)
+    if hasattr(result, "pages"):
+        _save_pages(result, folder)
+    else:
+        question = {"command": command, "options": options, "seq_length": _length_of(subject)}
+        _save(result, target.partition(":")[0], folder, question)
+
+
+def _length_of(subject: Any) -> int | None:
+    """Return the sequence length of what is analysed, of several things of the first."""
+    from emt import trace
+
+    if isinstance(subject, dict | list):
+        subject = next(iter(subject.values() if isinstance(subject, dict) else subject))
+    length: int | None = subject.seq_length if hasattr(subject, "seq_length") else trace.about(subject).get("length")
+    return length
+
+
+def _analyse(command: str, subject: Any, options: dict[str, Any], folder: Path) -> Any:
+    from analysis.cache import kept_in
+    from analysis.errors import NoMemoryError
+
+    module, _, function = COMMANDS[command].partition(":")
+    try:
+        with kept_in(folder):
+            return getattr(importlib.import_module(module), function)(subject, **options)
+    except NoMemoryError as error:
+        able = [name for name, model in MODELS.items() if assigns(model, "memories")]
+        some = " that is logged, with its options" if any(repr(name) in str(error) for name in able) else ""
+        raise UserError(f"{command}: {error}{some}; models that do: {', '.join(able) or 'none yet'}") from None
+
+
+def _population(path: Path, label: str, seq_length: int | None) -> Any:
+    from analysis.population import from_summary
+
+    population = from_summary(read_summary(path), label=label, seq_length=seq_length)
+    print(f"{label}: {len(population)} models at sequence length {population.seq_length} ({path})")
+    if population.skipped:
+        print(f"  skipped, without a spectrum at that length: {', '.join(population.skipped)}")
+    return population
+
+
+def _recording(path: Path, label: str, seq_length: int | None) -> Any:
+    from emt import trace
+
+    folder = (path if path.is_dir() else path.parent) / "traces"
+    file = _file_of_length(folder, seq_length, f"recorded runs in {folder}, as evaluate_multiple.py leaves them")
+    recording = trace.load(file)
+    members, sequences, steps = (recording.sizes[axis] for axis in trace.MEMBER_TIME)
+    print(f"{label}: {members} models on {sequences} sequences of {steps} steps ({file})")
+    return recording
+
+
+def _portrait(path: Path, label: str, seq_length: int | None) -> Any:
+    from emt import dynamics_file as portrait
+
+    experiment = path if path.is_dir() else path.parent
+    command = f"python evaluate_multiple.py --models_dir {shlex.quote(str(experiment))} --dynamics"
+    folder = experiment / "dynamics"
+    file = _file_of_length(folder, seq_length, f"fixed points in {folder}; write them with: {command}")
+    found = portrait.load(file)
+    print(f"{label}: {found.sizes['member']} models, {found.sizes['point']} fixed and slow points ({file})")
+    return found
+
+
+def _checkpoints(path: Path, label: str, seq_length: int | None) -> Any:
+    from analysis.population import from_summary
+
+    experiment = path if path.is_dir() else path.parent
+    summaries = {
+        int(file.parent.name.removeprefix("step-")): file
+        for file in (experiment / "checkpoints").glob("step-*/evaluation_summary.json")
+        if file.parent.name.removeprefix("step-").isdecimal()
+    }
+    if not summaries:
+        raise UserError(
+            f"--summary_file: expected evaluated checkpoints in {experiment / 'checkpoints'}; train with "
+            f"--keep_checkpoints and run: python evaluate_multiple.py --models_dir {shlex.quote(str(experiment))} "
+            "--step N …"
+        )
+    steps = sorted(summaries)
+    print(f"{label}: checkpoints after {', '.join(map(str, steps))} training steps")
+    return {s: from_summary(read_summary(summaries[s]), label=label, seq_length=seq_length) for s in steps}
+
+
+def _experiment(path: Path, label: str, seq_length: int | None, folder: Path) -> Any:
+    from analysis.population import default_length, lengths_of
+    from analysis.report.sections import Experiment
+
+    experiment, summary = path if path.is_dir() else path.parent, read_summary(path)
+    made = [command for command, target in COMMANDS.items() if subject_of(target) != "experiment"]
+    lengths = lengths_of(summary)
+    shown = default_length(lengths) if seq_length is None else seq_length
+    flag = f" --seq_length {shown}" if len(lengths) > 1 else ""
+    return Experiment(
+        folder=experiment,
+        label=label,
+        summary=summary,
+        seq_length=seq_length,
+        questions={command: summary_of(COMMANDS[command]) for command in made},
+        commands={command: _command_line(command, experiment) + flag for command in made},
+        links=Path(os.path.relpath(experiment, folder)).as_posix(),
+    )
+
+
+def _command_line(command: str, experiment: Path) -> str:
+    """Return what a user types to have an analysis beside the summary."""
+    several = subject_of(COMMANDS[command]) in SEVERAL
+    summary, folder = (shlex.quote(str(experiment / x)) for x in ("evaluation_summary.json", results_folder(command)))
+    given = f"--summary_files {summary} OTHER --output_dir {folder}"
+    return f"python analyze.py {command} {given if several else f'--summary_file {summary}'}"
+
+
+def _file_of_length(folder: Path, seq_length: int | None, expected: str) -> Path:
+    """Return the file seqL.nc of a length, without it of the only length, else of 8, else of the longest."""
+    from analysis.population import default_length
+
+    files = {int(file.stem[3:]): file for file in folder.glob("seq*.nc") if file.stem[3:].isdecimal()}
+    if not files:
+        raise UserError(f"--summary_file: expected {expected}")
+    length = default_length(files) if seq_length is None else seq_length
+    if length not in files:
+        held = ", ".join(map(str, sorted(files)))
+        raise UserError(f"--seq_length: expected one of the lengths recorded ({held}); got {length}")
+    return files[length]
+
+
+def _populations(paths: Sequence[Path], labels: Sequence[str], seq_length: int | None) -> Any:
+    return [_population(path, label, seq_length) for path, label in zip(paths, labels, strict=True)]
+
+
+def _recordings(paths: Sequence[Path], labels: Sequence[str], seq_length: int | None) -> Any:
+    if len(set(labels)) < len(labels):
+        raise UserError(f"--labels: expected labels that all differ; got {', '.join(labels)}")
+    return {label: _recording(path, label, seq_length) for path, label in zip(paths, labels, strict=True)}
+
+
+SEVERAL = {"populations": _populations, "recordings": _recordings}
+"""How an analysis of several experiments is given them, by the name of its first parameter."""
+
+
+def _labels(given: Sequence[str], n_sets: int) -> list[str]:
+    if len(given) > n_sets:
+        raise UserError(f"--labels: expected at most one label for each of {n_sets} summary files; got {len(given)}")
+    return [*given, *(f"Set {k}" for k in range(len(given) + 1, n_sets + 1))]
+
+
+def _save_pages(result: Any, folder: Path) -> None:
+    from emt.files import write_bytes
+
+    print(result.headline())
+    for name, page in result.pages().items():
+        path = folder / f"{name}.html"
+        write_bytes(path, page.encode())
+        print(f"page: {path}")
+
+
+def _save(result: Any, module: str, folder: Path, question: dict[str, Any]) -> None:
+    from analysis.report.sections import read_object
+    from analysis.tables import save_results, to_json
+    from emt.files import write_bytes
+
+    earlier = read_object(folder / "about.json")
+    headline = result.headline() if hasattr(result, "headline") else ""
+    if headline:
+        print(headline)
+    tables = save_results(result, folder)
+    about = {"headline": headline, **question, "files": [path.name for path in tables]}
+    write_bytes(folder / "about.json", to_json(about))
+    print(f"tables in {folder}: {_by_stem(tables)}")
+
+    # Imported here: a figure that fails must not cost the tables.
+    from analysis.figures.style import save_figure, save_film
+
+    drawing = importlib.import_module(module.replace("analysis.", "analysis.figures.", 1))
+    figures = [path for name, figure in drawing.draw(result) for path in save_figure(figure, folder / name)]
+    if hasattr(drawing, "animate"):
+        figures += [path for name, film in drawing.animate(result) for path in save_film(film, folder / name)]
+    files = [path.name for path in (*tables, *figures)]
+    write_bytes(folder / "about.json", to_json(about | {"files": files}))
+    # What this very command made of other data and does not make of these, such as a figure without a subject now.
+    if all(earlier.get(key) == asked for key, asked in json.loads(to_json(question)).items()):
+        for name in {Path(name).name for name in earlier.get("files", ())} - set(files):
+            (folder / name).unlink(missing_ok=True)
+    print(f"figures in {folder}: {_by_stem(figures)}")
+
+
+def _by_stem(paths: Sequence[Path]) -> str:
+    """Return "a (csv, json), b (npy)"."""
+    kinds: dict[str, list[str]] = {}
+    for path in paths:
+        kinds.setdefault(path.stem, []).append(path.suffix.removeprefix("."))
+    return ", ".join(f"{stem} ({', '.join(suffixes)})" for stem, suffixes in kinds.items())

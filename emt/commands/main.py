@@ -1,0 +1,48 @@
+"""The console command ``emt``: one sub-command for each stage of the work."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from emt import __version__
+from emt.commands.script import run_script
+
+STAGES = {
+    "train": "train a population of models",
+    "evaluate": "evaluate a trained population: accuracy, spectra, traces, figures",
+    "analyze": "analyse evaluated populations",
+    "sweep": "train all populations of an experiment",
+}
+"""Sub-commands, each a module of `emt.commands` with a function ``main``."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one stage and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["--version"]:
+        print(f"emt {__version__}")
+        return 0
+    if words[:1] in ([], ["--help"], ["-h"]):
+        print(usage())
+        return 0 if words else 2
+    stage, *rest = words
+    if stage not in STAGES:
+        print(f"emt: no such command: {stage!r}; there are {', '.join(STAGES)}", file=sys.stderr)
+        return 2
+    return run_script(f"emt {stage}", lambda: importlib.import_module(f"emt.commands.{stage}").main(rest))
+
+
+def usage() -> str:
+    """Return what ``emt --help`` prints."""
+    lines = [f"  {name:9} {text}" for name, text in STAGES.items()]
+    return "\n".join(
+        [
+            "usage: emt [--version] [--help] COMMAND ...",
+            "",
+            "Train populations of recurrent memory models and take their memory apart.",
+            "",
+            *lines,
+            "",
+            "emt COMMAND --help shows the flags of a command.",
+        ]
+    )

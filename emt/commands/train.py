@@ -1,0 +1,173 @@
+"""Train a population: many members of one model on one task, seeds seed, seed + 1000, …, as one stacked model.
+
+Writes a run directory that evaluate_multiple.py and analyze.py read. A run that was interrupted continues with the
+same command.
+"""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from emt import config as configuration
+from emt import engine, runs
+from emt.config import ExecutionConfig, RunConfig, TrainingConfig
+from emt.devices import choose_device
+from emt.errors import UserError
+from emt.models import MODELS
+from emt.options import (
+    Option,
+    Parser,
+    add_flags,
+    check,
+    load,
+    options_of,
+    options_of_model,
+    settle,
+    summary_of,
+    target_of,
+)
+from emt.tasks import TASKS
+
+DEFAULT_TASK, DEFAULT_MODEL = "variable_binding", "rnn"
+
+STOP_HINT = "With --stop_accuracy 0.99 each model ends as soon as it has learnt the task."
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, train, report; return the exit code."""
+    return train(*parse(sys.argv[1:] if arguments is None else arguments))
+
+
+def parse(arguments: list[str]) -> tuple[RunConfig, Path]:
+    """Return the run that a command line describes and its folder.
+
+    Raises
+    ------
+    UserError
+        For the first flag or field that is wrong.
+    """
+    first, base = first_pass(arguments)
+    task, model = target_of(TASKS, first.task, "task"), target_of(MODELS, first.model_type, "model_type")
+    given = vars(second_pass(task, model, first, base).parse_args(arguments))
+    config = build_config(given, task, model, base)
+    folder = given.get("output_dir") or str(runs.default_folder())
+    name = given.get("experiment_name") or (base.metadata.get("experiment_name") if base else None)
+    if not name:
+        raise UserError("--experiment_name: expected a name for the run's folder; got none")
+    if Path(name).name != name or name in (".", ".."):
+        raise UserError(f"--experiment_name: expected a plain folder name; got {name!r}")
+    return config.model_copy(update={"metadata": configuration.metadata(name, "train_multiple.py")}), Path(
+        folder
+    ) / name
+
+
+def first_pass(arguments: list[str]) -> tuple[argparse.Namespace, RunConfig | None]:
+    """Find which task and model the other flags belong to, and the configuration file they stand on."""
+    parser = Parser(add_help=False)
+    for flag in ("--task", "--model_type", "--config"):
+        parser.add_argument(flag)
+    first, _ = parser.parse_known_args(arguments)
+    base = configuration.read(Path(first.config)) if first.config else None
+    first.task = first.task or (base.task_name if base else DEFAULT_TASK)
+    first.model_type = first.model_type or (base.model_type if base else DEFAULT_MODEL)
+    return first, base
+
+
+def second_pass(task: str, model: str, first: argparse.Namespace, base: RunConfig | None) -> argparse.ArgumentParser:
+    """Return the parser with all flags of the chosen task and model."""
+    parser = Parser(
+        prog="train_multiple.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    run = parser.add_argument_group("run")
+    run.add_argument("--experiment_name", metavar="NAME", help="name of the run's folder (required without --config)")
+    run.add_argument(
+        "--output_dir", metavar="DIR", help="where that folder is made (default: $EXPERIMENT_OUTPUT_DIR, else here)"
+    )
+    run.add_argument("--config", metavar="FILE", help="a config.json to start from; flags given beside it win")
+    run.add_argument(
+        "--task", choices=TASKS, help=f"which task (default: {DEFAULT_TASK}); --task NAME --help shows its flags"
+    )
+    run.add_argument("--model_type", choices=MODELS, help=f"which model (default: {DEFAULT_MODEL}); likewise")
+    add_flags(
+        parser.add_argument_group(f"task {first.task}", summary_of(task)), options_of(task), required=base is None
+    )
+    add_flags(parser.add_argument_group(f"model {first.model_type}", summary_of(model)), options_of(model))
+    add_flags(parser.add_argument_group("training"), options_of_model(TrainingConfig))
+    add_flags(parser.add_argument_group("execution"), options_of_model(ExecutionConfig))
+    return parser
+
+
+def build_config(given: dict[str, Any], task: str, model: str, base: RunConfig | None) -> RunConfig:
+    """Return the configuration of the flags given, on top of the one they stand on; everything checked."""
+
+    def chosen(options: tuple[Any, ...]) -> dict[str, Any]:
+        return {o.name: given[o.name] for o in options if o.name in given}
+
+    task_name, model_name = ({v: k for k, v in r.items()}[t] for r, t in ((TASKS, task), (MODELS, model)))
+    task_base = base.task_options() if base and base.task_name == task_name else {}
+    model_base = base.model_options() if base and base.model_type == model_name else {}
+    sections: dict[str, Any] = {}
+    for section, kind in (("training", TrainingConfig), ("execution", ExecutionConfig)):
+        values = getattr(base, section).model_dump() if base else {}
+        words = check(options_of_model(kind), chosen(options_of_model(kind)), section, words=True, partial=True)
+        sections[section] = settle(kind, values | words, section)
+    task_values = merge(options_of(task), task_base, chosen(options_of(task)), f"task {task_name}")
+    model_values = merge(options_of(model), model_base, chosen(options_of(model)), f"model {model_name}")
+    load(TASKS, task_name, "task")(**task_values)
+    return RunConfig(task={"name": task_name, **task_values}, model={"type": model_name, **model_values}, **sections)
+
+
+def merge(options: tuple[Option, ...], base: dict[str, Any], words: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return all options: the words of the command line over those of the configuration file over the defaults."""
+    return check(options, base | check(options, words, where, words=True, partial=True), where)
+
+
+def train(config: RunConfig, experiment: Path) -> int:
+    """Train with a live display and report how it ended."""
+    from rich.console import Console
+
+    from emt.training import population
+    from emt.training.progress import Display
+
+    if config.execution.accelerator == "gpu" and config.execution.engine in ("local", "inline"):
+        choose_device("gpu")
+    console = Console(highlight=False, soft_wrap=True)
+    members, (workers, _) = config.training.num_models, engine.capacity(config.execution)
+    console.print(f"Training {members} models ({config.model_type} on {config.task_name}) in {experiment}")
+    try:
+        with Display(console, members, workers, config.training.stop_accuracy, STOP_HINT) as display:
+            outcome = population.train(config, experiment, display.show)
+    except KeyboardInterrupt:
+        text = f"train_multiple.py: interrupted; what is done is kept in {experiment}, the same command continues"
+        print(text, file=sys.stderr)
+        return 130
+    for status in ("finished", "stopped early", "diverged"):
+        numbers = [n for n, marker in outcome.done.items() if marker["status"] == status]
+        if numbers:
+            named = f": {', '.join(f'model-{n}' for n in numbers)}" if status == "diverged" else ""
+            console.print(f"{len(numbers)} of {members} models {status}{named}")
+    passed = [marker["passed_step"] for marker in outcome.done.values() if marker.get("passed_step")]
+    if passed:
+        reached = f"Batch accuracy above {config.training.curriculum_threshold:g} at the last horizon"
+        console.print(
+            f"{reached}: {len(passed)} of {members} models, median step {median(passed):.0f}, last {max(passed)}"
+        )
+    for failure in outcome.failures:
+        print(failure.details or "", end="", file=sys.stderr)
+        print(f"train_multiple.py: {failure.item}: {failure.failure}", file=sys.stderr)
+    if outcome.failures:
+        return 1
+    unfinished = members - len(outcome.done)
+    if unfinished and config.execution.part[1] == 1:
+        raise UserError(f"{experiment}: {unfinished} of {members} models are not done; the same command goes on")
+    if unfinished:
+        console.print(f"{unfinished} of {members} models are left to the other shards")
+        return 0
+    console.print(f"Next: python evaluate_multiple.py --models_dir {shlex.quote(str(experiment))}")
+    return 0

@@ -1,0 +1,9 @@
+"""Errors that a user can act on: a command line prints them as one line and exits with code 2."""
+
+
+class UserError(ValueError):
+    """Bad input, or a file or disk that refuses: the message says what, expected, got and where."""
+
+
+class TraceError(UserError):
+    """A trace or a dynamics file that does not follow its schema."""

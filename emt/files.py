@@ -1,0 +1,136 @@
+"""Files: written whole or not at all, read with one line where they are broken; locks; what the disk refuses."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import math
+import os
+import re
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from emt.errors import UserError
+
+LARGEST_EXACT_INTEGER = 2**53
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file that appears under its name only when whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException as error:
+        if isinstance(error, OSError):
+            error.filename = str(path)
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file that appears under its name only when whole."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, content: Any, *, indent: int | None = 1) -> None:
+    """Write JSON: non-finite numbers become null, integers above 2^53 text, lists of numbers one line."""
+    text = json.dumps(_to_json(content), indent=indent, allow_nan=False)
+    # One real number a line makes a summary unreadable; innermost lists go back onto one line.
+    text = re.sub(r"\[[^\[\]{}]*\]", lambda m: re.sub(r"\s*\n\s*", " ", m.group()), text)
+    write_text(path, text + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; text that is an integer above 2^53 becomes that integer.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or no whole JSON document.
+    """
+    try:
+        return _from_json(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UserError(f"expected the file {path}; it does not exist") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: expected a whole JSON document; got {error}") from None
+
+
+def sha256(content: bytes) -> str:
+    """Return the hash that done markers hold."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def explain_os_error(error: OSError) -> str:
+    """Say in one line what the operating system refused."""
+    what = {errno.ENOSPC: "no space left on the disk", errno.EDQUOT: "the disk quota is used up"}.get(
+        error.errno or 0, (error.strerror or str(error)).lower()
+    )
+    return f"{error.filename or 'file system'}: {what}"
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _to_json(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_json(v) for v in value]
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return _to_json(value.tolist())
+    if isinstance(value, complex):
+        return [_to_json(value.real), _to_json(value.imag)]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value) if abs(value) > LARGEST_EXACT_INTEGER else value
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _from_json(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_from_json(v) for v in value]
+    if isinstance(value, str) and re.fullmatch(r"-?[1-9]\d{15,}", value) and abs(int(value)) > LARGEST_EXACT_INTEGER:
+        return int(value)
+    return value
+
+
+@contextlib.contextmanager
+def lock(path: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold a lock file while working; a second holder is refused by name, unless both share.
+
+    The kernel frees the lock when its holder dies, however it dies.
+
+    Raises
+    ------
+    UserError
+        If another process holds it, or the file system has no such locks.
+    """
+    holder = f"process {os.getpid()} on {socket.gethostname()}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                what = "expected a file system with file locks (flock), so that two processes never work on one run"
+                raise UserError(f"{path.parent}: {what}; got {error.strerror!r}") from None
+            file.seek(0)
+            raise UserError(f"{path.parent}: in use by {file.readline().strip() or 'another process'}") from None
+        file.truncate(0)
+        file.write(f"several processes, the latest {holder}\n" if shared else f"{holder}\n")
+        file.flush()
+        yield

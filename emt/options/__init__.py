@@ -1,0 +1,36 @@
+"""Options of tasks, models and analyses, read from the signatures that define them.
+
+The keyword parameters of a constructor (or of an analysis function) *are* its options: names, types and defaults come
+from the signature, the help text from the ``Parameters`` section of the docstring. They are read from the source text,
+so that ``--help`` knows every flag of a model without importing torch.
+"""
+
+from emt.options.checks import check, first_problem, settle
+from emt.options.flags import Parser, add_flags
+from emt.options.registry import load, target_of
+from emt.options.signatures import (
+    REQUIRED,
+    Option,
+    assigns,
+    options_of,
+    options_of_model,
+    subject_of,
+    summary_of,
+)
+
+__all__ = [
+    "REQUIRED",
+    "Option",
+    "Parser",
+    "add_flags",
+    "assigns",
+    "check",
+    "first_problem",
+    "load",
+    "options_of",
+    "options_of_model",
+    "settle",
+    "subject_of",
+    "summary_of",
+    "target_of",
+]

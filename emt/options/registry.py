@@ -1,0 +1,20 @@
+"""Registries: name -> "module:Class" as text, so that names are known without importing torch."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from emt.errors import UserError
+
+
+def load(registry: Mapping[str, str], name: str, kind: str) -> Any:
+    """Import and return what ``registry[name]`` names; ``kind`` is the flag the user gave the name with."""
+    module, _, attribute = target_of(registry, name, kind).partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def target_of(registry: Mapping[str, str], name: str, kind: str) -> str:
+    """Return ``registry[name]``, or say which names there are."""
+    if name not in registry:
+        raise UserError(f"--{kind}: expected one of {', '.join(registry)}; got {name!r}")
+    return registry[name]

@@ -1,0 +1,178 @@
+"""Options read from the signatures and docstrings that define them, without importing what they configure."""
+
+import ast
+import importlib.util
+import inspect
+import re
+import types
+import typing
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+REQUIRED: Any = ...
+"""The default of an option that has none."""
+
+
+_ANNOTATION_NAMES = {
+    "int": int,
+    "float": float,
+    "str": str,
+    "bool": bool,
+    "tuple": tuple,
+    "Literal": Literal,
+    "Annotated": Annotated,
+    "Field": Field,
+}
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: what a flag, a config field or a constructor keyword is called, accepts and means."""
+
+    name: str
+    annotation: Any
+    default: Any = REQUIRED
+    help: str = ""
+
+    @property
+    def required(self) -> bool:
+        """Whether the user must give a value."""
+        return self.default is REQUIRED
+
+    @property
+    def alternatives(self) -> tuple[Any, ...]:
+        """The members of a union annotation without None, or the annotation alone."""
+        union = typing.get_origin(self.annotation) in (typing.Union, types.UnionType)
+        members = typing.get_args(self.annotation) if union else (self.annotation,)
+        return tuple(_without_constraints(a) for a in members if a is not type(None))
+
+    @property
+    def choices(self) -> tuple[str, ...] | None:
+        """The permitted values where the annotation is a Literal, else None."""
+        if all(typing.get_origin(a) is Literal for a in self.alternatives):
+            return tuple(c for a in self.alternatives for c in typing.get_args(a))
+        return None
+
+    @property
+    def takes_several(self) -> bool:
+        """Whether the flag takes several words (any alternative is a tuple)."""
+        return any(typing.get_origin(a) is tuple for a in self.alternatives)
+
+    @property
+    def takes_one(self) -> bool:
+        """Whether the flag also makes sense with a single word that is no tuple."""
+        return any(typing.get_origin(a) is not tuple for a in self.alternatives)
+
+
+def options_of(target: str) -> tuple[Option, ...]:
+    """Options of ``"module:Class"`` or ``"module:function"``: its keyword-only parameters, in order.
+
+    Raises
+    ------
+    LookupError
+        If the module has no such class or function.
+    """
+    module, _, name = target.partition(":")
+    definition = _definition(module, name)
+    if isinstance(definition, ast.ClassDef):
+        constructor = next(
+            (n for n in definition.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None
+        )
+        if constructor is None:
+            return ()
+        texts = _parameter_help(ast.get_docstring(definition) or "") | _parameter_help(
+            ast.get_docstring(constructor) or ""
+        )
+    else:
+        constructor = definition
+        texts = _parameter_help(ast.get_docstring(definition) or "")
+    arguments = constructor.args
+    return tuple(
+        Option(
+            argument.arg,
+            _evaluate_annotation(argument.annotation, target),
+            REQUIRED if default is None else ast.literal_eval(default),
+            texts.get(argument.arg, ""),
+        )
+        for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    )
+
+
+def options_of_model(model: type[BaseModel]) -> tuple[Option, ...]:
+    """Return the fields of a pydantic model as options."""
+    return tuple(
+        Option(
+            name, field.annotation, REQUIRED if field.is_required() else field.get_default(), field.description or ""
+        )
+        for name, field in model.model_fields.items()
+    )
+
+
+def summary_of(target: str) -> str:
+    """First line of the docstring of ``"module:name"``, without importing it."""
+    module, _, name = target.partition(":")
+    return (ast.get_docstring(_definition(module, name)) or "").partition("\n")[0]
+
+
+def subject_of(target: str) -> str:
+    """Name of the first positional parameter of ``"module:function"``, without importing it: what it is given."""
+    module, _, name = target.partition(":")
+    definition = _definition(module, name)
+    if not isinstance(definition, ast.FunctionDef) or not definition.args.args:
+        raise LookupError(f"{target}: expected a function with a positional parameter")
+    return definition.args.args[0].arg
+
+
+def assigns(target: str, name: str) -> bool:
+    """Whether the body of ``"module:Class"`` itself gives ``name`` a value, without importing it."""
+    module, _, class_name = target.partition(":")
+    nodes = [n for n in _definition(module, class_name).body if isinstance(n, ast.Assign | ast.AnnAssign) and n.value]
+    targets = [t for n in nodes for t in (n.targets if isinstance(n, ast.Assign) else [n.target])]
+    return name in map(ast.unparse, targets)
+
+
+def _without_constraints(annotation: Any) -> Any:
+    if typing.get_origin(annotation) is tuple:
+        return tuple[tuple(map(_without_constraints, typing.get_args(annotation)))]  # type: ignore[misc]
+    return annotation.__origin__ if typing.get_origin(annotation) is typing.Annotated else annotation
+
+
+@cache
+def _tree(module: str) -> ast.Module:
+    # find_spec imports the parent packages, which hold no heavy imports, but not the module itself.
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise LookupError(f"no module {module!r}")
+    return ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+
+
+def _definition(module: str, name: str) -> ast.ClassDef | ast.FunctionDef:
+    for node in _tree(module).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
+            return node
+    raise LookupError(f"module {module!r} defines no {name!r}")
+
+
+def _evaluate_annotation(node: ast.expr | None, target: str) -> Any:
+    if node is None:
+        raise LookupError(f"{target}: every option needs a type annotation")
+    # The text is this package's own source; only the names above are visible to it.
+    return eval(compile(ast.Expression(node), target, "eval"), {"__builtins__": {}}, _ANNOTATION_NAMES)  # noqa: S307
+
+
+def _parameter_help(docstring: str) -> dict[str, str]:
+    """Texts of a numpy-style ``Parameters`` section by parameter name."""
+    match = re.search(r"^Parameters\n-+\n(.*?)(?=^\S[^\n]*\n-{3,}\n|\Z)", inspect.cleandoc(docstring), re.S | re.M)
+    texts: dict[str, str] = {}
+    names: list[str] = []
+    for line in match.group(1).splitlines() if match else []:
+        if line and not line.startswith(" "):
+            names = [n.strip().lstrip("*") for n in line.partition(" :")[0].split(",")]
+        elif line.strip():
+            for name in names:
+                texts[name] = f"{texts.get(name, '')} {line.strip()}".strip()
+    return texts
