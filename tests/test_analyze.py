@@ -12,6 +12,7 @@ import pytest
 from analysis import COMMANDS
 from emt import trace
 from emt.commands import analyze
+from emt.commands.main import main as emt
 from emt.options import subject_of
 
 SCRIPT = Path(__file__).parents[1] / "analyze.py"
@@ -47,7 +48,7 @@ def no_figures(monkeypatch):
 
 def refuse(capsys, *arguments):
     """Run, expect exit code 2 and one line on stderr; return it."""
-    assert analyze.main([str(a) for a in arguments]) == 2
+    assert emt(["analyze", *map(str, arguments)]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     return lines[0]
@@ -55,7 +56,7 @@ def refuse(capsys, *arguments):
 
 @pytest.mark.parametrize("command", sorted({*commands("population"), *commands("recording")} - {"variables"}))
 def test_results_go_beside_the_summary_file_each_table_twice_each_figure_twice(recorded, command, capsys):
-    assert analyze.main([command, "--summary_file", str(recorded)]) == 0
+    assert emt(["analyze", command, "--summary_file", str(recorded)]) == 0
     folder = recorded.parent / f"{command}_analysis"
     suffixes = {}
     for path in folder.iterdir():
@@ -82,7 +83,7 @@ def test_variable_memories_need_a_linear_task_and_come_with_a_film(
     trace.save(make_recording(members=1, trials=2), traces / "seq11.nc")
     refused = refuse(capsys, "variables", "--summary_file", summary, "--seq_length", 11)
     assert "task 'unknown' has no linear operator" in refused
-    assert analyze.main(["variables", "--summary_file", str(summary), "--seq_length", "2", "--model", "3"]) == 0
+    assert emt(["analyze", "variables", "--summary_file", str(summary), "--seq_length", "2", "--model", "3"]) == 0
     names = {path.name for path in (summary.parent / "variables_analysis").iterdir()}
     assert {"variables_members.csv", "variables_basis.npy", "variables_trial.pdf", "variables_film.gif"} <= names
     assert "variable memories in 2 of 2 members" in capsys.readouterr().out
@@ -100,7 +101,7 @@ def test_accuracies_over_different_horizons_are_not_compared(write_summary, tmp_
     paths = [write_summary(tmp_path / name, 6, seed=seed) for seed, name in enumerate("ab")]
     for path, horizon in zip(paths, (100, second), strict=True):
         horizons(path, horizon)
-    assert analyze.main(["compare", "--summary_files", *map(str, paths)]) == 0
+    assert emt(["analyze", "compare", "--summary_files", *map(str, paths)]) == 0
     said = (
         "Accuracies are left out: they were measured over different numbers of output steps (100, 200)"
         in capsys.readouterr().out
@@ -113,7 +114,7 @@ def test_accuracies_over_different_horizons_are_not_compared(write_summary, tmp_
 def test_checkpoints_of_several_horizons_are_refused(write_summary, tmp_path, capsys):
     write_summary(tmp_path / "run", 4)
     paths = {n: write_summary(tmp_path / "run" / "checkpoints" / f"step-{n}", 4) for n in (0, 50)}
-    assert analyze.main(["emergence", "--summary_file", str(tmp_path / "run")]) == 0
+    assert emt(["analyze", "emergence", "--summary_file", str(tmp_path / "run")]) == 0
     horizons(paths[50], 7)
     line = refuse(capsys, "emergence", "--summary_file", tmp_path / "run")
     assert (
@@ -126,7 +127,7 @@ def test_checkpoints_of_several_horizons_are_refused(write_summary, tmp_path, ca
 def test_without_a_length_eight_or_the_longest_is_taken(write_summary, tmp_path, capsys):
     for lengths, taken in (((3, 8, 9), 8), ((3, 4), 4)):
         path = write_summary(tmp_path / str(taken), 2, lengths=lengths)
-        assert analyze.main(["eigenvalue", "--summary_file", str(path)]) == 0
+        assert emt(["analyze", "eigenvalue", "--summary_file", str(path)]) == 0
         assert f"2 models at sequence length {taken} " in capsys.readouterr().out
     assert "(3, 4); got 5" in refuse(capsys, "eigenvalue", "--summary_file", path, "--seq_length", 5)
 
@@ -135,8 +136,8 @@ def test_without_a_length_eight_or_the_longest_is_taken(write_summary, tmp_path,
 def test_the_report_shows_one_length_and_the_files_of_the_last_options(write_summary, tmp_path, capsys):
     path = write_summary(tmp_path / "run", 4, lengths=(3, 4))
     for words in ("eigenvalue --seq_length 3", "embedding --seq_length 4", "embedding --seq_length 4 --method mds"):
-        assert analyze.main([*words.split(), "--summary_file", str(path)]) == 0
-    assert analyze.main(["report", "--summary_file", str(path)]) == 0
+        assert emt(["analyze", *words.split(), "--summary_file", str(path)]) == 0
+    assert emt(["analyze", "report", "--summary_file", str(path)]) == 0
     assert "analyses shown: embedding; not made yet: eigenvalue" in capsys.readouterr().out
     page = (tmp_path / "run" / "report.html").read_text()
     assert "mds_embedding" in page
@@ -144,7 +145,7 @@ def test_the_report_shows_one_length_and_the_files_of_the_last_options(write_sum
     assert "does not show at length 4" in page
     assert "eigenvalue --summary_file" in page
     assert "evaluation_summary.json --seq_length 4" in page
-    assert analyze.main(["report", "--summary_file", str(path), "--seq_length", "3"]) == 0
+    assert emt(["analyze", "report", "--summary_file", str(path), "--seq_length", "3"]) == 0
     assert "analyses shown: eigenvalue; not made yet: embedding" in capsys.readouterr().out
 
 
@@ -154,7 +155,7 @@ def test_the_report_shows_one_length_and_the_files_of_the_last_options(write_sum
 )
 def test_what_a_command_no_longer_makes_goes_and_all_else_stays(summary, asked, stays):
     arguments = ["eigenvalue", "--summary_file", str(summary)]
-    assert analyze.main(arguments) == 0
+    assert emt(["analyze", *arguments]) == 0
     folder = summary.parent / "eigenvalue_analysis"
     about = json.loads((folder / "about.json").read_text())
     made = set(about["files"])
@@ -162,7 +163,7 @@ def test_what_a_command_no_longer_makes_goes_and_all_else_stays(summary, asked, 
         (folder / name).write_text("x")
     about |= {**asked, "files": [*about["files"], "earlier.png", "../evaluation_summary.json"]}
     (folder / "about.json").write_text(json.dumps(about))
-    assert analyze.main(arguments) == 0
+    assert emt(["analyze", *arguments]) == 0
     assert made | {"notes.txt"} <= {path.name for path in folder.iterdir()}
     assert (folder / "earlier.png").exists() == stays
     assert summary.exists()
@@ -170,7 +171,7 @@ def test_what_a_command_no_longer_makes_goes_and_all_else_stays(summary, asked, 
 
 @pytest.mark.usefixtures("no_figures")
 def test_statistics_carry_the_names_of_their_models(summary):
-    analyze.main(["eigenvalue", "--summary_file", str(summary)])
+    emt(["analyze", "eigenvalue", "--summary_file", str(summary)])
     folder = summary.parent / "eigenvalue_analysis"
     names = [f"model-{k}" for k in (2, 4, 5, 6, 7, 8, 9, 10, 11)]
     models = json.loads((folder / "eigenvalue_statistics.json").read_text())["models"]
@@ -180,7 +181,7 @@ def test_statistics_carry_the_names_of_their_models(summary):
 
 @pytest.mark.usefixtures("no_figures")
 def test_memories_are_scored_in_one_line(recorded, capsys):
-    assert analyze.main(["match", "--summary_file", str(recorded), "--trials", "1", "--memory", "fast"]) == 0
+    assert emt(["analyze", "match", "--summary_file", str(recorded), "--trials", "1", "--memory", "fast"]) == 0
     assert "memory fast: the largest weight is on the asked-for item in 100.0 % of asks" in capsys.readouterr().out
     scores = pd.read_csv(recorded.parent / "match_analysis" / "match_scores.csv")
     assert scores["model_name"].tolist() == ["model-1", "model-3", "model-5"]
@@ -230,7 +231,7 @@ def test_embedding_takes_its_flags_and_makes_nested_folders(summary, tmp_path):
 @pytest.mark.usefixtures("no_figures")
 def test_compare_names_sets_that_have_no_label(write_summary, tmp_path, capsys):
     files = [str(write_summary(tmp_path / name, 4, noise=noise)) for name, noise in (("a", 0.1), ("b", 0.3))]
-    assert analyze.main(["compare", "--summary_files", *files, "--labels", "quiet"]) == 0
+    assert emt(["analyze", "compare", "--summary_files", *files, "--labels", "quiet"]) == 0
     assert (tmp_path / "comparison_analysis" / "comparison_statistics.json").exists()
     printed = capsys.readouterr().out
     assert "quiet: 4 models" in printed
@@ -242,7 +243,7 @@ def test_states_of_experiments_on_the_same_inputs_are_compared(
 ):
     other = write_summary(tmp_path / "other", 3)
     trace.save(make_recording(members=2, trials=5, seed=1), other.parent / "traces" / "seq11.nc")
-    assert analyze.main(["similarity", "--summary_files", str(recorded), str(other), "--labels", "first"]) == 0
+    assert emt(["analyze", "similarity", "--summary_files", str(recorded), str(other), "--labels", "first"]) == 0
     printed = capsys.readouterr().out
     assert "first: 3 models on 5 sequences of 11 steps" in printed
     assert "first (n = 3), Set 2 (n = 2); 55 states" in printed
@@ -263,18 +264,18 @@ def test_labels_must_fit_the_sets(summary, capsys):
 @pytest.mark.usefixtures("no_figures")
 def test_the_only_length_is_taken_and_a_wrong_one_says_which_there_are(write_summary, tmp_path, capsys):
     one, two = write_summary(tmp_path / "one", 3, lengths=(5,)), write_summary(tmp_path / "two", 3, lengths=(3, 4))
-    assert analyze.main(["eigenvalue", "--summary_file", str(one)]) == 0
+    assert emt(["analyze", "eigenvalue", "--summary_file", str(one)]) == 0
     capsys.readouterr()
     assert "(3, 4); got 8" in refuse(capsys, "eigenvalue", "--summary_file", two, "--seq_length", "8")
     assert "(5); got 7" in refuse(capsys, "eigenvalue", "--summary_file", one, "--seq_length", "7")
-    assert analyze.main(["eigenvalue", "--summary_file", str(two), "--seq_length", "4"]) == 0
+    assert emt(["analyze", "eigenvalue", "--summary_file", str(two), "--seq_length", "4"]) == 0
 
 
 @pytest.mark.usefixtures("no_figures")
 def test_relative_files_are_looked_up_in_the_experiment_folder(write_summary, tmp_path, monkeypatch):
     write_summary(tmp_path / "runs" / "mine", 3)
     monkeypatch.setenv("EXPERIMENT_OUTPUT_DIR", str(tmp_path / "runs"))
-    assert analyze.main(["eigenvalue", "--summary_file", "mine/evaluation_summary.json"]) == 0
+    assert emt(["analyze", "eigenvalue", "--summary_file", "mine/evaluation_summary.json"]) == 0
     assert (tmp_path / "runs" / "mine" / "eigenvalue_analysis").is_dir()
 
 
@@ -318,7 +319,7 @@ def test_a_failing_figure_does_not_cost_the_tables(summary, monkeypatch):
 
     monkeypatch.setattr("analysis.figures.spectra.eigenvalue.draw", fail)
     with pytest.raises(RuntimeError, match="no figure"):
-        analyze.main(["eigenvalue", "--summary_file", str(summary)])
+        emt(["analyze", "eigenvalue", "--summary_file", str(summary)])
     assert (summary.parent / "eigenvalue_analysis" / "eigenvalue_statistics.csv").exists()
 
 
@@ -326,13 +327,20 @@ def test_interruption_is_said_in_one_line(summary, monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("analyze.read_summary", interrupt)
-    assert analyze.main(["eigenvalue", "--summary_file", str(summary)]) == 130
+    monkeypatch.setattr("emt.commands.analyze.read_summary", interrupt)
+    assert emt(["analyze", "eigenvalue", "--summary_file", str(summary)]) == 130
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_without_a_command_help_is_printed(capsys):
-    assert analyze.main([]) == 1
+    assert (
+        emt(
+            [
+                "analyze",
+            ]
+        )
+        == 1
+    )
     assert "eigenvalue" in capsys.readouterr().out
 
 

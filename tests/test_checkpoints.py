@@ -6,9 +6,9 @@ import shlex
 import pytest
 
 from emt import engine, runs
-from emt.commands import analyze
 from emt.commands import evaluate as evaluate_multiple
 from emt.commands import train as train_multiple
+from emt.commands.main import main as emt
 from emt.engine import inline
 from emt.errors import UserError
 
@@ -96,10 +96,10 @@ def test_a_checkpoint_is_evaluated_as_the_end_is_and_beside_it(train, evaluate, 
 def test_the_spectrum_is_followed_along_the_checkpoints(train, evaluate, capsys):
     experiment = train("kept", "--keep_checkpoints 0 6")
     words = ["emergence", "--summary_file", str(experiment)]
-    assert analyze.main(words) == 2
+    assert emt(["analyze", *words]) == 2
     assert "expected evaluated checkpoints in" in capsys.readouterr().err
     evaluate(experiment, 0, 6)
-    assert analyze.main(words) == 0
+    assert emt(["analyze", *words]) == 0
     assert "2 checkpoints from step 0 to 6; of n = 2 members" in capsys.readouterr().out
     assert (experiment / "emergence_analysis" / "emergence.png").exists()
 

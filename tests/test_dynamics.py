@@ -5,8 +5,8 @@ import pytest
 
 from emt import dynamics_file as portrait
 from emt import files, runs
-from emt.commands import analyze
 from emt.commands import evaluate as evaluate_multiple
+from emt.commands.main import main as emt
 from emt.config import RunConfig, TrainingConfig
 from emt.models import MODELS
 from emt.options import load
@@ -30,7 +30,7 @@ def experiment(tmp_path):
 
 def test_a_run_without_portraits_is_refused_and_the_command_named(write_summary, tmp_path, capsys):
     path = write_summary(tmp_path / "run", 2)
-    assert analyze.main(["dynamics", "--summary_file", str(path)]) == 2
+    assert emt(["analyze", "dynamics", "--summary_file", str(path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"expected fixed points in {path.parent / 'dynamics'}; write them with: " in line
     assert line.endswith(f"python evaluate_multiple.py --models_dir {path.parent} --dynamics")
@@ -39,12 +39,12 @@ def test_a_run_without_portraits_is_refused_and_the_command_named(write_summary,
 def test_portraits_become_tables_and_figures(write_summary, make_portrait, tmp_path, capsys):
     path = write_summary(tmp_path / "run", 2)
     portrait.save(make_portrait(members=2), path.parent / "dynamics" / "seq5.nc")
-    assert analyze.main(["dynamics", "--summary_file", str(path)]) == 0
+    assert emt(["analyze", "dynamics", "--summary_file", str(path)]) == 0
     written = {file.name for file in (path.parent / "dynamics_analysis").iterdir()}
     assert {"dynamics_members.csv", "dynamics_points.json", "jacobian_eigenvalues.npy"} <= written
     assert {"dynamics_phase_portraits.png", "dynamics_spectra.pdf", "lyapunov_spectra.png"} <= written
     assert "run: 2 models, 8 fixed and slow points" in capsys.readouterr().out
-    assert analyze.main(["dynamics", "--summary_file", str(path), "--seq_length", "7"]) == 2
+    assert emt(["analyze", "dynamics", "--summary_file", str(path), "--seq_length", "7"]) == 2
     assert "expected one of the lengths recorded (5); got 7" in capsys.readouterr().err
 
 
@@ -62,7 +62,7 @@ def test_evaluation_writes_portraits_once(experiment, capsys):
     assert portrait.load(path)["member"].values.tolist() == [1, 2]
 
     capsys.readouterr()
-    assert analyze.main(["dynamics", "--summary_file", str(experiment)]) == 0
+    assert emt(["analyze", "dynamics", "--summary_file", str(experiment)]) == 0
     assert f"{experiment.name}: 2 models" in capsys.readouterr().out
     members = pd.read_csv(experiment / "dynamics_analysis" / "dynamics_members.csv")
     assert members["model_name"].tolist() == ["model-1", "model-2"]

@@ -18,6 +18,7 @@ from emt import engine
 from emt.commands import analyze
 from emt.commands import evaluate as evaluate_multiple
 from emt.commands import train as train_multiple
+from emt.commands.main import main as emt
 from emt.engine import inline
 from emt.models import MODELS
 from emt.options import assigns, subject_of
@@ -122,7 +123,7 @@ def outcome(command, experiment):
     words = [command, *words, "--output_dir", str(folder), *QUICK.get(command, "").split()]
     refusal = io.StringIO()
     with contextlib.redirect_stderr(refusal):
-        code = analyze.main(words)
+        code = emt(["analyze", *words])
     if code:
         [line] = refusal.getvalue().splitlines()
         assert code == 2

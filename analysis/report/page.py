@@ -114,7 +114,9 @@ def report_experiment(experiment: Experiment) -> Report:
 
 
 def _page(report: Report) -> str:
-    script, style = ((files("analysis") / f"report.{kind}").read_text(encoding="utf-8") for kind in ("js", "css"))
+    script, style = (
+        (files("analysis.report") / f"report.{kind}").read_text(encoding="utf-8") for kind in ("js", "css")
+    )
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'"
     name = escape(report.experiment.label)

@@ -1,7 +1,8 @@
 """Variable memories of a population: which direction of its state holds which of the task's variables, and how surely.
 
 Two estimators, `analysis.variables.from_powers` from powers of the step's matrix and
-`analysis.variables.from_trajectories` from recorded trajectories, face the same certificate on held-out trials. A network in which neither holds has no such basis that its
+`analysis.variables.from_trajectories` from recorded trajectories, face the same certificate on held-out trials. A
+network in which neither holds has no such basis that its
 recording shows, and none is drawn.
 """
 

@@ -117,7 +117,7 @@ def test_an_analysis_that_is_repeated_computes_nothing_twice(make_population, mo
         raise AssertionError("computed again")
 
     for name in ("persistence.persistence_diagrams", "diagram_distances.diagram_distance", "nulls.longest_bars"):
-        monkeypatch.setattr(f"analysis.{name}", fail)
+        monkeypatch.setattr(f"analysis.homology.{name}", fail)
     again = analyse_persistence(population, null_clouds=19)
     np.testing.assert_array_equal(again.distances, first.distances)
     np.testing.assert_array_equal(again.features, first.features)

@@ -61,7 +61,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypat
 
 def test_a_killed_write_leaves_nothing_under_the_final_name(tmp_path):
     code = (
-        "import os, signal, sys; from pathlib import Path; from emt import runs\n"
+        "import os, signal, sys; from pathlib import Path; from emt import files\n"
         "os.replace = os.fsync = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "files.write_bytes(Path(sys.argv[1]), b'x' * 10**6)"
     )
@@ -332,7 +332,7 @@ def test_a_file_system_without_locks_is_refused_in_one_line(tmp_path, monkeypatc
     def flock(_file, _operation):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(runs.fcntl, "flock", flock)
+    monkeypatch.setattr(files.fcntl, "flock", flock)
     refusal = rf"{tmp_path}: expected a file system with file locks \(flock\), .*; got 'No locks available'"
     with pytest.raises(UserError, match=refusal), files.lock(tmp_path / "lock"):
         pass
@@ -340,7 +340,7 @@ def test_a_file_system_without_locks_is_refused_in_one_line(tmp_path, monkeypatc
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from emt import runs\n"
+        "import sys; from pathlib import Path; from emt import files\n"
         "with files.lock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     path = tmp_path / "lock"

@@ -10,8 +10,8 @@ from safetensors.numpy import load_file
 
 from emt import config as configuration
 from emt import files, runs
-from emt.commands import analyze
 from emt.commands import evaluate as evaluate_multiple
+from emt.commands.main import main as emt
 from emt.errors import UserError
 from experiments.associative_retrieval import make_dataset, summary, train
 from experiments.associative_retrieval.configs import CONFIGS, LABELS, PAPER_ERRORS
@@ -88,7 +88,7 @@ def test_a_run_is_trained_tested_evaluated_and_analysed(model, run, capsys):
     assert [len(m["eigenvalues_rnn_seq7"]) for m in metrics] == 3 * [expected_modes(model)]
     summary_file = str(folder / "evaluation_summary.json")
     for command in ("eigenvalue", "embedding", "persistence") if model == "fw" else ():
-        assert analyze.main([command, "--summary_file", summary_file]) == 0
+        assert emt(["analyze", command, "--summary_file", summary_file]) == 0
     (folder / "model-2" / "test.json").unlink()
     assert summary.main([str(folder.parent)]) == 0
     assert "Test error" in capsys.readouterr().out

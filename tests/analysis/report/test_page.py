@@ -18,7 +18,7 @@ from analysis.figures.style import column_figure, save_figure
 from analysis.report.html import json_text, short, table
 from analysis.report.page import FIGURE_BYTES, report_experiment
 from analysis.report.sections import CURVE_POINTS, Experiment, find_members
-from emt.commands import analyze
+from emt.commands.main import main as emt
 from emt.files import write_bytes
 from emt.runs import read_summary
 
@@ -240,10 +240,10 @@ def test_numbers_are_shown_short_and_kept_in_full():
 
 
 def test_the_command_writes_one_page_beside_the_summary_or_elsewhere(experiment, tmp_path, capsys):
-    assert analyze.main(["report", "--summary_file", str(experiment)]) == 0
+    assert emt(["analyze", "report", "--summary_file", str(experiment)]) == 0
     printed = capsys.readouterr().out
     assert f"page: {experiment.parent / 'report.html'}" in printed
-    assert analyze.main(["report", "--summary_file", str(experiment), "--output_dir", str(tmp_path / "x")]) == 0
+    assert emt(["analyze", "report", "--summary_file", str(experiment), "--output_dir", str(tmp_path / "x")]) == 0
     member = data_of((tmp_path / "x" / "report.html").read_text())["members"][0]
     assert dict(member["files"])["learning curve"] == "../runs/a%20%26%20b/model-1/training_curve.csv"
     page = experiment.parent.joinpath("report.html").read_text()
@@ -252,8 +252,8 @@ def test_the_command_writes_one_page_beside_the_summary_or_elsewhere(experiment,
 
 def test_analyses_say_their_result_to_the_page(experiment, monkeypatch):
     monkeypatch.setattr("analysis.figures.style.save_figure", lambda *_: [])
-    analyze.main(["eigenvalue", "--summary_file", str(experiment)])
-    analyze.main(["report", "--summary_file", str(experiment)])
+    emt(["analyze", "eigenvalue", "--summary_file", str(experiment)])
+    emt(["analyze", "report", "--summary_file", str(experiment)])
     assert '<p class="headline">means over n = ' in experiment.parent.joinpath("report.html").read_text()
 
 
@@ -262,7 +262,7 @@ def test_a_page_of_200_members_stays_below_10_mb(write_summary, tmp_path):
     summary = write_summary(tmp_path / "runs", 200, lengths=(8,), dimension=8)
     write_curves(summary.parent, range(1, 201), 1000)
     for command in ("eigenvalue", "embedding", "persistence", "report"):
-        assert analyze.main([command, "--summary_file", str(summary)]) == 0
+        assert emt(["analyze", command, "--summary_file", str(summary)]) == 0
     page = (summary.parent / "report.html").read_bytes()
     assert len(page) < 10e6
     members = data_of(page.decode())["members"]
