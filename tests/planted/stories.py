@@ -1,85 +1,59 @@
-"""Planted circuits: linear networks that solve a task exactly in a known basis, with what they would record."""
+"""A small bAbI, and members that read streams of stories into a fast memory."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
-from numpy.typing import NDArray
-
-from analysis.evaluation.summary import Circuit
-from analysis.variables.companion import companion_matrix
-
-Plant = Callable[..., Circuit]
 
 
-def selection_operator(positions: list[int], signs: list[float], length: int) -> NDArray[np.float64]:
-    operator = np.zeros((length * len(positions), len(positions)))
-    operator[positions, np.arange(len(positions))] = signs
-    return operator
+def _places_story(draw: np.random.Generator) -> str:
+    """Twice two people who move and a question about one of them: six lines, one of them supports each answer."""
+    people, rooms = ("Ada", "Ben", "Cleo"), ("attic", "cellar", "yard", "hall")
+    lines: list[str] = []
+    for _ in range(2):
+        who, where = draw.permutation(people)[:2], draw.permutation(rooms)[:2]
+        lines += [f"{who[i]} walked to the {where[i]}." for i in range(2)]
+        asked = int(draw.integers(2))
+        lines.append(f"Where is {who[asked]}? \t{where[asked]}\t{len(lines) - 1 + asked}")
+    return "".join(f"{i} {line}\n" for i, line in enumerate(lines, 1))
 
 
-def repeat_copy(length: int, width: int) -> NDArray[np.float64]:
-    return selection_operator(list(range(width)), [1.0] * width, length)
+def _fears_story(draw: np.random.Generator) -> str:
+    """Who fears whom, two lines for each answer: six lines, the supporting ones in the order of the reasoning."""
+    kinds = draw.permutation(("rat", "fox", "owl"))
+    return (
+        f"1 Every {kinds[0]} fears the {kinds[1]}.\n2 Every {kinds[1]} fears the {kinds[2]}.\n3 Pip is a {kinds[0]}.\n"
+        f"4 Tam is a {kinds[1]}.\n5 What does Pip fear?\t{kinds[1]}\t3 1\n6 What does Tam fear?\t{kinds[2]}\t4 2\n"
+    )
 
 
-def simulate(circuit_matrix, readout, basis, batch, length, operator, horizon, rng):
-    """Roll out h_{t+1} = W h_t from states that hold random windows; targets come from the operator alone."""
-    width = operator.shape[1]
-    windows = rng.choice([-1.0, 1.0], (batch, length * width))
-    hidden = [windows @ basis.T]
-    for _ in range(horizon):
-        hidden.append(hidden[-1] @ circuit_matrix.T)
-    targets = [windows[:, -width:]]
-    for _ in range(horizon):
-        windows = np.hstack([windows[:, width:], windows @ operator])
-        targets.append(windows[:, -width:])
-    states = np.stack(hidden, axis=1)
-    return states, states @ readout.T, np.stack(targets, axis=1)
+def _paths_story(draw: np.random.Generator) -> str:
+    """A way of two steps, the answer one word with a comma: three lines."""
+    ways = {"n": "north", "s": "south", "w": "west", "e": "east"}
+    first, second = draw.permutation(list(ways))[:2]
+    return (
+        f"1 The hall is {ways[first]} of the yard.\n2 The attic is {ways[second]} of the hall.\n"
+        f"3 How do you get from the yard to the attic?\t{first},{second}\t1 2\n"
+    )
 
 
-def plant_circuit(
-    units: int = 24,
-    length: int = 3,
-    width: int = 2,
-    *,
-    operator: NDArray[np.float64] | None = None,
-    oblique: float = 0.0,
-    noise: float = 0.0,
-    bulk: float = 0.0,
-    batch: int = 4,
-    horizon: int = 11,
-    seed: int = 0,
-    name: str = "model-3",
-) -> Circuit:
-    """Return W = Q Φ Q⁺ + a block of spectral radius about ``bulk`` outside + noise, C = (newest block) Q⁺."""
-    rng = np.random.default_rng(seed)
-    operator = repeat_copy(length, width) if operator is None else operator
-    size = length * width
-    frame = np.linalg.qr(rng.normal(size=(units, units)))[0]
-    q, outside = frame[:, :size], frame[:, size:]
-    if units < size:
-        q = rng.normal(size=(units, size)) / np.sqrt(units)
-    q = q @ (np.eye(size) + oblique * rng.normal(size=(size, size)) / np.sqrt(size))
-    dual = np.linalg.pinv(q)
-    recurrent = q @ companion_matrix(operator, length) @ dual
-    rest = outside.shape[1]
-    recurrent += bulk * outside @ rng.normal(size=(rest, rest)) @ outside.T / np.sqrt(max(rest, 1))
-    recurrent += noise * rng.normal(size=(units, units)) / np.sqrt(units)
-    readout = dual[-width:]
-    hidden, outputs, targets = simulate(recurrent, readout, q, batch, length, operator, horizon, rng)
-    scored = np.ones(hidden.shape[:2], dtype=bool)
-    scored[:, 0] = False
-    arrays = (recurrent, readout, hidden, outputs, targets, scored)
-    for array in arrays:
-        array.setflags(write=False)
-    return Circuit(name, recurrent, readout, None, hidden, np.zeros((batch, horizon + 1, width)), *arrays[3:])
+MINI_BABI = {1: _places_story, 15: _fears_story, 19: _paths_story}
+"""Stories of a small bAbI by task."""
 
 
-@pytest.fixture
-def plant() -> Plant:
-    return plant_circuit
+@pytest.fixture(scope="session")
+def mini_babi(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a generated bAbI in the published layout: tasks 1, 15 and 19, in each 23, 5 and 7 stories."""
+    folder = tmp_path_factory.mktemp("babi") / "tasks_1-20_v1-2" / "en-valid"
+    folder.mkdir(parents=True)
+    for number, (task, story) in enumerate(MINI_BABI.items()):
+        for place, (split, count) in enumerate({"train": 23, "valid": 5, "test": 7}.items()):
+            draw = np.random.default_rng((number, place))
+            (folder / f"qa{task}_{split}.txt").write_text("".join(story(draw) for _ in range(count)))
+    return folder.parents[1]
 
 
 SENTENCE, SENTENCES = 4, 5
