@@ -6,21 +6,30 @@ Everything below is imported from its module on first use, so that ``import anal
 from importlib import import_module
 from typing import Any
 
-COMMANDS = {
-    "eigenvalue": "analysis.spectra.eigenvalue:summarise_eigenvalues",
-    "embedding": "analysis.spectra.embedding:embed_population",
-    "persistence": "analysis.homology.persistence:analyse_persistence",
-    "topology": "analysis.homology.topology:analyse_topology",
-    "compare": "analysis.spectra.comparison:compare_populations",
-    "similarity": "analysis.states.similarity:compare_states",
-    "match": "analysis.memory.matching:match_memories",
-    "memory": "analysis.memory.contents:analyse_memory",
-    "variables": "analysis.variables.find:find_variables",
-    "dynamics": "analysis.states.dynamics:analyse_dynamics",
-    "emergence": "analysis.spectra.emergence:follow_training",
-    "report": "analysis.report.page:report_experiment",
-}
-"""Command of analyze.py -> the function behind it."""
+from analysis.command import Command, by_name
+
+COMMANDS = by_name(
+    [
+        Command("eigenvalue", "analysis.spectra.eigenvalue:summarise_eigenvalues", takes="population"),
+        Command("embedding", "analysis.spectra.embedding:embed_population", takes="population"),
+        Command("persistence", "analysis.homology.persistence:analyse_persistence", takes="population"),
+        Command("topology", "analysis.homology.topology:analyse_topology", takes="recording"),
+        Command(
+            "compare",
+            "analysis.spectra.comparison:compare_populations",
+            takes="populations",
+            results="comparison_analysis",
+        ),
+        Command("similarity", "analysis.states.similarity:compare_states", takes="recordings"),
+        Command("match", "analysis.memory.matching:match_memories", takes="recording"),
+        Command("memory", "analysis.memory.contents:analyse_memory", takes="recording"),
+        Command("variables", "analysis.variables.find:find_variables", takes="recording"),
+        Command("dynamics", "analysis.states.dynamics:analyse_dynamics", takes="dynamics"),
+        Command("emergence", "analysis.spectra.emergence:follow_training", takes="checkpoints"),
+        Command("report", "analysis.report.page:report_experiment", takes="experiment", results="."),
+    ]
+)
+"""Commands of analyze.py by name."""
 
 _PUBLIC = {
     "errors": ("AnalysisError", "NoMemoryError"),
@@ -137,11 +146,6 @@ _PUBLIC = {
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
 
 __all__ = ["COMMANDS", *_MODULE_OF]
-
-
-def results_folder(command: str) -> str:
-    """Return the name of the folder that holds what a command of analyze.py makes."""
-    return {"compare": "comparison_analysis", "report": "."}.get(command, f"{command}_analysis")
 
 
 def __getattr__(name: str) -> Any:

@@ -7,3 +7,7 @@ class UserError(ValueError):
 
 class TraceError(UserError):
     """A trace or a dynamics file that does not follow its schema."""
+
+
+class RegistrationError(UserError):
+    """A task, a model or an analysis that lacks what its registry asks for; the message says what to write where."""

@@ -13,13 +13,12 @@ from analysis import COMMANDS
 from emt import trace
 from emt.commands import analyze
 from emt.commands.main import main as emt
-from emt.options import subject_of
 
 SCRIPT = Path(__file__).parents[1] / "analyze.py"
 
 
 def commands(subject):
-    return [name for name, target in COMMANDS.items() if subject_of(target) == subject]
+    return [command.name for command in COMMANDS.values() if command.takes == subject]
 
 
 @pytest.fixture

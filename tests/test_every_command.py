@@ -12,16 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from analysis import COMMANDS, results_folder
+from analysis import COMMANDS
 from analysis.figures import style
 from emt import engine
-from emt.commands import analyze
 from emt.commands import evaluate as evaluate_multiple
 from emt.commands import train as train_multiple
 from emt.commands.main import main as emt
 from emt.engine import inline
 from emt.models import MODELS
-from emt.options import assigns, subject_of
+from emt.options import assigns
 
 pytestmark = [
     pytest.mark.slow,
@@ -117,9 +116,9 @@ def evaluate(experiment, *flags):
 
 def outcome(command, experiment):
     """Run a command; return its one line of refusal, or "" where it left figures and tables, or a page."""
-    folder, summary = experiment / results_folder(command), str(experiment / "evaluation_summary.json")
-    several = subject_of(COMMANDS[command]) in analyze.SEVERAL
-    words = ["--summary_files", summary, summary, "--labels", *LABELS] if several else ["--summary_file", summary]
+    folder, summary = experiment / COMMANDS[command].folder, str(experiment / "evaluation_summary.json")
+    several = ["--summary_files", summary, summary, "--labels", *LABELS]
+    words = several if COMMANDS[command].several else ["--summary_file", summary]
     words = [command, *words, "--output_dir", str(folder), *QUICK.get(command, "").split()]
     refusal = io.StringIO()
     with contextlib.redirect_stderr(refusal):

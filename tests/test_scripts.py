@@ -126,7 +126,7 @@ def make_run(tmp_path):
         ("--experiment_name a --seq_length 8 --learning_rate nan", "--learning_rate: expected a finite number"),
         ("--experiment_name a --seq_length 8 --curriculum_horizons 10 5", "--curriculum_horizons: expected ascending"),
         ("--experiment_name a --seq_length 8 --task copy", "--task: expected one of variable_binding"),
-        ("--experiment_name a --seq_length 8 --model_type gru", "--model_type: expected one of rnn, lstm"),
+        ("--experiment_name a --seq_length 8 --model_type no_such_model", "--model_type: expected one of rnn, lstm"),
         ("--experiment_name a --seq_length 8 --init zeros", "--init: invalid choice: 'zeros'"),
         ("--experiment_name a --seq_length 8 --infinite_horizon --use_eos", "--use_eos"),
         ("--experiment_name a --config missing.json", "missing.json: expected a configuration file; it does not exist"),

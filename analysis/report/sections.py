@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis import results_folder
+from analysis import COMMANDS
 from analysis.errors import AnalysisError
 from analysis.population import Population, from_summary
 
@@ -206,7 +206,8 @@ def _tables(sections: Sequence[Section], command: str, ending: str) -> list[Path
 
 
 def _section(experiment: Experiment, command: str, question: str, seq_length: int | None) -> Section | None:
-    folder = experiment.folder / results_folder(command)
+    # What evaluation draws belongs to no command.
+    folder = experiment.folder / (COMMANDS[command].folder if command in COMMANDS else f"{command}_analysis")
     about = read_object(folder / "about.json")
     if seq_length is not None and about.get("seq_length") not in (None, seq_length):
         return None

@@ -5,15 +5,16 @@ import importlib
 import json
 import os
 import shlex
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis import COMMANDS, results_folder
+from analysis import COMMANDS
+from analysis.command import Command
 from emt.errors import UserError
 from emt.models import MODELS
-from emt.options import Parser, add_flags, assigns, check, options_of, subject_of, summary_of
+from emt.options import Parser, add_flags, assigns, check, options_of, summary_of
 from emt.runs import find, read_summary
 
 
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given["command"] is None:
         parser.print_help()
         return 1
-    run(given.pop("command"), given)
+    run(COMMANDS[given.pop("command")], given)
     return 0
 
 
@@ -32,11 +33,10 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser: one sub-command for each analysis, its flags read from the analysis' signature."""
     parser = Parser(prog="analyze.py", description=__doc__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for command, target in COMMANDS.items():
-        summary = summary_of(target).rstrip(".")
-        sub = commands.add_parser(command, help=summary, description=summary + ".")
-        several = subject_of(target) in SEVERAL
-        if several:
+    for command in COMMANDS.values():
+        summary = summary_of(command.function).rstrip(".")
+        sub = commands.add_parser(command.name, help=summary, description=summary + ".")
+        if command.several:
             sub.add_argument(
                 "--summary_files", nargs="+", required=True, metavar="PATH", help="one evaluation summary for each set"
             )
@@ -47,50 +47,65 @@ def build_parser() -> argparse.ArgumentParser:
             sub.add_argument(
                 "--summary_file", required=True, metavar="PATH", help="evaluation_summary.json of the population"
             )
-        name = results_folder(command)
-        folder = f"./{name}" if several else f"{name} beside the summary file".removeprefix(". ")
-        sub.add_argument("--output_dir", metavar="PATH", help=f"where results go (default: {folder})")
+        folder = f"./{command.folder}" if command.several else f"{command.folder} beside the summary file"
+        sub.add_argument(
+            "--output_dir", metavar="PATH", help=f"where results go (default: {folder.removeprefix('. ')})"
+        )
         sub.add_argument(
             "--seq_length",
             type=int,
             metavar="N",
             help="length to analyse (default: the only one, else 8 or the longest)",
         )
-        add_flags(sub, options_of(target))
+        add_flags(sub, options_of(command.function))
     return parser
 
 
-def run(command: str, given: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class Request:
+    """Which evaluated experiments are analysed, and where results go.
+
+    Attributes
+    ----------
+    sources
+        (path of a summary, label, sequence length or None) of each experiment.
+    folder
+        Folder of the results.
+    """
+
+    sources: Sequence[tuple[Path, str, int | None]]
+    folder: Path
+
+
+def run(command: Command, given: dict[str, Any]) -> None:
     """Read what the analysis takes, analyse it, save tables and then figures, and say where they are."""
-    shared = {
-        name: given.pop(name, None) for name in ("summary_file", "summary_files", "labels", "output_dir", "seq_length")
-    }
-    target = COMMANDS[command]
-    options = check(options_of(target), given, f"analyze.py {command}", words=True)
-    subject: Any
-    if subject_of(target) in SEVERAL:
-        paths = [find(path, "summary_files") for path in shared["summary_files"]]
-        labels = _labels(shared["labels"], len(paths))
-        subject = SEVERAL[subject_of(target)](paths, labels, shared["seq_length"])
-        folder = Path(shared["output_dir"] or results_folder(command))
-    else:
-        path = find(shared["summary_file"], "summary_file")
-        experiment = path if path.is_dir() else path.parent
-        folder = Path(shared["output_dir"] or experiment / results_folder(command))
-        readers: dict[str, Callable[..., Any]] = {
-            "population": _population,
-            "recording": _recording,
-            "portrait": _portrait,
-            "checkpoints": _checkpoints,
-            "experiment": partial(_experiment, folder=folder),
-        }
-        subject = readers[subject_of(target)](path, experiment.resolve().name, shared["seq_length"])
-    result = _analyse(command, subject, options, folder)
+    request = _request(command, given)
+    options = check(options_of(command.function), given, f"analyze.py {command.name}", words=True)
+    subject = READERS[command.takes](request)
+    result = _analyse(command, subject, options, request.folder)
     if hasattr(result, "pages"):
-        _save_pages(result, folder)
+        _save_pages(result, request.folder)
     else:
-        question = {"command": command, "options": options, "seq_length": _length_of(subject)}
-        _save(result, target.partition(":")[0], folder, question)
+        question = {"command": command.name, "options": options, "seq_length": _length_of(subject)}
+        _save(result, command, request.folder, question)
+
+
+def _request(command: Command, given: dict[str, Any]) -> Request:
+    """Take what every command has out of ``given``, which keeps the analysis' own options."""
+    length, folder = given.pop("seq_length"), given.pop("output_dir")
+    if command.several:
+        paths = [find(path, "summary_files") for path in given.pop("summary_files")]
+        labels = _labels(given.pop("labels"), len(paths))
+        sources = [(path, label, length) for path, label in zip(paths, labels, strict=True)]
+        return Request(sources, Path(folder or command.folder))
+    path = find(given.pop("summary_file"), "summary_file")
+    experiment = _experiment_of(path)
+    return Request([(path, experiment.resolve().name, length)], Path(folder or experiment / command.folder))
+
+
+def _experiment_of(path: Path) -> Path:
+    """Return the experiment's folder where a summary, or that folder itself, is given."""
+    return path if path.is_dir() else path.parent
 
 
 def _length_of(subject: Any) -> int | None:
@@ -103,18 +118,18 @@ def _length_of(subject: Any) -> int | None:
     return length
 
 
-def _analyse(command: str, subject: Any, options: dict[str, Any], folder: Path) -> Any:
+def _analyse(command: Command, subject: Any, options: dict[str, Any], folder: Path) -> Any:
     from analysis.cache import kept_in
     from analysis.errors import NoMemoryError
 
-    module, _, function = COMMANDS[command].partition(":")
+    module, _, function = command.function.partition(":")
     try:
         with kept_in(folder):
             return getattr(importlib.import_module(module), function)(subject, **options)
     except NoMemoryError as error:
         able = [name for name, model in MODELS.items() if assigns(model, "memories")]
         some = " that is logged, with its options" if any(repr(name) in str(error) for name in able) else ""
-        raise UserError(f"{command}: {error}{some}; models that do: {', '.join(able) or 'none yet'}") from None
+        raise UserError(f"{command.name}: {error}{some}; models that do: {', '.join(able) or 'none yet'}") from None
 
 
 def _population(path: Path, label: str, seq_length: int | None) -> Any:
@@ -130,7 +145,7 @@ def _population(path: Path, label: str, seq_length: int | None) -> Any:
 def _recording(path: Path, label: str, seq_length: int | None) -> Any:
     from emt import trace
 
-    folder = (path if path.is_dir() else path.parent) / "traces"
+    folder = _experiment_of(path) / "traces"
     file = _file_of_length(folder, seq_length, f"recorded runs in {folder}, as evaluate_multiple.py leaves them")
     recording = trace.load(file)
     members, sequences, steps = (recording.sizes[axis] for axis in trace.MEMBER_TIME)
@@ -138,10 +153,10 @@ def _recording(path: Path, label: str, seq_length: int | None) -> Any:
     return recording
 
 
-def _portrait(path: Path, label: str, seq_length: int | None) -> Any:
+def _dynamics(path: Path, label: str, seq_length: int | None) -> Any:
     from emt import dynamics_file as portrait
 
-    experiment = path if path.is_dir() else path.parent
+    experiment = _experiment_of(path)
     command = f"python evaluate_multiple.py --models_dir {shlex.quote(str(experiment))} --dynamics"
     folder = experiment / "dynamics"
     file = _file_of_length(folder, seq_length, f"fixed points in {folder}; write them with: {command}")
@@ -153,7 +168,7 @@ def _portrait(path: Path, label: str, seq_length: int | None) -> Any:
 def _checkpoints(path: Path, label: str, seq_length: int | None) -> Any:
     from analysis.population import from_summary
 
-    experiment = path if path.is_dir() else path.parent
+    experiment = _experiment_of(path)
     summaries = {
         int(file.parent.name.removeprefix("step-")): file
         for file in (experiment / "checkpoints").glob("step-*/evaluation_summary.json")
@@ -170,12 +185,13 @@ def _checkpoints(path: Path, label: str, seq_length: int | None) -> Any:
     return {s: from_summary(read_summary(summaries[s]), label=label, seq_length=seq_length) for s in steps}
 
 
-def _experiment(path: Path, label: str, seq_length: int | None, folder: Path) -> Any:
+def _experiment(request: Request) -> Any:
     from analysis.population import default_length, lengths_of
     from analysis.report.sections import Experiment
 
-    experiment, summary = path if path.is_dir() else path.parent, read_summary(path)
-    made = [command for command, target in COMMANDS.items() if subject_of(target) != "experiment"]
+    [(path, label, seq_length)] = request.sources
+    experiment, summary = _experiment_of(path), read_summary(path)
+    made = [command for command in COMMANDS.values() if command.takes != "experiment"]
     lengths = lengths_of(summary)
     shown = default_length(lengths) if seq_length is None else seq_length
     flag = f" --seq_length {shown}" if len(lengths) > 1 else ""
@@ -184,18 +200,17 @@ def _experiment(path: Path, label: str, seq_length: int | None, folder: Path) ->
         label=label,
         summary=summary,
         seq_length=seq_length,
-        questions={command: summary_of(COMMANDS[command]) for command in made},
-        commands={command: _command_line(command, experiment) + flag for command in made},
-        links=Path(os.path.relpath(experiment, folder)).as_posix(),
+        questions={command.name: summary_of(command.function) for command in made},
+        commands={command.name: _command_line(command, experiment) + flag for command in made},
+        links=Path(os.path.relpath(experiment, request.folder)).as_posix(),
     )
 
 
-def _command_line(command: str, experiment: Path) -> str:
+def _command_line(command: Command, experiment: Path) -> str:
     """Return what a user types to have an analysis beside the summary."""
-    several = subject_of(COMMANDS[command]) in SEVERAL
-    summary, folder = (shlex.quote(str(experiment / x)) for x in ("evaluation_summary.json", results_folder(command)))
+    summary, folder = (shlex.quote(str(experiment / x)) for x in ("evaluation_summary.json", command.folder))
     given = f"--summary_files {summary} OTHER --output_dir {folder}"
-    return f"python analyze.py {command} {given if several else f'--summary_file {summary}'}"
+    return f"python analyze.py {command.name} {given if command.several else f'--summary_file {summary}'}"
 
 
 def _file_of_length(folder: Path, seq_length: int | None, expected: str) -> Path:
@@ -212,24 +227,25 @@ def _file_of_length(folder: Path, seq_length: int | None, expected: str) -> Path
     return files[length]
 
 
-def _populations(paths: Sequence[Path], labels: Sequence[str], seq_length: int | None) -> Any:
-    return [_population(path, label, seq_length) for path, label in zip(paths, labels, strict=True)]
-
-
-def _recordings(paths: Sequence[Path], labels: Sequence[str], seq_length: int | None) -> Any:
-    if len(set(labels)) < len(labels):
-        raise UserError(f"--labels: expected labels that all differ; got {', '.join(labels)}")
-    return {label: _recording(path, label, seq_length) for path, label in zip(paths, labels, strict=True)}
-
-
-SEVERAL = {"populations": _populations, "recordings": _recordings}
-"""How an analysis of several experiments is given them, by the name of its first parameter."""
+READERS: Mapping[str, Callable[[Request], Any]] = {
+    "population": lambda request: _population(*request.sources[0]),
+    "populations": lambda request: [_population(*source) for source in request.sources],
+    "recording": lambda request: _recording(*request.sources[0]),
+    "recordings": lambda request: {source[1]: _recording(*source) for source in request.sources},
+    "dynamics": lambda request: _dynamics(*request.sources[0]),
+    "checkpoints": lambda request: _checkpoints(*request.sources[0]),
+    "experiment": _experiment,
+}
+"""How each of `analysis.command.SUBJECTS` is read."""
 
 
 def _labels(given: Sequence[str], n_sets: int) -> list[str]:
     if len(given) > n_sets:
         raise UserError(f"--labels: expected at most one label for each of {n_sets} summary files; got {len(given)}")
-    return [*given, *(f"Set {k}" for k in range(len(given) + 1, n_sets + 1))]
+    labels = [*given, *(f"Set {k}" for k in range(len(given) + 1, n_sets + 1))]
+    if len(set(labels)) < n_sets:
+        raise UserError(f"--labels: expected labels that all differ; got {', '.join(labels)}")
+    return labels
 
 
 def _save_pages(result: Any, folder: Path) -> None:
@@ -242,7 +258,7 @@ def _save_pages(result: Any, folder: Path) -> None:
         print(f"page: {path}")
 
 
-def _save(result: Any, module: str, folder: Path, question: dict[str, Any]) -> None:
+def _save(result: Any, command: Command, folder: Path, question: dict[str, Any]) -> None:
     from analysis.report.sections import read_object
     from analysis.tables import save_results, to_json
     from emt.files import write_bytes
@@ -259,7 +275,7 @@ def _save(result: Any, module: str, folder: Path, question: dict[str, Any]) -> N
     # Imported here: a figure that fails must not cost the tables.
     from analysis.figures.style import save_figure, save_film
 
-    drawing = importlib.import_module(module.replace("analysis.", "analysis.figures.", 1))
+    drawing = importlib.import_module(command.figures)
     figures = [path for name, figure in drawing.draw(result) for path in save_figure(figure, folder / name)]
     if hasattr(drawing, "animate"):
         figures += [path for name, film in drawing.animate(result) for path in save_film(film, folder / name)]

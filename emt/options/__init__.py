@@ -14,7 +14,6 @@ from emt.options.signatures import (
     assigns,
     options_of,
     options_of_model,
-    subject_of,
     summary_of,
 )
 
@@ -30,7 +29,6 @@ __all__ = [
     "options_of",
     "options_of_model",
     "settle",
-    "subject_of",
     "summary_of",
     "target_of",
 ]

@@ -118,15 +118,6 @@ def summary_of(target: str) -> str:
     return (ast.get_docstring(_definition(module, name)) or "").partition("\n")[0]
 
 
-def subject_of(target: str) -> str:
-    """Name of the first positional parameter of ``"module:function"``, without importing it: what it is given."""
-    module, _, name = target.partition(":")
-    definition = _definition(module, name)
-    if not isinstance(definition, ast.FunctionDef) or not definition.args.args:
-        raise LookupError(f"{target}: expected a function with a positional parameter")
-    return definition.args.args[0].arg
-
-
 def assigns(target: str, name: str) -> bool:
     """Whether the body of ``"module:Class"`` itself gives ``name`` a value, without importing it."""
     module, _, class_name = target.partition(":")
