@@ -14,7 +14,7 @@ from emt import trace
 from emt.commands import analyze
 from emt.commands.main import main as emt
 
-SCRIPT = Path(__file__).parents[1] / "analyze.py"
+SCRIPT = Path(__file__).parents[3] / "analyze.py"
 
 
 def commands(subject):
@@ -295,11 +295,22 @@ def test_bad_input_gets_one_line(summary, capsys, arguments, message):
     assert message in refuse(capsys, *[str(summary) if a == "X" else a for a in arguments])
 
 
-@pytest.mark.parametrize("text", ["", '{"metrics": [', '{"metrics": []}', "[1]", '{"metrics": [{"accuracy": 1}]}'])
-def test_broken_summaries_get_one_line(tmp_path, capsys, text):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected a whole JSON document"),
+        ('{"metrics": [', "expected a whole JSON document"),
+        ('{"metrics": []}', "the population is empty"),
+        ("[1]", "expected an evaluation summary with a list 'metrics'; found none"),
+        ('{"metrics": [{"accuracy": 1}]}', "model_name"),
+    ],
+)
+def test_broken_summaries_get_one_line(tmp_path, capsys, text, message):
     path = tmp_path / "evaluation_summary.json"
     path.write_text(text)
-    assert "evaluation_summary.json" in refuse(capsys, "eigenvalue", "--summary_file", path)
+    line = refuse(capsys, "eigenvalue", "--summary_file", path)
+    assert "evaluation_summary.json" in line
+    assert message in line
 
 
 def test_two_models_cannot_be_embedded(write_summary, tmp_path, capsys):

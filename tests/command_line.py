@@ -1,0 +1,88 @@
+"""Scripts started as a user starts them, and a finished run to start them on."""
+
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from emt import files, runs
+from emt.config import RunConfig, TrainingConfig
+from emt.models import MODELS
+from emt.options import load
+
+ROOT = Path(__file__).parents[1]
+TINY = shlex.split(
+    "--seq_length 3 --input_dim 4 --hidden_dim 7 --batch_size 16 --learning_rate 5e-3 --curriculum_horizons 4 6 "
+    "--num_models 2 --epochs 1 --epoch_batches 60 --validation_batches 3"
+)
+
+
+@pytest.fixture
+def empty_folder(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.delenv("EXPERIMENT_OUTPUT_DIR", raising=False)
+
+
+def command(script, *words):
+    return [sys.executable, str(ROOT / f"{script}.py"), *map(str, words)]
+
+
+def start(script, *words):
+    """Start a script as the leader of its own process group and open to Ctrl-C, as a terminal does."""
+    return subprocess.Popen(
+        command(script, *words),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # What runs in a shell's background ignores Ctrl-C, and so would all that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def complain(script, *words):
+    """Run a script that must fail; return its exit code and what it says on stderr."""
+    done = subprocess.run(command(script, *words), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode != 0, done.stdout
+    assert "Traceback" not in done.stderr + done.stdout, done.stderr
+    return done.returncode, done.stderr.splitlines()
+
+
+def refuse(script, *words):
+    """Run a script that must refuse its input: exit code 2 and one line on stderr, which is returned."""
+    code, lines = complain(script, *words)
+    assert (code, len(lines)) == (2, 1), lines
+    assert lines[0].startswith(f"{script}.py: ")
+    return lines[0]
+
+
+def succeed(script, *words):
+    """Run a script to its end, without a word on stderr; return what it prints."""
+    done = subprocess.run(command(script, *words), capture_output=True, text=True, timeout=600, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """Return a function that writes a finished run with random weights, as train_multiple.py would leave it."""
+
+    def make(name="run", members=3):
+        folder = tmp_path / name
+        config = RunConfig(
+            metadata={"experiment_name": name},
+            task={"name": "variable_binding", "seq_length": 3, "input_dim": 4},
+            model={"type": "rnn", "hidden_dim": 13},
+            training=TrainingConfig(num_models=members),
+        )
+        files.write_json(folder / "config.json", config.model_dump())
+        stack = load(MODELS, "rnn", "model_type")(config.training.seeds(), 4, 4, hidden_dim=13)
+        for position in range(members):
+            runs.write_weights(runs.model_folder(folder, position + 1), stack.export(position), {"status": "finished"})
+        return folder
+
+    return make

@@ -1,0 +1,77 @@
+"""How scripts end: one line where something fails, and no complaint of a reader who leaves."""
+
+import errno
+import os
+import re
+import shlex
+import subprocess
+
+import pytest
+from command_line import TINY, command, refuse, start
+
+from emt.commands import train as train_multiple
+from emt.commands.script import run_script
+
+pytestmark = pytest.mark.usefixtures("empty_folder")
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "message"),
+    [
+        ("train_multiple", "--experiment_name a/b --seq_length 8", "--experiment_name: expected a plain folder name"),
+        ("evaluate_multiple", "--models_dir missing", "--models_dir: expected an existing path"),
+        ("analyze", "eigenvalue --summary_file missing.json", "--summary_file: expected an existing path"),
+    ],
+)
+def test_every_script_refuses_in_one_line(script, words, message):
+    assert message in refuse(script, *words.split())
+    assert os.listdir() == [], "a refused command leaves nothing behind"
+
+
+@pytest.mark.parametrize("script", ["train_multiple", "evaluate_multiple"])
+def test_a_gpu_where_there_is_none_is_refused(script, make_run):
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    words = ["--experiment_name", "a", *TINY] if script == "train_multiple" else ["--models_dir", make_run()]
+    assert "--accelerator: expected a GPU; torch finds none here" in refuse(script, *words, "--accelerator", "gpu")
+    assert os.listdir() == []
+
+
+def test_a_full_disk_gets_one_line(monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("emt.runs.os.fsync", full)
+    code = run_script("train_multiple.py", lambda: train_multiple.main(["--experiment_name", "a", *TINY]))
+    assert code == 2
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"train_multiple\.py: a/\.?config\.json\S*: no space left on the disk\n", said)
+
+
+@pytest.mark.parametrize(
+    ("words", "unbuffered", "code"),
+    [("eigenvalue --summary_file SUMMARY", "", 0), ("eigenvalue --summary_file SUMMARY", "1", 141), ("--help", "", 0)],
+)
+def test_whoever_reads_the_lines_may_stop(write_summary, tmp_path, monkeypatch, words, unbuffered, code):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    words = words.replace("SUMMARY", str(write_summary(tmp_path, 2))).split()
+    with start("analyze", *words) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(60) == code
+
+
+def test_a_script_does_without_standard_output(write_summary, tmp_path):
+    words = shlex.join(command("analyze", "eigenvalue", "--summary_file", write_summary(tmp_path, 2)))
+    done = subprocess.run(f"{words} >&-", shell=True, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "eigenvalue_analysis" / "eigenvalue_statistics.csv").exists()
+
+
+def test_a_broken_pipe_elsewhere_gets_its_line(capsys):
+    def lose_a_worker():
+        raise BrokenPipeError(errno.EPIPE, "worker gone")
+
+    assert run_script("train_multiple.py", lose_a_worker) == 2
+    assert "worker gone" in capsys.readouterr().err

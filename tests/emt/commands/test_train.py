@@ -1,0 +1,110 @@
+"""What training refuses, in one line."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from command_line import TINY, complain, refuse
+
+pytestmark = pytest.mark.usefixtures("empty_folder")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--experiment_name a --seq_length 8 --hiden_dim 9", "unrecognized arguments: --hiden_dim 9"),
+        ("--experiment_name a --seq_length 8 --hidden 9", "unrecognized arguments: --hidden 9"),
+        ("--experiment_name a", "--seq_length"),
+        ("--seq_length 8", "--experiment_name: expected a name"),
+        ("--experiment_name a/b --seq_length 8", "--experiment_name: expected a plain folder name; got 'a/b'"),
+        ("--experiment_name a --seq_length 3 4 5", "--seq_length: expected an integer or 2 integers; got 3 4 5"),
+        ("--experiment_name a --seq_length 7 3", "--seq_length: expected one length from 1 or an ascending range"),
+        ("--experiment_name a --seq_length 8 --task_id 127 0 0", "--task_id: expected 8 one-bits in the first integer"),
+        ("--experiment_name a --seq_length 4 --task_id T2", "--task_id: expected bits below"),
+        ("--experiment_name a --seq_length 8 --task_id 255 0", "--task_id: expected one of repeat_copy, T1"),
+        ("--experiment_name a --seq_length 8 --hidden_dim 0", "--hidden_dim: expected an integer from 1; got 0"),
+        ("--experiment_name a --seq_length 8 --epochs 0", "--epochs: expected greater than or equal to 1; got 0"),
+        ("--experiment_name a --seq_length 8 --learning_rate nan", "--learning_rate: expected a finite number"),
+        ("--experiment_name a --seq_length 8 --curriculum_horizons 10 5", "--curriculum_horizons: expected ascending"),
+        ("--experiment_name a --seq_length 8 --task copy", "--task: expected one of variable_binding"),
+        ("--experiment_name a --seq_length 8 --model_type no_such_model", "--model_type: expected one of rnn, lstm"),
+        ("--experiment_name a --seq_length 8 --init zeros", "--init: invalid choice: 'zeros'"),
+        ("--experiment_name a --seq_length 8 --infinite_horizon --use_eos", "--use_eos"),
+        ("--experiment_name a --config missing.json", "missing.json: expected a configuration file; it does not exist"),
+        ("--config", "--config: expected one argument"),
+    ],
+)
+def test_training_refuses(words, message):
+    assert message in refuse("train_multiple", *words.split())
+    assert os.listdir() == [], "a refused command leaves nothing behind"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"task": {"seq_length": 8}, "model": {}, "training": {"epoch": 3}}', "--epoch: no such field"),
+        ('{"task": {"seq_length": 8, "bits": 3}, "model": {}}', "--bits: task variable_binding has no such option"),
+        ('{"task": {"seq_length": 8}, "model": {"bais": true}}', "--bais: model rnn has no such option"),
+        ('{"task": {"seq_length": 8}, "model": {}, "mdoel": {}}', "--mdoel: no such field"),
+        ('{"task": {"seq_length": "8"}, "model": {}}', "--seq_length: expected an integer or 2 integers; got 8"),
+        ('{"task": {"seq_length": 8, "task_id": [127, 0, 0]}, "model": {}}', "--task_id: expected 8 one-bits"),
+        ('{"task": {}, "model": {}}', "--seq_length: expected an integer or 2 integers; got none"),
+        ('{"task": {"seq_length": 8}, "model"', "file.json: expected a whole JSON document"),
+    ],
+)
+def test_training_refuses_a_configuration_file(text, message):
+    Path("file.json").write_text(text)
+    assert message in refuse("train_multiple", "--experiment_name", "a", "--config", "file.json")
+    assert os.listdir() == ["file.json"]
+
+
+def test_a_folder_with_another_run_is_refused(make_run):
+    folder = make_run()
+    before = (folder / "config.json").read_bytes()
+    line = refuse("train_multiple", "--experiment_name", folder.name, "--output_dir", folder.parent, *TINY)
+    assert f"--experiment_name: {folder} holds a run with another configuration" in line
+    assert "model.hidden_dim: 13 → 7" in line
+    assert "training.epochs: 20 → 1" in line
+    assert (folder / "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "config.json").write_text('{"task": {'), "config.json: expected a whole JSON document"),
+        (lambda f: (f / "config.json").unlink(), "holds models but no config.json"),
+    ],
+)
+def test_a_folder_with_a_broken_configuration_is_refused(make_run, damage, message):
+    folder = make_run()
+    damage(folder)
+    assert message in refuse("train_multiple", "--experiment_name", "run", "--output_dir", folder.parent, *TINY)
+
+
+def test_an_output_folder_that_cannot_be_made_is_refused():
+    Path("file").touch()
+    assert "file" in refuse("train_multiple", "--experiment_name", "a", "--output_dir", "file", *TINY)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Return a folder on a file system of 100 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=100k", "tmpfs", folder]
+    mount = shutil.which("mount")
+    if mount is None or subprocess.run([mount, *options], capture_output=True, check=False).returncode != 0:
+        pytest.skip("file systems cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_while_training_gets_one_line(small_disk):
+    words = ["--experiment_name", "a", "--output_dir", small_disk, *TINY, "--num_models", "1", "--hidden_dim", "128"]
+    code, lines = complain("train_multiple", *words)
+    assert code in (1, 2)
+    assert len(lines) == 1, lines
+    assert "no space left" in lines[0].lower()
