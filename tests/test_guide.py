@@ -67,4 +67,5 @@ def test_every_section_is_there():
         "Associative memories",
         "One page for an experiment",
         "Programmatic API",
+        "Glossary",
     ]

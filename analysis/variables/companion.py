@@ -2,8 +2,8 @@
 
 A task with a linear operator continues a sequence from a window of its last s vectors of d values. The window is
 flattened oldest first, so index = slot · d + bit and slot 0 is the oldest; the next vector is the window (a row) times
-the operator f (s·d, d). The companion matrix Φ moves a window (a column) one step on (Raj et al., Episodic Memory
-Theory).
+the operator f (s·d, d). The companion matrix Φ moves a window (a column) one step on (Karuvally et al.
+2023, Episodic Memory Theory).
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Repeat copy and linear variable binding (Raj et al., Episodic Memory Theory).
+"""Repeat copy and linear variable binding (Karuvally et al. 2023, Episodic Memory Theory, arXiv:2310.02430).
 
 A window holds the last s vectors of d values in {−1, +1}. The next vector is a signed selection of the window's s·d
 values, given by three integers; repeat copy selects the oldest vector. A network sees the first s vectors and then
