@@ -5,9 +5,9 @@ holds the value that stands at some position now in its output m steps later, on
 slot. So the rows c_k Wᵐ, m = 1 … s, read the window's positions, whatever the basis: for W = Q Φ Q⁺ and
 C = (newest block) Q⁺ they are rows of Q⁺. They form Ψ*. What lasts lies in W's leading invariant subspace V, and
 Ψ = V (Ψ* V)⁻¹ holds the states in it that carry one variable each (Karuvally et al. 2023, Episodic Memory Theory). The
-smallest such states, (Ψ*)⁺, are others wherever a network is read along other directions than it is active in. The empirical
-Φ = Ψ* W Ψ then hands values from slot to slot by definition; what it measures is its last d rows, how the next vector
-follows from the window.
+smallest such states, (Ψ*)⁺, differ wherever a network is read along other directions than it is active in. The
+empirical Φ = Ψ* W Ψ then hands values from slot to slot by definition; what it measures is its last d rows, how the next
+vector follows from the window.
 
 The reference implementation goes the other way: C⁺ for the newest slot and Wᵐ C⁺ for older ones. That agrees where
 the basis is orthonormal, and for repeat copy up to a scale; elsewhere it mixes slots, because C⁺ is orthogonal to the
