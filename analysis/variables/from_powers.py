@@ -6,7 +6,7 @@ slot. So the rows c_k Wᵐ, m = 1 … s, read the window's positions, whatever t
 C = (newest block) Q⁺ they are rows of Q⁺. They form Ψ*. What lasts lies in W's leading invariant subspace V, and
 Ψ = V (Ψ* V)⁻¹ holds the states in it that carry one variable each (Karuvally et al. 2023, Episodic Memory Theory). The
 smallest such states, (Ψ*)⁺, differ wherever a network is read along other directions than it is active in. The
-empirical Φ = Ψ* W Ψ then hands values from slot to slot by definition; what it measures is its last d rows, how the next
+empirical Φ = Ψ* W Ψ passes values from slot to slot by definition; only its last d rows are informative: how the next
 vector follows from the window.
 
 The reference implementation goes the other way: C⁺ for the newest slot and Wᵐ C⁺ for older ones. That agrees where
