@@ -29,7 +29,7 @@ COMMANDS = by_name(
         Command("report", "analysis.report.page:report_experiment", takes="experiment", results="."),
     ]
 )
-"""Commands of analyze.py by name."""
+"""Commands of `emt analyze` by name."""
 
 _PUBLIC = {
     "errors": ("AnalysisError", "NoMemoryError"),

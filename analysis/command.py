@@ -1,4 +1,4 @@
-"""What a command of analyze.py is: a function of this package, what that function is given, where its results go."""
+"""What a command of `emt analyze` is: a function of this package, what that function is given, where its results go."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ SEVERAL = ("populations", "recordings")
 
 @dataclass(frozen=True)
 class Command:
-    """One command of analyze.py.
+    """One command of `emt analyze`.
 
     Attributes
     ----------

@@ -2,7 +2,7 @@
 
 import sys
 
-from emt.commands.main import main
+from emt_workbench import main
 
 if __name__ == "__main__":
     sys.exit(main())

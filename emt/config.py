@@ -27,7 +27,7 @@ class _Section(BaseModel):
 
 
 class TrainingConfig(_Section):
-    """How a population is trained; every field is a flag of ``train_multiple.py``."""
+    """How a population is trained; every field is a flag of ``emt train``."""
 
     num_models: Positive = Field(
         default=50, description="members of the population; member i (from 0) has seed + 1000 i"

@@ -1,5 +1,7 @@
 """Errors that a user can act on: a command line prints them as one line and exits with code 2."""
 
+import emt
+
 
 class UserError(ValueError):
     """Bad input, or a file or disk that refuses: the message says what, expected, got and where."""
@@ -11,3 +13,12 @@ class TraceError(UserError):
 
 class RegistrationError(UserError):
     """A task, a model or an analysis that lacks what its registry asks for; the message says what to write where."""
+
+
+def install_hint(extra: str) -> str:
+    """Return the command that installs an optional group of dependencies of pyproject.toml.
+
+    >>> install_hint("cluster")
+    'pip install "emt-workbench[cluster]"'
+    """
+    return f'pip install "{emt.DISTRIBUTION}[{extra}]"'

@@ -223,7 +223,7 @@ def _checkpoint(folder: Path, step: int | None) -> Path | None:
         return path
     if marker.exists() and read_json(marker).get("step", step + 1) <= step:
         return None
-    raise UserError(f"--step: expected steps of train_multiple.py --keep_checkpoints; {path} does not exist")
+    raise UserError(f"--step: expected steps of `emt train --keep_checkpoints`; {path} does not exist")
 
 
 def read_weights(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:

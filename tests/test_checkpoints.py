@@ -106,5 +106,5 @@ def test_the_spectrum_is_followed_along_the_checkpoints(train, evaluate, capsys)
 
 def test_a_step_that_was_not_kept_is_refused(train, evaluate):
     experiment = train("plain")
-    with pytest.raises(UserError, match=r"--step: expected steps of train_multiple\.py --keep_checkpoints"):
+    with pytest.raises(UserError, match=r"--step: expected steps of `emt train --keep_checkpoints"):
         evaluate(experiment, 3)

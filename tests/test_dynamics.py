@@ -33,7 +33,7 @@ def test_a_run_without_portraits_is_refused_and_the_command_named(write_summary,
     assert emt(["analyze", "dynamics", "--summary_file", str(path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"expected fixed points in {path.parent / 'dynamics'}; write them with: " in line
-    assert line.endswith(f"python evaluate_multiple.py --models_dir {path.parent} --dynamics")
+    assert line.endswith(f"emt evaluate --models_dir {path.parent} --dynamics")
 
 
 def test_portraits_become_tables_and_figures(write_summary, make_portrait, tmp_path, capsys):

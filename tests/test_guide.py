@@ -11,6 +11,7 @@ from emt import trace
 from emt.commands import analyze
 from emt.commands import evaluate as evaluate_multiple
 from emt.commands import train as train_multiple
+from emt.commands.script import SCRIPTS
 
 GUIDE = (Path(__file__).parents[1] / "ANALYSIS_GUIDE.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"^```python\n(.*?)^```", GUIDE, re.S | re.M)
@@ -41,14 +42,15 @@ def test_examples_show_something(
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_parse(command):
-    python, script, *words = shlex.split(command)
-    assert python == "python"
-    if script == "train_multiple.py":
+    first, second, *words = shlex.split(command)
+    stage = second if first == "emt" else {script: stage for stage, script in SCRIPTS.items()}[second]
+    assert first in ("emt", "python")
+    if stage == "train":
         assert train_multiple.parse(words)[0].training.num_models
-    elif script == "evaluate_multiple.py":
+    elif stage == "evaluate":
         assert evaluate_multiple.parser().parse_args(words).models_dir in ("experiment", "fw")
     else:
-        assert script == "analyze.py"
+        assert stage == "analyze"
         assert analyze.build_parser().parse_args(words).command == words[0]
 
 

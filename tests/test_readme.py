@@ -11,6 +11,7 @@ import pytest
 from emt.commands import analyze
 from emt.commands import evaluate as evaluate_multiple
 from emt.commands import train as train_multiple
+from emt.commands.script import SCRIPTS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -20,26 +21,28 @@ def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.S | re.M)
 
 
-def commands(script):
+def commands(stage):
+    """Return the words of each command of a stage, as ``python SCRIPT …`` or as ``emt STAGE …``."""
+    forms = (f"python {SCRIPTS[stage]}", f"emt {stage}", f"python -m emt {stage}")
     lines = [line for block in blocks("bash") for line in block.splitlines()]
-    found = [shlex.split(line)[2:] for line in lines if line.startswith(f"python {script} ")]
-    assert found, f"the README shows no {script}"
+    found = [shlex.split(line.removeprefix(form)) for line in lines for form in forms if line.startswith(f"{form} ")]
+    assert found, f"the README shows no {stage}"
     return found
 
 
-@pytest.mark.parametrize("words", commands("train_multiple.py"), ids=" ".join)
+@pytest.mark.parametrize("words", commands("train"), ids=" ".join)
 def test_training_commands_make_a_configuration(words):
     config = train_multiple.parse(words)[0]
     members = words[words.index("--num_models") + 1] if "--num_models" in words else 50
     assert config.training.num_models == int(members)
 
 
-@pytest.mark.parametrize("words", commands("evaluate_multiple.py"), ids=" ".join)
+@pytest.mark.parametrize("words", commands("evaluate"), ids=" ".join)
 def test_evaluation_commands_parse(words):
     assert evaluate_multiple.parser().parse_args(words).models_dir == "copy"
 
 
-@pytest.mark.parametrize("words", commands("analyze.py"), ids=" ".join)
+@pytest.mark.parametrize("words", commands("analyze"), ids=" ".join)
 def test_analysis_commands_parse(words):
     assert analyze.build_parser().parse_args(words).command == words[0]
 

@@ -29,6 +29,7 @@ from analysis.cache import all_pairs, content_hash
 from analysis.errors import AnalysisError
 from analysis.statistics import energy_test, holm, mantel_test, paired_distance_test
 from emt import trace
+from emt.errors import install_hint
 
 Array = NDArray[np.float64]
 Places = NDArray[np.intp]
@@ -212,7 +213,7 @@ def dynamical_distances(runs: Sequence[Array]) -> Array:
         from DSA import DSA
     except ModuleNotFoundError as error:
         raise AnalysisError(
-            f'--dynamical: expected the package dsa-metric (pip install "emt[similarity]"); got {error}'
+            f"--dynamical: expected the package dsa-metric ({install_hint('similarity')}); got {error}"
         ) from None
     rank = min(DSA_RANK, *(run.shape[-1] for run in runs))
     # Linear models have no constant term: a mean state would be taken for dynamics.

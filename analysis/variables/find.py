@@ -120,7 +120,7 @@ def _check(recording: xr.DataTree, numbers: list[int], model: int | None, trial:
         task = about.get("task", {}).get("name", "unknown")
         raise AnalysisError(f"task {task!r} has no linear operator, so that its variables are not known")
     if "step_matrix" not in recording.data_vars:
-        raise AnalysisError("expected a recorded run with 'step_matrix'; run evaluate_multiple.py again")
+        raise AnalysisError("expected a recorded run with 'step_matrix'; run `emt evaluate` again")
     if model is not None and model not in numbers:
         raise AnalysisError(f"--model: expected one of {', '.join(map(str, numbers))}; got {model}")
     if not 1 <= trial <= recording.sizes["batch"]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from analysis import COMMANDS
 from analysis.command import Command
+from emt.commands.script import program, shell_command
 from emt.errors import UserError
 from emt.models import MODELS
 from emt.options import Parser, add_flags, assigns, check, options_of, summary_of
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser: one sub-command for each analysis, its flags read from the analysis' signature."""
-    parser = Parser(prog="analyze.py", description=__doc__)
+    parser = Parser(prog=program("analyze"), description=__doc__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for command in COMMANDS.values():
         summary = summary_of(command.function).rstrip(".")
@@ -80,7 +81,7 @@ class Request:
 def run(command: Command, given: dict[str, Any]) -> None:
     """Read what the analysis takes, analyse it, save tables and then figures, and say where they are."""
     request = _request(command, given)
-    options = check(options_of(command.function), given, f"analyze.py {command.name}", words=True)
+    options = check(options_of(command.function), given, f"{program('analyze')} {command.name}", words=True)
     subject = READERS[command.takes](request)
     result = _analyse(command, subject, options, request.folder)
     if hasattr(result, "pages"):
@@ -146,7 +147,7 @@ def _recording(path: Path, label: str, seq_length: int | None) -> Any:
     from emt import trace
 
     folder = _experiment_of(path) / "traces"
-    file = _file_of_length(folder, seq_length, f"recorded runs in {folder}, as evaluate_multiple.py leaves them")
+    file = _file_of_length(folder, seq_length, f"recorded runs in {folder}, as `emt evaluate` leaves them")
     recording = trace.load(file)
     members, sequences, steps = (recording.sizes[axis] for axis in trace.MEMBER_TIME)
     print(f"{label}: {members} models on {sequences} sequences of {steps} steps ({file})")
@@ -157,7 +158,7 @@ def _dynamics(path: Path, label: str, seq_length: int | None) -> Any:
     from emt import dynamics_file as portrait
 
     experiment = _experiment_of(path)
-    command = f"python evaluate_multiple.py --models_dir {shlex.quote(str(experiment))} --dynamics"
+    command = f"{shell_command('evaluate')} --models_dir {shlex.quote(str(experiment))} --dynamics"
     folder = experiment / "dynamics"
     file = _file_of_length(folder, seq_length, f"fixed points in {folder}; write them with: {command}")
     found = portrait.load(file)
@@ -177,7 +178,7 @@ def _checkpoints(path: Path, label: str, seq_length: int | None) -> Any:
     if not summaries:
         raise UserError(
             f"--summary_file: expected evaluated checkpoints in {experiment / 'checkpoints'}; train with "
-            f"--keep_checkpoints and run: python evaluate_multiple.py --models_dir {shlex.quote(str(experiment))} "
+            f"--keep_checkpoints and run: {shell_command('evaluate')} --models_dir {shlex.quote(str(experiment))} "
             "--step N …"
         )
     steps = sorted(summaries)
@@ -210,7 +211,7 @@ def _command_line(command: Command, experiment: Path) -> str:
     """Return what a user types to have an analysis beside the summary."""
     summary, folder = (shlex.quote(str(experiment / x)) for x in ("evaluation_summary.json", command.folder))
     given = f"--summary_files {summary} OTHER --output_dir {folder}"
-    return f"python analyze.py {command.name} {given if command.several else f'--summary_file {summary}'}"
+    return f"{shell_command('analyze')} {command.name} {given if command.several else f'--summary_file {summary}'}"
 
 
 def _file_of_length(folder: Path, seq_length: int | None, expected: str) -> Path:

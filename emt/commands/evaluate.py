@@ -1,8 +1,8 @@
 """Evaluate a trained population: accuracy on held-out sequences, spectra against theory, figures, traces.
 
-Writes evaluation_summary.json, which analyze.py reads, figures for each model in model-k/results and across models in
-global_analysis, and recorded runs in traces; with --dynamics also fixed points and Lyapunov exponents. Models that were
-evaluated before with the same settings are not evaluated again.
+Writes evaluation_summary.json, which `emt analyze` reads, figures for each model in model-k/results and across models
+in global_analysis, and recorded runs in traces; with --dynamics also fixed points and Lyapunov exponents. Models that
+were evaluated before with the same settings are not evaluated again.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from typing import Any
 
 from emt import config as configuration
 from emt import engine, files, runs
+from emt.commands.script import program, shell_command
 from emt.devices import choose_device
 from emt.errors import UserError
 from emt.evaluation import Settings, Work, entry_path, fingerprint, forget, is_current, trace_batch, write_dynamics
@@ -46,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = Parser(
-        prog="evaluate_multiple.py",
+        prog=program("evaluate"),
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -77,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         type=int,
         metavar="N",
-        help="evaluate weights after N training steps, kept with train_multiple.py --keep_checkpoints; results go to "
+        help="evaluate weights after N training steps, kept with `emt train --keep_checkpoints`; results go to "
         "checkpoints/step-N (default: the last weights)",
     )
     add(
@@ -155,7 +156,7 @@ def evaluate(work: Work, options: argparse.Namespace) -> int:
         first = f"model-{numbers[0]}: {failed[numbers[0]]}"
         raise UserError(f"{experiment}: none of the {len(numbers)} models could be evaluated; {first}")
     for number, reason in failed.items():
-        print(f"evaluate_multiple.py: model-{number}: {reason}", file=sys.stderr)
+        print(f"{program('evaluate')}: model-{number}: {reason}", file=sys.stderr)
     entries = [files.read_json(entry_path(work, n))["entry"] for n in good]
     summary = {
         "timestamp": when,
@@ -182,7 +183,7 @@ def evaluate(work: Work, options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def report(console: Any, work: Work, metrics: list[dict[str, Any]], failed: Mapping[int, str], command: str) -> None:
+def report(console: Any, work: Work, metrics: list[dict[str, Any]], failed: Mapping[int, str], analysis: str) -> None:
     """Print a table of the population, where everything is, and the command to go on with."""
     import statistics
 
@@ -209,7 +210,7 @@ def report(console: Any, work: Work, metrics: list[dict[str, Any]], failed: Mapp
     console.print(f"Summary: {summary}")
     if work.settings.figures:
         console.print(f"Figures: {work.folder / 'global_analysis'} and {work.folder / 'model-k' / 'results'}")
-    console.print(f"Next: python analyze.py {command} --summary_file {shlex.quote(str(summary))}")
+    console.print(f"Next: {shell_command('analyze')} {analysis} --summary_file {shlex.quote(str(summary))}")
 
 
 def evaluate_share(work: Work) -> dict[int, str]:

@@ -2,8 +2,34 @@
 
 import os
 import select
+import shlex
 import sys
 from collections.abc import Callable
+from pathlib import Path
+
+SCRIPTS = {"train": "train_multiple.py", "evaluate": "evaluate_multiple.py", "analyze": "analyze.py"}
+"""Stages of the work that have a script of their own in a checkout."""
+
+
+def program(stage: str) -> str:
+    """Return what this process calls a stage in its messages: ``train_multiple.py`` or ``emt train``."""
+    return SCRIPTS.get(stage, f"emt {stage}") if _is_script() else f"emt {stage}"
+
+
+def shell_command(stage: str) -> str:
+    """Return what a user types to run a stage, in the form in which this process was started.
+
+    ``emt evaluate`` after ``emt train``, ``python -m emt evaluate`` after ``python -m emt train``, and ``python
+    evaluate_multiple.py`` after ``python train_multiple.py``, in the folder of that script.
+    """
+    started = Path(sys.argv[0])
+    if _is_script() and stage in SCRIPTS:
+        return f"python {shlex.quote(str(started.with_name(SCRIPTS[stage])))}"
+    return f"python -m emt {stage}" if started.parts[-2:] == ("emt", "__main__.py") else f"emt {stage}"
+
+
+def _is_script() -> bool:
+    return Path(sys.argv[0]).name in SCRIPTS.values()
 
 
 def run_script(name: str, main: Callable[[], int]) -> int:

@@ -1,6 +1,6 @@
 """Train a population: many members of one model on one task, seeds seed, seed + 1000, …, as one stacked model.
 
-Writes a run directory that evaluate_multiple.py and analyze.py read. A run that was interrupted continues with the
+Writes a run directory that `emt evaluate` and `emt analyze` read. A run that was interrupted continues with the
 same command.
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 
 from emt import config as configuration
 from emt import engine, runs
+from emt.commands.script import program, shell_command
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig
 from emt.devices import choose_device
 from emt.errors import UserError
@@ -79,7 +80,7 @@ def first_pass(arguments: list[str]) -> tuple[argparse.Namespace, RunConfig | No
 def second_pass(task: str, model: str, first: argparse.Namespace, base: RunConfig | None) -> argparse.ArgumentParser:
     """Return the parser with all flags of the chosen task and model."""
     parser = Parser(
-        prog="train_multiple.py",
+        prog=program("train"),
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
@@ -144,7 +145,7 @@ def train(config: RunConfig, experiment: Path) -> int:
         with Display(console, members, workers, config.training.stop_accuracy, STOP_HINT) as display:
             outcome = population.train(config, experiment, display.show)
     except KeyboardInterrupt:
-        text = f"train_multiple.py: interrupted; what is done is kept in {experiment}, the same command continues"
+        text = f"{program('train')}: interrupted; what is done is kept in {experiment}, the same command continues"
         print(text, file=sys.stderr)
         return 130
     for status in ("finished", "stopped early", "diverged"):
@@ -160,7 +161,7 @@ def train(config: RunConfig, experiment: Path) -> int:
         )
     for failure in outcome.failures:
         print(failure.details or "", end="", file=sys.stderr)
-        print(f"train_multiple.py: {failure.item}: {failure.failure}", file=sys.stderr)
+        print(f"{program('train')}: {failure.item}: {failure.failure}", file=sys.stderr)
     if outcome.failures:
         return 1
     unfinished = members - len(outcome.done)
@@ -169,5 +170,5 @@ def train(config: RunConfig, experiment: Path) -> int:
     if unfinished:
         console.print(f"{unfinished} of {members} models are left to the other shards")
         return 0
-    console.print(f"Next: python evaluate_multiple.py --models_dir {shlex.quote(str(experiment))}")
+    console.print(f"Next: {shell_command('evaluate')} --models_dir {shlex.quote(str(experiment))}")
     return 0

@@ -21,7 +21,7 @@ from emt.config import ExecutionConfig
 from emt.engine import inline, local
 from emt.engine.base import Function, Result, Tick, nothing
 from emt.engine.local import run
-from emt.errors import UserError
+from emt.errors import UserError, install_hint
 
 __all__ = ["Function", "Result", "Tick", "capacity", "hand_out", "run"]
 
@@ -83,4 +83,5 @@ def _with_the_extra(name: str) -> ModuleType:
     try:
         return importlib.import_module(f"emt.engine.{name}")
     except ModuleNotFoundError as error:
-        raise UserError(f"--engine {name}: needs {error.name}; pip install 'emt[cluster]'") from None
+        what = f"expected the package {error.name}; it is not installed: {install_hint('cluster')}"
+        raise UserError(f"--engine {name}: {what}") from None

@@ -8,7 +8,7 @@ from typing import Any
 
 from emt import files, runs
 from emt.config import RunConfig
-from emt.errors import UserError
+from emt.errors import UserError, install_hint
 from experiments.ethereal.results import curve_of
 
 PROJECT = "emt-ethereal"
@@ -23,7 +23,7 @@ def require() -> None:
         Saying how it is installed.
     """
     if importlib.util.find_spec("wandb") is None:
-        raise UserError("--track: expected the package wandb; it is not installed: pip install 'emt[track]'")
+        raise UserError(f"--track: expected the package wandb; it is not installed: {install_hint('track')}")
 
 
 def send(

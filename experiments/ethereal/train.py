@@ -17,7 +17,7 @@ from emt import runs
 from emt.commands.script import run_script
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig, metadata
 from emt.devices import choose_device
-from emt.errors import UserError
+from emt.errors import UserError, install_hint
 from emt.models import MODELS
 from emt.options import (
     Option,
@@ -121,7 +121,7 @@ def parser(model_type: str, setting: Setting) -> argparse.ArgumentParser:
     run.add_argument("--resume_checkpoint", metavar="DIR", help="go on with the run in DIR, with its settings")
     switches = {
         "no_resume": "refuse a folder that holds a run, instead of going on with it",
-        "track": "log to Weights & Biases: pip install 'emt[track]'",
+        "track": f"log to Weights & Biases: {install_hint('track')}",
     }
     for flag, text in switches.items():
         add_flags(run, [_spelled(Option(flag, bool, False, text))])

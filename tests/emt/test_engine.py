@@ -142,7 +142,7 @@ def test_without_the_extra_the_refusal_says_what_to_install(name, tmp_path, monk
         monkeypatch.setitem(sys.modules, module, None)
     for module in ("dask", "slurm"):
         monkeypatch.delitem(sys.modules, f"emt.engine.{module}", raising=False)
-    with pytest.raises(UserError, match=rf"--engine {name}: needs [a-z_]+; pip install 'emt\[cluster\]'"):
+    with pytest.raises(UserError, match=rf'--engine {name}: .* [a-z_]+; .*: pip install "emt-workbench\[cluster\]"'):
         engine.hand_out("math:sqrt", [4], ExecutionConfig(engine=name), tmp_path)
 
 

@@ -181,7 +181,9 @@ def test_what_does_not_fit_is_refused_by_flag(flags, message):
 def test_tracking_needs_its_package(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"--track: expected the package wandb; .* pip install 'emt\[track\]'"):
+    with pytest.raises(
+        UserError, match=r'--track: expected the package wandb; .* pip install "emt-workbench\[track\]"'
+    ):
         train.main(["--track", "True", "--out", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()
 
