@@ -3,6 +3,7 @@
 MODELS = {
     "rnn": "emt.models.elman:Elman",
     "lstm": "emt.models.lstm:LSTM",
+    "gru": "emt.models.gru:GRU",
     "irnn": "emt.models.irnn:IRNN",
     "ar_lstm": "emt.models.ar_lstm:RetrievalLSTM",
     "alstm": "emt.models.alstm:AssociativeLSTM",

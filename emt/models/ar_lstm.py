@@ -1,17 +1,18 @@
 """LSTM with the embedding and head of `emt.models.layers`, so that only its memory differs from its rivals'."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from pydantic import Field
 from torch import Tensor
 
-from emt.models.base import Cues, Log, Model, State, as_channels, normal, uniform
+from emt.models.base import Cues, as_channels, normal, uniform
 from emt.models.layers import Head
+from emt.models.recurrent import RecurrentModel
 from emt.ops.lstm import lstm
 
 
-class RetrievalLSTM(Model):
+class RetrievalLSTM(RecurrentModel):
     """Long short-term memory with an embedding and a two-layer head.
 
     Parameters
@@ -56,17 +57,11 @@ class RetrievalLSTM(Model):
         self.b_rec = self.parameter_of("b_rec", (gates,), draw)
         self.head = Head(self, hidden_dim, output_channels)
 
-    def zero_state(self, like: Tensor) -> State:
-        """Return zeros, (member, batch, unit) each."""
-        shape = (*like.shape[:2], self.w_rec.shape[1])
-        return {"hidden": like.new_zeros(shape), "cell": like.new_zeros(shape)}
-
-    def forward(
-        self, x: Tensor, state: State | None = None, steps: int | None = None, cues: Cues | None = None
-    ) -> tuple[Tensor, State, Log]:
-        """Run the members over a sequence; see `Model.forward`."""
-        h0, c0 = (None, None) if state is None else (state["hidden"], state["cell"])
-        w_in, nothing, bias = self.embedding @ self.w_in, self.w_rec[:, :, :0], self.b_in + self.b_rec
-        _, hidden, cell = lstm(as_channels(x, w_in), w_in, self.w_rec, nothing, bias, None, h0, c0, steps)
-        states = {"hidden": hidden, "cell": cell}
-        return self.head(hidden, cues), {name: s[:, :, -1] for name, s in states.items()}, states
+    def run(
+        self, x: Tensor, first: Mapping[str, Tensor | None], steps: int | None, cues: Cues | None
+    ) -> tuple[Tensor, ...]:
+        """Run the layer on embedded inputs, then the head; see `RecurrentModel.run`."""
+        w_in, no_readout, bias = self.embedding @ self.w_in, self.w_rec[:, :, :0], self.b_in + self.b_rec
+        x = as_channels(x, w_in)
+        _, hidden, cell = lstm(x, w_in, self.w_rec, no_readout, bias, None, first["hidden"], first["cell"], steps)
+        return self.head(hidden, cues), hidden, cell

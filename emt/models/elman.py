@@ -1,68 +1,24 @@
 """Elman network with a linear readout (Elman 1990): h_t = tanh(x_t W_in + h_{t-1} W_rec + b), y_t = h_t W_out + c."""
 
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from collections.abc import Mapping
 
-from pydantic import Field
 from torch import Tensor
 
-from emt.models.base import Cues, Log, Model, State, as_channels, orthogonal, uniform
+from emt.models.base import Cues
+from emt.models.recurrent import ReadoutNetwork
 from emt.ops.elman import elman
 
 
-class Elman(Model):
-    """Elman network: tanh units with full recurrence and a linear readout.
+class Elman(ReadoutNetwork):
+    """Elman network: tanh units with full recurrence and a linear readout."""
 
-    Parameters
-    ----------
-    hidden_dim
-        units of the recurrent layer.
-    bias
-        biases in the recurrent layer and the readout.
-    init
-        initial weights: torch's default, U(-1/sqrt(units), 1/sqrt(units)), or orthogonal recurrence.
-    """
-
+    gates = 1
     state_dims = {"hidden": ("unit",)}
     recurrent_name = "rnn.weight_hh_l0"
-    torch_names = {
-        "w_in": "rnn.weight_ih_l0",
-        "w_rec": "rnn.weight_hh_l0",
-        "b_in": "rnn.bias_ih_l0",
-        "b_rec": "rnn.bias_hh_l0",
-        "w_out": "readout.weight",
-        "b_out": "readout.bias",
-    }
 
-    def __init__(
-        self,
-        seeds: Sequence[int],
-        input_channels: int,
-        output_channels: int,
-        *,
-        hidden_dim: Annotated[int, Field(ge=1)] = 128,
-        bias: bool = False,
-        init: Literal["default", "orthogonal"] = "default",
-    ) -> None:
-        super().__init__(seeds)
-        draw = uniform(hidden_dim**-0.5)
-        self.w_in = self.parameter_of("w_in", (input_channels, hidden_dim), draw)
-        self.w_rec = self.parameter_of("w_rec", (hidden_dim, hidden_dim), orthogonal if init == "orthogonal" else draw)
-        self.w_out = self.parameter_of("w_out", (hidden_dim, output_channels), draw)
-        self.b_in = self.parameter_of("b_in", (hidden_dim,), draw) if bias else None
-        self.b_rec = self.parameter_of("b_rec", (hidden_dim,), draw) if bias else None
-        self.b_out = self.parameter_of("b_out", (output_channels,), draw) if bias else None
-
-    def zero_state(self, like: Tensor) -> State:
-        """Return zeros, (member, batch, unit)."""
-        return {"hidden": like.new_zeros(*like.shape[:2], self.w_rec.shape[-1])}
-
-    def forward(
-        self, x: Tensor, state: State | None = None, steps: int | None = None, cues: Cues | None = None
-    ) -> tuple[Tensor, State, Log]:
-        """Run the members over a sequence; see `Model.forward`."""
-        bias = None if self.b_in is None or self.b_rec is None else self.b_in + self.b_rec
-        first = None if state is None else state["hidden"]
-        x = as_channels(x, self.w_in)
-        outputs, hidden = elman(x, self.w_in, self.w_rec, self.w_out, bias, self.b_out, first, steps)
-        return outputs, {"hidden": hidden[:, :, -1]}, {"hidden": hidden}
+    def run(
+        self, x: Tensor, first: Mapping[str, Tensor | None], steps: int | None, cues: Cues | None
+    ) -> tuple[Tensor, ...]:
+        """Run the layer and the readout; see `RecurrentModel.run`."""
+        x = self.channels(x)
+        return elman(x, self.w_in, self.w_rec, self.w_out, self.bias, self.b_out, first["hidden"], steps)

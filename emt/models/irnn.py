@@ -5,18 +5,19 @@
 with the embedding and head of `emt.models.layers`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from pydantic import Field
 from torch import Tensor
 
-from emt.models.base import Cues, Log, Model, State, as_channels, constant, identity, normal, uniform
+from emt.models.base import Cues, as_channels, constant, identity, normal, uniform
 from emt.models.layers import Head
+from emt.models.recurrent import RecurrentModel
 from emt.ops.elman import elman
 
 
-class IRNN(Model):
+class IRNN(RecurrentModel):
     """Recurrent network of rectified linear units, with an embedding and a two-layer head.
 
     Parameters
@@ -62,17 +63,11 @@ class IRNN(Model):
         self.bias = self.parameter_of("bias", (hidden_dim,), constant(0.0))
         self.head = Head(self, hidden_dim, output_channels)
 
-    def zero_state(self, like: Tensor) -> State:
-        """Return zeros, (member, batch, unit)."""
-        return {"hidden": like.new_zeros(*like.shape[:2], self.w_rec.shape[-1])}
-
-    def forward(
-        self, x: Tensor, state: State | None = None, steps: int | None = None, cues: Cues | None = None
-    ) -> tuple[Tensor, State, Log]:
-        """Run the members over a sequence; see `Model.forward`."""
-        first = None if state is None else state["hidden"]
-        w_in, nothing = self.embedding @ self.w_in, self.w_rec[:, :, :0]
-        _, hidden = elman(
-            as_channels(x, w_in), w_in, self.w_rec, nothing, self.bias, None, first, steps, activation="relu"
-        )
-        return self.head(hidden, cues), {"hidden": hidden[:, :, -1]}, {"hidden": hidden}
+    def run(
+        self, x: Tensor, first: Mapping[str, Tensor | None], steps: int | None, cues: Cues | None
+    ) -> tuple[Tensor, ...]:
+        """Run the layer on embedded inputs, then the head; see `RecurrentModel.run`."""
+        w_in, no_readout = self.embedding @ self.w_in, self.w_rec[:, :, :0]
+        x = as_channels(x, w_in)
+        _, hidden = elman(x, w_in, self.w_rec, no_readout, self.bias, None, first["hidden"], steps, "relu")
+        return self.head(hidden, cues), hidden

@@ -7,6 +7,7 @@ from emt.ops.dnd_lstm import DNDRun, dnd_lstm, dnd_lstm_steps
 from emt.ops.elman import ElmanRun, elman, elman_steps
 from emt.ops.fast_weights import FastWeightsRun, fast_matrix, fast_weights, fast_weights_steps
 from emt.ops.fwm.forms import FWMRun, fwm, fwm_steps
+from emt.ops.gru import GRURun, gru, gru_steps
 from emt.ops.lstm import LSTMRun, lstm, lstm_steps
 from emt.ops.lstm_drive import lstm_of_drive
 from emt.ops.precision import fast_matmul, is_member_invariant, product_error
@@ -17,6 +18,7 @@ __all__ = [
     "ElmanRun",
     "FWMRun",
     "FastWeightsRun",
+    "GRURun",
     "LSTMRun",
     "associative_lstm",
     "associative_lstm_steps",
@@ -30,6 +32,8 @@ __all__ = [
     "fast_weights_steps",
     "fwm",
     "fwm_steps",
+    "gru",
+    "gru_steps",
     "is_member_invariant",
     "keep_freed_memory",
     "lstm",

@@ -117,8 +117,8 @@ class _AssociativeCell(Cell):
     order: ClassVar[Tensor]
     """Rows of a vector of complex numbers in each copy's order, (copy · part · unit,)."""
 
-    def __init__(self, buffers: Sequence[Tensor], initial: Tensor | None) -> None:
-        super().__init__(buffers, initial)
+    def __init__(self, buffers: Sequence[Tensor], first: Tensor | None, initial: Tensor | None) -> None:
+        super().__init__(buffers, first, initial)
         hidden, cell, activated, keys, read = buffers
         gates, norms = activated.chunk(2, dim=2)
         self.open, self.norms = gates, norms.unflatten(2, (3, 1, -1))

@@ -97,8 +97,8 @@ class _LSTMCell(Cell):
     buffers = (1, 1, 4, 1)
     states = 2
 
-    def __init__(self, buffers: Sequence[Tensor], initial: Tensor | None) -> None:
-        super().__init__(buffers, initial)
+    def __init__(self, buffers: Sequence[Tensor], first: Tensor | None, initial: Tensor | None) -> None:
+        super().__init__(buffers, first, initial)
         _, self.cell, self.activated, self.tanh_cell = buffers
 
     def forward(self, t: int, a: Tensor) -> None:

@@ -6,6 +6,7 @@ import inspect
 import re
 import types
 import typing
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -79,17 +80,11 @@ def options_of(target: str) -> tuple[Option, ...]:
     module, _, name = target.partition(":")
     definition = _definition(module, name)
     if isinstance(definition, ast.ClassDef):
-        constructor = next(
-            (n for n in definition.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None
-        )
+        constructor, texts = _constructor(module, definition)
         if constructor is None:
             return ()
-        texts = _parameter_help(ast.get_docstring(definition) or "") | _parameter_help(
-            ast.get_docstring(constructor) or ""
-        )
     else:
-        constructor = definition
-        texts = _parameter_help(ast.get_docstring(definition) or "")
+        constructor, texts = definition, _parameter_help(ast.get_docstring(definition) or "")
     arguments = constructor.args
     return tuple(
         Option(
@@ -146,6 +141,34 @@ def _definition(module: str, name: str) -> ast.ClassDef | ast.FunctionDef:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
             return node
     raise LookupError(f"module {module!r} defines no {name!r}")
+
+
+def _constructor(module: str, definition: ast.ClassDef) -> tuple[ast.FunctionDef | None, dict[str, str]]:
+    """Return the constructor that a class has or inherits, and what is said of its parameters, last by the class."""
+    texts: dict[str, str] = {}
+    for ancestor in _ancestry(module, definition):
+        texts = _parameter_help(ast.get_docstring(ancestor) or "") | texts
+        for node in ancestor.body:
+            if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+                return node, texts | _parameter_help(ast.get_docstring(node) or "")
+    return None, texts
+
+
+def _ancestry(module: str, definition: ast.ClassDef) -> Iterator[ast.ClassDef]:
+    """Yield a class and, each before its own, the bases that modules of the same package define."""
+    yield definition
+    imported = {
+        alias.asname or alias.name: (node.module, alias.name)
+        for node in _tree(module).body
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0
+        for alias in node.names
+    }
+    for base in map(ast.unparse, definition.bases):
+        where, name = imported.get(base, (module, base))
+        if where.partition(".")[0] == module.partition(".")[0]:
+            found = next((n for n in _tree(where).body if isinstance(n, ast.ClassDef) and n.name == name), None)
+            if found is not None:
+                yield from _ancestry(where, found)
 
 
 def _evaluate_annotation(node: ast.expr | None, target: str) -> Any:

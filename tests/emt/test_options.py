@@ -64,6 +64,31 @@ def test_a_class_assigns_what_its_body_gives_a_value(tmp_path, monkeypatch):
     assert [name for name in "abcd" if assigns("bodies:C", name)] == ["b", "c"]
 
 
+def test_a_constructor_may_be_inherited_with_its_help(tmp_path, monkeypatch):
+    package = tmp_path / "family"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    section = '"""{}.\n\nParameters\n----------\n{}\n"""'
+    base = section.format("Base", "size\n    units.\nrate\n    how fast.")
+    (package / "base.py").write_text(
+        f"from json import JSONEncoder\nclass Base(JSONEncoder):\n    {base!r}\n"
+        "    def __init__(self, x, *, size: int = 3, rate: float = 0.5): ...\n"
+    )
+    child = section.format("Child", "rate\n    how slow.")
+    (package / "child.py").write_text(
+        "from json import JSONDecoder\nfrom family.base import Base as B\n"
+        f"class Child(B):\n    {child!r}\n"
+        "class Grandchild(Child): ...\n"
+        "class Own(B):\n    def __init__(self): ...\n"
+        "class Stranger(JSONDecoder): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("Child", "Grandchild"):
+        options = options_of(f"family.child:{name}")
+        assert [(o.name, o.default, o.help) for o in options] == [("size", 3, "units."), ("rate", 0.5, "how slow.")]
+    assert options_of("family.child:Own") == options_of("family.child:Stranger") == ()
+
+
 def test_options_of_a_function_come_in_order_with_their_help():
     module = "analysis.spectra.embedding:embed_population"
     options = options_of(module)

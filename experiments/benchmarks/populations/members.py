@@ -25,7 +25,9 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--accelerator", choices=("auto", "cpu", "gpu"), default="auto", help="where (default: auto)")
-    parser.add_argument("--model_type", choices=("rnn", "lstm"), default="rnn", help="which network (default: rnn)")
+    parser.add_argument(
+        "--model_type", choices=("rnn", "gru", "lstm"), default="rnn", help="which network (default: rnn)"
+    )
     sizes = [1, 10, 50, 200, 500]
     parser.add_argument("--members", type=int, nargs="+", default=sizes, help="sizes (default: 1 10 50 200 500)")
     parser.add_argument("--horizon", type=int, default=100, help="output steps (default: 100)")

@@ -15,11 +15,19 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from emt.ops import elman, elman_steps, fast_matmul, keep_freed_memory, lstm, lstm_steps
+from emt.ops import elman, elman_steps, fast_matmul, gru, gru_steps, keep_freed_memory, lstm, lstm_steps
 
 BITS, GIVEN, BATCH, UNITS = 8, 8, 64, 128
-GATES = {"elman": 1, "lstm": 4}
-FORMS: dict[str, Callable] = {"elman": elman, "lstm": lstm, "elman_steps": elman_steps, "lstm_steps": lstm_steps}
+GATES = {"elman": 1, "gru": 3, "lstm": 4}
+FORMS: dict[str, Callable] = {
+    "elman": elman,
+    "elman_steps": elman_steps,
+    "gru": gru,
+    "gru_steps": gru_steps,
+    "lstm": lstm,
+    "lstm_steps": lstm_steps,
+}
+TORCH = {"elman": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}
 LARGE = 1024
 
 
@@ -101,7 +109,7 @@ def training_steps(op: str, horizon: int, members: int) -> dict[str, Callable[[]
 
 def one_by_one(op: str, x: Tensor, target: Tensor) -> Callable[[], object]:
     """The same with torch's own fused network and readout, one member after the other."""
-    kind = torch.nn.LSTM if op == "lstm" else torch.nn.RNN
+    kind = TORCH[op]
     nets = [
         (kind(BITS, UNITS, bias=False, batch_first=True), torch.nn.Linear(UNITS, BITS, bias=False))
         for _ in range(len(x))

@@ -28,7 +28,7 @@ from statistics import median
 from typing import Any
 
 BITS, LENGTH, UNITS, BATCH = 8, 8, 128, 64
-GATES = {"rnn": 1, "lstm": 4}
+GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def network(kind: str) -> Any:
     """Return torch's own network with a linear readout."""
     import torch
 
-    recurrent = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM}[kind]
+    recurrent = {"rnn": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}[kind]
 
     class Network(torch.nn.Module):
         def __init__(self) -> None:

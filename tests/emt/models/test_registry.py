@@ -15,7 +15,8 @@ from emt.training.stack import Stack
 
 BATCH, TIME, IN, UNITS, OUT = 3, 5, 4, 8, 6
 SEEDS = (11, 1011)
-GATES = {"rnn": 1, "lstm": 4}
+GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+TORCH = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 every_model = pytest.mark.parametrize("name", MODELS)
 
@@ -258,7 +259,7 @@ def test_a_weight_file_is_the_state_dict_of_torchs_modules(name, bias):
     model, x = build(name, bias=bias), draw(len(SEEDS), BATCH, TIME, IN)
     outputs, state, log = model(x)
     for member in range(len(SEEDS)):
-        layer = {"rnn": nn.RNN, "lstm": nn.LSTM}[name](IN, UNITS, bias=bias, batch_first=True)
+        layer = TORCH[name](IN, UNITS, bias=bias, batch_first=True)
         reference = nn.ModuleDict({"rnn": layer, "readout": nn.Linear(UNITS, OUT, bias=bias)})
         weights = {k: torch.from_numpy(v) for k, v in model.export(member).items()}
         reference.load_state_dict(weights, strict=True)
@@ -272,7 +273,7 @@ def test_a_weight_file_is_the_state_dict_of_torchs_modules(name, bias):
 @pytest.mark.parametrize("name", GATES)
 def test_torchs_weights_can_be_loaded(name):
     model, x = build(name, bias=True), draw(1, BATCH, TIME, IN)
-    layer = {"rnn": nn.RNN, "lstm": nn.LSTM}[name](IN, UNITS, batch_first=True)
+    layer = TORCH[name](IN, UNITS, batch_first=True)
     reference = nn.ModuleDict({"rnn": layer, "readout": nn.Linear(UNITS, OUT)})
     model.load(1, {k: v.detach().numpy() for k, v in reference.state_dict().items()})
     expected = reference["readout"](layer(x[0])[0])
@@ -287,7 +288,7 @@ def test_the_two_biases_start_apart(name):
     assert np.abs(first - second).max() > 0.1
 
 
-@pytest.mark.parametrize(("name", "matrix"), [("rnn", "rnn.weight_hh_l0"), ("lstm", None)])
+@pytest.mark.parametrize(("name", "matrix"), [("rnn", "rnn.weight_hh_l0"), ("lstm", None), ("gru", None)])
 def test_only_an_elman_network_names_its_recurrent_matrix(name, matrix):
     model = build(name)
     assert model.recurrent_name == matrix

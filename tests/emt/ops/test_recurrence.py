@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from emt.ops import elman, lstm, recurrence
+from emt.ops import elman, gru, lstm, recurrence
 
 
-@pytest.mark.parametrize(("op", "gates"), [(elman, 1), (lstm, 4)])
+@pytest.mark.parametrize(("op", "gates"), [(elman, 1), (gru, 3), (lstm, 4)])
 def test_groups_of_members_give_the_same_results(op, gates, monkeypatch):
     members, batch, time, width, units = 5, 3, 6, 2, 4
     generator = torch.Generator().manual_seed(1)
@@ -15,7 +15,7 @@ def test_groups_of_members_give_the_same_results(op, gates, monkeypatch):
         (members, width, gates * units),
         (members, units, gates * units),
         (members, units, width),
-        (members, gates * units),
+        *[(members, gates * units)] * (2 if op is gru else 1),
         (members, width),
         (members, batch, units),
     ]

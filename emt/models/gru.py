@@ -1,0 +1,36 @@
+"""Gated recurrent unit with a linear readout (Cho et al. 2014, arXiv:1406.1078), as `torch.nn.GRU` computes it.
+
+    [r, z]_t = σ(x_t W_in^rz + h_{t-1} W_rec^rz + b^rz)
+    n_t = tanh(x_t W_in^n + b_in^n + r_t (h_{t-1} W_rec^n + b_rec^n))
+    h_t = (1 - z_t) n_t + z_t h_{t-1},   y_t = h_t W_out + c
+
+In the paper r_t multiplies h_{t-1} before the product with W_rec^n.
+"""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from emt.models.base import Cues
+from emt.models.recurrent import ReadoutNetwork
+from emt.ops.gru import gru
+
+
+class GRU(ReadoutNetwork):
+    """Gated recurrent unit with a linear readout.
+
+    Parameters
+    ----------
+    init
+        initial weights: torch's default, U(-1/sqrt(units), 1/sqrt(units)), or orthogonal recurrence for each gate.
+    """
+
+    gates = 3
+    state_dims = {"hidden": ("unit",)}
+
+    def run(
+        self, x: Tensor, first: Mapping[str, Tensor | None], steps: int | None, cues: Cues | None
+    ) -> tuple[Tensor, ...]:
+        """Run the layer and the readout; see `RecurrentModel.run`."""
+        x = self.channels(x)
+        return gru(x, self.w_in, self.w_rec, self.w_out, self.b_in, self.b_rec, self.b_out, first["hidden"], steps)

@@ -1,0 +1,98 @@
+"""What recurrent layers with states of one size share: states that start at zero, biases that act together, a readout.
+
+A model names its states in ``state_dims`` and says in `run` how its layer runs.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from emt.models.base import Cues, Log, Model, State, as_channels, orthogonal, uniform
+
+
+class RecurrentModel(Model):
+    """A recurrent layer with the weights W_rec (member, unit, gate · unit) and states (member, batch, unit)."""
+
+    w_rec: nn.Parameter
+
+    def zero_state(self, like: Tensor) -> State:
+        """Return zeros, (member, batch, unit) each."""
+        return {name: like.new_zeros(*like.shape[:2], self.w_rec.shape[1]) for name in self.state_dims}
+
+    def forward(
+        self, x: Tensor, state: State | None = None, steps: int | None = None, cues: Cues | None = None
+    ) -> tuple[Tensor, State, Log]:
+        """Run the members over a sequence; see `Model.forward`."""
+        first = {name: None if state is None else state[name] for name in self.state_dims}
+        outputs, *states = self.run(x, first, steps, cues)
+        log = dict(zip(self.state_dims, states, strict=True))
+        return outputs, {name: values[:, :, -1] for name, values in log.items()}, log
+
+    @abstractmethod
+    def run(
+        self, x: Tensor, first: Mapping[str, Tensor | None], steps: int | None, cues: Cues | None
+    ) -> tuple[Tensor, ...]:
+        """Return outputs (member, batch, time, output), and each state at all steps (member, batch, time, unit).
+
+        ``first`` holds the states before the first step, None for zero.
+        """
+
+
+class ReadoutNetwork(RecurrentModel):
+    """A recurrent layer with a linear readout, in a weight file ``torch.nn`` modules called ``rnn`` and ``readout``.
+
+    Parameters
+    ----------
+    hidden_dim
+        units of the recurrent layer.
+    bias
+        biases in the recurrent layer and the readout.
+    init
+        initial weights: torch's default, U(-1/sqrt(units), 1/sqrt(units)), or orthogonal recurrence.
+
+    Attributes
+    ----------
+    gates
+        Blocks of units in the input and the recurrent weights.
+    """
+
+    gates: ClassVar[int]
+    torch_names = {
+        "w_in": "rnn.weight_ih_l0",
+        "w_rec": "rnn.weight_hh_l0",
+        "b_in": "rnn.bias_ih_l0",
+        "b_rec": "rnn.bias_hh_l0",
+        "w_out": "readout.weight",
+        "b_out": "readout.bias",
+    }
+
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        input_channels: int,
+        output_channels: int,
+        *,
+        hidden_dim: Annotated[int, Field(ge=1)] = 128,
+        bias: bool = False,
+        init: Literal["default", "orthogonal"] = "default",
+    ) -> None:
+        super().__init__(seeds)
+        draw, rows = uniform(hidden_dim**-0.5), self.gates * hidden_dim
+        self.w_in = self.parameter_of("w_in", (input_channels, rows), draw)
+        self.w_rec = self.parameter_of("w_rec", (hidden_dim, rows), orthogonal if init == "orthogonal" else draw)
+        self.w_out = self.parameter_of("w_out", (hidden_dim, output_channels), draw)
+        self.b_in = self.parameter_of("b_in", (rows,), draw) if bias else None
+        self.b_rec = self.parameter_of("b_rec", (rows,), draw) if bias else None
+        self.b_out = self.parameter_of("b_out", (output_channels,), draw) if bias else None
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The two biases of the recurrent layer as they act where only their sum does, (member, gate · unit)."""
+        return None if self.b_in is None or self.b_rec is None else self.b_in + self.b_rec
+
+    def channels(self, x: Tensor) -> Tensor:
+        """Return inputs (member, batch, time, channel) as the layer takes them; ids become one-hot."""
+        return as_channels(x, self.w_in)
