@@ -27,6 +27,25 @@ def mean_over_members(values: pd.Series, confidence: float = 0.95) -> Interval:
     return mean_interval(values, confidence, BOUNDS.get(str(values.name), UNBOUNDED))
 
 
+def median_over_members(values: pd.Series) -> float:
+    """Return the median over members that have a finite number; NaN without any."""
+    known = values.astype(float).to_numpy()
+    known = known[np.isfinite(known)]
+    return float(np.median(known)) if len(known) else math.nan
+
+
+def undefined_text(values: pd.Series) -> str:
+    """Return "undefined for 2 of 5: model-1, model-4", empty where all values are finite.
+
+    Values are indexed by member, or by several names of which one is ``model_name``: a member may have several.
+    """
+    index = values.index
+    names = index.get_level_values("model_name") if isinstance(index, pd.MultiIndex) else index
+    unknown = names[~np.isfinite(values.astype(float).to_numpy())].unique()
+    listed = ", ".join(map(str, unknown))
+    return f"undefined for {len(unknown)} of {names.nunique()}: {listed}" if listed else ""
+
+
 @dataclass(frozen=True)
 class Population:
     """Members of one experiment that have a spectrum at ``seq_length``.
@@ -100,8 +119,8 @@ def from_summary(summary: Mapping[str, Any], *, label: str = "population", seq_l
         label=label,
         seq_length=seq_length,
         names=names,
-        eigenvalues=tuple(_complex(entry[f"eigenvalues_rnn{suffix}"]) for entry in present),
-        theory=None if theory is None else _complex(theory),
+        eigenvalues=tuple(_spectrum(entry, f"eigenvalues_rnn{suffix}") for entry in present),
+        theory=None if theory is None else complex_of(theory, f"eigenvalues_theory{suffix}"),
         scalars=pd.DataFrame([_scalars(entry, suffix) for entry in present], index=pd.Index(names, name="model_name")),
         skipped=tuple(entry["model_name"] for entry in metrics if entry not in present),
         test_horizon=(how.get("evaluation") or {}).get("test_horizon"),
@@ -124,9 +143,27 @@ _SPECTRUM_KEY = re.compile(r"eigenvalues_rnn_seq(\d+)")
 _ANY_LENGTH = re.compile(r".*_seq\d+")
 
 
-def _complex(pairs: Any) -> NDArray[np.complex128]:
-    array = np.asarray(pairs, dtype=float)
-    return array[:, 0] + 1j * array[:, 1]
+def complex_of(pairs: Any, where: str) -> NDArray[np.complex128]:
+    """Return pairs [re, im] as complex numbers, by parts: x + 1j * y would turn -1 - 0i, of angle -π, into -1 + 0i.
+
+    Raises
+    ------
+    AnalysisError
+        If they are no pairs; the message says where they stand.
+    """
+    try:
+        parts = np.asarray(pairs, dtype=float)
+    except (TypeError, ValueError):
+        parts = np.empty(0)
+    if parts.ndim != 2 or parts.shape[1] != 2:
+        raise AnalysisError(f"{where}: expected a list of pairs of numbers [re, im]; got {str(pairs)[:60]}")
+    values = np.empty(len(parts), dtype=np.complex128)
+    values.real, values.imag = parts.T
+    return values
+
+
+def _spectrum(entry: Mapping[str, Any], key: str) -> NDArray[np.complex128]:
+    return complex_of(entry[key], f"{entry['model_name']}: {key}")
 
 
 def _scalars(entry: Mapping[str, Any], suffix: str) -> dict[str, float]:

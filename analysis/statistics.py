@@ -1,8 +1,13 @@
 """Uncertainty, effect sizes and permutation tests for small samples, on `scipy.stats`.
 
 A sample is an array (member,): one number for each trained model, so seeds are what is sampled, and members, never
-trials or pairs of members, are what a test permutes. Values that are not finite are left out. What a sample is too
-small for is NaN, never a warning: so is the p-value of a test that could not reach its level whatever the data.
+trials or pairs of members, are what a test permutes. Values that are not finite are left out of samples. What a sample
+is too small for is NaN, never a warning: so is the p-value of a test that could not reach its level whatever the data,
+and of one whose statistic is undefined for the data or for a relabelling. A p-value is never below 1 / (1 + n) for n
+relabellings or simulations.
+
+Numbers that differ by rounding are equal wherever order matters (`ranks`), and the scale of the data is divided out
+before anything is squared or added up, so that no finite input overflows on the way.
 """
 
 import itertools
@@ -27,6 +32,12 @@ LEVEL = 0.05
 ROUNDING = 1e-12
 """Relative differences below this come from adding up in another order."""
 
+TIES = 1e-9
+"""Numbers that differ by less than this share of the largest of them are ties."""
+
+DISTANCE_TIES = 1e-6
+"""The same for distances and positions: states are recorded in single precision, and angles near zero are arccosines of
+numbers that are rounded near one."""
 
 UNBOUNDED = (-math.inf, math.inf)
 
@@ -64,6 +75,9 @@ class PermutationTest:
         Members behind the test, of all samples together.
     exact
         Whether all relabellings were enumerated; otherwise random ones were drawn.
+    undefined
+        Values of the statistic, observed or relabelled, that are not finite. Where there are any, ``p`` and
+        ``smallest_p`` are NaN.
     """
 
     statistic: float
@@ -71,22 +85,82 @@ class PermutationTest:
     smallest_p: float
     n: int
     exact: bool
+    undefined: int = 0
 
     def __str__(self) -> str:
-        return p_text(self.p, self.smallest_p)
+        return p_text(self.p, self.smallest_p, self.undefined)
 
 
-def p_text(p: float, smallest_p: float) -> str:
-    """Return "p = …", or what is said instead where samples are too small for the level or empty."""
+def p_text(p: float, smallest_p: float, undefined: float = 0) -> str:
+    """Return "p = …", or why there is none: samples empty or too small for the level, or an undefined statistic."""
     if not math.isnan(p):
         return f"p = {p:.2g}"
+    if undefined > 0:
+        return f"no p: the statistic is undefined in {undefined:.0f} of its values"
     return "no p" if math.isnan(smallest_p) else f"too few for a p: {smallest_p:.2g} is the smallest attainable"
 
 
 def mean_text(mean: Interval, digits: int, unit: str = "", scale: float = 1.0) -> str:
     """Return "1.23 m (1.20 to 1.26)"; without an interval, as of one member, the mean alone."""
-    number, low, high = (f"{scale * value:.{digits}f}" for value in (mean.estimate, mean.low, mean.high))
+    number, low, high = (f"{scale * value:z.{digits}f}" for value in (mean.estimate, mean.low, mean.high))
     return f"{number}{unit}" + ("" if math.isnan(mean.low) else f" ({low} to {high})")
+
+
+def levels(values: ArrayLike, rounding: float = TIES) -> NDArray[np.int64]:
+    """Number distinct values (…, value) along the last axis in ascending order from 0; ties share a number.
+
+    Neighbours in order are ties where they differ by at most ``rounding`` times the largest absolute value of the row:
+    the scale is divided out, so the answer does not depend on units, and no edge of a grid can part two equal numbers.
+    Infinite values of one sign are ties; a row with NaN has no order (ValueError).
+    """
+    array = np.asarray(values, dtype=float)
+    if np.isnan(array).any():
+        raise ValueError("expected numbers that have an order; got NaN")
+    largest = np.max(np.abs(np.where(np.isfinite(array), array, 0.0)), axis=-1, keepdims=True, initial=0.0)
+    scaled = array / np.where(largest > 0, largest, 1.0)
+    order = np.argsort(scaled, axis=-1, kind="stable")
+    ascending = np.take_along_axis(scaled, order, axis=-1)
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        steps = np.diff(ascending, axis=-1) > rounding
+    numbers = np.zeros(array.shape, dtype=np.int64)
+    np.put_along_axis(numbers, order[..., 1:], np.cumsum(steps, axis=-1), axis=-1)
+    return numbers
+
+
+def ranks(values: ArrayLike, rounding: float = TIES) -> NDArray[np.float64]:
+    """Return ranks from 1 of values (…, value) along the last axis; ties (`levels`) share their mean rank.
+
+    Examples
+    --------
+    >>> ranks([0.3, 0.1 + 0.2, 0.1]).tolist()
+    [2.5, 2.5, 1.0]
+    """
+    from scipy import stats
+
+    return np.asarray(stats.rankdata(levels(values, rounding), axis=-1), dtype=float)
+
+
+def rank_correlation(a: ArrayLike, b: ArrayLike, rounding: float = TIES) -> float:
+    """Return the correlation (Spearman) of the `ranks` of two samples; NaN where one is constant or undefined."""
+    first, second = (np.asarray(x, dtype=float).ravel() for x in (a, b))
+    if np.isnan(first).any() or np.isnan(second).any() or not len(first):
+        return math.nan
+    first, second = (_unit_ranks(x, rounding) for x in (first, second))
+    return float(np.clip(first @ second, -1.0, 1.0)) if first.any() and second.any() else math.nan
+
+
+def _unit_ranks(values: NDArray[np.float64], rounding: float) -> NDArray[np.float64]:
+    """Return centred ranks of norm 1; zeros where all values are ties."""
+    centred = ranks(values, rounding) - (len(values) + 1) / 2
+    norm = float(np.linalg.norm(centred))
+    return centred / norm if norm > 0 else np.zeros_like(centred)
+
+
+def scale_of(*arrays: ArrayLike) -> float:
+    """Return the power of two nearest below the largest finite absolute value, 1 for none: dividing by it is exact."""
+    parts = (np.abs(np.asarray(array, dtype=float)) for array in arrays)
+    largest = max((float(part[np.isfinite(part)].max(initial=0.0)) for part in parts), default=0.0)
+    return math.ldexp(1.0, min(max(math.frexp(largest)[1] - 1, -1000), 1000)) if largest > 0 else 1.0
 
 
 def mean_difference(a: NDArray[np.float64], b: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
@@ -94,17 +168,23 @@ def mean_difference(a: NDArray[np.float64], b: NDArray[np.float64], axis: int = 
     return np.mean(b, axis=axis) - np.mean(a, axis=axis)
 
 
+_OF_DEGREE_ONE = (mean_difference, np.mean, np.median)
+"""Statistics that change as their samples' unit does, so that the scale can be divided out before."""
+
+
 def mean_interval(values: ArrayLike, confidence: float = 0.95, bounds: tuple[float, float] = UNBOUNDED) -> Interval:
     """Mean of a sample with its Student t interval, cut off at the ``bounds`` of values; it needs two values."""
     from scipy import stats
 
     sample = _finite(values)
-    n = len(sample)
+    n, scale = len(sample), scale_of(sample)
     if n < 2:
         return Interval(float(sample[0]) if n else math.nan, math.nan, math.nan, n)
-    reach = stats.t.ppf(0.5 + confidence / 2, n - 1) * sample.std(ddof=1) / math.sqrt(n)
+    sample = sample / scale
+    reach = float(stats.t.ppf(0.5 + confidence / 2, n - 1) * sample.std(ddof=1) / math.sqrt(n))
     mean = float(sample.mean())
-    return Interval(mean, max(mean - reach, bounds[0]), min(mean + reach, bounds[1]), n)
+    low, high = scale * (mean - reach), scale * (mean + reach)
+    return Interval(scale * mean, max(low, bounds[0]), min(high, bounds[1]), n)
 
 
 def proportion_interval(share: float, n: int, confidence: float = 0.95) -> Interval:
@@ -144,11 +224,13 @@ def bootstrap_interval(
     n = sum(map(len, data))
     if min(map(len, data)) == 0:
         return Interval(math.nan, math.nan, math.nan, n)
+    scale = scale_of(*data) if statistic in _OF_DEGREE_ONE else 1.0
+    data = [sample / scale for sample in data]
     estimate = float(statistic(*data, axis=-1))
     if min(map(len, data)) < 2:
-        return Interval(estimate, math.nan, math.nan, n)
+        return Interval(scale * estimate, math.nan, math.nan, n)
     if all(np.ptp(sample) == 0 for sample in data):
-        return Interval(estimate, estimate, estimate, n)
+        return Interval(*3 * (scale * estimate,), n)
     low, high = math.nan, math.nan
     for method in ("BCa", "percentile"):  # BCa is undefined where the estimate lies outside all resampled values
         with warnings.catch_warnings():
@@ -163,7 +245,7 @@ def bootstrap_interval(
             ).confidence_interval
         if math.isfinite(low) and math.isfinite(high):
             break
-    return Interval(estimate, float(low), float(high), n)
+    return Interval(scale * estimate, scale * float(low), scale * float(high), n)
 
 
 def permutation_test(
@@ -190,11 +272,12 @@ def permutation_test(
     n = len(a) + len(b)
     if not (len(a) and len(b)):
         return PermutationTest(math.nan, math.nan, math.nan, n, exact=True)
-    pooled = np.concatenate([a, b])
+    scale = scale_of(a, b) if statistic is mean_difference else 1.0
+    pooled = np.concatenate([a, b]) / scale
     first = _relabellings(len(pooled), len(a), seed)
     pooled = np.broadcast_to(pooled, first.shape)
     values = statistic(pooled[first].reshape(-1, len(a)), pooled[~first].reshape(-1, len(b)), axis=-1)
-    return _two_sided(values, n, _is_exact(first, len(a)), level)
+    return _two_sided(values, n, _is_exact(first, len(a)), level, scale)
 
 
 def sign_flip_test(differences: ArrayLike, seed: int = 0, level: float = LEVEL) -> PermutationTest:
@@ -216,15 +299,15 @@ def sign_flip_test(differences: ArrayLike, seed: int = 0, level: float = LEVEL) 
     n = len(values)
     if not n:
         return PermutationTest(math.nan, math.nan, math.nan, 0, exact=True)
-    signs = _sign_flips(n, seed)
-    return _two_sided(signs @ values / n, n, len(signs) == 2**n, level)
+    signs, scale = _sign_flips(n, seed), scale_of(values)
+    return _two_sided(signs @ (values / scale) / n, n, len(signs) == 2**n, level, scale)
 
 
 def mantel_test(a: ArrayLike, b: ArrayLike, seed: int = 0, level: float = LEVEL) -> PermutationTest:
     """Test that two distance matrices of the same members agree (Mantel 1967), one-sided.
 
-    The statistic is the rank correlation (Spearman) over pairs of members. Pairs that share a member are not
-    independent, so members are permuted, not pairs.
+    The statistic is the rank correlation (Spearman) over pairs of members, distances that differ by rounding being ties
+    (`DISTANCE_TIES`). Pairs that share a member are not independent, so members are permuted, not pairs.
 
     Parameters
     ----------
@@ -235,14 +318,15 @@ def mantel_test(a: ArrayLike, b: ArrayLike, seed: int = 0, level: float = LEVEL)
     level
         Level of significance aimed at.
     """
-    from scipy import stats
-
     n = len(np.asarray(a))
     upper = np.triu_indices(n, 1)
-    ranks = [stats.rankdata(np.asarray(matrix, dtype=float)[upper]) for matrix in (a, b)]
-    if n < 3 or any(np.ptp(r) == 0 for r in ranks):
+    pairs = [np.asarray(matrix, dtype=float)[upper] for matrix in (a, b)]
+    unknown = int(sum(np.isnan(values).sum() for values in pairs))
+    if unknown:
+        return PermutationTest(math.nan, math.nan, math.nan, n, exact=True, undefined=unknown)
+    first, second = (_unit_ranks(values, DISTANCE_TIES) for values in pairs)
+    if n < 3 or not (first.any() and second.any()):
         return PermutationTest(math.nan, math.nan, math.nan, n, exact=True)
-    first, second = ((r - r.mean()) / (np.sqrt(len(r)) * r.std()) for r in ranks)
     square = np.zeros((n, n))
     square[upper] = second
     square += square.T
@@ -258,11 +342,9 @@ def monte_carlo_test(observed: float, simulated: ArrayLike, level: float = LEVEL
     """Test, one-sided, that a statistic is no larger than under a null simulated ``simulated`` (simulation,) times.
 
     p = (1 + simulations at least as large) / (1 + simulations), which keeps the level for any number of simulations
-    (Phipson & Smyth 2010).
+    (Phipson & Smyth 2010). NaN where the statistic is undefined in the data or in a simulation.
     """
     values = np.append(observed, np.asarray(simulated, dtype=float))
-    if not math.isfinite(observed):
-        return PermutationTest(math.nan, math.nan, 1 / len(values), 1, exact=False)
     return _outcome(values, _share_as_large(values), 1 / len(values), 1, False, level)
 
 
@@ -283,18 +365,19 @@ def energy_test(distances: ArrayLike, n_first: int, seed: int = 0, level: float 
     level
         Level of significance aimed at.
     """
-    D = np.asarray(distances, dtype=float)
+    D, scale = _scaled(distances)
     n = len(D)
     if not 0 < n_first < n:
         return PermutationTest(math.nan, math.nan, math.nan, n, exact=True)
     first = _relabellings(n, n_first, seed)
     # With weights w of 1/n_a on one sample and -1/n_b on the other the statistic is -w D w.
     weights = np.where(first, 1 / n_first, -1 / (n - n_first))
-    energies = 0.0 - np.einsum("si,si->s", weights @ D, weights)
+    with np.errstate(invalid="ignore"):  # infinite distances
+        energies = 0.0 - np.einsum("si,si->s", weights @ D, weights)
     exact = _is_exact(first, n_first)
     # Samples of equal sizes may swap names without changing the statistic.
     mirrored = 2 if exact and 2 * n_first == n else 1
-    return _outcome(energies, _share_as_large(energies), mirrored / len(first), n, exact, level)
+    return _outcome(energies, _share_as_large(energies), mirrored / len(first), n, exact, level, scale)
 
 
 def paired_distance_test(distances: ArrayLike, seed: int = 0, level: float = LEVEL) -> PermutationTest:
@@ -313,17 +396,19 @@ def paired_distance_test(distances: ArrayLike, seed: int = 0, level: float = LEV
     level
         Level of significance aimed at.
     """
-    D = np.asarray(distances, dtype=float)
+    D, scale = _scaled(distances)
     n = len(D) // 2
     if not n:
         return PermutationTest(math.nan, math.nan, math.nan, 0, exact=True)
     (aa, ab), (ba, bb) = (np.split(half, 2, axis=1) for half in np.split(D**2, 2))
-    products = (ab + ba - aa - bb) / 2  # of the differences of two pairs
     signs = _sign_flips(n, seed)
-    lengths = np.einsum("si,si->s", signs @ products, signs) / n**2
+    with np.errstate(invalid="ignore"):  # infinite distances
+        products = (ab + ba - aa - bb) / 2  # of the differences of two pairs
+        lengths = np.einsum("si,si->s", signs @ products, signs) / n**2
     exact = len(signs) == 2**n
     # To swap all pairs changes nothing.
-    return _outcome(lengths, _share_as_large(lengths), (2 if exact else 1) / len(signs), n, exact, level)
+    smallest = (2 if exact else 1) / len(signs)
+    return _outcome(lengths, _share_as_large(lengths), smallest, n, exact, level, scale, degree=2)
 
 
 def pooled_std(a: ArrayLike, b: ArrayLike) -> float:
@@ -331,13 +416,17 @@ def pooled_std(a: ArrayLike, b: ArrayLike) -> float:
     a, b = _finite(a), _finite(b)
     if not (len(a) and len(b)) or len(a) + len(b) < 3:
         return math.nan
+    scale = scale_of(a, b)
+    a, b = a / scale, b / scale
     squares = np.sum((a - a.mean()) ** 2) + np.sum((b - b.mean()) ** 2)
-    return math.sqrt(squares / (len(a) + len(b) - 2))
+    return scale * math.sqrt(squares / (len(a) + len(b) - 2))
 
 
 def cohens_d(a: ArrayLike, b: ArrayLike) -> float:
     """Difference of means (b - a) over the pooled standard deviation; 0 for equal means, ±inf for unequal constants."""
     a, b = _finite(a), _finite(b)
+    scale = scale_of(a, b)
+    a, b = a / scale, b / scale
     pooled = pooled_std(a, b)
     if math.isnan(pooled):
         return math.nan
@@ -355,9 +444,15 @@ def hedges_g(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def cliffs_delta(a: ArrayLike, b: ArrayLike) -> float:
-    """P(b > a) - P(b < a) over all pairs, in [-1, 1]; the area under the ROC curve is (δ + 1) / 2."""
+    """P(b > a) - P(b < a) over all pairs, in [-1, 1]; the area under the ROC curve is (δ + 1) / 2.
+
+    Values that differ by rounding are ties (`levels`) and count for neither side.
+    """
     a, b = _finite(a), _finite(b)
-    return float(np.sign(b[:, None] - a).mean()) if len(a) and len(b) else math.nan
+    if not (len(a) and len(b)):
+        return math.nan
+    numbers = levels(np.concatenate([a, b]))
+    return float(np.sign(numbers[len(a) :, None] - numbers[: len(a)]).mean())
 
 
 def holm(p: ArrayLike) -> NDArray[np.float64]:
@@ -413,22 +508,45 @@ def _is_exact(first: NDArray[np.bool_], n_first: int) -> bool:
     return len(first) == math.comb(first.shape[1], n_first)
 
 
-def _two_sided(values: NDArray[np.float64], n: int, exact: bool, level: float) -> PermutationTest:
+def _scaled(distances: ArrayLike) -> tuple[NDArray[np.float64], float]:
+    D = np.asarray(distances, dtype=float)
+    scale = scale_of(D)
+    return D / scale, scale
+
+
+def _two_sided(values: NDArray[np.float64], n: int, exact: bool, level: float, scale: float = 1.0) -> PermutationTest:
     tail = min(_share_as_large(values), _share_as_large(-values))
-    return _outcome(values, min(2 * tail, 1.0), min(2 / len(values), 1.0), n, exact, level)
+    return _outcome(values, min(2 * tail, 1.0), min(2 / len(values), 1.0), n, exact, level, scale)
 
 
 def _outcome(
-    values: NDArray[np.float64], p: float, smallest_p: float, n: int, exact: bool, level: float
+    values: NDArray[np.float64],
+    p: float,
+    smallest_p: float,
+    n: int,
+    exact: bool,
+    level: float,
+    scale: float = 1.0,
+    degree: int = 1,
 ) -> PermutationTest:
-    """Return the outcome for a statistic's values, the observed one in front; no p where none could reach the level."""
+    """Return the outcome for a statistic's values, the observed one in front, in units of ``scale ** degree``.
+
+    No p where none could reach the level, or a value is not finite: it would compare as smaller than any other.
+    """
+    observed = float(values[0])
+    for _ in range(degree):
+        observed *= scale  # a power would raise where this overflows to infinity
+    undefined = int(np.sum(~np.isfinite(values)))
+    if undefined:
+        return PermutationTest(observed, math.nan, math.nan, n, exact, undefined)
     attainable = smallest_p <= level * (1 + ROUNDING)
-    return PermutationTest(float(values[0]), p if attainable else math.nan, smallest_p, n, exact)
+    return PermutationTest(observed, p if attainable else math.nan, smallest_p, n, exact)
 
 
 def _share_as_large(values: NDArray[np.float64]) -> float:
     """Share of relabellings that give at least the observed value, which stands in front."""
-    return float(np.mean(values >= values[0] - ROUNDING * np.abs(values).max()))
+    with np.errstate(invalid="ignore"):
+        return float(np.mean(values >= values[0] - ROUNDING * np.abs(values).max()))
 
 
 def _finite(values: ArrayLike) -> NDArray[np.float64]:

@@ -114,14 +114,14 @@ def _curve(one: Learner) -> LearningCurve:
 
 
 def _reached(errors: NDArray[np.float64]) -> dict[str, float]:
-    interval = mean_interval(errors, bounds=(0.0, np.inf))
+    interval, known = mean_interval(errors, bounds=(0.0, np.inf)), pd.Series(errors[np.isfinite(errors)], dtype=float)
     return {
         "n": interval.n,
         "mean": interval.estimate,
-        "std": float(pd.Series(errors).std()),
+        "std": float(known.std()),
         "low": interval.low,
         "high": interval.high,
-        "median": float(np.nanmedian(errors)),
-        "best": float(np.nanmin(errors)),
-        "worst": float(np.nanmax(errors)),
+        "median": float(known.median()),
+        "best": float(known.min()),
+        "worst": float(known.max()),
     }

@@ -25,6 +25,7 @@ from analysis.cache import content_hash, each_item
 from analysis.errors import AnalysisError
 from analysis.homology.diagram_distances import finite_bars
 from analysis.parallel import run_parallel
+from analysis.population import undefined_text
 from analysis.statistics import benjamini_hochberg, monte_carlo_test, proportion_interval
 
 Array = NDArray[np.float64]
@@ -88,7 +89,7 @@ class BarTests:
         ``points``.
     population
         Indexed by (dimension, null): ``significant``, members with p_bh at most the level; ``share`` of members with
-        p at most the level, with its interval ``low``, ``high`` (Wilson); n, the members.
+        p at most the level, with its interval ``low``, ``high`` (Wilson); n, the members that have a p.
     n_nulls
         Clouds drawn for each member and null.
     level
@@ -106,10 +107,12 @@ class BarTests:
         rows = self.population.loc[dimension]
         found = ", ".join(f"{null} {row['significant']:.0f}" for null, row in rows.iterrows())
         kind = {0: "gaps", 1: "loops"}.get(dimension, f"holes of dimension {dimension}")
-        return (
+        text = (
             f"members with longer {kind} than null clouds (p ≤ {self.level:g} after Benjamini and Hochberg, "
             f"{self.n_nulls} clouds), of n = {rows['n'].max():.0f}: {found}"
         )
+        undefined = undefined_text(self.members.xs(dimension, level="dimension")["p"])
+        return f"{text}; {undefined}" if undefined else text
 
 
 def gaussian_cloud(cloud: Array, rng: np.random.Generator) -> Array:
@@ -279,7 +282,8 @@ def _table(sample: Sample, figures: Array) -> pd.DataFrame:
 def _over_members(members: pd.DataFrame, level: float) -> pd.DataFrame:
     rows = {}
     for key, group in members.groupby(["dimension", "null"], sort=False):
-        interval = proportion_interval(float((group["p"] <= level).mean()), len(group))
+        known = group["p"].dropna()
+        interval = proportion_interval(float((known <= level).mean()) if len(known) else math.nan, len(known))
         rows[key] = {
             "significant": (group["p_bh"] <= level).sum(),
             "share": interval.estimate,

@@ -15,7 +15,8 @@ from analysis.memory.queries import read_asks
 from analysis.memory.query_scores import score_member
 from analysis.memory.replay import replay_memory
 from analysis.memory.write_similarity import WriteSimilarity, compare_writes
-from analysis.statistics import Interval, mean_interval
+from analysis.population import median_over_members, undefined_text
+from analysis.statistics import DISTANCE_TIES, Interval, mean_interval, ranks
 from emt import trace
 
 LARGEST_STEPS = 32
@@ -81,6 +82,10 @@ class MemoryContents:
     spectrum: pd.DataFrame
     trials: int
 
+    def score(self, name: str) -> pd.Series:
+        """Return one of `SCORES` by member."""
+        return pd.Series(getattr(self, name), index=list(self.model_names), dtype=float)
+
 
 @dataclass(frozen=True)
 class MemoryAnalysis:
@@ -114,7 +119,7 @@ class MemoryAnalysis:
                 row = {score: getattr(held, score)[i] for score in SCORES}
                 shares = {f"pc{i + 1}": share for i, share in enumerate(ratio)}
                 members.append({"memory": held.memory, "model_name": name} | row | shares)
-            medians = {f"{score}_median": np.median(getattr(held, score)) for score in SCORES[1:]}
+            medians = {f"{score}_median": median_over_members(held.score(score)) for score in SCORES[1:]}
             population[held.memory] = _row(mean_interval(held.separation)) | medians
         return {
             "memory_contents": pd.DataFrame(members).set_index(["memory", "model_name"]),
@@ -140,20 +145,31 @@ class MemoryAnalysis:
         return "\n".join(self._headline(held) for held in self.memories)
 
     def _headline(self, held: MemoryContents) -> str:
-        separation, ranks = _row(mean_interval(held.separation)), held.spectrum.loc["effective_rank"]
+        separation, rank = _row(mean_interval(held.separation)), held.spectrum.loc["effective_rank"]
+        undefined = undefined_text(held.score("separation")) if separation["members"] else ""
+        beyond = f"beyond chance ({undefined})" if undefined else "beyond chance"
         return (
             f"memory {held.memory}: {self.color_by!r} accounts for {_text(separation, 100, ' %')} of the variance of "
-            f"{self.contents} beyond chance; along PC 1 its classes have the AUC {np.median(held.auc):.2f} (median; "
-            f"shuffled {np.median(held.shuffled_auc):.2f}); {self._recalled(held)}effective rank after step "
-            f"{ranks.index[-1]} {_text(ranks.iloc[-1])} (members: {len(held.model_names)}, trials: {held.trials})"
+            f"{self.contents} {beyond}; {self._told_apart(held)}; {self._recalled(held)}effective rank after step "
+            f"{rank.index[-1]} {_text(rank.iloc[-1])} (members: {len(held.model_names)}, trials: {held.trials})"
         )
+
+    @staticmethod
+    def _told_apart(held: MemoryContents) -> str:
+        auc, shuffled = (median_over_members(held.score(name)) for name in ("auc", "shuffled_auc"))
+        if np.isnan(auc):
+            return "along PC 1 the AUC of its classes is undefined for all members"
+        undefined = undefined_text(held.score("auc"))
+        text = f"along PC 1 its classes have the AUC {auc:.2f} (median; shuffled {shuffled:.2f})"
+        return f"{text}, {undefined}" if undefined else text
 
     @staticmethod
     def _recalled(held: MemoryContents) -> str:
         if np.isnan(held.recalled).all():
             return ""
         share = _text(_row(mean_interval(held.recalled, bounds=(0.0, 1.0))), 100, " %")
-        return f"the asked-for item is recalled in {share} of asks; "
+        undefined = undefined_text(held.score("recalled"))
+        return f"the asked-for item is recalled in {share} of asks{f', {undefined}' if undefined else ''}; "
 
 
 def analyse_memory(
@@ -237,16 +253,14 @@ def component_auc(positions: Array, classes: NDArray[np.int64]) -> float:
     """Return how well positions (point,) on a line tell classes (point,) apart: 1 perfectly, 0.5 not at all.
 
     For each class the probability that one of its points lies beyond one of another class, on whichever side is
-    likelier (area under the ROC curve; ties count half), averaged over classes. Points of class `NONE` are left out;
-    NaN where fewer than two classes are left.
+    likelier (area under the ROC curve; ties, positions that differ by less than 1e-6 of the largest, count half),
+    averaged over classes. Points of class `NONE` are left out; NaN where fewer than two classes are left.
     """
-    from scipy.stats import rankdata
-
     positions, classes = positions[classes != NONE], classes[classes != NONE]
     kinds, kind, count = np.unique(classes, return_inverse=True, return_counts=True)
     if len(kinds) < 2:
         return float("nan")
-    sums = np.bincount(kind, weights=rankdata(positions))
+    sums = np.bincount(kind, weights=ranks(positions, DISTANCE_TIES))
     beyond = (sums - count * (count + 1) / 2) / (count * (len(classes) - count))
     return float(np.maximum(beyond, 1 - beyond).mean())
 
@@ -366,4 +380,4 @@ def _text(row: Mapping[str, float], scale: float = 1.0, unit: str = "") -> str:
     if np.isnan(row["mean"]):
         return "an undefined share"
     mean, low, high = (scale * row[name] for name in ("mean", "low", "high"))
-    return f"{mean:.1f}{unit}" + (f" ({low:.1f} to {high:.1f}{unit})" if row["members"] > 1 else "")
+    return f"{mean:z.1f}{unit}" + (f" ({low:z.1f} to {high:z.1f}{unit})" if row["members"] > 1 else "")

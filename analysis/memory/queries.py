@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from analysis.memory.log import Array, event_of, items_of, memory_log
 from analysis.memory.replay import match_log, recall_difference, relative_error
+from analysis.statistics import DISTANCE_TIES
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,8 @@ def read_asks(recording: xr.DataTree, memory: str) -> Reading:
 def landings(weight: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return where each read lands, its largest weight (all that are equal), and the writes that it finds.
 
+    Weights that differ by less than 1e-6 of the largest absolute one are equal: logs are recorded in single precision.
+
     Parameters
     ----------
     weight
@@ -137,7 +140,8 @@ def landings(weight: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """
     found = ~np.isnan(weight)
     finite = np.where(found, weight, -np.inf)
-    return found & (finite == finite.max(axis=-1, keepdims=True, initial=-np.inf)), found
+    rounding = DISTANCE_TIES * np.abs(np.where(found, weight, 0.0)).max(axis=-1, keepdims=True, initial=0.0)
+    return found & (finite >= finite.max(axis=-1, keepdims=True, initial=-np.inf) - rounding), found
 
 
 def shares_on(chosen: NDArray[np.bool_], held: NDArray[np.bool_]) -> Array:

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.errors import AnalysisError
-from analysis.population import Population, mean_over_members
+from analysis.population import Population, mean_over_members, undefined_text
 from analysis.spectra.distances import pairwise_distances
 from analysis.spectra.values import check_eigenvalues, corrected_statistics, eigenvalue_statistics
 from analysis.statistics import (
@@ -139,7 +139,9 @@ class Comparison:
                 f"(smallest attainable p {smallest:.2g})."
             )
         differ = (rows["p_holm"] < self.level).sum()
-        return f"{found}{differ} of {len(rows)} statistics differ (Holm p < {self.level:.2g})."
+        undefined = undefined_text(self.differences.xs(pair, level=["set_a", "set_b"])["p"])
+        unknown = f"; the test is {undefined}" if undefined else ""
+        return f"{found}{differ} of {len(rows)} statistics differ (Holm p < {self.level:.2g}){unknown}."
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Members, summaries, differences and distances."""

@@ -11,6 +11,7 @@ from analysis.errors import AnalysisError
 from analysis.population import Population
 from analysis.spectra.distances import distance_statistics, find_outliers, nearest_neighbours
 from analysis.spectra.signatures import signature_table, standardise
+from analysis.statistics import DISTANCE_TIES, rank_correlation
 
 COLOR_COLUMNS = {"accuracy": "accuracy", "frob_error": "frob_error", "spectral_error": "spectral_error_deg"}
 
@@ -229,17 +230,18 @@ def embedding_quality(distances: ArrayLike, coordinates: ArrayLike) -> dict[str,
     Returns
     -------
     quality
-        ``pearson`` and ``spearman`` correlation over pairs, NaN where either side is constant, and
+        ``pearson`` and ``spearman`` correlation over pairs, NaN where all distances of a side are ties
+        (`analysis.statistics.ranks`: they differ by less than 1e-6 of the largest), and
         ``stress`` = sqrt(Σ(d - d')² / Σd²).
     """
     from scipy import stats
     from scipy.spatial.distance import pdist, squareform
 
     original, embedded = squareform(np.asarray(distances, dtype=float), checks=False), pdist(np.asarray(coordinates))
-    varied = np.ptp(original) > 0 and np.ptp(embedded) > 0
+    spearman = rank_correlation(original, embedded, DISTANCE_TIES)
     return {
-        "pearson": float(stats.pearsonr(original, embedded)[0]) if varied else float("nan"),
-        "spearman": float(stats.spearmanr(original, embedded)[0]) if varied else float("nan"),
+        "pearson": float("nan") if np.isnan(spearman) else float(stats.pearsonr(original, embedded)[0]),
+        "spearman": spearman,
         "stress": float(np.sqrt(np.sum((original - embedded) ** 2) / np.sum(original**2))),
     }
 

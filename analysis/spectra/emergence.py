@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.population import Population, mean_over_members
+from analysis.population import Population, mean_over_members, undefined_text
 from analysis.statistics import Interval, PermutationTest, bootstrap_interval, p_text, sign_flip_test
 
 MEASURES = ("accuracy", "spectral_error_deg", "spectral_relative_error", "missing_modes")
@@ -68,6 +68,10 @@ class Emergence:
             f"{some['accuracy_step']} reach accuracy {self.accuracy_bar:g} and {some['spectrum_step']} a spectral "
             f"error of {self.error_bar:g}°"
         )
+        # A step without a number is no crossing: which members that may concern is said.
+        measured = self.members[["accuracy", "spectral_error_deg"]].sum(axis=1, skipna=False)
+        if undefined := undefined_text(measured):
+            text += f" (accuracy or spectral error at some step {undefined})"
         if not self.lag.n:
             return text
         steps = self.lag.estimate

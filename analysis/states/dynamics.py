@@ -13,6 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from analysis.errors import AnalysisError
+from analysis.population import undefined_text
 from analysis.statistics import UNBOUNDED, mean_interval
 from emt import dynamics_file as portraits
 
@@ -109,10 +110,12 @@ class Dynamics:
         counts = ", ".join(f"{self.members[kind].median():g} {kind}" for kind in kinds)
         leading = self.members["exponent_silence"]
         n = len(leading)
-        return (
+        text = (
             f"{n} member{'' if n == 1 else 's'}: median numbers of points: {counts}; leading Lyapunov exponent "
-            f"in silence {leading.median():.4f} per step ({leading.min():.4f} to {leading.max():.4f} over members)"
+            f"in silence {leading.median():z.4f} per step ({leading.min():z.4f} to {leading.max():z.4f} over members)"
         )
+        undefined = undefined_text(leading)
+        return f"{text}, {undefined}" if undefined else text
 
 
 def analyse_dynamics(portrait: xr.Dataset) -> Dynamics:

@@ -7,7 +7,8 @@ and Y the centred states (state, unit) of two members:
 * ``cka``: arccos of ‖XᵀY‖² / (‖XᵀX‖ ‖YᵀY‖), Frobenius norms (linear CKA, Kornblith et al. 2019);
 * ``procrustes``: arccos of ‖XᵀY‖_* / (‖X‖ ‖Y‖), the nuclear norm: the angle left after the best rotation
   (Williams et al. 2021);
-* ``rsa``: arccos of the rank correlation of Euclidean distances between states (Kriegeskorte et al. 2008);
+* ``rsa``: arccos of the rank correlation of Euclidean distances between states (Kriegeskorte et al. 2008), distances
+  that differ by less than 1e-6 of the largest being ties (states are recorded in single precision);
 * ``dsa``: Wasserstein distance of the eigenvalues of linear models of how states move (Ostrow et al. 2023); no angle.
 
 CKA is led by the few directions of most variance, Procrustes distance is less so, rank correlations ask for order only,
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 
 from analysis.cache import all_pairs, content_hash
 from analysis.errors import AnalysisError
-from analysis.statistics import energy_test, holm, mantel_test, paired_distance_test
+from analysis.statistics import DISTANCE_TIES, energy_test, holm, mantel_test, paired_distance_test, ranks
 from emt import trace
 from emt.errors import install_hint
 
@@ -98,11 +99,19 @@ class Similarity:
         text = f"{sizes}; {self.states_compared}. Mean distance of two members: {', '.join(means)}."
         if self.agreement["rank_correlation"].isna().all():
             return f"{text} Too few members, or distances that do not differ, to say whether the measures agree."
+        unknown = self.agreement.index[self.agreement["rank_correlation"].isna()]
         apart = self.agreement[self.agreement["rank_correlation"] < self.bar]
         verdicts = [f"{a} and {b} ({rho:.2f})" for (a, b), rho in apart["rank_correlation"].items()]
         if verdicts:
-            return f"{text} Measures disagree (rank correlation below {self.bar:g}): {', '.join(verdicts)}."
-        return f"{text} The measures agree (rank correlation at least {self.bar:g})."
+            text += f" Measures disagree (rank correlation below {self.bar:g}): {', '.join(verdicts)}."
+        elif not len(unknown):
+            return f"{text} The measures agree (rank correlation at least {self.bar:g})."
+        known = len(self.agreement) - len(unknown)
+        if known > len(verdicts):
+            alike = [f"{a} and {b}" for a, b in self.agreement.index.difference([*apart.index, *unknown], sort=False)]
+            text += f" These agree (rank correlation at least {self.bar:g}): {', '.join(alike)}."
+        pairs = ", ".join(f"{a} and {b}" for a, b in unknown)
+        return f"{text} Undefined for {len(unknown)} of {len(self.agreement)} pairs: {pairs}." if pairs else text
 
     def _beside(self, measure: str) -> str:
         return f" (shuffled {self.shuffled[measure]:.2f})" if measure in self.shuffled else ""
@@ -183,8 +192,8 @@ def state_distances(states: Array, seed: int = 0) -> dict[str, Array]:
     keys = [content_hash(member) for member in states]
     cka, procrustes = all_pairs("state_products", keys, partial(_products_of, states), 2)
     norms = np.array([np.linalg.norm(member.T @ member) for member in states])
-    ranks = _distance_ranks(states, seed)
-    cosines = {"cka": cka / (norms[:, None] * norms), "procrustes": procrustes, "rsa": ranks @ ranks.T}
+    orders = _distance_ranks(states, seed)
+    cosines = {"cka": cka / (norms[:, None] * norms), "procrustes": procrustes, "rsa": orders @ orders.T}
     return {name: _angles(values) for name, values in cosines.items()}
 
 
@@ -277,13 +286,12 @@ def _inner_products(first: Array, second: Array) -> dict[str, Array]:
 
 def _distance_ranks(states: Array, seed: int) -> Array:
     """Return ranks of the distances between some states (member, pair of states), centred and of norm 1."""
-    from scipy import stats
     from scipy.spatial.distance import pdist
 
     chosen = np.random.default_rng(seed).permutation(states.shape[1])[:N_RSA_STATES]
-    ranks = np.stack([stats.rankdata(pdist(member[chosen])) for member in states])
-    ranks -= ranks.mean(axis=1, keepdims=True)
-    return ranks / np.maximum(np.linalg.norm(ranks, axis=1, keepdims=True), np.finfo(float).tiny)
+    found = np.stack([ranks(pdist(member[chosen]), DISTANCE_TIES) for member in states])
+    found -= found.mean(axis=1, keepdims=True)
+    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), np.finfo(float).tiny)
 
 
 def _angles(cosines: Array) -> Array:

@@ -16,6 +16,7 @@ from analysis.statistics import (
     energy_test,
     hedges_g,
     holm,
+    levels,
     mantel_test,
     mean_difference,
     mean_interval,
@@ -24,6 +25,8 @@ from analysis.statistics import (
     permutation_test,
     pooled_std,
     proportion_interval,
+    rank_correlation,
+    ranks,
     sign_flip_test,
 )
 
@@ -34,6 +37,124 @@ def normal(size, mean=0.0, seed=0):
 
 def between(points):
     return np.abs(np.subtract.outer(points, points))
+
+
+def test_ranks_of_equal_numbers_are_equal_whatever_their_last_digits():
+    """0.1 + 0.2 exceeds 0.3 by 5.6e-17."""
+    assert ranks([0.3, 0.1 + 0.2, 0.1]).tolist() == [2.5, 2.5, 1.0]
+    np.testing.assert_array_equal(stats.rankdata([0.3, 0.1 + 0.2, 0.1]), [2, 3, 1])
+    values = normal(40)
+    np.testing.assert_array_equal(ranks(values), stats.rankdata(values))
+    assert ranks([1.0, 1.0 + 2e-9, 3.0]).tolist() == [1.5, 1.5, 3.0]  # 1e-9 of the largest are 3e-9
+    assert ranks([1.0, 1.0 + 4e-9, 3.0]).tolist() == [1.0, 2.0, 3.0]
+    assert ranks([2.0, -math.inf, math.inf, math.inf]).tolist() == [2.0, 1.0, 3.5, 3.5]
+    assert ranks([]).size == 0
+    with pytest.raises(ValueError, match="expected numbers that have an order; got NaN"):
+        levels([1.0, math.nan])
+
+
+@pytest.mark.parametrize("scale", [5e-324, 1e-300, 1.0, 1e308])
+def test_ranks_do_not_depend_on_the_scale_nor_on_edges(scale):
+    rng = np.random.default_rng(1)
+    edges = np.repeat(np.arange(1, 8) / 8, 5) * (1 + 1e-12 * rng.normal(size=35))  # about edges of a grid
+    values = scale * edges if scale > 1e-300 else scale * np.repeat(np.arange(1, 8), 5)
+    np.testing.assert_array_equal(ranks(values), np.repeat(3 + 5 * np.arange(7), 5))
+    rows = ranks(np.stack([values, values[::-1]]))
+    np.testing.assert_array_equal(rows[1], rows[0][::-1])
+
+
+def test_rank_correlation_is_scipys_where_nothing_is_tied_by_rounding():
+    a, b = normal(30).round(1), normal(30, seed=1).round(1)  # with ties
+    assert rank_correlation(a, b) == pytest.approx(stats.spearmanr(a, b)[0])
+    assert rank_correlation(a, a + 1e-13 * normal(30, seed=2)) == pytest.approx(1.0)
+    assert math.isnan(rank_correlation(a, np.full(30, 0.1) + 1e-16))
+    assert math.isnan(rank_correlation(a, np.append(b[1:], np.nan)))
+    assert math.isnan(rank_correlation([], []))
+
+
+def test_effects_of_samples_that_are_equal_up_to_rounding_are_none():
+    """The same seven numbers added up in another order: neither sample has the larger ones."""
+    values, turned = normal(7), normal(7) / 3 * 3 + 1e-15
+    assert cliffs_delta(values, turned) == 0.0
+    assert np.sign(np.subtract.outer(turned, values)).mean() != 0.0
+    assert cliffs_delta(values, values + 1e-6) > 0
+
+
+def distances_with(value):
+    distances = between(np.arange(16.0))
+    distances[0, 1] = distances[1, 0] = value
+    return distances
+
+
+UNDEFINED = {
+    "energy": lambda x: energy_test(distances_with(x), 8),
+    "distances of pairs": lambda x: paired_distance_test(distances_with(x)),
+    "simulations": lambda x: monte_carlo_test(1.0, [0.5] * 98 + [x]),
+    "observed": lambda x: monte_carlo_test(x, [0.5] * 99),
+    "statistic": lambda x: permutation_test(
+        normal(5), normal(6), lambda a, b, axis: np.where(a.max(axis) > 0.5, x, a.max(axis))
+    ),
+}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("name", UNDEFINED)
+def test_a_statistic_that_is_undefined_has_no_p(name, value):
+    """Compared with a number NaN is always smaller, so that a test that only counts would give p = 0."""
+    test = UNDEFINED[name](value)
+    assert math.isnan(test.p)
+    assert math.isnan(test.smallest_p)
+    assert test.undefined > 0
+    assert str(test) == f"no p: the statistic is undefined in {test.undefined} of its values"
+    defined = UNDEFINED[name](0.25)
+    assert 1 / N_RESAMPLES <= defined.p <= 1
+    assert defined.undefined == 0
+
+
+def test_matrices_with_unknown_distances_have_no_p():
+    matrix = between(normal(6))
+    test = mantel_test(distances_with(np.nan)[:6, :6], matrix)
+    assert math.isnan(test.p)
+    assert test.undefined == 1
+    assert math.isnan(test.smallest_p)
+
+
+def test_matrices_that_agree_up_to_rounding_agree():
+    corners = np.stack(np.meshgrid(*3 * ([0.0, 1.0],)), axis=-1).reshape(-1, 3)
+    turned = corners @ np.linalg.qr(normal((3, 3)))[0]
+    distances = [np.linalg.norm(x[:, None] - x, axis=-1) for x in (corners, turned)]
+    assert mantel_test(*distances).statistic == pytest.approx(1.0)
+    upper = np.triu_indices(8, 1)
+    assert stats.spearmanr(*(d[upper] for d in distances))[0] < 0.99  # ranks without ties
+
+
+SCALED = {
+    "difference": lambda s: permutation_test(s * np.array([1, 1.5, 1, 1]), s * np.array([1, 1, 1, 1.7])),
+    "pairs": lambda s: sign_flip_test(s * normal(9, mean=0.3)),
+    "energy": lambda s: energy_test(s * between(normal(9)), 4),
+    "distances of pairs": lambda s: paired_distance_test(s * between(normal(18))),
+    "matrices": lambda s: mantel_test(s * between(normal(7)), between(normal(7, seed=1))),
+    "simulations": lambda s: monte_carlo_test(s * 1.7, s * np.abs(normal(199))),
+}
+
+
+@pytest.mark.parametrize("scale", [2.0**-1060, 2.0**1020])
+@pytest.mark.parametrize("name", SCALED)
+def test_tests_do_not_depend_on_the_scale(name, scale):
+    """The scales are powers of two, which change no digit, near the ends of the range: squares and sums overflow."""
+    test, expected = SCALED[name](scale), SCALED[name](1.0)
+    assert test.p == pytest.approx(expected.p, abs=1e-12)
+    assert 1 / N_RESAMPLES <= test.p <= 1
+
+
+@pytest.mark.parametrize("scale", [2.0**-900, 2.0**1020])
+def test_effects_and_intervals_do_not_depend_on_the_scale(scale):
+    a, b = normal(5), normal(7, mean=0.5, seed=1)
+    for effect in (cohens_d, hedges_g, cliffs_delta):
+        assert effect(scale * a, scale * b) == pytest.approx(effect(a, b))
+    for interval in (mean_interval, lambda x: bootstrap_interval(np.median, x)):
+        far, near = interval(scale * b), interval(b)
+        np.testing.assert_allclose([far.low / scale, far.high / scale], [near.low, near.high], rtol=1e-9)
 
 
 def test_mean_intervals_end_where_values_do():

@@ -1,5 +1,6 @@
 """Null clouds keep what they say and forget the rest; tests against them find loops, and none where there is none."""
 
+import dataclasses
 import math
 from functools import partial
 
@@ -11,6 +12,7 @@ from analysis.homology import nulls
 from analysis.homology.nulls import (
     PATIENCE,
     Sample,
+    _over_members,
     bar_tests,
     check_memory,
     gaussian_cloud,
@@ -112,6 +114,17 @@ def test_a_loop_is_found_with_its_range_and_none_in_a_blob():
     assert "longer loops than null clouds" in tests.headline()
     assert "(p ≤ 0.05 after Benjamini and Hochberg, 39 clouds)" in tests.headline()
     assert tests.headline().endswith("of n = 2: gaussian 1")
+
+
+def test_members_without_a_p_are_counted_apart_from_those_without_a_loop():
+    tests = bar_tests([sample(f"model-{k}", noisy_circle(k, 24, 5)) for k in (1, 2, 3)], 1, 39)
+    members = tests.members.copy()
+    members.loc[("model-2", 1, "gaussian"), "p"] = np.nan
+    population = _over_members(members, 0.05).loc[(1, "gaussian")]
+    assert population[["share", "n"]].tolist() == [1.0, 2]
+    headline = dataclasses.replace(tests, members=members).headline()
+    assert headline.endswith("; undefined for 1 of 3: model-2")
+    assert "undefined" not in tests.headline()
 
 
 def test_clouds_that_are_too_few_for_the_level_are_refused():

@@ -1,5 +1,7 @@
 """Contents of memories: components, classes, spectrum."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -151,6 +153,28 @@ def test_the_auc_is_the_share_of_pairs_in_order_averaged_over_classes():
     with_none = np.append(classes, NONE), np.append(positions, 99.0)
     assert component_auc(with_none[1], with_none[0]) == pytest.approx(np.mean(shares))
     assert np.isnan(component_auc(positions, np.zeros(30, np.int64)))
+
+
+def test_members_without_a_number_are_counted_and_named_and_left_out_of_medians(make_recording):
+    analysis = analyse_memory(make_recording(trials=9), color_by="token")
+    held = analysis.memories[0]
+    partly = dataclasses.replace(held, auc=np.array([0.6, np.nan, 0.8]), separation=np.array([np.nan, 0.1, 0.2]))
+    some = dataclasses.replace(analysis, memories=(partly,))
+    assert some.tables()["memory_separation"].loc[held.memory, "auc_median"] == pytest.approx(0.7)
+    assert "AUC 0.70 (median; shuffled" in some.headline()
+    assert "undefined for 1 of 3: model-3;" in some.headline()
+    assert "beyond chance (undefined for 1 of 3: model-1);" in some.headline()
+    assert "undefined" not in analysis.headline()
+    none = dataclasses.replace(analysis, memories=(dataclasses.replace(held, auc=np.full(3, np.nan)),))
+    assert "the AUC of its classes is undefined for all members" in none.headline()
+
+
+def test_positions_that_differ_by_rounding_tell_no_classes_apart():
+    """All points are in one place but for noise of 1e-9, which happens to go with the class."""
+    classes = np.repeat([0, 1], 15)
+    positions = np.append(0.7 + 1e-9 * classes, 0.7)
+    assert component_auc(positions, np.append(classes, NONE)) == 0.5
+    assert component_auc(positions + 1e-3 * np.append(classes, 0), np.append(classes, NONE)) == 1.0
 
 
 def test_values_that_hold_the_class_on_their_first_component_have_an_auc_of_one(make_recording):

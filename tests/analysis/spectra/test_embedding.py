@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.spatial.distance import pdist, squareform
 
 from analysis.errors import AnalysisError
@@ -112,6 +113,25 @@ def test_quality_of_a_perfect_and_of_a_random_map():
     assert embedding_quality(distances, 3 * points)["spearman"] == pytest.approx(1)
     assert abs(embedding_quality(distances, plane(25, seed=9))["spearman"]) < 0.4
     assert np.isnan(embedding_quality(distances, np.zeros((25, 2)))["pearson"])
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1.0, 1e150])
+def test_an_exact_map_of_tied_distances_has_a_rank_correlation_of_one(scale):
+    """The corners of a cube, turned: distances are 1, √2 and √3, each often, and a turn changes their last digits."""
+    corners = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1]), axis=-1).reshape(-1, 3) @ np.diag([1.0, 1.0, 0.0])
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    original, embedded = squareform(pdist(corners)), 0.3 * corners @ turn
+    quality = embedding_quality(scale * original, embedded)
+    assert quality["spearman"] == pytest.approx(1.0, abs=1e-12)
+    assert stats.spearmanr(squareform(original), pdist(embedded))[0] < 0.99  # ranks without ties
+    moved = embedding_quality(original, embedded + np.outer(np.arange(8) == 3, [0.01, 0, 0]))
+    assert moved["spearman"] < 0.999
+
+
+def test_maps_of_equal_distances_have_no_correlation():
+    simplex = np.eye(5) @ np.linalg.qr(np.random.default_rng(0).normal(size=(5, 5)))[0]
+    quality = embedding_quality(squareform(pdist(simplex)), plane(5))
+    assert np.isnan([quality["spearman"], quality["pearson"]]).all()
 
 
 def test_intrinsic_dimension_counts_components_to_the_share():

@@ -53,6 +53,14 @@ def test_a_lag_that_all_members_share_is_sure_and_one_of_either_sign_is_not(trai
     assert "the spectrum is there at the same step as accuracy" in either.headline()
 
 
+def test_members_that_were_not_measured_at_a_step_are_named(train):
+    checkpoints = train([1] * 4, [2, 3, 2, 3])
+    assert "undefined" not in follow_training(checkpoints).headline()
+    checkpoints[30].scalars.loc["model-2", "accuracy"] = np.nan
+    found = follow_training(checkpoints)
+    assert "(accuracy or spectral error at some step undefined for 1 of 4: model-2)" in found.headline()
+
+
 def test_means_are_over_members_at_each_step(train):
     means = follow_training(train([1, 2, 2, 4], [0, 0, 9, 9])).means
     assert means.loc[("accuracy", 10), "mean"] == pytest.approx((1 + 3 * 0.6) / 4)

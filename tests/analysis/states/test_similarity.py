@@ -1,5 +1,6 @@
 """Similarity of hidden states: copies, rotated and shuffled ones, and a twin that takes pairs one by one."""
 
+import dataclasses
 import itertools
 import json
 import sys
@@ -62,6 +63,31 @@ def test_a_rotated_shifted_scaled_copy_is_at_distance_zero_and_a_shuffled_one_is
         assert (np.diag(matrix) == 0).all()
 
 
+def ranks_one_by_one(values):
+    """Return mean ranks of values, neighbours in order being ties where they differ by 1e-6 of the largest."""
+    order = sorted(range(len(values)), key=lambda k: values[k])
+    groups = [[order[0]]]
+    for k in order[1:]:
+        if values[k] - values[groups[-1][-1]] > 1e-6 * max(values):
+            groups.append([])
+        groups[-1].append(k)
+    found, before = np.zeros(len(values)), 0
+    for group in groups:
+        found[group] = before + (len(group) + 1) / 2
+        before += len(group)
+    return found
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_rotated_copy_of_states_with_tied_distances_is_at_distance_zero(make_runs, dtype):
+    """Distances of ±1 vectors of 8 units are 2 √k, k = 1 … 8: rotation keeps them, but for rounding of its own."""
+    vertices = np.random.default_rng(0).choice([-1.0, 1.0], (25, 11, 8))
+    runs = [vertices.astype(dtype), (vertices @ rotation(8, 1)).astype(dtype)]
+    assert compare_states({"a": make_runs(runs)}).distances["rsa"][0, 1] < 1e-6
+    exact = (stats.spearmanr(*(pdist(run.reshape(-1, 8).astype(float)) for run in runs))[0],)
+    assert np.arccos(min(*exact, 1.0)) > 0.1  # ranks without ties
+
+
 def test_all_pairs_are_those_taken_one_by_one():
     runs = [*runs_of(3), runs_of(1, units=4, seed=5)[0]]  # the last has other units
     matrices = distances_of(runs)
@@ -70,7 +96,7 @@ def test_all_pairs_are_those_taken_one_by_one():
         X, Y = X - X.mean(axis=0), Y - Y.mean(axis=0)
         cka = np.linalg.norm(X.T @ Y) ** 2 / (np.linalg.norm(X.T @ X) * np.linalg.norm(Y.T @ Y))
         procrustes = np.linalg.norm(X.T @ Y, "nuc") / (np.linalg.norm(X) * np.linalg.norm(Y))
-        rsa = stats.spearmanr(pdist(X), pdist(Y))[0]
+        rsa = np.corrcoef(*(ranks_one_by_one(pdist(states)) for states in (X, Y)))[0, 1]
         for measure, expected in zip(MEASURES, (cka, procrustes, rsa), strict=True):
             assert matrices[measure][i, j] == pytest.approx(np.arccos(expected), abs=1e-7), measure
             assert matrices[measure][j, i] == matrices[measure][i, j]
@@ -161,6 +187,15 @@ def test_measures_look_at_different_things(make_runs):
     result = compare_states({"a": make_runs(runs)})
     assert result.agreement.loc[("cka", "procrustes"), "rank_correlation"] < 0
     assert "Measures disagree (rank correlation below 0.7): cka and procrustes" in result.headline()
+
+
+def test_pairs_of_measures_whose_agreement_is_undefined_are_counted_and_named(make_runs):
+    result = compare_states({"a": make_runs(runs_of(6))}, bar=-1.0)
+    unknown = result.agreement.assign(rank_correlation=[0.9, np.nan, np.nan])
+    headline = dataclasses.replace(result, agreement=unknown).headline()
+    assert "The measures agree" not in headline
+    assert "These agree (rank correlation at least -1): cka and procrustes." in headline
+    assert headline.endswith("Undefined for 2 of 3 pairs: cka and rsa, procrustes and rsa.")
 
 
 def test_two_members_have_no_agreement(make_runs):
