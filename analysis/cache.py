@@ -1,8 +1,8 @@
-"""Dear results kept by content, so that one more member costs one member.
+"""A cache of expensive results, keyed by a hash of their inputs, so that adding a member computes that member only.
 
-Analyses neither know nor choose where: inside ``with kept_in(folder):`` what they ask for here is looked up in
-``folder/kept`` by a hash of all that it depends on, and written there; outside nothing is kept. A file that cannot be
-read is made anew. What is kept is what the last run needed, no more.
+Analyses neither know nor choose the folder: inside ``with cached_in(folder):`` the functions below look results up in
+``folder/cache`` and write new ones there; outside nothing is cached. A file that cannot be read is ignored and
+recomputed. The cache holds what the last run needed, no more.
 """
 
 import contextlib
@@ -25,21 +25,21 @@ Array = NDArray[np.float64]
 Places = NDArray[np.intp]
 
 VERSION = 1
-"""To be raised when anything that is kept is computed in another way."""
+"""Increase this number when a cached result is computed in another way: older entries are then stale and ignored."""
 
 N_JOBS = 64
-"""Parts that all pairs are divided into."""
+"""Number of parts into which the pairs are divided."""
 
 MANY_PAIRS = 5000
-"""Pairs from which processes of their own are worth starting."""
+"""Number of pairs from which starting processes is worth it."""
 
 _FOLDER: ContextVar[Path | None] = ContextVar("folder", default=None)
 
 
 @contextlib.contextmanager
-def kept_in(folder: Path) -> Iterator[None]:
-    """Keep dear results below ``folder`` and look there for them."""
-    token = _FOLDER.set(folder / "kept")
+def cached_in(folder: Path) -> Iterator[None]:
+    """Cache expensive results in ``folder/cache`` and look them up there."""
+    token = _FOLDER.set(folder / "cache")
     try:
         yield
     finally:
@@ -63,12 +63,12 @@ def content_hash(*parts: Any) -> str:
 
 
 def each_item(name: str, keys: Sequence[str], compute: Callable[[list[int]], Iterator[Array]]) -> list[Array]:
-    """Return one array for each key; ``compute`` gives those at the places that it is handed, in their order."""
-    held = _read(name)
-    missing = [place for place, key in enumerate(keys) if key not in held]
+    """Return one array for each key; ``compute`` returns those at the given places, in their order."""
+    cached = _read(name)
+    missing = [place for place, key in enumerate(keys) if key not in cached]
     found = {keys[place]: values for place, values in zip(missing, compute(missing), strict=True)} if missing else {}
-    values = {key: found[key] if key in found else held[key] for key in keys}
-    if missing or len(held) > len(values):
+    values = {key: found[key] if key in found else cached[key] for key in keys}
+    if missing or len(cached) > len(values):
         _write(name, values)
     return [values[key] for key in keys]
 
@@ -80,27 +80,27 @@ def all_pairs(
     measures: int = 1,
     parallel: bool = True,
 ) -> Array:
-    """Return symmetric distances (measure, item, item) with zeros on the diagonal; many pairs are shared among cores.
+    """Return symmetric distances (measure, item, item) with zeros on the diagonal; many pairs are computed in parallel.
 
     Parameters
     ----------
     name
-        What is kept: those of one name take each other's place.
+        Name of the file in the cache; a later call with the same name replaces it.
     keys
         A hash for each item of all that its distances depend on.
     compute
-        Distances (measure, pair) of the items at the first and the second places; must be picklable.
+        Distances (measure, pair) between items at the first and at the second places; must be picklable.
     measures
-        How many.
+        Number of distances per pair.
     parallel
-        False computes all of them here: a million cheap ones are done before processes have started.
+        False computes all in this process: a million cheap distances take less time than starting processes.
     """
     distances, known = _known_pairs(_read(name), keys, measures)
     first, second = np.nonzero(np.triu(~known, 1))
     if not len(first):
         return distances
     many = parallel and len(first) >= MANY_PAIRS
-    # Strides, because a later item has fewer pairs in which it comes first.
+    # Strided parts have equal work: later items have fewer pairs in which they come first.
     jobs = [(first[k::N_JOBS], second[k::N_JOBS]) for k in range(N_JOBS)] if many else [(first, second)]
     for (i, j), values in zip(jobs, run_parallel(compute, jobs, name.replace("_", " "), many), strict=True):
         distances[:, i, j] = distances[:, j, i] = values
@@ -108,10 +108,10 @@ def all_pairs(
     return distances
 
 
-def _known_pairs(held: dict[str, Any], keys: Sequence[str], measures: int) -> tuple[Array, NDArray[np.bool_]]:
-    """Return the distances that are held, zero elsewhere, and which they are."""
+def _known_pairs(cached: dict[str, Any], keys: Sequence[str], measures: int) -> tuple[Array, NDArray[np.bool_]]:
+    """Return the cached distances, zero elsewhere, and a mask of the pairs that are cached."""
     distances = np.zeros((measures, len(keys), len(keys)))
-    before, values = held.get("keys", np.array([])), held.get("distances", distances[:, :0, :0])
+    before, values = cached.get("keys", np.array([])), cached.get("distances", distances[:, :0, :0])
     if values.shape != (measures, len(before), len(before)):
         return distances, np.zeros(distances.shape[1:], bool)
     place_of = {key: place for place, key in enumerate(before.tolist())}
@@ -126,7 +126,7 @@ def _read(name: str) -> dict[str, Any]:
     if folder is None:
         return {}
     try:
-        # From memory: of a file that it cannot read numpy leaves the handle open.
+        # From memory, because numpy leaves the handle of an unreadable file open.
         return dict(np.load(io.BytesIO((folder / f"{name}.npz").read_bytes()), allow_pickle=False))
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
         return {}

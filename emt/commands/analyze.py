@@ -120,12 +120,12 @@ def _length_of(subject: Any) -> int | None:
 
 
 def _analyse(command: Command, subject: Any, options: dict[str, Any], folder: Path) -> Any:
-    from analysis.cache import kept_in
+    from analysis.cache import cached_in
     from analysis.errors import NoMemoryError
 
     module, _, function = command.function.partition(":")
     try:
-        with kept_in(folder):
+        with cached_in(folder):
             return getattr(importlib.import_module(module), function)(subject, **options)
     except NoMemoryError as error:
         able = [name for name, model in MODELS.items() if assigns(model, "memories")]

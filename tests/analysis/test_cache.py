@@ -1,4 +1,4 @@
-"""What is kept is what was computed: one more member costs one, a changed one too, a broken file nothing."""
+"""Cached results equal computed ones; a new or changed member costs one computation, a broken file is recomputed."""
 
 from dataclasses import replace
 from functools import partial
@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from analysis.cache import all_pairs, content_hash, each_item, kept_in
+from analysis.cache import all_pairs, cached_in, content_hash, each_item
 from analysis.homology import nulls
 from analysis.homology.persistence import analyse_persistence
 
@@ -27,12 +27,12 @@ def distances_of(items):
 
 
 @pytest.fixture
-def kept(tmp_path):
-    with kept_in(tmp_path):
-        yield tmp_path / "kept"
+def cache(tmp_path):
+    with cached_in(tmp_path):
+        yield tmp_path / "cache"
 
 
-@pytest.mark.usefixtures("kept")
+@pytest.mark.usefixtures("cache")
 def test_distances_are_symmetric_and_of_all_pairs():
     (distances, squares), computed = distances_of([1.0, 4.0, 9.0])
     np.testing.assert_array_equal(distances, [[0, 3, 8], [3, 0, 5], [8, 5, 0]])
@@ -40,7 +40,7 @@ def test_distances_are_symmetric_and_of_all_pairs():
     assert computed == [(1, 4), (1, 9), (4, 9)]
 
 
-@pytest.mark.usefixtures("kept")
+@pytest.mark.usefixtures("cache")
 def test_one_more_member_costs_its_own_pairs():
     distances_of([1.0, 4.0, 9.0])
     distances, computed = distances_of([1.0, 2.0, 4.0, 9.0])
@@ -50,7 +50,7 @@ def test_one_more_member_costs_its_own_pairs():
     assert distances_of([9.0, 2.0])[1] == []
 
 
-@pytest.mark.usefixtures("kept")
+@pytest.mark.usefixtures("cache")
 def test_a_changed_member_costs_its_own_pairs():
     distances_of([1.0, 4.0, 9.0])
     distances, computed = distances_of([1.0, 5.0, 9.0])
@@ -58,29 +58,29 @@ def test_a_changed_member_costs_its_own_pairs():
     np.testing.assert_array_equal(distances[0], [[0, 4, 8], [4, 0, 4], [8, 4, 0]])
 
 
-def test_outside_of_a_folder_nothing_is_kept():
+def test_outside_of_a_folder_nothing_is_cached():
     assert len(distances_of([1.0, 4.0])[1]) == len(distances_of([1.0, 4.0])[1]) == 1
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 broken", None])
-def test_a_broken_file_is_made_anew(kept, damage):
+def test_a_broken_file_is_recomputed(cache, damage):
     expected, _ = distances_of([1.0, 4.0])
-    content = (kept / "gaps.npz").read_bytes()
-    (kept / "gaps.npz").write_bytes(content[: len(content) // 2] if damage is None else damage)
+    content = (cache / "gaps.npz").read_bytes()
+    (cache / "gaps.npz").write_bytes(content[: len(content) // 2] if damage is None else damage)
     found, computed = distances_of([1.0, 4.0])
     np.testing.assert_array_equal(found, expected)
     assert computed == [(1, 4)]
     assert distances_of([1.0, 4.0])[1] == []
 
 
-def test_a_file_of_other_contents_is_made_anew(kept):
-    kept.mkdir()
-    np.savez(kept / "gaps.npz", keys=np.array(["a", "b"]), distances=np.zeros((1, 2, 2)))
+def test_a_file_of_other_contents_is_recomputed(cache):
+    cache.mkdir()
+    np.savez(cache / "gaps.npz", keys=np.array(["a", "b"]), distances=np.zeros((1, 2, 2)))
     assert distances_of([1.0, 4.0])[1] == [(1, 4)]
 
 
-@pytest.mark.usefixtures("kept")
-def test_items_of_any_shape_are_kept_and_those_no_longer_needed_dropped():
+@pytest.mark.usefixtures("cache")
+def test_items_of_any_shape_are_cached_and_those_no_longer_needed_dropped():
     computed = []
 
     def lengths(keys):
@@ -108,7 +108,7 @@ def test_hashes_see_values_types_shapes_and_arguments():
     assert len({same, *(content_hash(*parts) for parts in others)}) == 11
 
 
-@pytest.mark.usefixtures("kept")
+@pytest.mark.usefixtures("cache")
 def test_an_analysis_that_is_repeated_computes_nothing_twice(make_population, monkeypatch):
     population = make_population(4)
     first = analyse_persistence(population, null_clouds=19)
@@ -126,7 +126,7 @@ def test_an_analysis_that_is_repeated_computes_nothing_twice(make_population, mo
         analyse_persistence(make_population(4, noise=0.2))
 
 
-@pytest.mark.usefixtures("kept")
+@pytest.mark.usefixtures("cache")
 def test_null_clouds_of_one_more_member_change_and_cost_its_own_alone(make_population, monkeypatch):
     population, drawn = make_population(4), []
     some = [0, 2, 3]

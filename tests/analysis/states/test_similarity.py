@@ -12,7 +12,7 @@ import xarray as xr
 from scipy import stats
 from scipy.spatial.distance import pdist
 
-from analysis.cache import kept_in
+from analysis.cache import cached_in
 from analysis.errors import AnalysisError
 from analysis.figures.states.similarity import draw
 from analysis.states.similarity import _unit_states, compare_states, dynamical_distances, state_distances
@@ -276,7 +276,7 @@ def test_dynamics_of_one_more_member_cost_its_own_pairs(monkeypatch, tmp_path):
 
     monkeypatch.setitem(sys.modules, "DSA", SimpleNamespace(DSA=Stub))
     runs = runs_of(5)
-    with kept_in(tmp_path):
+    with cached_in(tmp_path):
         dynamical_distances([runs[k] for k in (0, 1, 3)])
         dynamical_distances([runs[k] for k in (0, 1, 3)])
         more = dynamical_distances(runs[:4])
