@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 BASE = ("emt.errors", "emt.files")
 ALLOWED = {
     "emt.errors": (),
+    "emt.stopping": (),
     "emt.files": ("emt.errors",),
     "emt.options": BASE,
     "emt.streams": (),
@@ -21,7 +22,7 @@ ALLOWED = {
     "emt.devices": BASE,
     "emt.config": (*BASE, "emt.options"),
     "emt.runs": (*BASE, "emt.config", "emt.trace", "emt.options"),
-    "emt.engine": (*BASE, "emt.config", "emt.runs", "emt.options"),
+    "emt.engine": (*BASE, "emt.config", "emt.runs", "emt.options", "emt.stopping"),
     "emt.tasks": (*BASE, "emt.config", "emt.streams", "emt.options"),
     "emt.models": ("emt.ops", "emt.streams"),
     "emt.jacobians": ("emt.models",),
@@ -40,7 +41,7 @@ ALLOWED = {
     ),
     "emt.training": (
         *(*BASE, "emt.config", "emt.tasks", "emt.models", "emt.ops", "emt.runs", "emt.streams", "emt.options"),
-        *("emt.devices", "emt.engine"),
+        *("emt.devices", "emt.engine", "emt.stopping"),
     ),
     "emt.commands": ("emt", "analysis", "experiments"),
     "emt.__main__": ("emt.commands",),

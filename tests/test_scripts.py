@@ -52,17 +52,27 @@ def step_reached(experiment, step):
 
 
 @pytest.mark.slow
-def test_an_interrupted_training_keeps_what_is_done_and_continues():
+@pytest.mark.parametrize("engine", ["local", "inline"])
+@pytest.mark.parametrize(("send", "number"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)])
+def test_an_interrupted_training_leaves_a_resume_state(engine, send, number):
+    process = start("train_multiple", "--experiment_name", "a", "--engine", engine, *LONG)
+    wait_until(lambda: step_reached(Path("a"), 20), process)
+    send(process.pid, number)
+    _, errors = process.communicate(timeout=60)
+    assert errors == "train_multiple.py: interrupted; rerun the same command to resume\n"
+    assert process.returncode == 128 + number
+    assert list(Path("a/population").glob("*.safetensors")), "no resume state was saved"
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_continues():
     words = ["train_multiple", "--experiment_name", "a", *LONG]
     process = start(*words)
     wait_until(lambda: step_reached(Path("a"), 20), process)
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    lines = errors.splitlines()
-    assert len(lines) == 1, errors
-    assert "interrupted; what is done is kept in a, the same command continues" in lines[0]
-    assert list(Path("a/population").glob("*.safetensors")), "no resume state was saved"
+    # A scheduler may send SIGTERM to all processes, and the parent sends its workers another.
+    os.killpg(process.pid, signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 143
     succeed(*words)
     assert "continued after an interruption" in Path("a/model-1/training.log").read_text()
     assert [m.name for m in runs.model_folders(Path("a")) if not runs.is_done(Path("a"), runs.model_number(m))] == []

@@ -31,9 +31,11 @@ def shell_command(stage: str) -> str:
 def _is_script() -> bool:
     return Path(sys.argv[0]).name in SCRIPTS.values()
 
+from emt import stopping
+
 
 def run_script(name: str, main: Callable[[], int]) -> int:
-    """Call ``main`` and return its exit code: 2 for bad input or a refusing disk, 130 after Ctrl-C.
+    """Call ``main`` and return its exit code: 2 for bad input or a refusing disk, 130 after Ctrl-C, 143 after SIGTERM.
 
     What scripts raise for bad input (`emt.errors.UserError`, `emt.trace.TraceError`, ``analysis.AnalysisError``) and
     ``OSError`` become one line; anything else is a fault of ours and keeps its traceback. Where whoever reads the lines
@@ -52,16 +54,17 @@ def _outcome(name: str, main: Callable[[], int]) -> int:
     from emt.files import explain_os_error
 
     try:
-        return main()
+        with stopping.handled():
+            return main()
     except UserError as error:
         message = str(error)
     except OSError as error:
         if isinstance(error, BrokenPipeError) and _reader_is_gone():
             return 141
         message = explain_os_error(error)
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as interruption:
+        print(f"{name}: interrupted; rerun the same command to resume", file=sys.stderr)
+        return interruption.exit_code if isinstance(interruption, stopping.Stopped) else 130
     except ValueError as error:
         # By name: those classes live where heavy packages are imported, and this layer may not know `analysis`.
         if not {"AnalysisError", "TraceError"} & {kind.__name__ for kind in type(error).__mro__}:

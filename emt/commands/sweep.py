@@ -99,12 +99,8 @@ def train(populations: Mapping[Path, RunConfig], execution: ExecutionConfig, out
     count = sum(config.training.num_models for config in populations.values())
     console.print(f"Training {count} models in {output}, populations: {len(populations)}")
     stops = [config.training.stop_accuracy for config in populations.values()]
-    try:
-        with Display(console, count, engine.capacity(execution)[0], max(filter(None, stops), default=None)) as display:
-            failures = population.train_all(populations, execution, display.show)
-    except KeyboardInterrupt:
-        print(f"sweep: interrupted; what is done is kept in {output}, the same command continues", file=sys.stderr)
-        return 130
+    with Display(console, count, engine.capacity(execution)[0], max(filter(None, stops), default=None)) as display:
+        failures = population.train_all(populations, execution, display.show)
     rows = sweep.members(populations)
     sweep.write_members(rows, output / "members.csv")
     for name in populations:

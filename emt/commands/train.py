@@ -141,13 +141,8 @@ def train(config: RunConfig, experiment: Path) -> int:
     console = Console(highlight=False, soft_wrap=True)
     members, (workers, _) = config.training.num_models, engine.capacity(config.execution)
     console.print(f"Training {members} models ({config.model_type} on {config.task_name}) in {experiment}")
-    try:
-        with Display(console, members, workers, config.training.stop_accuracy, STOP_HINT) as display:
-            outcome = population.train(config, experiment, display.show)
-    except KeyboardInterrupt:
-        text = f"{program('train')}: interrupted; what is done is kept in {experiment}, the same command continues"
-        print(text, file=sys.stderr)
-        return 130
+    with Display(console, members, workers, config.training.stop_accuracy, STOP_HINT) as display:
+        outcome = population.train(config, experiment, display.show)
     for status in ("finished", "stopped early", "diverged"):
         numbers = [n for n, marker in outcome.done.items() if marker["status"] == status]
         if numbers:

@@ -5,17 +5,19 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from emt import stopping
 from emt.engine.base import TICK_S, Function, Result, Tick, attempt, nothing
 
 
 def run(function: Function, items: Sequence[Any], tick: Tick = nothing) -> list[Result]:
     """Call ``function(item)`` for each item."""
-    try:
-        with _ticking(tick):
-            return [attempt(function, item) for item in items]
-    except SystemExit:
-        # Lightning answers Ctrl-C by ending the process; here the caller has more to say than that.
-        raise KeyboardInterrupt from None
+    results = []
+    with stopping.handled(), _ticking(tick):
+        for item in items:
+            results.append(attempt(function, item))
+            # An item that fails after a request must not be followed by another.
+            stopping.check()
+    return results
 
 
 @contextlib.contextmanager

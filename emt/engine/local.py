@@ -8,10 +8,12 @@ import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
+from emt import stopping
 from emt.engine.base import TICK_S, Function, Result, Tick, attempt, nothing
 
 ATTEMPTS = 2
@@ -51,30 +53,62 @@ def run(
         One for each item, in the order in which they ended.
     """
     # A worker's place is what its environment has that others' have not.
-    free: list[Mapping[str, str]] = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus] or [{}] * workers
-    waiting = [(item, 1) for item in items]
-    running: dict[Any, _Running] = {}
-    results: list[Result] = []
-    try:
-        while waiting or running:
-            while waiting and free:
-                (item, tries), place = waiting.pop(0), free.pop(0)
-                connection, process = _start(function, item, place)
-                running[connection] = _Running(process, item, tries, place)
-            for ready in wait(list(running), timeout=TICK_S):
-                process, item, tries, place = running.pop(ready)
-                free.append(place)
-                result = _receive(ready, process, item)
-                if result is None and tries < ATTEMPTS:
-                    waiting.append((item, tries + 1))
-                else:
-                    died = Result(item, failure=f"its worker process died ({_exit_text(process.exitcode)})")
-                    results.append(result or died)
-            tick()
-    except KeyboardInterrupt:
-        _stop([worker.process for worker in running.values()])
-        raise
-    return results
+    crew = _Crew(function, items, [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus] or [{}] * workers)
+    with stopping.deferred():
+        try:
+            while crew.waiting or crew.running:
+                if stopping.requested():
+                    crew.stop()
+                crew.fill()
+                crew.collect()
+                tick()
+        finally:
+            crew.kill()
+    return crew.results
+
+
+class _Crew:
+    """Worker processes, the items that wait for one, and the results so far."""
+
+    def __init__(self, function: Function, items: Sequence[Any], places: Sequence[Mapping[str, str]]) -> None:
+        self.function, self.free = function, list(places)
+        self.waiting = [(item, 1) for item in items]
+        self.running: dict[Any, _Running] = {}
+        self.results: list[Result] = []
+        self._asked: set[int | None] = set()
+
+    def fill(self) -> None:
+        """Start a process at each free place, as far as items wait."""
+        while self.waiting and self.free:
+            (item, tries), place = self.waiting.pop(0), self.free.pop(0)
+            connection, process = _start(self.function, item, place)
+            self.running[connection] = _Running(process, item, tries, place)
+
+    def collect(self) -> None:
+        """Wait a moment for results; an item whose worker died without one waits again, up to `ATTEMPTS` times."""
+        for ready in wait(list(self.running), timeout=TICK_S):
+            process, item, tries, place = self.running.pop(ready)
+            self.free.append(place)
+            result = _receive(ready, process, item)
+            if result is None and tries < ATTEMPTS:
+                self.waiting.append((item, tries + 1))
+            else:
+                died = Result(item, failure=f"its worker process died ({_exit_text(process.exitcode)})")
+                self.results.append(result or died)
+
+    def stop(self) -> None:
+        """Drop what waits and ask each process once to stop; it decides where."""
+        self.waiting.clear()
+        for process, *_ in self.running.values():
+            if process.pid not in self._asked:
+                process.terminate()
+        self._asked |= {worker.process.pid for worker in self.running.values()}
+
+    def kill(self) -> None:
+        """End the processes that still run, at once."""
+        for process, *_ in self.running.values():
+            process.kill()
+            process.join()
 
 
 def find_gpus() -> list[str]:
@@ -95,12 +129,14 @@ def _start(function: Function, item: Any, place: Mapping[str, str]) -> tuple[Con
     # Workers inherit the environment: one thread each, whatever the numerical library.
     before = {name: os.environ.get(name) for name in (*ONE_THREAD, *place)}
     os.environ.update({**ONE_THREAD, **place})
-    # Workers inherit this too: the parent decides what Ctrl-C means and asks them with SIGTERM to stop.
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Workers inherit this too: the parent decides what Ctrl-C means and asks them with SIGTERM to stop. It gets a
+    # Ctrl-C of this moment afterwards. (The resource tracker unblocks signals when it starts.)
+    resource_tracker.ensure_running()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()
     finally:
-        signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
     sending.close()
@@ -108,17 +144,15 @@ def _start(function: Function, item: Any, place: Mapping[str, str]) -> tuple[Con
 
 
 def _work(function: Function, item: Any, sending: Connection) -> None:
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
-        result = attempt(function, item)
+        with stopping.handled():
+            result = attempt(function, item)
     except KeyboardInterrupt:
         os._exit(1)
     sending.send((result.value, result.failure, result.details))
-
-
-def _interrupt(_signal: int, _frame: Any) -> None:
-    raise KeyboardInterrupt
 
 
 def _die_with_parent() -> None:
@@ -144,11 +178,3 @@ def _receive(ready: Any, process: BaseProcess, item: Any) -> Result | None:
 def _exit_text(code: int | None) -> str:
     return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
 
-
-def _stop(processes: Sequence[BaseProcess]) -> None:
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        process.join(timeout=60)
-        if process.is_alive():
-            process.kill()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from emt import files, runs
+from emt import files, runs, stopping
 from emt.config import RunConfig
 from emt.devices import choose_device
 from emt.models import MODELS
@@ -36,9 +36,19 @@ def build(config: RunConfig, numbers: tuple[int, ...]) -> Stack:
 
 
 def train_chunk(chunk: Chunk) -> None:
-    """Train the members of a chunk to their ends, from where an earlier process left off."""
-    if all(runs.is_done(chunk.experiment, number) for number in chunk.numbers):
-        return
+    """Train the members of a chunk to their ends, from where an earlier process left off.
+
+    Raises
+    ------
+    Stopped
+        After a request to stop; the resume state holds the last whole step.
+    """
+    with stopping.deferred():
+        if not all(runs.is_done(chunk.experiment, number) for number in chunk.numbers):
+            _train(chunk)
+
+
+def _train(chunk: Chunk) -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     with files.lock(chunk.lock_path), _failing_openly(chunk), fast_matmul() as fast:
@@ -49,9 +59,13 @@ def train_chunk(chunk: Chunk) -> None:
             for number, seed in zip(chunk.numbers, stack.model.seeds, strict=True):
                 journal.note(number, 0, f"start: seed {seed}, task {chunk.config.task}, model {chunk.config.model}")
                 journal.note(number, 0, f"stacked as {chunk}; {arithmetic}")
-        journal.seconds_per_model_step = seconds_per_model_step(chunk.config, stack.numbers)
+        if not stopping.requested():
+            journal.seconds_per_model_step = seconds_per_model_step(chunk.config, stack.numbers)
         journal.status(stack)
-        fit(PopulationModule(stack, journal), chunk.config)
+        if stopping.requested():
+            journal.save(stack)
+        else:
+            fit(PopulationModule(stack, journal), chunk.config)
 
 
 @contextlib.contextmanager
@@ -120,7 +134,12 @@ def fit(module: PopulationModule, config: RunConfig) -> None:
             plugins=[LightningEnvironment()],
             **_quiet(),
         )
-        trainer.fit(module)
+        try:
+            trainer.fit(module)
+        except SystemExit:
+            # Lightning answers an interruption by ending the process; the caller has more to say than that.
+            stopping.check()
+            raise KeyboardInterrupt from None
 
 
 def _quiet() -> dict[str, Any]:

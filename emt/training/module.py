@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 
+from emt import stopping
 from emt.training.cuda_graphs import CudaGraphs
 from emt.training.journal import Journal
 from emt.training.stack import Stack
@@ -41,21 +42,29 @@ class PopulationModule(pl.LightningModule):
         return [min(STEPS_PER_CALL, left - start) for start in range(0, left, STEPS_PER_CALL)]
 
     def training_step(self, steps: int, _index: int) -> None:
-        """Do several real steps of all members."""
+        """Do several real steps of all members; on a request to stop, end after a whole one."""
         for _ in range(int(steps)):
             if self.done:
                 return
+            if stopping.requested():
+                break
             self._real_step()
         now = time.monotonic()
         if now - self._shown_at > STATUS_EVERY_S:
             rate = (self._work - self._shown_work) / (now - self._shown_at)
             self.journal.status(self.stack, rate)
             self._shown_at, self._shown_work = now, self._work
-        if self.whole and now - self._saved_at > SAVE_EVERY_S:
+        # An epoch's last step is whole after its validation, which comes next.
+        if self.whole and stopping.requested():
+            self.trainer.should_stop = True
+            self.save()
+        elif self.whole and now - self._saved_at > SAVE_EVERY_S:
             self.save()
 
     def on_train_start(self) -> None:
         """Keep the weights before the first step, where that is asked for; let a GPU replay whole steps."""
+        # Lightning would answer SIGTERM by an exception between an epoch's last step and its validation.
+        stopping.take_over()
         # Lightning has moved the weights and the optimiser's state.
         self.stack.state = {name: value.to(self.device) for name, value in self.stack.state.items()}
         if self.device.type == "cuda":
@@ -65,10 +74,12 @@ class PopulationModule(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Validate all members; save."""
-        if not self.done:
+        if not self.whole:
             self.journal.record_validation(self.stack, np.arange(len(self.stack.numbers)))
             self._release(self.stack.finished())
         self.whole = True
+        if stopping.requested():
+            self.trainer.should_stop = True
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Return the callback that saves when the run is interrupted."""
@@ -129,7 +140,7 @@ class PopulationModule(pl.LightningModule):
 
 
 class SaveOnInterruption(pl.Callback):
-    """Keeps what is done; Lightning ends the process itself on Ctrl-C, so that nothing after ``fit`` would run."""
+    """Keeps what is done when an exception ends training: a second Ctrl-C, or an error."""
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, _exception: BaseException) -> None:
         """Write the resume state, unless it is half of a step: then the last one written stands."""

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+from emt import stopping
 from emt.training.population import Chunk
 
 LINE_EVERY_S = 15.0
@@ -128,6 +129,9 @@ class Display:
 
     def show(self, chunks: list[Chunk]) -> None:
         """Take a look at the status files and show them."""
+        if stopping.requested():
+            self._bar.update(self._task, text="stopping at the next whole step; Ctrl-C again ends at once")
+            return
         now = standing(chunks, self.workers)
         if not self._estimated and now.seconds_left:
             self._estimated = True

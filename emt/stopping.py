@@ -1,0 +1,119 @@
+"""Ctrl-C and SIGTERM: an exception where nothing is half done, a request where something may be.
+
+Within ``handled()`` a signal raises `Stopped` where it strikes. That is enough for work whose files are whole or
+absent. Within ``deferred()`` the first signal is a request: `requested` is true from then on, the work ends itself at
+the next place from which it can be resumed, and `Stopped` is raised at the end of the block::
+
+    with stopping.deferred():
+        while steps_left and not stopping.requested():
+            step()
+        save()
+
+A second Ctrl-C raises at once, a third one kills the process. A second SIGTERM changes nothing: a scheduler and a
+parent process may both send one. Signals that the process ignores, such as Ctrl-C in a shell's background job, stay
+ignored.
+"""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(KeyboardInterrupt):
+    """The user or a scheduler wants this process to end; ``number`` is the signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+    @property
+    def exit_code(self) -> int:
+        """128 plus the signal, as shells have it: 130 for Ctrl-C, 143 for SIGTERM."""
+        return 128 + self.number
+
+
+@dataclass
+class _State:
+    """What this process was sent, and how it takes it."""
+
+    received: list[int] = field(default_factory=list)
+    installed: bool = False
+    deferring: int = 0
+
+
+_STATE = _State()
+
+
+@contextlib.contextmanager
+def handled() -> Iterator[None]:
+    """Let SIGINT and SIGTERM raise `Stopped`; within another such block, or outside the main thread, do nothing."""
+    if _STATE.installed or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    _STATE.installed = True
+    try:
+        take_over()
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
+        _STATE.installed = False
+        forget()
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Take the first signal as a request; raise `Stopped` at the end of the block if there was one."""
+    with handled():
+        _STATE.deferring += 1
+        try:
+            yield
+        finally:
+            _STATE.deferring -= 1
+        check()
+
+
+def take_over() -> None:
+    """Install the handlers of ``handled()`` anew, after a library has replaced them."""
+    if not _STATE.installed or threading.current_thread() is not threading.main_thread():
+        return
+    for number in SIGNALS:
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):
+            signal.signal(number, _handle)
+
+
+def requested() -> bool:
+    """Whether this process was asked to stop."""
+    return bool(_STATE.received)
+
+
+def check() -> None:
+    """Raise `Stopped` if this process was asked to stop."""
+    if _STATE.received:
+        raise Stopped(_STATE.received[0])
+
+
+def request(number: int = signal.SIGTERM) -> None:
+    """Ask this process to stop as the first signal within ``deferred()`` does, from whichever thread."""
+    _STATE.received.append(int(number))
+
+
+def forget() -> None:
+    """Drop a request, before the next piece of work of a process that outlives it."""
+    _STATE.received.clear()
+
+
+def _handle(number: int, _frame: object) -> None:
+    request(number)
+    interrupts = _STATE.received.count(signal.SIGINT)
+    if number == signal.SIGINT and interrupts > 2:
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+    if not _STATE.deferring or (number == signal.SIGINT and interrupts > 1):
+        raise Stopped(number)

@@ -1,0 +1,125 @@
+"""Signals as exceptions and as requests."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from emt import stopping
+from emt.commands.script import run_script
+
+NUMBERS = pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+
+
+@NUMBERS
+def test_a_signal_raises_where_it_strikes(number, code):
+    before = signal.getsignal(number)
+    reached = []
+    with pytest.raises(stopping.Stopped) as stopped, stopping.handled():
+        reached.append(1)
+        signal.raise_signal(number)
+        reached.append(2)
+    assert (reached, stopped.value.exit_code) == ([1], code)
+    assert signal.getsignal(number) is before
+    assert not stopping.requested(), "the next work of this process starts without a request"
+
+
+@NUMBERS
+def test_a_signal_is_a_request_where_it_is_deferred(number, code):
+    done = []
+    with pytest.raises(stopping.Stopped) as stopped, stopping.deferred():
+        signal.raise_signal(number)
+        assert stopping.requested()
+        done.append("saved")
+    assert (done, stopped.value.exit_code) == (["saved"], code)
+
+
+def test_without_a_signal_nothing_is_raised():
+    with stopping.deferred():
+        assert not stopping.requested()
+        stopping.check()
+
+
+def test_a_second_ctrl_c_raises_at_once_and_a_second_sigterm_does_not():
+    reached = []
+    with pytest.raises(stopping.Stopped), stopping.deferred():
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGINT):
+            reached.append(number)
+            signal.raise_signal(number)
+        reached.append("end")
+    assert reached == [signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGINT]
+
+
+def test_the_first_signal_decides_the_exit_code():
+    with pytest.raises(stopping.Stopped) as stopped, stopping.deferred():
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+    assert stopped.value.exit_code == 143
+
+
+def test_a_third_ctrl_c_kills():
+    code = (
+        "import signal\nfrom emt import stopping\n"
+        "with stopping.deferred():\n"
+        "    for _ in range(3):\n"
+        "        try: signal.raise_signal(signal.SIGINT)\n"
+        "        except KeyboardInterrupt: print('swallowed', flush=True)\n"
+        "    print('alive')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.stdout, done.returncode) == ("swallowed\n", -signal.SIGINT)
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_an_ignored_signal_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stopping.deferred():
+            signal.raise_signal(signal.SIGINT)
+            assert not stopping.requested()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_an_inner_block_ends_work_that_an_outer_one_would_go_on_with():
+    reached = []
+    with pytest.raises(stopping.Stopped), stopping.deferred():
+        with stopping.deferred():
+            signal.raise_signal(signal.SIGINT)
+        reached.append("the next piece of work")
+    assert not reached
+
+
+def test_handlers_that_a_library_replaced_are_taken_over():
+    with pytest.raises(stopping.Stopped), stopping.deferred():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        stopping.take_over()
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_another_thread_is_asked_by_a_request():
+    outcome = []
+
+    def work():
+        with pytest.raises(stopping.Stopped), stopping.deferred():
+            stopping.request()
+            outcome.append(stopping.requested())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    stopping.forget()
+    assert outcome == [True]
+    assert not stopping.requested()
+
+
+@NUMBERS
+def test_a_script_says_how_to_resume(number, code, capsys):
+    assert run_script("emt train", lambda: os.kill(os.getpid(), number)) == code
+    assert capsys.readouterr().err == "emt train: interrupted; rerun the same command to resume\n"

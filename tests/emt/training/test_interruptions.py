@@ -1,0 +1,91 @@
+"""A training that is asked to stop at random moments leaves its last whole step, and ends with the same bytes."""
+
+import json
+import signal
+import sys
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from emt import runs, stopping
+from emt.training import chunk as chunks
+from emt.training import stack as stack_module
+from emt.training.population import Chunk
+from emt.training.stack import Stack
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+NUMBERS = (1, 2, 3)
+
+
+@pytest.fixture
+def config(make_config, monkeypatch):
+    """A run of two epochs of 20 steps that one member leaves early."""
+    monkeypatch.setattr(stack_module, "STOP_WINDOW", 7)
+    return make_config(num_models=3, hidden_dim=11, epoch_batches=20, stop_accuracy=0.7, curriculum_threshold=0.55)
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """Return a list of the steps done so far, as they are done."""
+    done, original = [0], Stack.advance
+
+    def counted(stack, report):
+        original(stack, report)
+        done.append(stack.step)
+
+    monkeypatch.setattr(Stack, "advance", counted)
+    return done
+
+
+def train(work, at=None, number=signal.SIGINT):
+    """Train a chunk; send this process a signal at its ``at``-th call of a function. Return the number of calls."""
+    calls = 0
+
+    def count(_frame, event, _argument):
+        nonlocal calls
+        calls += event == "call"
+        if calls == at and event == "call":
+            signal.raise_signal(number)
+
+    with stopping.deferred():
+        sys.setprofile(count)
+        try:
+            chunks.train_chunk(work)
+        finally:
+            sys.setprofile(None)
+    return calls
+
+
+def saved_step(work):
+    with safe_open(work.state_path, framework="pt") as file:
+        return json.loads(file.metadata()["about"])["step"]
+
+
+def contents(work):
+    """Return all that a member ends with but its log, which has times in it."""
+    names = ("checkpoint/weights.safetensors", "checkpoint/done.json", "training_curve.csv")
+    return [(runs.model_folder(work.experiment, n) / name).read_bytes() for n in work.numbers for name in names]
+
+
+@pytest.mark.parametrize("moments", [6, pytest.param(100, marks=pytest.mark.slow)])
+def test_at_random_moments(config, steps, tmp_path, moments):
+    whole = Chunk(tmp_path / "whole", config, NUMBERS)
+    calls, rng, run = train(whole), np.random.default_rng(moments), 0
+    expected, found = contents(whole), []
+    while len(found) < moments:
+        work, run = Chunk(tmp_path / str(run), config, NUMBERS), run + 1
+        steps[:] = [0]
+        while not all(runs.is_done(work.experiment, n) for n in NUMBERS):
+            try:
+                train(work, int(rng.integers(calls)), (signal.SIGINT, signal.SIGTERM)[len(found) % 2])
+            except stopping.Stopped:
+                if work.state_path.exists():
+                    found.append(saved_step(work))
+                    assert found[-1] == steps[-1]
+                else:
+                    assert all(runs.is_done(work.experiment, n) for n in NUMBERS)
+        assert contents(work) == expected
+        assert not list(work.experiment.rglob(".*")), "a file is half written"
+    assert len(set(found)) > min(moments // 2, 20), "the moments are spread over the run"
