@@ -177,4 +177,3 @@ def _receive(ready: Any, process: BaseProcess, item: Any) -> Result | None:
 
 def _exit_text(code: int | None) -> str:
     return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
-

@@ -12,30 +12,37 @@ import pytest
 from emt import stopping
 from emt.commands.script import run_script
 
+ROOT = Path(__file__).parents[2]
 NUMBERS = pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+
+
+def send(how, *numbers):
+    """Send this process signals within ``handled`` or ``deferred``; return what was reached after each, or the end."""
+    reached = []
+
+    def work():
+        with how():
+            for number in numbers:
+                reached.append(number)
+                signal.raise_signal(number)
+            reached.append("end")
+
+    with pytest.raises(stopping.Stopped) as stopped:
+        work()
+    assert not stopping.requested(), "the next work of this process starts without a request"
+    return reached, stopped.value.exit_code
 
 
 @NUMBERS
 def test_a_signal_raises_where_it_strikes(number, code):
     before = signal.getsignal(number)
-    reached = []
-    with pytest.raises(stopping.Stopped) as stopped, stopping.handled():
-        reached.append(1)
-        signal.raise_signal(number)
-        reached.append(2)
-    assert (reached, stopped.value.exit_code) == ([1], code)
+    assert send(stopping.handled, number) == ([number], code)
     assert signal.getsignal(number) is before
-    assert not stopping.requested(), "the next work of this process starts without a request"
 
 
 @NUMBERS
 def test_a_signal_is_a_request_where_it_is_deferred(number, code):
-    done = []
-    with pytest.raises(stopping.Stopped) as stopped, stopping.deferred():
-        signal.raise_signal(number)
-        assert stopping.requested()
-        done.append("saved")
-    assert (done, stopped.value.exit_code) == (["saved"], code)
+    assert send(stopping.deferred, number) == ([number, "end"], code)
 
 
 def test_without_a_signal_nothing_is_raised():
@@ -45,20 +52,12 @@ def test_without_a_signal_nothing_is_raised():
 
 
 def test_a_second_ctrl_c_raises_at_once_and_a_second_sigterm_does_not():
-    reached = []
-    with pytest.raises(stopping.Stopped), stopping.deferred():
-        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGINT):
-            reached.append(number)
-            signal.raise_signal(number)
-        reached.append("end")
-    assert reached == [signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGINT]
+    numbers = [signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGINT]
+    assert send(stopping.deferred, *numbers) == (numbers, 130)
 
 
 def test_the_first_signal_decides_the_exit_code():
-    with pytest.raises(stopping.Stopped) as stopped, stopping.deferred():
-        signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGINT)
-    assert stopped.value.exit_code == 143
+    assert send(stopping.deferred, signal.SIGTERM, signal.SIGINT)[1] == 143
 
 
 def test_a_third_ctrl_c_kills():
@@ -74,9 +73,6 @@ def test_a_third_ctrl_c_kills():
     assert (done.stdout, done.returncode) == ("swallowed\n", -signal.SIGINT)
 
 
-ROOT = Path(__file__).parents[2]
-
-
 def test_an_ignored_signal_stays_ignored():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -87,35 +83,47 @@ def test_an_ignored_signal_stays_ignored():
         signal.signal(signal.SIGINT, before)
 
 
-def test_an_inner_block_ends_work_that_an_outer_one_would_go_on_with():
+def test_an_inner_block_ends_work_that_an_outer_one_would_continue():
     reached = []
-    with pytest.raises(stopping.Stopped), stopping.deferred():
+
+    def work():
         with stopping.deferred():
-            signal.raise_signal(signal.SIGINT)
-        reached.append("the next piece of work")
+            with stopping.deferred():
+                signal.raise_signal(signal.SIGINT)
+            reached.append("the next piece of work")
+
+    with pytest.raises(stopping.Stopped):
+        work()
     assert not reached
 
 
 def test_handlers_that_a_library_replaced_are_taken_over():
-    with pytest.raises(stopping.Stopped), stopping.deferred():
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        stopping.take_over()
-        signal.raise_signal(signal.SIGTERM)
+    def work():
+        with stopping.deferred():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            stopping.take_over()
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(stopping.Stopped):
+        work()
 
 
 def test_another_thread_is_asked_by_a_request():
     outcome = []
 
     def work():
-        with pytest.raises(stopping.Stopped), stopping.deferred():
-            stopping.request()
-            outcome.append(stopping.requested())
+        try:
+            with stopping.deferred():
+                stopping.request()
+                outcome.append(stopping.requested())
+        except stopping.Stopped as stopped:
+            outcome.append(stopped.exit_code)
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
     stopping.forget()
-    assert outcome == [True]
+    assert outcome == [True, 143]
     assert not stopping.requested()
 
 
