@@ -31,6 +31,7 @@ def shell_command(stage: str) -> str:
 def _is_script() -> bool:
     return Path(sys.argv[0]).name in SCRIPTS.values()
 
+
 from emt import stopping
 
 
