@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from emt import stopping
+
 SCRIPTS = {"train": "train_multiple.py", "evaluate": "evaluate_multiple.py", "analyze": "analyze.py"}
 """Stages of the work that have a script of their own in a checkout."""
 
@@ -30,9 +32,6 @@ def shell_command(stage: str) -> str:
 
 def _is_script() -> bool:
     return Path(sys.argv[0]).name in SCRIPTS.values()
-
-
-from emt import stopping
 
 
 def run_script(name: str, main: Callable[[], int]) -> int:
