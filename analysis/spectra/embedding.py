@@ -9,11 +9,31 @@ from numpy.typing import ArrayLike, NDArray
 
 from analysis.errors import AnalysisError
 from analysis.population import Population
-from analysis.spectra.distances import distance_statistics, find_outliers, nearest_neighbours
-from analysis.spectra.signatures import signature_table, standardise
+from analysis.scale import unit_of
+from analysis.spectra.distances import (
+    ROUNDING,
+    distance_statistics,
+    euclidean_distances,
+    find_outliers,
+    nearest_neighbours,
+    pairwise_distances,
+    transport_method,
+)
+from analysis.spectra.signatures import (
+    N_DIRECTIONS,
+    PRECISION,
+    precision_change,
+    quantile_coordinates,
+    signature_table,
+    standardise,
+)
+from analysis.spectra.values import check_eigenvalues
 from analysis.statistics import DISTANCE_TIES, rank_correlation
 
 COLOR_COLUMNS = {"accuracy": "accuracy", "frob_error": "frob_error", "spectral_error": "spectral_error_deg"}
+
+_PROPORTIONAL = ("euclidean", "cityblock", "chebyshev", "minkowski")
+"""Metrics that have the unit of the features."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +42,18 @@ class Embedding:
 
     Attributes
     ----------
-    population, method, signature_type, distance_metric, color_by, annotate_outliers
+    population, method, signature_type, color_by, annotate_outliers
         What was embedded, and how it was asked for.
+    measure
+        What the distances are, in words.
     coordinates
-        Positions (model, 2).
+        Positions (model, 2); members that are equal have one place.
+    places
+        How many places there are.
     distances
-        Distances of standardised signatures (model, model).
+        Distances (model, model) of spectra, or of signatures.
     variance_ratio
-        Share of the variance of the standardised signatures by principal component (component,).
+        Share of the variance of the signatures by principal component (component,).
     outliers
         Models that `find_outliers` marks (model,).
     color
@@ -41,10 +65,11 @@ class Embedding:
     population: Population
     method: str
     signature_type: str
-    distance_metric: str
+    measure: str
     color_by: str
     annotate_outliers: bool
     coordinates: NDArray[np.float64]
+    places: int
     distances: NDArray[np.float64]
     variance_ratio: NDArray[np.float64]
     outliers: NDArray[np.bool_]
@@ -82,8 +107,11 @@ class Embedding:
     def headline(self) -> str:
         """Return the result in a sentence."""
         outliers = [n for n, far in zip(self.population.names, self.outliers, strict=True) if far]
+        members = len(self.population)
+        shared = f"{members} members have {self.places} places, since some are equal; " if self.places < members else ""
         return (
-            f"rank correlation of distances in the map and in signature space {self.quality['spearman']:.2f}; "
+            f"{self.measure}; {shared}"
+            f"rank correlation of distances in the map with these {self.quality['spearman']:z.2f}; "
             f"{self.quality['intrinsic_dimension']} dimensions hold 95 % of the variance; "
             f"outliers: {', '.join(outliers) or 'none'}"
         )
@@ -98,25 +126,30 @@ def embed_population(
     population: Population,
     *,
     method: Literal["pca", "tsne", "mds", "isomap"] = "pca",
-    signature_type: Literal["histogram", "statistics", "combined"] = "combined",
-    distance_metric: str = "euclidean",
+    signature_type: Literal["quantiles", "histogram", "centred_histogram", "statistics", "combined"] = "quantiles",
+    distance_metric: str | None = None,
     color_by: Literal["none", "accuracy", "frob_error", "spectral_error"] = "accuracy",
     annotate_outliers: bool = False,
 ) -> Embedding:
     """Embed a population in two dimensions by the spectra of its members.
 
-    Features of the signatures are scaled to unit variance first, so that none decides by its unit.
+    Distances are those of optimal transport between spectra (``transport`` of `pairwise_distances`), and ``pca`` maps
+    their sliced form, of which ``quantiles`` signatures are coordinates: networks whose eigenvalues are nearly equal
+    are near each other. Other signatures are features in units of their own and are scaled to unit variance; those
+    that vary no more than the precision of eigenvalues makes them do not count (`standardise`).
 
     Parameters
     ----------
     population
         members to embed, at least 3
     method
-        how to embed: pca of the signatures, or tsne, mds (metric), isomap of their distances
+        how to embed: pca of the signatures, or tsne, mds (metric), isomap of the distances
     signature_type
-        features of a spectrum: histogram, statistics (21 values) or combined (histogram and its moments)
+        features of a spectrum: quantiles of its projections, a histogram, centred_histogram (bins centred on the
+        theory), 21 statistics, or combined (histogram and its moments)
     distance_metric
-        distance between signatures, any name that scipy's pdist knows; pca does not depend on it
+        distance between signatures, any name that scipy's pdist knows (default: optimal transport for quantiles,
+        else euclidean); pca does not depend on it
     color_by
         what colours the points
     annotate_outliers
@@ -129,21 +162,22 @@ def embed_population(
     """
     if len(population) < 3:
         raise AnalysisError(f"--summary_file: expected at least 3 models to embed; got {len(population)}")
-    features = standardise(signature_table(population, signature_type))
-    if features.shape[1] == 0:
-        raise AnalysisError(f"--signature_type: expected models that differ; all {signature_type} signatures are equal")
-    distances = signature_distances(features.to_numpy(), distance_metric)
-    components, variance_ratio = principal_components(features.to_numpy())
-    coordinates = components[:, :2] if method == "pca" else embed_distances(distances, method)
+    measured = _by_transport if signature_type == "quantiles" else _by_features
+    measure, distances, points, precision = measured(population, signature_type, distance_metric)
+    components, variance_ratio = principal_components(points)
+    place, first = _places(distances, precision)
+    coordinates = components[:, :2] if method == "pca" else embed_distances(distances, method, precision)
+    coordinates = coordinates[first[place]]
     column = COLOR_COLUMNS.get(color_by, "")
     return Embedding(
         population=population,
         method=method,
         signature_type=signature_type,
-        distance_metric=distance_metric,
+        measure=measure,
         color_by=color_by,
         annotate_outliers=annotate_outliers,
         coordinates=coordinates,
+        places=len(first),
         distances=distances,
         variance_ratio=variance_ratio,
         outliers=find_outliers(distances),
@@ -151,6 +185,42 @@ def embed_population(
         quality=embedding_quality(distances, coordinates)
         | {"intrinsic_dimension": intrinsic_dimension(variance_ratio)},
     )
+
+
+Measured = tuple[str, NDArray[np.float64], NDArray[np.float64], float]
+"""Words for a distance, the distances, points whose principal components are mapped, the precision of distances."""
+
+
+def _by_transport(population: Population, signature_type: str, metric: str | None) -> Measured:
+    spectra = [check_eigenvalues(v, n) for n, v in zip(population.names, population.eigenvalues, strict=True)]
+    points = quantile_coordinates(spectra)
+    if metric not in (None, "transport"):
+        features = signature_table(population, "quantiles").to_numpy()
+        return f"{metric} distance of quantiles", signature_distances(features, str(metric)), points, 0.0
+    exact = transport_method(spectra) == "exact"
+    distances = pairwise_distances(spectra) if exact else euclidean_distances(points)
+    precision = PRECISION * max(float(np.abs(values).max()) for values in spectra)
+    if distances.max() <= precision:
+        raise AnalysisError(
+            f"--summary_file: expected models that differ; all spectra are equal to {PRECISION:g} of the largest "
+            "spectral radius"
+        )
+    how = "exact" if exact else f"sliced along {N_DIRECTIONS} directions"
+    return f"distance of spectra: optimal transport, {how}", distances, points, precision
+
+
+def _by_features(population: Population, signature_type: Any, metric: str | None) -> Measured:
+    table = signature_table(population, signature_type)
+    features = standardise(table, precision_change(population, signature_type))
+    if features.shape[1] == 0:
+        raise AnalysisError(
+            f"--signature_type: expected models that differ; all {signature_type} signatures are equal within the "
+            "precision of eigenvalues"
+        )
+    metric = metric or "euclidean"
+    counted = f"{features.shape[1]} of {table.shape[1]} features"
+    words = f"{metric} distance of {signature_type} signatures, {counted}"
+    return words, signature_distances(features.to_numpy(), metric), features.to_numpy(), 0.0
 
 
 def signature_distances(features: ArrayLike, metric: str = "euclidean") -> NDArray[np.float64]:
@@ -163,9 +233,11 @@ def signature_distances(features: ArrayLike, metric: str = "euclidean") -> NDArr
     """
     from scipy.spatial.distance import pdist, squareform
 
+    features = np.asarray(features, dtype=float)
+    unit = unit_of(features) if metric in _PROPORTIONAL else 1.0
     try:
         with np.errstate(all="ignore"):
-            distances = pdist(np.asarray(features, dtype=float), metric)
+            distances = unit * pdist(features / unit, metric)
     except (ValueError, np.linalg.LinAlgError) as error:
         raise AnalysisError(
             f"--distance_metric: expected a metric of scipy's pdist; got {metric!r} ({error})"
@@ -180,33 +252,56 @@ def principal_components(features: ArrayLike) -> tuple[NDArray[np.float64], NDAr
     from sklearn.decomposition import PCA
 
     features = np.asarray(features, dtype=float)
+    unit = unit_of(features)
     pca = PCA(svd_solver="full")
-    scores = pca.fit_transform(features)
+    scores = unit * pca.fit_transform(features / unit)
     missing = max(0, 2 - scores.shape[1])
     return np.pad(scores, ((0, 0), (0, missing))), pca.explained_variance_ratio_
 
 
-def embed_distances(distances: ArrayLike, method: Literal["tsne", "mds", "isomap"] = "mds") -> NDArray[np.float64]:
+def embed_distances(
+    distances: ArrayLike, method: Literal["tsne", "mds", "isomap"] = "mds", precision: float = 0.0
+) -> NDArray[np.float64]:
     """Return positions (model, 2) that keep distances (model, model); three models are enough for each method.
 
-    Nothing is random: ``mds`` (metric, SMACOF) and ``tsne`` start from the classical solution. ``tsne`` has perplexity
-    30, less for fewer than 91 models; ``isomap`` has 5 neighbours, more where the graph would fall apart.
+    Models that are equal, their distance at most ``precision`` or a billionth of the largest, share a place, and each
+    place is embedded once; two places have their distance. Nothing is random: ``mds`` (metric, SMACOF) and ``tsne``
+    start from the classical solution. ``tsne`` has perplexity 30, less for fewer than 91 places; ``isomap`` has 5
+    neighbours, more where the graph would fall apart. Distances may have any unit, which positions of ``mds`` and
+    ``isomap`` share; those of ``tsne`` have none.
     """
-    from sklearn.manifold import TSNE, Isomap, smacof
-
     distances = np.asarray(distances, dtype=float)
-    start = classical_scaling(distances)
-    if method == "mds":
-        return smacof(distances, init=start, n_init=1, random_state=0)[0]
-    if method == "isomap":
-        return Isomap(n_neighbors=_connecting_neighbours(distances), metric="precomputed").fit_transform(distances)
-    n_models = len(distances)
+    place, first = _places(distances, precision)
+    distinct = distances[np.ix_(first, first)]
+    unit = unit_of(distinct)
+    if len(first) < 3:
+        return classical_scaling(distinct)[place]
+    positions = {"mds": _mds, "isomap": _isomap, "tsne": _tsne}[method](distinct / unit)
+    return (positions if method == "tsne" else unit * positions)[place]
+
+
+def _mds(distances: NDArray[np.float64]) -> NDArray[np.float64]:
+    from sklearn.manifold import smacof
+
+    return smacof(distances, init=classical_scaling(distances), n_init=1, random_state=0)[0]
+
+
+def _isomap(distances: NDArray[np.float64]) -> NDArray[np.float64]:
+    from sklearn.manifold import Isomap
+
+    return Isomap(n_neighbors=_connecting_neighbours(distances), metric="precomputed").fit_transform(distances)
+
+
+def _tsne(distances: NDArray[np.float64]) -> NDArray[np.float64]:
+    from sklearn.manifold import TSNE
+
+    n_places, start = len(distances), classical_scaling(distances)
     tsne = TSNE(
         metric="precomputed",
         init=(1e-4 * start / start[:, 0].std()).astype(np.float32),
-        perplexity=min(30.0, (n_models - 1) / 3),
+        perplexity=min(30.0, (n_places - 1) / 3),
         # scikit-learn's smallest rate, 50, throws a handful of models apart.
-        learning_rate=max(n_models / 48, 10.0),
+        learning_rate=max(n_places / 48, 10.0),
         random_state=0,
     )
     return tsne.fit_transform(distances).astype(float)
@@ -217,11 +312,14 @@ def classical_scaling(distances: ArrayLike, n_components: int = 2) -> NDArray[np
 
     For Euclidean distances these are the principal components of the points behind them.
     """
-    squared = np.asarray(distances, dtype=float) ** 2
+    distances = np.asarray(distances, dtype=float)
+    unit = unit_of(distances)
+    squared = (distances / unit) ** 2
     centred = squared - squared.mean(axis=0) - squared.mean(axis=1)[:, None] + squared.mean()
     values, vectors = np.linalg.eigh(-centred / 2)
     leading = np.argsort(-values)[:n_components]
-    return vectors[:, leading] * np.sqrt(np.maximum(values[leading], 0.0))
+    positions = unit * vectors[:, leading] * np.sqrt(np.maximum(values[leading], 0.0))
+    return np.pad(positions, ((0, 0), (0, n_components - len(leading))))
 
 
 def embedding_quality(distances: ArrayLike, coordinates: ArrayLike) -> dict[str, float]:
@@ -235,14 +333,19 @@ def embedding_quality(distances: ArrayLike, coordinates: ArrayLike) -> dict[str,
         ``stress`` = sqrt(Σ(d - d')² / Σd²).
     """
     from scipy import stats
-    from scipy.spatial.distance import pdist, squareform
+    from scipy.spatial.distance import squareform
 
-    original, embedded = squareform(np.asarray(distances, dtype=float), checks=False), pdist(np.asarray(coordinates))
-    spearman = rank_correlation(original, embedded, DISTANCE_TIES)
+    original = squareform(np.asarray(distances, dtype=float), checks=False)
+    embedded = squareform(euclidean_distances(np.asarray(coordinates, dtype=float)), checks=False)
+    unit, unit_of_map = unit_of(original), unit_of(embedded)
+    difference = original / max(unit, unit_of_map) - embedded / max(unit, unit_of_map)
+    original, scaled_map = original / unit, embedded / unit_of_map
+    spearman = rank_correlation(original, scaled_map, DISTANCE_TIES)
+    stress = np.sqrt(np.sum(difference**2) / np.sum(original**2)) * (max(unit, unit_of_map) / unit)
     return {
-        "pearson": float("nan") if np.isnan(spearman) else float(stats.pearsonr(original, embedded)[0]),
+        "pearson": float("nan") if np.isnan(spearman) else float(stats.pearsonr(original, scaled_map)[0]),
         "spearman": spearman,
-        "stress": float(np.sqrt(np.sum((original - embedded) ** 2) / np.sum(original**2))),
+        "stress": float(stress),
     }
 
 
@@ -262,3 +365,13 @@ def _connecting_neighbours(distances: NDArray[np.float64], wanted: int = 5) -> i
         if connected_components(graph, directed=False)[0] == 1:
             return neighbours
     return len(distances) - 1
+
+
+def _places(distances: NDArray[np.float64], precision: float = 0.0) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the place of each model (model,), and the first model of each place (place,)."""
+    from scipy.sparse.csgraph import connected_components
+
+    near = distances <= max(precision, ROUNDING * float(distances.max(initial=0.0)))
+    _, place = connected_components(near, directed=False)
+    _, first, place = np.unique(place, return_index=True, return_inverse=True)
+    return place, first

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.errors import AnalysisError
+from analysis.scale import unit_of
 
 ANGLE_EDGES = np.linspace(0.0, np.pi, 37)
 MAGNITUDE_EDGES = np.linspace(0.0, 2.0, 21)
@@ -42,14 +43,14 @@ class SpectralError:
 
 
 def check_eigenvalues(eigenvalues: ArrayLike, name: str = "eigenvalues") -> NDArray[np.complex128]:
-    """Return a spectrum as a flat complex array.
+    """Return a spectrum as a flat complex array; -1-0i becomes -1+0i, so that one number has one angle, π.
 
     Raises
     ------
     AnalysisError
         If it is empty or not finite.
     """
-    values = np.asarray(eigenvalues, dtype=np.complex128).ravel()
+    values = np.asarray(eigenvalues, dtype=np.complex128).ravel() + 0.0
     if values.size == 0:
         raise AnalysisError(f"{name}: expected at least one eigenvalue; got none")
     if not np.isfinite(values).all():
@@ -66,11 +67,13 @@ def eigenvalue_statistics(eigenvalues: ArrayLike) -> dict[str, float]:
     `corrected_statistics` holds the circular ones.
     """
     values = check_eigenvalues(eigenvalues)
+    unit = unit_of(values)
     magnitude, angle = np.abs(values), np.angle(values)
+    scaled, moduli = values / unit, magnitude / unit
     quarter, half, three_quarters = np.percentile(magnitude, [25, 50, 75])
     statistics = {
-        "mag_mean": magnitude.mean(),
-        "mag_std": magnitude.std(),
+        "mag_mean": unit * moduli.mean(),
+        "mag_std": unit * moduli.std(),
         "mag_median": half,
         "mag_min": magnitude.min(),
         "mag_max": magnitude.max(),
@@ -79,10 +82,10 @@ def eigenvalue_statistics(eigenvalues: ArrayLike) -> dict[str, float]:
         "angle_mean": angle.mean(),
         "angle_std": angle.std(),
         "angle_median": np.median(angle),
-        "real_mean": values.real.mean(),
-        "real_std": values.real.std(),
-        "imag_mean": values.imag.mean(),
-        "imag_std": values.imag.std(),
+        "real_mean": unit * scaled.real.mean(),
+        "real_std": unit * scaled.real.std(),
+        "imag_mean": unit * scaled.imag.mean(),
+        "imag_std": unit * scaled.imag.std(),
         "spectral_radius": magnitude.max(),
         "n_unstable": np.sum(magnitude > 1.0),
         "n_near_unit_circle": np.sum((magnitude > 0.95) & (magnitude < 1.05)),
@@ -198,8 +201,11 @@ def _relative_error(values: NDArray[np.complex128], modes: NDArray[np.complex128
     # What decays in the theory may decay at any speed in a network: only modes that last are compared.
     leading = values[np.argsort(-np.abs(values), kind="stable")][: len(modes)]
     leading = np.pad(leading, (0, len(modes) - len(leading)))
-    squared = np.abs(leading[:, None] - modes) ** 2
-    return float(np.sqrt(squared[linear_sum_assignment(squared)].sum() / np.sum(np.abs(modes) ** 2)))
+    unit, unit_of_modes = unit_of(leading, modes), unit_of(modes)
+    leading, modes_in_unit = leading / unit, modes / unit
+    squared = (leading.real[:, None] - modes_in_unit.real) ** 2 + (leading.imag[:, None] - modes_in_unit.imag) ** 2
+    error = np.sqrt(squared[linear_sum_assignment(squared)].sum()) * (unit / unit_of_modes)
+    return float(error / np.sqrt(np.sum(np.abs(modes / unit_of_modes) ** 2)))
 
 
 def _is_mode(modes: NDArray[np.complex128]) -> NDArray[np.bool_]:
@@ -208,5 +214,6 @@ def _is_mode(modes: NDArray[np.complex128]) -> NDArray[np.bool_]:
 
 
 def _angle_between(a: NDArray[np.complex128], b: NDArray[np.complex128]) -> NDArray[np.float64]:
-    # Unlike arccos of the dot product, exact for equal directions.
-    return np.abs(np.angle(a * np.conj(b)))
+    # Unlike arccos of the dot product, exact for equal directions, and no modulus is too large or too small for it.
+    difference = np.abs(np.angle(a) - np.angle(b))
+    return np.minimum(difference, 2 * np.pi - difference)

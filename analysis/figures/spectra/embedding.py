@@ -1,6 +1,7 @@
 """Figures of `analysis.spectra.embedding`."""
 
 from collections.abc import Iterator
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -99,4 +100,4 @@ def _label_axes(embedding: Embedding, ax: Axes) -> None:
     ax.set(xlabel=labels[0], ylabel=labels[-1] if len(labels) > 1 else "", aspect="equal", adjustable="datalim")
     # Equal scales without room at the edge would cut the markers.
     ax.margins(0.12)
-    ax.set_title(f"{embedding.population.label}: n = {len(embedding.population)} models")
+    ax.set_title(f"{embedding.population.label}: n = {len(embedding.population)} models\n{fill(embedding.measure, 52)}")

@@ -1,5 +1,7 @@
 """Distances of spectra and histograms, against slow twins and facts."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -15,9 +17,20 @@ from analysis.spectra.distances import (
     pairwise_distances,
     pairwise_histogram_distances,
     spectral_distance,
+    transport_method,
 )
 
-METRICS = ("separate", "2d", "magnitude_only", "angle_only", "hausdorff", "emd", "angle_circular", "separate_circular")
+METRICS = (
+    "transport",
+    "2d",
+    "emd",
+    "separate",
+    "separate_circular",
+    "magnitude_only",
+    "angle_only",
+    "angle_circular",
+    "hausdorff",
+)
 HISTOGRAM_METRICS = ("euclidean", "manhattan", "chi2", "kl", "bhattacharyya", "jensen_shannon")
 
 
@@ -93,7 +106,7 @@ def test_hausdorff_is_the_worst_point():
 def test_emd_refuses_unequal_sizes_and_unknown_names_are_listed():
     with pytest.raises(AnalysisError, match="equal size"):
         spectral_distance([1], [1, 2], "emd")
-    with pytest.raises(AnalysisError, match=r"expected one of separate.*got 'nearest'"):
+    with pytest.raises(AnalysisError, match=r"expected one of transport.*got 'nearest'"):
         spectral_distance([1], [1], "nearest")
 
 
@@ -157,3 +170,80 @@ def test_inputs_are_not_written_to(metric):
     before = distances.copy()
     nearest_neighbours(distances)
     np.testing.assert_array_equal(distances, before)
+
+
+def test_transport_is_the_best_of_all_assignments():
+    a, b = random_spectra([5, 5])
+    best = min(np.mean(np.abs(a - b[list(order)]) ** 2) for order in itertools.permutations(range(5)))
+    assert spectral_distance(a, b) == pytest.approx(np.sqrt(best), rel=1e-12)
+
+
+@pytest.mark.parametrize(("size", "method"), [(9, "exact"), (128, "exact"), (129, "sliced")])
+def test_transport_measures_a_shift_and_a_change_of_scale_exactly_in_both_forms(size, method):
+    (a,) = random_spectra([size])
+    assert transport_method([a, a]) == method
+    assert spectral_distance(a, a + 0.3 - 0.4j) == pytest.approx(0.5)
+    # Every eigenvalue of 3z lies 2|z| from its partner z; the sliced mean of squared cosines is 1/2, which √2 undoes.
+    assert spectral_distance(a, 3 * a) == pytest.approx(2 * np.sqrt(np.mean(np.abs(a) ** 2)))
+
+
+def test_sliced_transport_is_at_most_exact_and_orders_networks_alike(monkeypatch):
+    rng = np.random.default_rng(5)
+    (a,) = random_spectra([31])
+    spectra = [a + step * (rng.normal(size=31) + 1j * rng.normal(size=31)) for step in np.linspace(0.01, 1, 9)]
+    exact = pairwise_distances(spectra)
+    monkeypatch.setattr("analysis.spectra.distances.EXACT_SIZE", 30)
+    sliced = pairwise_distances(spectra)
+    assert (sliced <= exact + 1e-12).all()
+    assert not np.allclose(sliced, exact, rtol=0.01)  # two methods, not one under two names
+    pairs = np.triu_indices(9, 1)
+    assert stats.spearmanr(exact[pairs], sliced[pairs])[0] > 0.95
+
+
+def test_transport_weighs_eigenvalues_by_the_size_of_their_spectrum():
+    a, b = random_spectra([6, 7])
+    assert spectral_distance(a, np.repeat(a, 3)) == pytest.approx(0, abs=1e-12)
+    assert spectral_distance(a, np.append(np.repeat(a, 3), 5)) > 0.5
+    assert spectral_distance(a, b) == pytest.approx(spectral_distance(b, a))
+
+
+def test_transport_of_many_sizes_takes_a_grid_that_they_share():
+    sizes = [901, 953, 977, 991, 997]  # their steps together are 4,815 cells
+    (a,) = random_spectra([997])
+    spectra = [np.random.default_rng(k).choice(a, size, replace=False) for k, size in enumerate(sizes)]
+    near = pairwise_distances(spectra)
+    far = pairwise_distances([*spectra[:4], spectra[4] + 2j])
+    assert near.max() < 0.3
+    assert far[:4, 4].min() > 1.8
+    assert spectral_distance(a, a[:996] + 2j) == pytest.approx(2, rel=0.01)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_sign_of_zero_makes_no_distance(metric):
+    assert spectral_distance([complex(-1, 0.0), 1], [complex(-1, -0.0), 1], metric) == 0
+
+
+def test_an_eigenvalue_that_crosses_the_negative_axis_moves_by_what_it_moves():
+    above, below = [-1 + 1e-9j, 1], [-1 - 1e-9j, 1]
+    assert spectral_distance(above, below) < 1e-8
+    assert spectral_distance(above, below, "separate") > 3  # as the reference implementation defines it
+
+
+@pytest.mark.parametrize("size", [7, 150])
+@pytest.mark.parametrize("unit", [1e-200, 1e200])
+def test_distances_have_the_unit_of_the_eigenvalues(unit, size):
+    spectra = random_spectra([size] * 4)
+    for metric in ("transport", "2d", "emd", "magnitude_only", "hausdorff"):
+        scaled = pairwise_distances([unit * values for values in spectra], metric) / unit
+        np.testing.assert_allclose(scaled, pairwise_distances(spectra, metric), rtol=1e-9, atol=1e-14)
+
+
+def test_means_that_differ_by_rounding_mark_no_outlier():
+    distances = 0.1 * (1 - np.eye(12))
+    distances[4] *= 1 + 1e-15
+    distances[:, 4] = distances[4]
+    assert not find_outliers(distances).any()
+    distances[4] *= 1.5
+    distances[:, 4] = distances[4]
+    assert find_outliers(distances).tolist() == [k == 4 for k in range(12)]
+    assert find_outliers(1e-300 * distances).tolist() == find_outliers(1e300 * distances).tolist()

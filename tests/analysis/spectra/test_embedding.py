@@ -8,6 +8,7 @@ from scipy import stats
 from scipy.spatial.distance import pdist, squareform
 
 from analysis.errors import AnalysisError
+from analysis.spectra.distances import pairwise_distances
 from analysis.spectra.embedding import (
     classical_scaling,
     embed_distances,
@@ -17,6 +18,7 @@ from analysis.spectra.embedding import (
     principal_components,
     signature_distances,
 )
+from analysis.spectra.signatures import signature_table
 
 METHODS = ("pca", "tsne", "mds", "isomap")
 
@@ -36,7 +38,7 @@ def test_every_method_embeds_from_three_models_up(make_population, method, n_mod
     np.testing.assert_array_equal(embedding.coordinates, again.coordinates)
 
 
-@pytest.mark.parametrize("signature_type", ["histogram", "statistics", "combined"])
+@pytest.mark.parametrize("signature_type", ["quantiles", "histogram", "centred_histogram", "statistics", "combined"])
 def test_every_signature_embeds(make_population, signature_type):
     embedding = embed_population(make_population(7), signature_type=signature_type)
     assert embedding.variance_ratio.sum() == pytest.approx(1)
@@ -179,3 +181,110 @@ def test_results_hold_what_is_saved(make_population):
     assert statistics["n_pairs"] == 10
     quality = embedding.tables()["embedding_quality"]
     assert {"pearson", "spearman", "stress", "intrinsic_dimension"} <= set(quality)
+
+
+def nine_and_one(make_population, turn=2.0):
+    """Nine networks that are equal to 1e-9, whose modes are 8th roots of unity, and one turned by 2 degrees."""
+    population = make_population(10, noise=0.0)
+    rng, roots = np.random.default_rng(0), np.repeat(np.exp(2j * np.pi * np.arange(8) / 8), 8)
+    turned = roots * np.exp(1j * np.sign(np.angle(roots)) * np.radians(turn))
+    noise = rng.normal(size=(10, 64)) + 1j * rng.normal(size=(10, 64))
+    members = (*[roots] * 9, turned)
+    values = tuple(v * (1 + 1e-9 * n) for v, n in zip(members, noise, strict=True))
+    return dataclasses.replace(population, eigenvalues=values, theory=roots)
+
+
+def within_to_between(distances):
+    return distances[:9, :9].sum() / 72 / distances[9, :9].mean()
+
+
+def test_networks_equal_to_rounding_are_near_beside_one_that_is_turned(make_population):
+    embedding = embed_population(nine_and_one(make_population))
+    assert within_to_between(embedding.distances) < 1e-6
+    assert embedding.outliers.tolist() == [False] * 9 + [True]
+    # 56 of 64 eigenvalues move by a chord of 2 degrees; the others have angle 0 and stay.
+    chord = 2 * np.sin(np.radians(1)) * np.sqrt(56 / 64)
+    assert embedding.distances[9, 0] == pytest.approx(chord, rel=1e-6)
+    # Bins whose edges are the roots of unity tell the nine apart.
+    by_bins = embed_population(nine_and_one(make_population), signature_type="histogram")
+    assert within_to_between(by_bins.distances) > 0.2
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_networks_equal_to_rounding_share_a_place(make_population, method):
+    embedding = embed_population(nine_and_one(make_population), method=method)
+    assert embedding.places == 2
+    assert np.ptp(embedding.coordinates[:9], axis=0).max() == 0
+    assert np.linalg.norm(embedding.coordinates[9] - embedding.coordinates[0]) > 0.01
+    assert "10 members have 2 places" in embedding.headline()
+
+
+def test_networks_that_all_are_equal_to_rounding_are_refused(make_population):
+    with pytest.raises(AnalysisError, match="models that differ; all spectra are equal to 1e-06"):
+        embed_population(nine_and_one(make_population, turn=0.0))
+
+
+@pytest.mark.parametrize("method", ["tsne", "mds", "isomap"])
+def test_equal_models_share_a_place_and_others_do_not(method):
+    points = plane(12)
+    points[[3, 5]], points[7] = points[2], points[8]
+    positions = embed_distances(squareform(pdist(points)), method)
+    places = [len(np.unique(positions[rows], axis=0)) for rows in ([2, 3, 5], [7, 8], slice(None))]
+    assert places == [1, 1, 9]
+    alone = embed_distances(squareform(pdist(np.delete(points, [3, 5, 8], axis=0))), method)
+    np.testing.assert_allclose(np.delete(positions, [3, 5, 8], axis=0), alone)  # each place is embedded once
+
+
+@pytest.mark.parametrize("method", ["tsne", "mds", "isomap"])
+def test_two_places_have_their_distance(method):
+    distances = 3.0 * (np.arange(7)[:, None] < 4) * (np.arange(7) >= 4)
+    positions = embed_distances(distances + distances.T, method)
+    assert np.linalg.norm(positions[0] - positions[6]) == pytest.approx(3)
+
+
+@pytest.mark.parametrize("unit", [2.0**-1000, 2.0**-700, 2.0**700])
+@pytest.mark.parametrize("method", ["tsne", "mds", "isomap"])
+def test_distances_may_have_any_unit(method, unit):
+    distances = squareform(pdist(plane(9)))
+    plain, scaled = embed_distances(distances, method), embed_distances(distances * unit, method)
+    # Powers of two are multiplied and divided out without rounding.
+    np.testing.assert_array_equal(scaled / (1.0 if method == "tsne" else unit), plain)
+    assert embedding_quality(distances * unit, scaled)["spearman"] == pytest.approx(
+        embedding_quality(distances, plain)["spearman"]
+    )
+    if method != "tsne":
+        quality = embedding_quality(distances * unit, scaled)
+        assert quality["stress"] == pytest.approx(embedding_quality(distances, plain)["stress"], rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e200])
+@pytest.mark.parametrize("signature_type", ["quantiles", "statistics"])
+def test_spectra_may_have_any_unit(make_population, signature_type, unit):
+    population = make_population(6)
+    scaled = dataclasses.replace(population, eigenvalues=tuple(unit * v for v in population.eigenvalues))
+    embedding = embed_population(scaled, signature_type=signature_type)
+    assert np.isfinite(embedding.coordinates).all()
+    assert 0 < embedding.quality["spearman"] <= 1
+    if signature_type == "quantiles":
+        plain = embed_population(population)
+        np.testing.assert_allclose(embedding.distances / unit, plain.distances, rtol=1e-9)
+        np.testing.assert_allclose(embedding.coordinates / unit, plain.coordinates, rtol=1e-6, atol=1e-9)
+
+
+def test_the_method_of_the_distance_stands_in_the_headline(make_population):
+    assert embed_population(make_population(4)).headline().startswith("distance of spectra: optimal transport, exact; ")
+    large = make_population(4)
+    large = dataclasses.replace(large, eigenvalues=tuple(np.tile(v, 9) for v in large.eigenvalues))  # 135 each
+    assert "optimal transport, sliced along 32 directions" in embed_population(large).headline()
+    named = embed_population(make_population(4), signature_type="statistics", distance_metric="cityblock").headline()
+    assert "cityblock distance of statistics signatures" in named
+
+
+def test_pca_maps_the_sliced_distance(make_population):
+    population = make_population(5)
+    embedding = embed_population(population)
+    sliced = pdist(principal_components(signature_table(population))[0])
+    exact = squareform(pairwise_distances(population))
+    assert (sliced <= exact + 1e-12).all()
+    np.testing.assert_allclose(squareform(embedding.distances), exact)
+    np.testing.assert_allclose(pdist(embedding.coordinates) <= sliced + 1e-12, True)
