@@ -158,7 +158,7 @@ def _unit_ranks(values: NDArray[np.float64], rounding: float) -> NDArray[np.floa
 
 def scale_of(*arrays: ArrayLike) -> float:
     """Return the power of two nearest below the largest finite absolute value, 1 for none: dividing by it is exact."""
-    parts = (np.abs(np.asarray(array, dtype=float)) for array in arrays)
+    parts = (np.abs(np.asarray(array)).astype(float) for array in arrays)
     largest = max((float(part[np.isfinite(part)].max(initial=0.0)) for part in parts), default=0.0)
     return math.ldexp(1.0, min(max(math.frexp(largest)[1] - 1, -1000), 1000)) if largest > 0 else 1.0
 

@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from analysis.cache import all_pairs, content_hash
 from analysis.errors import AnalysisError
 from analysis.population import Population
-from analysis.scale import unit_of
 from analysis.spectra.signatures import quantile_coordinates, quantile_functions
 from analysis.spectra.values import check_eigenvalues
+from analysis.statistics import scale_of
 
 SpectralMetric = Literal[
     "transport",
@@ -191,7 +191,7 @@ def find_outliers(distances: ArrayLike, threshold: float = 2.0) -> NDArray[np.bo
     with the default threshold of 2, none of 5 or fewer. Means that differ by rounding alone mark nothing.
     """
     distances = np.asarray(distances, dtype=float)
-    means = (distances / unit_of(distances)).mean(axis=1)
+    means = (distances / scale_of(distances)).mean(axis=1)
     return means > means.mean() + np.maximum(threshold * means.std(), ROUNDING * means.mean())
 
 
@@ -239,14 +239,14 @@ def euclidean_distances(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return distances (point, point) of rows, whatever their unit."""
     from scipy.spatial.distance import pdist, squareform
 
-    unit = unit_of(points)
+    unit = scale_of(points)
     return unit * squareform(pdist(points / unit))
 
 
 def _assignment_distance(a: NDArray[np.complex128], b: NDArray[np.complex128]) -> float:
     from scipy.optimize import linear_sum_assignment
 
-    unit = unit_of(a, b)
+    unit = scale_of(a, b)
     a, b = a / unit, b / unit
     squares = (a.real[:, None] - b.real) ** 2 + (a.imag[:, None] - b.imag) ** 2
     return unit * float(np.sqrt(squares[linear_sum_assignment(squares)].mean()))

@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from analysis.errors import AnalysisError
 from analysis.population import Population
-from analysis.scale import unit_of
 from analysis.spectra.distances import (
     ROUNDING,
     distance_statistics,
@@ -28,7 +27,7 @@ from analysis.spectra.signatures import (
     standardise,
 )
 from analysis.spectra.values import check_eigenvalues
-from analysis.statistics import DISTANCE_TIES, rank_correlation
+from analysis.statistics import DISTANCE_TIES, rank_correlation, scale_of
 
 COLOR_COLUMNS = {"accuracy": "accuracy", "frob_error": "frob_error", "spectral_error": "spectral_error_deg"}
 
@@ -234,7 +233,7 @@ def signature_distances(features: ArrayLike, metric: str = "euclidean") -> NDArr
     from scipy.spatial.distance import pdist, squareform
 
     features = np.asarray(features, dtype=float)
-    unit = unit_of(features) if metric in _PROPORTIONAL else 1.0
+    unit = scale_of(features) if metric in _PROPORTIONAL else 1.0
     try:
         with np.errstate(all="ignore"):
             distances = unit * pdist(features / unit, metric)
@@ -252,7 +251,7 @@ def principal_components(features: ArrayLike) -> tuple[NDArray[np.float64], NDAr
     from sklearn.decomposition import PCA
 
     features = np.asarray(features, dtype=float)
-    unit = unit_of(features)
+    unit = scale_of(features)
     pca = PCA(svd_solver="full")
     scores = unit * pca.fit_transform(features / unit)
     missing = max(0, 2 - scores.shape[1])
@@ -273,7 +272,7 @@ def embed_distances(
     distances = np.asarray(distances, dtype=float)
     place, first = _places(distances, precision)
     distinct = distances[np.ix_(first, first)]
-    unit = unit_of(distinct)
+    unit = scale_of(distinct)
     if len(first) < 3:
         return classical_scaling(distinct)[place]
     positions = {"mds": _mds, "isomap": _isomap, "tsne": _tsne}[method](distinct / unit)
@@ -313,7 +312,7 @@ def classical_scaling(distances: ArrayLike, n_components: int = 2) -> NDArray[np
     For Euclidean distances these are the principal components of the points behind them.
     """
     distances = np.asarray(distances, dtype=float)
-    unit = unit_of(distances)
+    unit = scale_of(distances)
     squared = (distances / unit) ** 2
     centred = squared - squared.mean(axis=0) - squared.mean(axis=1)[:, None] + squared.mean()
     values, vectors = np.linalg.eigh(-centred / 2)
@@ -337,7 +336,7 @@ def embedding_quality(distances: ArrayLike, coordinates: ArrayLike) -> dict[str,
 
     original = squareform(np.asarray(distances, dtype=float), checks=False)
     embedded = squareform(euclidean_distances(np.asarray(coordinates, dtype=float)), checks=False)
-    unit, unit_of_map = unit_of(original), unit_of(embedded)
+    unit, unit_of_map = scale_of(original), scale_of(embedded)
     difference = original / max(unit, unit_of_map) - embedded / max(unit, unit_of_map)
     original, scaled_map = original / unit, embedded / unit_of_map
     spearman = rank_correlation(original, scaled_map, DISTANCE_TIES)

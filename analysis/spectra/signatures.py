@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from analysis.errors import AnalysisError
 from analysis.population import Population
-from analysis.scale import unit_of
 from analysis.spectra.values import (
     ANGLE_EDGES,
     MAGNITUDE_EDGES,
@@ -17,6 +16,7 @@ from analysis.spectra.values import (
     eigenvalue_histograms,
     eigenvalue_statistics,
 )
+from analysis.statistics import scale_of
 
 SignatureType = Literal["quantiles", "histogram", "centred_histogram", "statistics", "combined"]
 
@@ -129,7 +129,7 @@ def quantile_coordinates(spectra: Sequence[NDArray[np.complex128]]) -> NDArray[n
     n_models, n_features = len(spectra), N_DIRECTIONS * first.shape[1]
     if n_features <= n_models:
         return np.hstack([first, *rest])
-    unit = unit_of(*spectra)
+    unit = scale_of(*spectra)
     factor = np.empty((0, n_models))
     for block in (first, *rest):
         factor = _triangular(np.vstack([factor, (block - block[0]).T / unit]))
@@ -155,7 +155,7 @@ def standardise(features: pd.DataFrame, change: ArrayLike = 0.0) -> pd.DataFrame
     the precision of the data alone does to them (`precision_change`). Without scaling features with large units
     (counts, indices of bins) would decide every distance.
     """
-    units = features.abs().max().map(unit_of)
+    units = features.abs().max().map(scale_of)
     spread = (features / units).std(ddof=0)
     rounding = 1e-12 * (features / units).abs().max()
     kept = spread > np.maximum(rounding, np.asarray(change) / units)
@@ -174,7 +174,7 @@ def precision_change(
     """
     features = signature_table(population, signature_type).to_numpy()
     squares = np.zeros(features.shape[1])
-    unit = np.array([unit_of(column) for column in features.T])
+    unit = np.array([scale_of(column) for column in features.T])
     for draw in range(draws):
         rng = np.random.default_rng(draw)
         moved = [_moved(values, precision, rng) for values in population.eigenvalues]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.errors import AnalysisError
-from analysis.scale import unit_of
+from analysis.statistics import scale_of
 
 ANGLE_EDGES = np.linspace(0.0, np.pi, 37)
 MAGNITUDE_EDGES = np.linspace(0.0, 2.0, 21)
@@ -67,7 +67,7 @@ def eigenvalue_statistics(eigenvalues: ArrayLike) -> dict[str, float]:
     `corrected_statistics` holds the circular ones.
     """
     values = check_eigenvalues(eigenvalues)
-    unit = unit_of(values)
+    unit = scale_of(values)
     magnitude, angle = np.abs(values), np.angle(values)
     scaled, moduli = values / unit, magnitude / unit
     quarter, half, three_quarters = np.percentile(magnitude, [25, 50, 75])
@@ -201,7 +201,7 @@ def _relative_error(values: NDArray[np.complex128], modes: NDArray[np.complex128
     # What decays in the theory may decay at any speed in a network: only modes that last are compared.
     leading = values[np.argsort(-np.abs(values), kind="stable")][: len(modes)]
     leading = np.pad(leading, (0, len(modes) - len(leading)))
-    unit, unit_of_modes = unit_of(leading, modes), unit_of(modes)
+    unit, unit_of_modes = scale_of(leading, modes), scale_of(modes)
     leading, modes_in_unit = leading / unit, modes / unit
     squared = (leading.real[:, None] - modes_in_unit.real) ** 2 + (leading.imag[:, None] - modes_in_unit.imag) ** 2
     error = np.sqrt(squared[linear_sum_assignment(squared)].sum()) * (unit / unit_of_modes)
