@@ -1,18 +1,20 @@
 """Files: written whole or not at all, read with one line where they are broken; locks; what the disk refuses."""
 
 import contextlib
+import csv
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import math
 import os
 import re
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from emt.errors import UserError
 
@@ -65,6 +67,75 @@ def read_json(path: Path) -> Any:
         raise UserError(f"expected the file {path}; it does not exist") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: expected a whole JSON document; got {error}") from None
+
+
+class CurvePoint(NamedTuple):
+    """A row of a member's training_curve.csv, of training or of a validation; NaN for the figures of the other.
+
+    Attributes
+    ----------
+    step, horizon
+        Training steps done, and the horizon (in time steps) that the figures hold for.
+    train_loss, train_acc
+        Means over the training steps since the last such row.
+    val_loss, val_acc
+        Figures of the validation after this step.
+    """
+
+    step: int
+    horizon: int
+    train_loss: float
+    train_acc: float
+    val_loss: float
+    val_acc: float
+
+    @property
+    def is_training(self) -> bool:
+        """Whether the row holds a training loss."""
+        return not math.isnan(self.train_loss)
+
+    @property
+    def is_validation(self) -> bool:
+        """Whether the row holds a validation accuracy."""
+        return not math.isnan(self.val_acc)
+
+
+def write_curve(path: Path, points: Iterable[CurvePoint]) -> None:
+    """Write a training curve: figures with six digits, NaN as an empty cell."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(CurvePoint._fields)
+    for step, horizon, *figures in points:
+        rows.writerow([step, horizon, *("" if math.isnan(v) else f"{v:.6g}" for v in figures)])
+    write_text(path, text.getvalue())
+
+
+def read_curve(path: Path) -> list[CurvePoint]:
+    """Return the points of a training curve, in order.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, has other columns, or a row that is not whole.
+    """
+    try:
+        header, *rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8")))) or [[]]
+        if tuple(header) != CurvePoint._fields:
+            raise ValueError(f"the columns {','.join(header) or 'of an empty file'}")
+        return [_read_point(number, row) for number, row in enumerate(rows, start=2)]
+    except FileNotFoundError:
+        raise UserError(f"expected the file {path}; it does not exist") from None
+    except (ValueError, csv.Error) as error:
+        expected = f"expected a training curve with the columns {','.join(CurvePoint._fields)}"
+        raise UserError(f"{path}: {expected}; got {error}") from None
+
+
+def _read_point(number: int, row: list[str]) -> CurvePoint:
+    try:
+        step, horizon, *figures = row
+        return CurvePoint(int(step), int(horizon), *(float(v) if v else math.nan for v in figures))
+    except (ValueError, TypeError):
+        raise ValueError(f"{','.join(row)!r} in line {number}") from None
 
 
 def sha256(content: bytes) -> str:

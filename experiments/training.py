@@ -49,6 +49,11 @@ def untested(folder: Path, done: Mapping[int, Mapping[str, Any]]) -> list[int]:
     return [number for number, marker in done.items() if _tested_weights(folder, number) != marker["sha256"]]
 
 
+def validation_errors(curve: Path) -> dict[int, float]:
+    """Return the validation errors of a training curve, in percent, by training step."""
+    return {point.step: 100 * (1 - point.val_acc) for point in files.read_curve(curve) if point.is_validation}
+
+
 def _tested_weights(folder: Path, number: int) -> str | None:
     try:
         sha256: str = files.read_json(runs.model_folder(folder, number) / "test.json")["weights_sha256"]

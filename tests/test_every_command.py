@@ -111,7 +111,7 @@ def evaluate(experiment, *flags):
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         assert evaluate_multiple.main([*shlex.split(words), *flags]) == 0
-    return re.search(r"^Next: python analyze\.py (\w+) ", printed.getvalue(), re.M)[1]
+    return re.search(r"^Next: emt analyze (\w+) ", printed.getvalue(), re.M)[1]
 
 
 def outcome(command, experiment):
@@ -127,7 +127,7 @@ def outcome(command, experiment):
         [line] = refusal.getvalue().splitlines()
         assert code == 2
         assert not folder.exists(), f"{command} refused, but left {sorted(folder.iterdir())}"
-        return line.removeprefix("analyze.py: ").removeprefix(f"{command}: ")
+        return line.removeprefix("emt analyze: ").removeprefix(f"{command}: ")
     suffixes = {file.suffix for file in folder.iterdir()}
     assert {".html"} <= suffixes if command == "report" else {".csv", ".png"} <= suffixes
     return ""

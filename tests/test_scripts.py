@@ -233,7 +233,7 @@ def test_evaluation_with_overrides(ranged, copy, overrides, lengths):
     experiment = copy(ranged)
     printed = succeed("evaluate_multiple", "--models_dir", experiment, *overrides)
     assert ("\nFigures: " in printed) == ("--no_figures" not in overrides)
-    assert f"Next: python analyze.py eigenvalue --summary_file {experiment}" in printed
+    assert f"Next: python {ROOT / 'analyze.py'} eigenvalue --summary_file {experiment}" in printed
     summary = runs.read_summary(experiment)
     assert summary["n_models"] == (2 if "--model_pattern" in overrides else 3)
     for entry in summary["metrics"]:

@@ -5,6 +5,7 @@ Names of members come from a file and are never trusted as paths: only those of 
 
 import csv
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 from analysis import COMMANDS
 from analysis.errors import AnalysisError
 from analysis.population import Population, from_summary
+from emt.files import read_curve
 
 GLOBAL = "global"
 """Name of the section of figures that evaluation draws across members."""
@@ -140,7 +142,8 @@ def find_members(
     for entry in experiment.summary["metrics"]:
         name = entry["model_name"]
         folder = experiment.folder / name if re.fullmatch(r"model-[1-9]\d*", name) else None
-        curve = read_rows(folder / "training_curve.csv") if folder else []
+        path = folder / "training_curve.csv" if folder else None
+        curve = read_curve(path) if path and path.is_file() else []
         members.append(
             Member(
                 name=name,
@@ -148,8 +151,8 @@ def find_members(
                 ending=read_object(folder / "checkpoint" / "done.json") if folder else {},
                 eigenvalues=[(v.real, v.imag) for v in spectra.get(name, ())],
                 bars=bars.get(name, []),
-                training=_curve(curve, "train_acc"),
-                validation=_curve(curve, "val_acc"),
+                training=_thin([(point.step, point.train_acc) for point in curve if point.is_training]),
+                validation=_thin([(point.step, point.val_acc) for point in curve if point.is_validation]),
                 files=_files(experiment.folder, folder) if folder else {},
             )
         )
@@ -243,9 +246,9 @@ def _bars(paths: Sequence[Path]) -> dict[str, list[tuple[int, float, float | Non
     return bars
 
 
-def _curve(rows: list[dict[str, str]], column: str) -> list[tuple[float, float]]:
-    pairs = ((_number(row.get("step", "")), _number(row.get(column, ""))) for row in rows)
-    curve = [(step, value) for step, value in pairs if step is not None and value is not None]
+def _thin(curve: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return at most `CURVE_POINTS` points of a curve, the last one included."""
+    curve = [(step, value) for step, value in curve if math.isfinite(value)]
     stride = -(-len(curve) // CURVE_POINTS) or 1
     return curve[::-stride][::-1]
 

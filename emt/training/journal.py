@@ -1,6 +1,5 @@
 """What a chunk of members writes while it trains: curves, TensorBoard events, logs, weights, resume state, status."""
 
-import csv
 import io
 import json
 import time
@@ -19,8 +18,6 @@ from emt.training.stack import Stack, StepReport
 LOG_EVERY = 50
 """Training steps that one point of a curve averages over; fewer where a validation comes before."""
 
-CURVE_COLUMNS = ("step", "horizon", "train_loss", "train_acc", "val_loss", "val_acc")
-
 
 class Journal:
     """The written side of one chunk.
@@ -28,7 +25,7 @@ class Journal:
     Attributes
     ----------
     curves
-        For each model number, rows of `CURVE_COLUMNS`; a row holds training or validation figures, NaN for the others.
+        For each model number, rows as `emt.files.CurvePoint`: figures of training or of a validation, the others NaN.
     seconds_per_model_step
         What a step at the last horizon takes for each member; None where nobody has measured it.
     """
@@ -114,7 +111,7 @@ class Journal:
             if not runs.is_done(self.experiment, number):
                 self._write_member(number)
             tensors[f"curve.{number}"] = torch.tensor(self.curves[number], dtype=torch.float64).reshape(
-                -1, len(CURVE_COLUMNS)
+                -1, len(files.CurvePoint._fields)
             )
             tensors[f"sums.{number}"] = torch.from_numpy(self._sums[number].copy())
         about |= {"notes": {str(n): self.notes[n] for n in stack.numbers}}
@@ -179,12 +176,8 @@ class Journal:
 
     def _write_member(self, number: int) -> None:
         folder = runs.model_folder(self.experiment, number)
-        text = io.StringIO()
-        rows = csv.writer(text, lineterminator="\n")
-        rows.writerow(CURVE_COLUMNS)
-        for step, horizon, *figures in self.curves[number]:
-            rows.writerow([int(step), int(horizon), *("" if np.isnan(v) else f"{v:.6g}" for v in figures)])
-        files.write_text(folder / "training_curve.csv", text.getvalue())
+        points = (files.CurvePoint(int(step), int(at), *figures) for step, at, *figures in self.curves[number])
+        files.write_curve(folder / "training_curve.csv", points)
         files.write_text(folder / "training.log", "\n".join(self.notes[number]) + "\n")
         write_events(folder / "lightning_logs" / "version_0", self.curves[number])
 
@@ -205,7 +198,7 @@ def write_events(folder: Path, curve: list[list[float]]) -> None:
     for step, *figures in curve:
         values = [
             Summary.Value(tag=tag, simple_value=value)
-            for tag, value in zip(CURVE_COLUMNS[1:], figures, strict=True)
+            for tag, value in zip(files.CurvePoint._fields[1:], figures, strict=True)
             if not np.isnan(value)
         ]
         event = Event(wall_time=step, step=int(step), summary=Summary(value=values))

@@ -101,9 +101,8 @@ def validation_accuracy(folder: Path) -> float | None:
     path = folder / "training_curve.csv"
     if not path.exists():
         return None
-    with path.open(encoding="utf-8", newline="") as file:
-        figures = [row["val_acc"] for row in csv.DictReader(file) if row["val_acc"]]
-    return float(figures[-1]) if figures else None
+    validated = [point.val_acc for point in files.read_curve(path) if point.is_validation]
+    return validated[-1] if validated else None
 
 
 def write_members(rows: Sequence[Mapping[str, Any]], path: Path) -> None:

@@ -2,11 +2,14 @@
 
 import csv
 import io
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from emt import files, runs
 from emt.config import RunConfig
+from emt.files import CurvePoint
 from emt.options import load
 from emt.tasks import TASKS
 from experiments.training import untested
@@ -32,7 +35,7 @@ def write_results(folder: Path, config: RunConfig) -> dict[int, dict[str, Any]]:
         _test(folder, config, open_numbers, done)
     for number in done:
         model = runs.model_folder(folder, number)
-        files.write_text(model / "log.csv", log_text((model / "training_curve.csv").read_text(encoding="utf-8")))
+        files.write_text(model / "log.csv", log_text(files.read_curve(model / "training_curve.csv")))
         files.write_bytes(model / "model.safetensors", (model / "checkpoint" / "weights.safetensors").read_bytes())
     return {n: files.read_json(runs.model_folder(folder, n) / "test.json") for n in done}
 
@@ -62,15 +65,15 @@ def _test(folder: Path, config: RunConfig, numbers: list[int], done: dict[int, d
         files.write_json(runs.model_folder(folder, number) / "test.json", result)
 
 
-def log_text(curve: str) -> str:
+def log_text(curve: Sequence[CurvePoint]) -> str:
     """Return a training curve's validations as log.csv; ``train_loss`` is the mean over the last training steps."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(LOG_COLUMNS)
-    train_loss = ""
-    for row in csv.DictReader(io.StringIO(curve)):
-        train_loss = row["train_loss"] or train_loss
-        if row["val_loss"]:
-            figures = (train_loss, row["val_loss"], row["val_acc"])
-            rows.writerow([row["step"], *(f"{float(v):.6f}" if v else "" for v in figures)])
+    train_loss = math.nan
+    for point in curve:
+        train_loss = point.train_loss if point.is_training else train_loss
+        if point.is_validation:
+            figures = (train_loss, point.val_loss, point.val_acc)
+            rows.writerow([point.step, *("" if math.isnan(v) else f"{v:.6f}" for v in figures)])
     return text.getvalue()

@@ -3,7 +3,6 @@
 Finds every run of this task below the folder, however it was trained, and tests models that were not tested yet.
 """
 
-import csv
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -25,6 +24,7 @@ from emt.errors import UserError
 from emt.options import Parser
 from experiments.associative_retrieval.configs import LABELS, PAPER_ERRORS
 from experiments.associative_retrieval.results import write_results
+from experiments.training import validation_errors
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -65,7 +65,7 @@ def _told_apart(learners: list[Learner], folders: list[Path]) -> list[Learner]:
 
 def _learner(config: RunConfig, run: Path, tests: dict[int, dict[str, Any]]) -> Learner:
     pairs, units = _place(config)
-    curves = [_validation_errors(runs.model_folder(run, number) / "log.csv") for number in tests]
+    curves = [validation_errors(runs.model_folder(run, number) / "training_curve.csv") for number in tests]
     steps = sorted(set().union(*curves))
     return Learner(
         panel=f"R = {units}, K = {pairs}",
@@ -75,11 +75,6 @@ def _learner(config: RunConfig, run: Path, tests: dict[int, dict[str, Any]]) -> 
         errors=np.array([[curve.get(step, np.nan) for step in steps] for curve in curves]),
         test_errors=np.array([100 * (1 - test["test_acc"]) for test in tests.values()]),
     )
-
-
-def _validation_errors(path: Path) -> dict[int, float]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return {int(row["step"]): 100 * (1 - float(row["val_acc"])) for row in csv.DictReader(file)}
 
 
 def _report(errors: pd.DataFrame, configs: list[RunConfig]) -> None:

@@ -148,11 +148,9 @@ def _earlier(run: Path, number: int, marker: dict[str, Any], size: int) -> dict[
 
 def best_validation(folder: Path, best_step: int | None) -> dict[str, float] | None:
     """Return accuracy, loss and perplexity of the validation at a member's best step; None where it has none."""
-    with (folder / "training_curve.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            if row["val_loss"] and int(row["step"]) == best_step:
-                loss = float(row["val_loss"])
-                return {"accuracy": float(row["val_acc"]), "loss": loss, "perplexity": float(np.exp(loss))}
+    for point in files.read_curve(folder / "training_curve.csv"):
+        if point.is_validation and point.step == best_step:
+            return {"accuracy": point.val_acc, "loss": point.val_loss, "perplexity": float(np.exp(point.val_loss))}
     return None
 
 

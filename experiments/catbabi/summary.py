@@ -3,7 +3,6 @@
 Runs of the same model, mode and settings that differ in their seeds belong into one run; each run is one row here.
 """
 
-import csv
 import sys
 from collections import Counter
 from pathlib import Path
@@ -26,6 +25,7 @@ from emt.options import Parser
 from emt.tasks.catbabi import CatBabi
 from experiments.catbabi.configs import LABELS, PAPER_ACCURACIES
 from experiments.catbabi.evaluate import find_runs
+from experiments.training import validation_errors
 
 MODES = {"qa": "question answering", "lm": "language modelling"}
 
@@ -108,7 +108,7 @@ def _figures(result: dict[str, Any]) -> dict[str, Any]:
 
 def _learner(run: Path, config: RunConfig, label: str) -> Learner:
     members = members_of(run)
-    curves = [_validation_errors(run / name / "training_curve.csv") for name in members]
+    curves = [validation_errors(run / name / "training_curve.csv") for name in members]
     steps = sorted(set().union(*curves))
     return Learner(
         panel=MODES[config.task["mode"]],
@@ -118,11 +118,6 @@ def _learner(run: Path, config: RunConfig, label: str) -> Learner:
         errors=np.array([[curve.get(step, np.nan) for step in steps] for curve in curves]),
         test_errors=np.array([100 * (1 - _figures(result)["accuracy"]) for result in members.values()]),
     )
-
-
-def _validation_errors(path: Path) -> dict[int, float]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return {int(row["step"]): 100 * (1 - float(row["val_acc"])) for row in csv.DictReader(file) if row["val_acc"]}
 
 
 def _by_task(tested: dict[Path, RunConfig], labels: dict[Path, str]) -> dict[str, GroupSummary]:

@@ -1,6 +1,5 @@
 """What agents got while they learnt, and what they choose when their weights stand still."""
 
-import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.statistics import Interval, mean_interval
-from emt import runs
+from emt import files, runs
 from emt.config import RunConfig
 from emt.tasks.base import Batch
 from emt.tasks.contextual_choice import SEEN, UNSEEN
@@ -36,12 +35,10 @@ def returns_of(folder: Path, config: RunConfig, numbers: Sequence[int]) -> pd.Da
     length = config.training.epoch_batches or 1
     rows = []
     for number in numbers:
-        path = runs.model_folder(folder, number) / "training_curve.csv"
-        with path.open(encoding="utf-8", newline="") as file:
-            points = [row for row in csv.DictReader(file) if row["train_loss"]]
-        for point in points:
-            epoch = (int(point["step"]) - 1) // length + 1
-            rows.append((number, epoch, config.task["steps"] * float(point["train_acc"]), float(point["train_loss"])))
+        curve = files.read_curve(runs.model_folder(folder, number) / "training_curve.csv")
+        for point in (point for point in curve if point.is_training):
+            epoch = (point.step - 1) // length + 1
+            rows.append((number, epoch, config.task["steps"] * point.train_acc, point.train_loss))
     table = pd.DataFrame(rows, columns=["model", "epoch", "return", "value_loss"])
     return table.groupby(["model", "epoch"])[["return", "value_loss"]].mean()
 

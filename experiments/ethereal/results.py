@@ -7,7 +7,7 @@ say what is best with memory (``optimal_…``) and from a step's own input alone
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from emt import files, runs
 from emt.config import RunConfig
+from emt.files import CurvePoint
 from emt.options import load
 from emt.tasks import TASKS
 from emt.tasks.character_sets import Known, Level
@@ -119,33 +120,32 @@ def exploded_step(folder: Path, config: RunConfig, number: int, marker: Mapping[
     A member whose loss or gradient was not finite exploded at the last at its last step.
     """
     guessing = np.log(load(TASKS, config.task_name, "task")(**config.task_options()).output_channels)
-    for row in curve_of(folder, number):
-        if row["train_loss"] and not float(row["train_loss"]) <= EXPLODED * guessing:
-            return int(row["step"])
+    for point in curve_of(folder, number):
+        if point.is_training and not point.train_loss <= EXPLODED * guessing:
+            return point.step
     return int(marker["step"]) if marker["status"] == "diverged" else None
 
 
-def curve_of(folder: Path, number: int) -> list[dict[str, str]]:
-    """Return the rows of a member's training curve."""
-    path = runs.model_folder(folder, number) / "training_curve.csv"
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+def curve_of(folder: Path, number: int) -> list[CurvePoint]:
+    """Return a member's training curve."""
+    return files.read_curve(runs.model_folder(folder, number) / "training_curve.csv")
 
 
-def log_text(curve: list[dict[str, str]], levels: Mapping[str, float | None], every: int) -> str:
+def log_text(curve: Sequence[CurvePoint], levels: Mapping[str, float | None], every: int) -> str:
     """Return a training curve as log.csv, a row for each multiple of ``every`` steps."""
     shown = {name: value for name, value in levels.items() if name.endswith(("loss", "_recall"))}
     constants = ["" if value is None or np.isnan(value) else f"{value:.6f}" for value in shown.values()]
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["step", "train_loss", "train_recall", "val_loss", "val_recall", *shown])
-    validated = {row["step"]: (row["val_loss"], row["val_acc"]) for row in curve if row["val_loss"]}
+    validated = {point.step: (point.val_loss, point.val_acc) for point in curve if point.is_validation}
     points: list[tuple[float, float]] = []
-    for row in (row for row in curve if row["train_loss"]):
-        points.append((float(row["train_loss"]), float(row["train_acc"])))
-        if int(row["step"]) % every == 0:
+    for point in (point for point in curve if point.is_training):
+        points.append((point.train_loss, point.train_acc))
+        if point.step % every == 0:
             means = (f"{v:.6f}" for v in np.mean(points, axis=0))
-            rows.writerow([row["step"], *means, *validated.get(row["step"], ("", "")), *constants])
+            figures = ("" if np.isnan(v) else f"{v:.6g}" for v in validated.get(point.step, (np.nan, np.nan)))
+            rows.writerow([point.step, *means, *figures, *constants])
             points = []
     return text.getvalue()
 

@@ -145,10 +145,9 @@ def _curves(found: dict[Path, RunConfig], tested: dict[Path, dict[int, dict[str,
 
 def _training_curve(run: Path, number: int) -> pd.DataFrame:
     """Return a member's loss and recall by step, means over `CURVE_STEPS`."""
-    rows = [row for row in curve_of(run, number) if row["train_loss"]]
-    figures = {"loss": "train_loss", "recall": "train_acc"}
-    table = pd.DataFrame({name: [float(row[column]) for row in rows] for name, column in figures.items()})
-    ends = np.array([-(-int(row["step"]) // CURVE_STEPS) * CURVE_STEPS for row in rows], dtype=int)
+    points = [point for point in curve_of(run, number) if point.is_training]
+    table = pd.DataFrame({"loss": [p.train_loss for p in points], "recall": [p.train_acc for p in points]})
+    ends = np.array([-(-point.step // CURVE_STEPS) * CURVE_STEPS for point in points], dtype=int)
     return table.groupby(ends).mean()
 
 

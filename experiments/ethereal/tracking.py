@@ -61,10 +61,9 @@ def send(
             tags=[*tags, str(result["status"])],
             config=config.model_dump(),
         )
-        for row in curve_of(folder, number):
-            step = int(row["step"])
-            if log_freq is None or step % log_freq == 0:
-                run.log({k: float(v) for k, v in row.items() if v and k != "step"}, step=step)
+        for point in curve_of(folder, number):
+            if log_freq is None or point.step % log_freq == 0:
+                run.log({k: v for k, v in point._asdict().items() if k != "step" and v == v}, step=point.step)
         run.summary.update({k: v for k, v in result.items() if v is not None})
         run.finish()
         files.write_json(sent, {"name": name, "weights_sha256": result["weights_sha256"]})

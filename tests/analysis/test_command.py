@@ -1,4 +1,4 @@
-"""Commands of analyze.py: what they take, where results go."""
+"""Commands of `emt analyze`: what they take, where results go."""
 
 import ast
 from pathlib import Path

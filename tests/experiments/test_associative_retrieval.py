@@ -13,6 +13,7 @@ from emt import files, runs
 from emt.commands import evaluate as evaluate_multiple
 from emt.commands.main import main as emt
 from emt.errors import UserError
+from emt.files import CurvePoint
 from experiments.associative_retrieval import make_dataset, summary, train
 from experiments.associative_retrieval.configs import CONFIGS, LABELS, PAPER_ERRORS
 from experiments.associative_retrieval.results import log_text
@@ -222,7 +223,9 @@ def test_what_does_not_fit_is_refused_by_flag(flags, message):
 
 
 def test_a_log_has_a_row_for_each_validation():
-    curve = "step,horizon,train_loss,train_acc,val_loss,val_acc\n50,1,2.5,0.1,,\n100,1,2.25,0.2,,\n100,1,,,2,0.3\n"
+    nan = float("nan")
+    points = [(50, 1, 2.5, 0.1, nan, nan), (100, 1, 2.25, 0.2, nan, nan), (100, 1, nan, nan, 2.0, 0.3)]
+    curve = [CurvePoint(*point) for point in points]
     assert log_text(curve) == "step,train_loss,val_loss,val_acc\n100,2.250000,2.000000,0.300000\n"
 
 

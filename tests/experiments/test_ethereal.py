@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 
 from emt import config as configuration
 from emt.errors import UserError
+from emt.files import CurvePoint
 from emt.models import MODELS
 from emt.options import load, options_of
 from emt.tasks import TASKS
@@ -221,13 +222,14 @@ def test_tracking_sends_each_member_once(tmp_path, monkeypatch):
 
 
 def test_a_log_averages_over_its_steps():
+    nan = float("nan")
     curve = [
-        {"step": step, "train_loss": loss, "train_acc": recall, "val_loss": value, "val_acc": value}
+        CurvePoint(step, 1, loss, recall, value, value)
         for step, loss, recall, value in (
-            ("50", "2", "0.25", ""),
-            ("100", "1", "0.75", ""),
-            ("100", "", "", "0.5"),
-            ("150", "9", "0", ""),
+            (50, 2, 0.25, nan),
+            (100, 1, 0.75, nan),
+            (100, nan, nan, 0.5),
+            (150, 9, 0, nan),
         )
     ]
     levels = {"optimal_loss": 0.25, "optimal_accuracy": 0.75, "optimal_recall": float("nan")}

@@ -70,11 +70,14 @@ def experiment(write_summary, tmp_path):
     return summary
 
 
+CURVE_HEADER = "step,horizon,train_loss,train_acc,val_loss,val_acc\n"
+
+
 def write_curves(folder, numbers, steps):
     """Write learning curves and done markers of members; the last step is validated."""
     for k in numbers:
         rows = [f"{step},10,0.5,{1 - 1 / step},," for step in range(1, steps + 1)] + [f"{steps},10,,,0.4,{0.1 * k}"]
-        text = "step,horizon,train_loss,train_acc,val_loss,val_acc\n" + "\n".join(rows) + "\n"
+        text = CURVE_HEADER + "\n".join(rows) + "\n"
         write_bytes(folder / f"model-{k}" / "training_curve.csv", text.encode())
         ending = {"step": steps, "status": "finished", "train_acc": 0.987654, "seed": 9}
         write_bytes(folder / f"model-{k}" / "checkpoint" / "done.json", json.dumps(ending).encode())
@@ -183,7 +186,7 @@ def test_a_member_without_spectrum_stays_and_a_wrong_length_is_refused(experimen
 
 def test_names_stay_text_and_never_become_paths(experiment):
     outside = experiment.parent.parent / "model-1"
-    write_bytes(outside / "training_curve.csv", b"step,train_acc\n1,0.5\n")
+    write_bytes(outside / "training_curve.csv", f"{CURVE_HEADER}1,10,2,0.5,,\n".encode())
     rename(experiment, "model-4", EVIL)
     rename(experiment, "model-5", "../model-1")
     page = make(experiment, label="<script>alert(2)</script>").pages()["report"]
@@ -221,8 +224,8 @@ def test_large_figures_and_tables_are_linked(experiment):
 
 
 def test_long_curves_are_thinned_and_keep_their_last_point(experiment):
-    rows = "".join(f"{step},0.5\n" for step in range(1, 1004))
-    write_bytes(experiment.parent / "model-1" / "training_curve.csv", f"step,train_acc\n{rows}".encode())
+    rows = "".join(f"{step},10,2,0.5,,\n" for step in range(1, 1004))
+    write_bytes(experiment.parent / "model-1" / "training_curve.csv", f"{CURVE_HEADER}{rows}".encode())
     curve = find_members(make(experiment).experiment, None, ())[0].training
     assert len(curve) <= CURVE_POINTS
     assert curve[-1] == (1003, 0.5)
@@ -247,7 +250,7 @@ def test_the_command_writes_one_page_beside_the_summary_or_elsewhere(experiment,
     member = data_of((tmp_path / "x" / "report.html").read_text())["members"][0]
     assert dict(member["files"])["learning curve"] == "../runs/a%20%26%20b/model-1/training_curve.csv"
     page = experiment.parent.joinpath("report.html").read_text()
-    assert "python analyze.py similarity --summary_files" in page
+    assert "emt analyze similarity --summary_files" in page
 
 
 def test_analyses_say_their_result_to_the_page(experiment, monkeypatch):

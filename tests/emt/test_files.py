@@ -1,0 +1,61 @@
+"""Training curves: written and read by one pair of functions."""
+
+import math
+
+import numpy as np
+import pytest
+
+from emt.errors import UserError
+from emt.files import CurvePoint, read_curve, write_curve
+
+HEADER = "step,horizon,train_loss,train_acc,val_loss,val_acc"
+NAN = math.nan
+
+
+def test_a_curve_is_read_as_it_was_written(tmp_path):
+    points = [
+        CurvePoint(50, 10, 0.5, 0.25, NAN, NAN),
+        CurvePoint(75, 20, math.inf, 0.0, NAN, NAN),
+        CurvePoint(75, 100, NAN, NAN, 1234567.0, 0.875),
+    ]
+    path = tmp_path / "training_curve.csv"
+    write_curve(path, points)
+    assert path.read_text() == f"{HEADER}\n50,10,0.5,0.25,,\n75,20,inf,0,,\n75,100,,,1.23457e+06,0.875\n"
+    found = read_curve(path)
+    np.testing.assert_allclose(np.array(found), np.array(points), rtol=3e-6)
+    assert [(p.is_training, p.is_validation) for p in found] == [(True, False), (True, False), (False, True)]
+    write_curve(tmp_path / "again.csv", found)
+    assert (tmp_path / "again.csv").read_bytes() == path.read_bytes()
+
+
+def test_a_curve_without_points_is_empty(tmp_path):
+    write_curve(tmp_path / "curve.csv", [])
+    assert read_curve(tmp_path / "curve.csv") == []
+
+
+@pytest.mark.parametrize(
+    ("content", "got"),
+    [
+        (b"", "the columns of an empty file"),
+        (b"step,train_acc\n1,0.5\n", "the columns step,train_acc"),
+        (f"{HEADER}\n50,10,0.5,0.2".encode(), "'50,10,0.5,0.2' in line 2"),
+        (f"{HEADER}\n50,10,0.5,0.2,,\n75,10,0.5,0.2,,,\n".encode(), "'75,10,0.5,0.2,,,' in line 3"),
+        (f"{HEADER}\n50,10,low,0.2,,\n".encode(), "'50,10,low,0.2,,' in line 2"),
+        (f"{HEADER}\n5.5,10,0.5,0.2,,\n".encode(), "'5.5,10,0.5,0.2,,' in line 2"),
+        (f"{HEADER}\n\n".encode(), "'' in line 2"),
+        (b"\xff\xfe\x00", "'utf-8' codec can't decode"),
+    ],
+)
+def test_a_broken_curve_is_refused_in_one_line(tmp_path, content, got):
+    path = tmp_path / "training_curve.csv"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        read_curve(path)
+    expected = f"{path}: expected a training curve with the columns {HEADER}; got {got}"
+    assert str(error.value).startswith(expected)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_curve_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"expected the file .*none\.csv; it does not exist"):
+        read_curve(tmp_path / "none.csv")
