@@ -14,6 +14,9 @@ from emt.config import RunConfig
 from emt.devices import choose_device
 from emt.errors import UserError
 
+TEST_SEQUENCES = 256
+"""Held-out sequences of each length in the accuracy sample."""
+
 TRACE_SEQUENCES, TRACE_HORIZON = 32, 32
 """Trials and output steps of a recorded run."""
 

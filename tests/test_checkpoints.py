@@ -89,7 +89,7 @@ def test_a_checkpoint_is_evaluated_as_the_end_is_and_beside_it(train, evaluate, 
     assert spectra[0] != spectra[6]
     assert found[0]["evaluation_config"]["evaluation"]["step"] == 0
     assert (experiment / "checkpoints" / "step-0" / "traces" / "seq3.nc").exists()
-    monkeypatch.setattr(evaluate_multiple, "evaluate_model", None)
+    monkeypatch.setattr("emt.commands.evaluate_members.evaluate_model", None)
     evaluate(experiment, 0, 6)
 
 

@@ -233,7 +233,8 @@ def test_evaluation_with_overrides(ranged, copy, overrides, lengths):
     experiment = copy(ranged)
     printed = succeed("evaluate_multiple", "--models_dir", experiment, *overrides)
     assert ("\nFigures: " in printed) == ("--no_figures" not in overrides)
-    assert f"Next: python {ROOT / 'analyze.py'} eigenvalue --summary_file {experiment}" in printed
+    following = shlex.join(command("analyze", "eigenvalue", "--summary_file", experiment)[1:])
+    assert f"Next: python {following}" in printed
     summary = runs.read_summary(experiment)
     assert summary["n_models"] == (2 if "--model_pattern" in overrides else 3)
     for entry in summary["metrics"]:

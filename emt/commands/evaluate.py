@@ -8,22 +8,20 @@ were evaluated before with the same settings are not evaluated again.
 import argparse
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from emt import config as configuration
 from emt import engine, files, runs
+from emt.commands.evaluate_members import evaluate_share, finish_population
 from emt.commands.script import program, shell_command
 from emt.devices import choose_device
 from emt.errors import UserError
-from emt.evaluation import Settings, Work, entry_path, fingerprint, forget, is_current, trace_batch, write_dynamics
+from emt.evaluation import TEST_SEQUENCES, Settings, Work, entry_path, forget, is_current, write_dynamics
 from emt.options import Parser, load
 from emt.tasks import TASKS
-
-TEST_SEQUENCES = 256
-"""Held-out sequences of each length in the accuracy sample."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -115,17 +113,27 @@ def wanted_lengths(given: list[int] | None, task: Any) -> tuple[int, ...]:
 
 
 def evaluate(work: Work, options: argparse.Namespace) -> int:
-    """Evaluate all models with a progress bar, write the summary, draw the population."""
+    """Evaluate all models with a progress bar, write the summary, draw the population; return the exit code."""
     from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress
 
     console = Console(highlight=False, soft_wrap=True)
-    experiment, settings, numbers = work.experiment, work.settings, work.numbers
     when_trained = "" if work.step is None else f" after {work.step} training steps"
-    lengths = " ".join(map(str, settings.seq_lengths))
-    console.print(f"Evaluating {len(numbers)} models of {experiment}{when_trained} at length {lengths}")
-    workers = min(options.num_workers, len(numbers))
-    shares = [replace(work, numbers=numbers[i::workers]) for i in range(workers)]
+    lengths = " ".join(map(str, work.settings.seq_lengths))
+    console.print(f"Evaluating {len(work.numbers)} models of {work.experiment}{when_trained} at length {lengths}")
+    config = evaluation_config(work, options)
+    files.write_json(work.folder / "eval_config.json", config)
+    failed = evaluate_models(work, options.num_workers, console)
+    finished = replace(work, numbers=tuple(n for n in work.numbers if n not in failed))
+    entries = write_summary(finished, config, failed)
+    has_memory = finish_together(finished, options, console)
+    remove_stale(finished, console)
+    report(console, work, entries, failed, "match" if has_memory else "eigenvalue")
+    return 1 if failed else 0
+
+
+def evaluation_config(work: Work, options: argparse.Namespace) -> dict[str, Any]:
+    """Return the content of eval_config.json."""
+    settings = work.settings
     evaluation = {
         "seq_lengths": settings.seq_lengths,
         "test_horizon": settings.test_horizon,
@@ -133,54 +141,93 @@ def evaluate(work: Work, options: argparse.Namespace) -> int:
         "accelerator": settings.accelerator,
         "model_pattern": options.model_pattern,
         "magnitude_threshold": options.magnitude_threshold,
-    } | ({} if work.step is None else {"step": work.step})
+    }
     when = datetime.now().astimezone().isoformat(timespec="seconds")
-    eval_config = {
-        "metadata": {"evaluated_at": when, "script": "evaluate_multiple.py", "models_dir": str(experiment)},
-        "evaluation": evaluation,
+    return {
+        "metadata": {"evaluated_at": when, "script": "evaluate_multiple.py", "models_dir": str(work.experiment)},
+        "evaluation": evaluation | ({} if work.step is None else {"step": work.step}),
         "training_config": work.config.model_dump(),
     }
-    files.write_json(work.folder / "eval_config.json", eval_config)
+
+
+def evaluate_models(work: Work, num_workers: int, console: Any) -> dict[int, str]:
+    """Evaluate each model in one of the worker processes; return why models failed, by number.
+
+    Raises
+    ------
+    UserError
+        If all of them failed.
+    """
+    from rich.progress import MofNCompleteColumn, Progress
+
+    shares = share_out(work, num_workers)
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), *Progress.get_default_columns()[3:])
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        progress = bar.add_task("models", total=len(numbers))
-        tick = lambda: bar.update(progress, completed=sum(is_current(work, n) for n in numbers))  # noqa: E731
-        results = engine.run(evaluate_share, shares, workers, tick)
+        progress = bar.add_task("models", total=len(work.numbers))
+        tick = lambda: bar.update(progress, completed=sum(is_current(work, n) for n in work.numbers))  # noqa: E731
+        results = engine.run(evaluate_share, shares, len(shares), tick)
+    failed = collect_failures(results)
+    if len(failed) == len(work.numbers):
+        first = f"model-{work.numbers[0]}: {failed[work.numbers[0]]}"
+        raise UserError(f"{work.experiment}: none of the {len(failed)} models could be evaluated; {first}")
+    for number, reason in failed.items():
+        print(f"{program('evaluate')}: model-{number}: {reason}", file=sys.stderr)
+    return failed
+
+
+def share_out(work: Work, num_workers: int) -> list[Work]:
+    """Return each worker's share of the models; no share is empty."""
+    workers = min(num_workers, len(work.numbers))
+    return [replace(work, numbers=work.numbers[i::workers]) for i in range(workers)]
+
+
+def collect_failures(results: Sequence[engine.Result]) -> dict[int, str]:
+    """Return why models failed, by number, and print what a dying worker left; all models of its share failed."""
     reasons: dict[int, str] = {}
     for result in results:
         reasons |= dict.fromkeys(result.item.numbers, result.failure) if result.failure else result.value
         print(result.details, end="", file=sys.stderr)
-    failed = {n: reasons[n].removeprefix(f"model-{n}: ") for n in sorted(reasons)}
-    good = [n for n in numbers if n not in failed]
-    if not good:
-        first = f"model-{numbers[0]}: {failed[numbers[0]]}"
-        raise UserError(f"{experiment}: none of the {len(numbers)} models could be evaluated; {first}")
-    for number, reason in failed.items():
-        print(f"{program('evaluate')}: model-{number}: {reason}", file=sys.stderr)
-    entries = [files.read_json(entry_path(work, n))["entry"] for n in good]
+    return {n: reasons[n].removeprefix(f"model-{n}: ") for n in sorted(reasons)}
+
+
+def write_summary(work: Work, config: dict[str, Any], failed: Mapping[int, str]) -> list[dict[str, Any]]:
+    """Write evaluation_summary.json of the models that were evaluated; return their entries."""
+    entries = [files.read_json(entry_path(work, n))["entry"] for n in work.numbers]
     summary = {
-        "timestamp": when,
-        "n_models": len(good),
-        "evaluation_config": eval_config,
+        "timestamp": config["metadata"]["evaluated_at"],
+        "n_models": len(entries),
+        "evaluation_config": config,
         "failed": [{"model_name": f"model-{n}", "error": reason} for n, reason in failed.items()],
         "metrics": entries,
     }
     files.write_json(work.folder / "evaluation_summary.json", summary)
-    finished = replace(work, numbers=tuple(good))
-    results = engine.run(finish_population, [(finished, options.magnitude_threshold)], 1)
+    return entries
+
+
+def finish_together(work: Work, options: argparse.Namespace, console: Any) -> bool:
+    """Write figures, traces and, where asked for, dynamics of all models; return whether they keep a memory.
+
+    Raises
+    ------
+    UserError
+        If the worker process fails.
+    """
+    results = engine.run(finish_population, [(work, options.magnitude_threshold)], 1)
     if options.dynamics:
         console.print("Fixed points and Lyapunov exponents: this takes minutes where states have hundreds of numbers")
         with console.status("at work"):
-            results += engine.run(write_dynamics, [(finished, options.dynamics)], 1)
+            results += engine.run(write_dynamics, [(work, options.dynamics)], 1)
     for result in results:
         if result.failure:
-            raise UserError(
-                f"{experiment}: figures, traces and dynamics across models: {result.failure}\n{result.details}"
-            )
-    for path in forget(finished):
+            what = "figures, traces and dynamics across models"
+            raise UserError(f"{work.experiment}: {what}: {result.failure}\n{result.details}")
+    return bool(results[0].value)
+
+
+def remove_stale(work: Work, console: Any) -> None:
+    """Remove traces and dynamics that were made from other models or at another length, and name them."""
+    for path in forget(work):
         console.print(f"Removed, since it was made from other models or at another length: {path}")
-    report(console, work, entries, failed, "match" if results[0].value else "eigenvalue")
-    return 1 if failed else 0
 
 
 def report(console: Any, work: Work, metrics: list[dict[str, Any]], failed: Mapping[int, str], analysis: str) -> None:
@@ -211,121 +258,3 @@ def report(console: Any, work: Work, metrics: list[dict[str, Any]], failed: Mapp
     if work.settings.figures:
         console.print(f"Figures: {work.folder / 'global_analysis'} and {work.folder / 'model-k' / 'results'}")
     console.print(f"Next: {shell_command('analyze')} {analysis} --summary_file {shlex.quote(str(summary))}")
-
-
-def evaluate_share(work: Work) -> dict[int, str]:
-    """Evaluate a share of the models; return what failed, by model number."""
-    import torch
-
-    from analysis.errors import AnalysisError
-
-    torch.set_num_threads(1)
-    failed = {}
-    for number in work.numbers:
-        try:
-            runs.read_checkpoint(runs.model_folder(work.experiment, number), work.step)
-            if not is_current(work, number):
-                evaluate_model(work, number)
-        except (UserError, AnalysisError, OSError) as error:
-            failed[number] = str(error)
-        except Exception as error:
-            failed[number] = f"{type(error).__name__}: {error}"
-    return failed
-
-
-def evaluate_model(work: Work, number: int) -> None:
-    """Write one model's figures and then its entry."""
-    from analysis.evaluation.inspection import inspect_circuit
-    from analysis.evaluation.summary import sequence_accuracy, summarise
-    from analysis.figures.evaluation.inspection import draw_model
-    from analysis.figures.style import save_figure
-
-    circuit, operators, parts = load_circuit(work, number)
-    lengths = work.settings.seq_lengths
-    folder = entry_path(work, number).parent
-    entry = summarise(circuit, operators, lengths)
-    for length, rows in parts.items():
-        accuracy, interval = sequence_accuracy(
-            circuit.outputs[rows], circuit.targets[rows], circuit.scored[rows], circuit.rule
-        )
-        entry |= {f"accuracy_seq{length}": accuracy, f"accuracy_interval_seq{length}": interval}
-    entry |= {"model_path": str(runs.model_folder(work.experiment, number)), "output_dir": str(folder)}
-    if work.settings.figures:
-        for name, figure in draw_model(inspect_circuit(circuit, operators, lengths)):
-            save_figure(figure, folder / name, formats=("png",), dpi=150)
-    files.write_json(entry_path(work, number), {"fingerprint": fingerprint(work, number), "entry": entry})
-
-
-def load_circuit(work: Work, number: int) -> tuple[Any, dict[int, Any], dict[int, slice]]:
-    """Record a model on its held-out sequences.
-
-    Returns
-    -------
-    circuit, operators, rows
-        The member as arrays, all lengths one after the other on the batch axis and padded with steps that are not
-        scored; the task's operator for each length; the batch rows of each length.
-    """
-    import numpy as np
-
-    from analysis.evaluation.summary import Circuit
-    from emt import record, trace
-
-    device = choose_device(work.settings.accelerator)
-    loaded = record.load_members(work.experiment, work.config, [number], device, work.step)
-    weights = runs.read_checkpoint(runs.model_folder(work.experiment, number), work.step)
-    seed, horizon = work.config.training.seed, work.settings.test_horizon
-    lengths = work.settings.seq_lengths
-    traces = [
-        record.record(loaded, loaded.task.test_batch(seed, length, horizon, TEST_SEQUENCES), length)
-        for length in lengths
-    ]
-    steps = max(t.sizes["time"] for t in traces)
-
-    def joined(name: str) -> Any:
-        values = [np.asarray(t[name]) for t in traces]
-        arrays = [v[0] if "member" in t[name].dims else v for v, t in zip(values, traces, strict=True)]
-        padding = [(0, 0), (0, steps)] + [(0, 0)] * (arrays[0].ndim - 2)
-        return np.concatenate([np.pad(a, padding)[:, :steps] for a in arrays])
-
-    model = loaded.model
-    recurrent = weights[model.recurrent_name] if model.recurrent_name else None
-    circuit = Circuit(
-        name=f"model-{number}",
-        recurrent=None if recurrent is None else recurrent.astype(float),
-        readout=weights[model.readout_name].astype(float) if model.readout_name else None,
-        jacobian=None if recurrent is not None else record.mean_state_jacobian(loaded, traces[0])[0],
-        hidden=joined("hidden"),
-        inputs=joined("inputs"),
-        # A critic's value, the last output, is no choice and has no target.
-        outputs=joined("outputs")[..., : traces[0].sizes["target"]],
-        targets=joined("targets"),
-        scored=joined("scored").astype(bool),
-        rule=trace.about(traces[0])["accuracy"],
-    )
-    operators = {n: t["operator"].values for n, t in zip(lengths, traces, strict=True) if "operator" in t}
-    rows = {n: slice(i * TEST_SEQUENCES, (i + 1) * TEST_SEQUENCES) for i, n in enumerate(lengths)}
-    return circuit, operators, rows
-
-
-def finish_population(item: tuple[Work, float]) -> bool:
-    """Record all models on the same trials, draw the figures across models; return whether they keep a memory."""
-    from analysis.figures.spectra.overview import draw_population
-    from analysis.figures.style import save_figure
-    from analysis.population import from_summary
-    from emt import record, trace
-
-    work, threshold = item
-    device = choose_device(work.settings.accelerator)
-    loaded = record.load_members(work.experiment, work.config, work.numbers, device, work.step)
-    summary = runs.read_summary(work.folder)
-    several = len(work.settings.seq_lengths) > 1
-    for length in work.settings.seq_lengths:
-        recorded = record.record(loaded, trace_batch(work, loaded.task, length), length)
-        trace.save(recorded, work.folder / "traces" / f"seq{length}.nc")
-        if not work.settings.figures:
-            continue
-        population = from_summary(summary, label=work.experiment.name, seq_length=length)
-        for name, figure in draw_population(population, magnitude_threshold=threshold):
-            stem = f"{name}_seq{length}" if several else name
-            save_figure(figure, work.folder / "global_analysis" / stem)
-    return bool(loaded.model.memories)

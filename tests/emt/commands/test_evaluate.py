@@ -2,12 +2,16 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from command_line import complain, refuse
 
 from emt import files, runs
+from emt.commands.evaluate import collect_failures, share_out
+from emt.engine.base import Result
+from emt.evaluation import Work
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 
@@ -105,3 +109,20 @@ def test_a_run_without_one_finished_model_is_refused_in_one_line(make_run):
     line = refuse("evaluate_multiple", "--models_dir", folder)
     assert "none of the 3 models could be evaluated; model-1: expected a finished model" in line
     assert not (folder / "evaluation_summary.json").exists()
+
+
+# Pieces
+
+
+@pytest.mark.parametrize(("workers", "shares"), [(1, [(1, 2, 5, 7, 8)]), (2, [(1, 5, 8), (2, 7)]), (9, 5)])
+def test_models_are_shared_out_without_empty_shares(workers, shares):
+    work = Work(Path("run"), None, None, numbers=(1, 2, 5, 7, 8))
+    found = [share.numbers for share in share_out(work, workers)]
+    assert found == (shares if isinstance(shares, list) else [(1,), (2,), (5,), (7,), (8,)])
+
+
+def test_failures_of_models_and_of_workers_are_collected_by_number(capsys):
+    shares = share_out(Work(Path("run"), None, None, numbers=(1, 2, 3, 4)), 2)
+    results = [Result(shares[1], failure="the worker died", details="Trace"), Result(shares[0], {3: "model-3: bad"})]
+    assert list(collect_failures(results).items()) == [(2, "the worker died"), (3, "bad"), (4, "the worker died")]
+    assert capsys.readouterr().err == "Trace"
