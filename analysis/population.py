@@ -13,18 +13,39 @@ from numpy.typing import NDArray
 from analysis.errors import AnalysisError
 from analysis.statistics import UNBOUNDED, Interval, mean_interval
 
-BOUNDS = {
+RANGES = {
     "accuracy": (0.0, 1.0),
     "spectral_error_deg": (0.0, 180.0),
     "spectral_relative_error": (0.0, math.inf),
     "missing_modes": (0.0, math.inf),
 }
-"""Between what numbers of an evaluation are."""
+"""Smallest and largest possible value of numbers of an evaluation."""
 
 
-def mean_over_members(values: pd.Series, confidence: float = 0.95) -> Interval:
-    """Return the mean of a number, its interval cut off at the `BOUNDS` of what the series' name says it is."""
-    return mean_interval(values, confidence, BOUNDS.get(str(values.name), UNBOUNDED))
+def mean_over_members(
+    values: pd.Series, confidence: float = 0.95, ranges: Mapping[str, tuple[float, float]] | None = None
+) -> Interval:
+    """Return the mean of a number with its interval, which respects the number's range (`mean_interval`).
+
+    Parameters
+    ----------
+    values
+        One for each member; the series' name says what they are.
+    confidence
+        Coverage of the interval.
+    ranges
+        Smallest and largest possible value by name, beside the `RANGES` of an evaluation.
+
+    Raises
+    ------
+    AnalysisError
+        If a value lies outside its range.
+    """
+    name = str(values.name)
+    try:
+        return mean_interval(values, confidence, {**RANGES, **(ranges or {})}.get(name, UNBOUNDED))
+    except AnalysisError as error:
+        raise AnalysisError(f"{name}: {error}") from None
 
 
 def median_over_members(values: pd.Series) -> float:

@@ -114,7 +114,7 @@ def _curve(one: Learner) -> LearningCurve:
 
 
 def _reached(errors: NDArray[np.float64]) -> dict[str, float]:
-    interval, known = mean_interval(errors, bounds=(0.0, np.inf)), pd.Series(errors[np.isfinite(errors)], dtype=float)
+    interval, known = mean_interval(errors, bounds=(0.0, 100.0)), pd.Series(errors[np.isfinite(errors)], dtype=float)
     return {
         "n": interval.n,
         "mean": interval.estimate,

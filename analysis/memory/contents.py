@@ -33,6 +33,9 @@ N_SINGULAR_VALUES = 6
 SCORES = ("separation", "auc", "shuffled_auc", "recalled")
 """Attributes of `MemoryContents` with a number for each member."""
 
+RANGES = {"separation": (-np.inf, 1.0), "auc": (0.5, 1.0), "shuffled_auc": (0.5, 1.0), "recalled": (0.0, 1.0)}
+"""Smallest and largest possible value of each of `SCORES`."""
+
 NONE = -1
 """Class of contents at steps without the event."""
 
@@ -120,7 +123,7 @@ class MemoryAnalysis:
                 shares = {f"pc{i + 1}": share for i, share in enumerate(ratio)}
                 members.append({"memory": held.memory, "model_name": name} | row | shares)
             medians = {f"{score}_median": median_over_members(held.score(score)) for score in SCORES[1:]}
-            population[held.memory] = _row(mean_interval(held.separation)) | medians
+            population[held.memory] = _row(mean_interval(held.separation, bounds=RANGES["separation"])) | medians
         return {
             "memory_contents": pd.DataFrame(members).set_index(["memory", "model_name"]),
             "memory_separation": pd.DataFrame.from_dict(population, orient="index").rename_axis("memory"),
@@ -145,7 +148,8 @@ class MemoryAnalysis:
         return "\n".join(self._headline(held) for held in self.memories)
 
     def _headline(self, held: MemoryContents) -> str:
-        separation, rank = _row(mean_interval(held.separation)), held.spectrum.loc["effective_rank"]
+        separation = _row(mean_interval(held.separation, bounds=RANGES["separation"]))
+        rank = held.spectrum.loc["effective_rank"]
         undefined = undefined_text(held.score("separation")) if separation["members"] else ""
         beyond = f"beyond chance ({undefined})" if undefined else "beyond chance"
         return (
@@ -167,7 +171,7 @@ class MemoryAnalysis:
     def _recalled(held: MemoryContents) -> str:
         if np.isnan(held.recalled).all():
             return ""
-        share = _text(_row(mean_interval(held.recalled, bounds=(0.0, 1.0))), 100, " %")
+        share = _text(_row(mean_interval(held.recalled, bounds=RANGES["recalled"])), 100, " %")
         undefined = undefined_text(held.score("recalled"))
         return f"the asked-for item is recalled in {share} of asks{f', {undefined}' if undefined else ''}; "
 
@@ -268,6 +272,7 @@ def component_auc(positions: Array, classes: NDArray[np.int64]) -> float:
 def _look_at(recording: xr.DataTree, memory: str, contents: str, event: str) -> MemoryContents:
     numbers = np.asarray(recording["member"]).tolist()
     steps, trials = _sample(recording, memory)
+    few = select(recording, member=[0], batch=[0])
     ones = [select(recording, member=[i]) for i in range(len(numbers))]
     columns = list(zip(*(_member_contents(one, memory, contents, event) for one in ones), strict=True))
     points = list(zip(columns[1], columns[0], strict=True))
@@ -282,7 +287,7 @@ def _look_at(recording: xr.DataTree, memory: str, contents: str, event: str) -> 
         shuffled_auc=np.array([component_auc(x[:, 0], _shuffled(c)) for x, c in points]),
         recalled=np.array([score_member(read_asks(one, memory)).row["score"] for one in ones]),
         similarity=compare_writes(recording, memory, _classes(ones[0], event)),
-        spectrum=_over_members(columns[4], steps),
+        spectrum=_over_members(columns[4], steps, min(replay_memory(few, memory, [0]).shape[-2:])),
         trials=trials,
     )
 
@@ -291,10 +296,17 @@ def _shuffled(classes: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.random.default_rng(0).permutation(classes)
 
 
-def _over_members(quantities: Sequence[Mapping[str, Array]], steps: NDArray[np.intp]) -> pd.DataFrame:
-    """Return means and intervals over members of each member's quantities (step,)."""
+def _over_members(
+    quantities: Sequence[Mapping[str, Array]], steps: NDArray[np.intp], largest_rank: int
+) -> pd.DataFrame:
+    """Return means and intervals over members of each member's quantities (step,), none of which is negative."""
     names = list(quantities[0])
-    rows = [_row(mean_interval([q[name][t] for q in quantities])) for name in names for t in range(len(steps))]
+    ranges = {name: (0.0, float(largest_rank) if name == "effective_rank" else np.inf) for name in names}
+    rows = [
+        _row(mean_interval([q[name][t] for q in quantities], bounds=ranges[name]))
+        for name in names
+        for t in range(len(steps))
+    ]
     return pd.DataFrame(rows, index=pd.MultiIndex.from_product([names, steps], names=["quantity", "step"]))
 
 

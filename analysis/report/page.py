@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from analysis.population import BOUNDS
+import pandas as pd
+
+from analysis.population import mean_over_members
 from analysis.report.html import chart, definitions, described, image, json_text, short, table
 from analysis.report.sections import (
     GLOBAL,
@@ -29,7 +31,6 @@ from analysis.report.sections import (
     find_sections,
     read_table,
 )
-from analysis.statistics import Interval, mean_interval
 
 FIGURE_BYTES = 5_000_000
 """Figures inside the page, together; those beyond are linked, so that a page stays below 10 MB."""
@@ -330,7 +331,7 @@ def _training_configuration(report: Report) -> Mapping[str, Any]:
 
 
 def _mean(values: Iterable[float | None], name: str, unit: str = "") -> str:
-    mean: Interval = mean_interval([value for value in values if value is not None], bounds=BOUNDS[name])
+    mean = mean_over_members(pd.Series([value for value in values if value is not None], name=name, dtype=float))
     if not mean.n:
         return "not known"
     interval = f" (95 % interval over members {mean.low:.4g} to {mean.high:.4g})" if mean.n > 1 else ""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from analysis.errors import AnalysisError
 from analysis.population import Population, mean_over_members, undefined_text
 from analysis.spectra.distances import pairwise_distances
-from analysis.spectra.values import check_eigenvalues, corrected_statistics, eigenvalue_statistics
+from analysis.spectra.values import RANGES, check_eigenvalues, corrected_statistics, eigenvalue_statistics
 from analysis.statistics import (
     benjamini_hochberg,
     bootstrap_interval,
@@ -47,7 +47,8 @@ class Comparison:
         angle, a direction, of which there are no means and differences on a line, and without accuracies that were
         measured over different numbers of output steps.
     summary
-        Indexed by (label, statistic): n, mean, std (dividing by n), min, max, and the Student t interval low, high.
+        Indexed by (label, statistic): n, mean, std (dividing by n), min, max, and the Student t interval low, high,
+        which respects the statistic's range (`mean_interval`).
     differences
         Indexed by (set_a, set_b, statistic): difference of means b - a with its BCa interval low, high; pooled_std,
         hedges_g, cliffs_delta; p of a permutation test (where ``paired``, of pairs with a name in common, and so the
@@ -270,7 +271,7 @@ def _summary(members: pd.DataFrame, labels: Sequence[str], confidence: float) ->
     rows = {}
     for label, statistic in itertools.product(labels, members):
         values = members.loc[label, statistic]
-        interval = mean_over_members(values, confidence)
+        interval = mean_over_members(values, confidence, RANGES)
         rows[label, statistic] = {
             "n": interval.n,
             "mean": values.mean(),

@@ -8,7 +8,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.population import Population, mean_over_members
-from analysis.spectra.values import check_eigenvalues, corrected_statistics, eigenvalue_statistics, spectral_error
+from analysis.spectra.values import (
+    RANGES,
+    check_eigenvalues,
+    corrected_statistics,
+    eigenvalue_statistics,
+    spectral_error,
+)
 from analysis.statistics import mean_text
 
 
@@ -34,7 +40,7 @@ class EigenvalueSummary:
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return all statistics by member; over members mean with its 95 % interval, std (by n - 1), min, max and n."""
         everything = self.statistics.join(self.corrected)
-        means = {name: vars(mean_over_members(values)) for name, values in everything.items()}
+        means = {name: vars(mean_over_members(values, ranges=RANGES)) for name, values in everything.items()}
         intervals = pd.DataFrame.from_dict(means, orient="index")[["low", "high", "n"]]
         described = everything.agg(["mean", "std", "min", "max"]).T.join(intervals).rename_axis("statistic")
         return {
@@ -49,7 +55,7 @@ class EigenvalueSummary:
 
     def headline(self) -> str:
         """Return the result in a sentence."""
-        radius = mean_over_members(self.statistics["spectral_radius"])
+        radius = mean_over_members(self.statistics["spectral_radius"], ranges=RANGES)
         text = f"means over n = {len(self.population)}: spectral radius {mean_text(radius, 3)}"
         if self.population.theory is None:
             return f"{text}; no theory to compare with"

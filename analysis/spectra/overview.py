@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.population import Population, mean_over_members
-from analysis.spectra.values import corrected_statistics, eigenvalue_statistics
+from analysis.spectra.values import RANGES, corrected_statistics, eigenvalue_statistics
 from analysis.statistics import Interval
 
 N_BINS = 40
@@ -60,7 +60,7 @@ def summarise_population(population: Population) -> Overview:
         angle_edges=angle_edges,
         angle_density=np.stack([np.histogram(a, angle_edges, density=True)[0] for a in angles]),
         statistics=statistics,
-        intervals={name: mean_over_members(statistics[name]) for name in STATISTICS},
+        intervals={name: mean_over_members(statistics[name], ranges=RANGES) for name in STATISTICS},
     )
 
 

@@ -12,6 +12,23 @@ from numpy.typing import ArrayLike, NDArray
 from analysis.errors import AnalysisError
 from analysis.statistics import scale_of
 
+_MODULUS, _ANGLE, _COUNT = (0.0, np.inf), (-np.pi, np.pi), (0.0, np.inf)
+
+RANGES = {
+    **dict.fromkeys(("mag_mean", "mag_std", "mag_median", "mag_min", "mag_max", "mag_q25", "mag_q75"), _MODULUS),
+    **dict.fromkeys(("mag_range", "spectral_radius", "real_std", "imag_std"), _MODULUS),
+    **dict.fromkeys(("real_mean", "imag_mean"), (-np.inf, np.inf)),
+    **dict.fromkeys(("angle_mean", "angle_median", "angle_circular_mean"), _ANGLE),
+    **dict.fromkeys(("angle_std", "angle_folded_mean"), (0.0, np.pi)),
+    "angle_folded_std": (0.0, np.pi / 2),
+    **dict.fromkeys(("angle_range", "angle_circular_range"), (0.0, 2 * np.pi)),
+    "angle_circular_std": (0.0, np.inf),
+    "angle_resultant_length": (0.0, 1.0),
+    **dict.fromkeys(("mean_direction_cos", "mean_direction_sin"), (-1.0, 1.0)),
+    **dict.fromkeys(("n_unstable", "n_unstable_tolerance", "n_near_unit_circle"), _COUNT),
+}
+"""Smallest and largest possible value of each of `eigenvalue_statistics` and `corrected_statistics`."""
+
 ANGLE_EDGES = np.linspace(0.0, np.pi, 37)
 MAGNITUDE_EDGES = np.linspace(0.0, 2.0, 21)
 ANGLE_EDGES.setflags(write=False)

@@ -240,9 +240,16 @@ def _member_table(portrait: xr.Dataset, names: list[str], points: pd.DataFrame) 
 def _population_table(members: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for name in members.columns.drop("searches"):
-        interval = mean_interval(members[name], bounds=UNBOUNDED if "exponent" in name else (0.0, np.inf))
+        interval = mean_interval(members[name], bounds=_range_of(name))
         rows[name] = {"mean": interval.estimate, "low": interval.low, "high": interval.high, "n": interval.n}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("quantity")
+
+
+def _range_of(name: str) -> tuple[float, float]:
+    """Return the smallest and the largest possible value of a member's number: counts, growth, exponents."""
+    if name.startswith("exponent"):
+        return UNBOUNDED
+    return (1.0, np.inf) if name == "transient_growth" else (0.0, np.inf)
 
 
 def _planes(

@@ -111,7 +111,8 @@ def compare(runs_by_name: Mapping[str, pd.DataFrame], reference: str) -> pd.Data
     for name, own in runs_by_name.items():
         differences = own.iloc[:0] if name == reference else own - runs_by_name[reference]
         for measure in own:
-            mean, paired = mean_interval(own[measure]), mean_interval(differences[measure])
+            mean = mean_interval(own[measure], bounds=(0.0, 100.0))
+            paired = mean_interval(differences[measure], bounds=(-100.0, 100.0))
             rows[name, measure] = _columns(mean) | _columns(paired, "difference_")
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index = pd.MultiIndex.from_tuples(rows, names=["run", "measure"])

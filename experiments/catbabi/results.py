@@ -42,6 +42,8 @@ Start = Literal["zero", "first_row"]
 
 FIGURES = ("accuracy", "accuracy_whole", "accuracy_mean", "loss", "perplexity")
 COUNTS = ("questions", "words")
+RANGES = dict.fromkeys(FIGURES[:3], (0.0, 1.0)) | {"loss": (0.0, np.inf), "perplexity": (1.0, np.inf)}
+"""Smallest and largest possible value of each of `FIGURES`."""
 
 
 @dataclass(frozen=True)
@@ -272,11 +274,13 @@ def _write_run(run: Path, config: RunConfig, results: dict[int, dict[str, Any]])
     named = {f"model-{number}": result for number, result in results.items()}
     starts = dict.fromkeys(start for result in named.values() for start in result["starts"])
     validated = [result["validation"] or {} for result in named.values()]
-    validation = {name: spread([one.get(name) for one in validated]) for name in ("accuracy", "loss", "perplexity")}
+    validation = {
+        name: spread([one.get(name) for one in validated], RANGES[name]) for name in ("accuracy", "loss", "perplexity")
+    }
     summary = {}
     for start in starts:
         tested = [result["starts"][start] for result in named.values() if start in result["starts"]]
-        summary[start] = {name: spread([one[name] for one in tested]) for name in FIGURES}
+        summary[start] = {name: spread([one[name] for one in tested], RANGES[name]) for name in FIGURES}
     weights, activations = sizes(run, config, min(results))
     about = {"mode": config.task["mode"], "model": config.model_type, "weights": weights, "activations": activations}
     files.write_json(run / "test.json", {**about, "validation": validation, "starts": summary})
@@ -291,10 +295,10 @@ def _write_run(run: Path, config: RunConfig, results: dict[int, dict[str, Any]])
     files.write_text(run / "test_by_task.csv", _table(by_task))
 
 
-def spread(values: Sequence[float | None]) -> dict[str, float]:
-    """Return mean, standard deviation (dividing by n − 1) and 95 % t interval over members."""
+def spread(values: Sequence[float | None], bounds: tuple[float, float]) -> dict[str, float]:
+    """Return mean, standard deviation (dividing by n − 1) and 95 % interval over members of values within bounds."""
     sample = np.array([np.nan if v is None else v for v in values])
-    interval = mean_interval(sample)
+    interval = mean_interval(sample, bounds=bounds)
     known = sample[np.isfinite(sample)]
     deviation = float(known.std(ddof=1)) if len(known) > 1 else float("nan")
     return {"mean": interval.estimate, "sd": deviation, "low": interval.low, "high": interval.high, "n": interval.n}

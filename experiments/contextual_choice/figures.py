@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.figures.style import BLACK, BLUE, GRAY, VERMILION, column_figure, single_axes, styled
-from analysis.statistics import mean_interval
+from analysis.statistics import UNBOUNDED, mean_interval
 from emt.tasks.base import Batch
 from emt.tasks.contextual_choice import CHOICES, Sizes
 from experiments.contextual_choice.results import CONDITIONS
@@ -76,7 +76,7 @@ def plot_rates(rates: "pd.Series[float]", sizes: Sizes, ax: Axes | None = None) 
     """Draw one policy's rates of right choices by step, a curve for each condition."""
     ax = single_axes(ax)
     for condition, color in COLORS.items():
-        _plot_mean(rates.xs(condition, level="condition"), "step", ax, color, LABELS[condition])
+        _plot_mean(rates.xs(condition, level="condition"), "step", ax, color, LABELS[condition], (0.0, 1.0))
     ax.axvline(sizes.t_off - 0.5, color=GRAY, linestyle="--", linewidth=0.8)
     ax.axhline(1 / len(CHOICES), color=GRAY, linestyle=":", linewidth=0.8)
     ax.set(xlabel="step", ylim=(0.35, 1.02))
@@ -90,7 +90,7 @@ def draw_comparison(rates: dict[str, pd.DataFrame], sizes: Sizes) -> Figure:
     figure, axes = column_figure("single", height=2.9)
     ax = axes[0, 0]
     for (label, table), color in zip(rates.items(), _run_colors(len(rates)), strict=True):
-        _plot_mean(table["greedy"].xs("seen", level="condition"), "step", ax, color, label)
+        _plot_mean(table["greedy"].xs("seen", level="condition"), "step", ax, color, label, (0.0, 1.0))
     ax.axvline(sizes.t_off - 0.5, color=GRAY, linestyle="--", linewidth=0.8)
     ax.axhline(1 / len(CHOICES), color=GRAY, linestyle=":", linewidth=0.8)
     ax.set(xlabel="step", ylabel="rate of right choices, seen before", ylim=(0.35, 1.02))
@@ -112,9 +112,16 @@ def draw(
         yield f"correct_rate{name}", draw_rates(table_of(rates), of, sizes)
 
 
-def _plot_mean(values: "pd.Series[float]", axis: str, ax: Axes, color: object, label: str = "") -> None:
-    """Draw means over models with their intervals."""
-    intervals = {x: mean_interval(group) for x, group in values.groupby(level=axis)}
+def _plot_mean(
+    values: "pd.Series[float]",
+    axis: str,
+    ax: Axes,
+    color: object,
+    label: str = "",
+    bounds: tuple[float, float] = UNBOUNDED,
+) -> None:
+    """Draw means over models of values within ``bounds`` with their intervals."""
+    intervals = {x: mean_interval(group, bounds=bounds) for x, group in values.groupby(level=axis)}
     x, means = list(intervals), [i.estimate for i in intervals.values()]
     ax.plot(x, means, color=color, marker="o", markersize=2.5, label=label)
     low, high = ([getattr(i, side) for i in intervals.values()] for side in ("low", "high"))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.population import median_over_members
 from analysis.statistics import Interval, mean_interval
 from emt import config as configuration
 from emt import runs
@@ -23,6 +24,9 @@ from emt.options import Parser, load
 from emt.tasks import TASKS
 from experiments.contextual_choice.results import CONDITIONS, evaluate, last_returns, returns_of
 from experiments.contextual_choice.train import TASK
+
+SHARE = (0.0, 1.0)
+"""Smallest and largest share of right choices."""
 
 RECORDED_EPISODES = 4
 """Held-out episodes that match and memory look at; all agents see the same."""
@@ -94,8 +98,8 @@ def report_run(folder: Path) -> Report:
     row = {"return": last_returns(returns), "frozen return": mean_interval(halves.groupby("model").sum())}
     at_once = rates.xs(0, level="step")
     for condition in CONDITIONS:
-        row[f"{condition}, t = 0"] = mean_interval(at_once["greedy"].xs(condition, level="condition"))
-    row["seen, sampled"] = mean_interval(at_once["sampled"].xs("seen", level="condition"))
+        row[f"{condition}, t = 0"] = mean_interval(at_once["greedy"].xs(condition, level="condition"), bounds=SHARE)
+    row["seen, sampled"] = mean_interval(at_once["sampled"].xs("seen", level="condition"), bounds=SHARE)
     report = Report(folder.name, returns, rates, {**row, **scores})
     save_results(report, output)
     return report
@@ -133,10 +137,10 @@ def _look_into(
     asks = [score_member(read_asks(select(recording, member=[place]), "dnd")).asks for place in places]
     early = [one["score"][one["step"] % sizes.steps < sizes.t_off].mean() for one in asks]
     scores: dict[str, Interval | float] = {
-        "right trial recalled": mean_interval(held.recalled),
+        "right trial recalled": mean_interval(held.recalled, bounds=SHARE),
         "before evidence": float(np.mean(early)),
-        "AUC": float(np.median(held.auc)),
-        "shuffled": float(np.median(held.shuffled_auc)),
+        "AUC": median_over_members(held.score("auc")),
+        "shuffled": median_over_members(held.score("shuffled_auc")),
     }
     return scores, [*match_figures.draw(match), *memory_figures.draw(memory)]
 

@@ -91,7 +91,8 @@ def draw_map(members: pd.DataFrame, rows: pd.DataFrame) -> Figure:
 def _plot_mean(values: "pd.Series[float]", ax: Axes, color: str, style: str, label: str, largest: float) -> None:
     """Draw means over members by step with their intervals, as far as these are possible values."""
     by_step = values.unstack("model").sort_index().ffill()  # noqa: PD010 (a Series has no pivot_table)
-    intervals = {step: mean_interval(row) for step, row in by_step.iterrows()}
+    bounds = (0.0, 1.0 if largest == 1 else np.inf)
+    intervals = {step: mean_interval(row, bounds=bounds) for step, row in by_step.iterrows()}
     steps = list(intervals)
     means = np.array([i.estimate for i in intervals.values()])
     ax.plot(steps, means, color=color, linestyle=style, label=label)

@@ -164,6 +164,6 @@ def report(results: Mapping[int, Mapping[str, Any]]) -> None:
             text += f"; loss exploded by step {result['exploded_step']}"
         print(text)
     if len(results) > 1:
-        interval = mean_interval([result["test_recall"] for result in results.values()])
-        reach = f"{max(interval.low, 0):.4f} to {min(interval.high, 1):.4f}"
+        interval = mean_interval([result["test_recall"] for result in results.values()], bounds=(0.0, 1.0))
+        reach = f"{interval.low:.4f} to {interval.high:.4f}"
         print(f"Mean recall {interval.estimate:.4f} (95 % interval {reach}), n = {interval.n} models")

@@ -105,11 +105,10 @@ def summarise(found: dict[Path, RunConfig], tested: dict[Path, dict[int, dict[st
         members.append(table.assign(**about))
         row: dict[str, Any] = {**about, "n": len(table)}
         for name, column in FIGURES.items():
-            interval = mean_interval(table[column])
-            bound = {"loss": np.inf}.get(name, 1.0)
+            interval = mean_interval(table[column], bounds=(0.0, np.inf if name == "loss" else 1.0))
             row |= {f"{name}_mean": interval.estimate, f"{name}_median": table[column].median()}
             row |= {f"{name}_sd": table[column].std()}
-            row |= {f"{name}_low": max(interval.low, 0.0), f"{name}_high": min(interval.high, bound)}
+            row |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
         row["diverged"] = int((table["status"] == "diverged").sum())
         row["exploded"] = int(table["exploded_step"].notna().sum())
         rows.append(row | level_figures(config))

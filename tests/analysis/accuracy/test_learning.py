@@ -40,11 +40,12 @@ def test_errors_are_mean_spread_and_t_interval():
     row = summarise_learning([learner(errors=np.ones((5, 3)), test_errors=errors)]).errors.loc[("R = 20", "LSTM")]
     assert tuple(row[["n", "mean", "median", "best", "worst"]]) == (5, 4.2, 4.0, 1.0, 8.0)
     assert row["std"] == pytest.approx(errors.std(ddof=1))
-    reach = 2.7764451 * errors.std(ddof=1) / np.sqrt(5)
-    assert row["high"] == pytest.approx(4.2 + reach)
-    assert row["low"] == pytest.approx(4.2 - reach)
+    # A logit of errors in percent, with the standard error over its slope m (100 - m) / 100.
+    reach = 2.7764451 * errors.std(ddof=1) / np.sqrt(5) * 100 / (4.2 * 95.8)
+    assert row["high"] == pytest.approx(100 / (1 + 95.8 / 4.2 * np.exp(-reach)))
+    assert row["low"] == pytest.approx(100 / (1 + 95.8 / 4.2 * np.exp(reach)))
     far = summarise_learning([learner(test_errors=(0.0, 1.0))]).errors.iloc[0]
-    assert far["low"] == 0, "no error is below zero"
+    assert 0 < far["low"] < 0.5 < far["high"] < 100, "no error is below zero"
 
 
 def test_a_single_member_has_no_spread():

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from analysis.errors import AnalysisError
+from analysis.population import mean_over_members
 from analysis.spectra.eigenvalue import summarise_eigenvalues
-from analysis.spectra.values import eigenvalue_statistics
+from analysis.spectra.values import RANGES, eigenvalue_statistics
 from analysis.statistics import mean_interval
 
 
@@ -42,7 +43,7 @@ def test_without_theory_there_is_no_error_to_report(make_population):
 def test_means_have_intervals_that_end_where_values_do(make_population):
     summary = summarise_eigenvalues(make_population(5))
     rows = summary.tables()["eigenvalue_summary"]
-    expected = mean_interval(summary.statistics["spectral_radius"])
+    expected = mean_interval(summary.statistics["spectral_radius"], bounds=(0.0, np.inf))
     assert rows.loc["spectral_radius", ["mean", "low", "high", "n"]].tolist() == pytest.approx(
         [expected.estimate, expected.low, expected.high, 5]
     )
@@ -63,3 +64,27 @@ def test_a_broken_spectrum_is_named(make_population):
     population.eigenvalues[1][4] = np.inf
     with pytest.raises(AnalysisError, match=r"model-2.*position 4"):
         summarise_eigenvalues(population)
+
+
+def test_no_interval_leaves_the_range_of_its_statistic(make_population):
+    """Random matrices of 1, 5, 20 and 64 units: radii from 0.1 to 8.6, whose t interval reaches below zero."""
+    rng = np.random.default_rng(0)
+    spectra = tuple(np.linalg.eigvals(rng.normal(size=(units, units))) for units in (1, 5, 20, 64))
+    population = dataclasses.replace(make_population(4), eigenvalues=spectra, theory=None)
+    summary = summarise_eigenvalues(population)
+    table = summary.tables()["eigenvalue_summary"]
+    for name, (low, high) in RANGES.items():
+        row = table.loc[name]
+        assert low <= row["low"] <= row["mean"] + 1e-12, name
+        assert row["mean"] - 1e-12 <= row["high"] <= high, name
+    radius = table.loc["spectral_radius"]
+    assert 0 < radius["low"] < 1.5
+    assert f"spectral radius {radius['mean']:.3f} ({radius['low']:.3f} to {radius['high']:.3f})" in summary.headline()
+    assert mean_interval(summary.statistics["spectral_radius"]).low < 0
+
+
+def test_a_number_beyond_its_range_is_refused_by_name(make_population):
+    population = make_population(3)
+    values = population.scalars["accuracy"] + 1
+    with pytest.raises(AnalysisError, match=r"^accuracy: expected values from 0 to 1; got 1\.99"):
+        mean_over_members(values)

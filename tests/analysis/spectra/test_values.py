@@ -5,6 +5,7 @@ import pytest
 
 from analysis.errors import AnalysisError
 from analysis.spectra.values import (
+    RANGES,
     corrected_statistics,
     eigenvalue_histograms,
     eigenvalue_statistics,
@@ -139,3 +140,15 @@ def test_inputs_are_not_written_to(function):
     function(values)
     spectral_error(values, values)
     np.testing.assert_array_equal(values, ROOTS)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 30.0])
+def test_every_statistic_has_a_range_and_stays_within(scale):
+    rng = np.random.default_rng(0)
+    for size in (1, 2, 7):
+        values = scale * np.append(np.linalg.eigvals(rng.normal(size=(size, size))), [-1, 0])
+        found = eigenvalue_statistics(values) | corrected_statistics(values)
+        assert found.keys() == RANGES.keys()
+        for name, value in found.items():
+            low, high = RANGES[name]
+            assert np.isnan(value) or low <= value <= high, name
