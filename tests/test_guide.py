@@ -63,6 +63,7 @@ def test_every_section_is_there():
         "Loops in trajectories",
         "Distances and comparison",
         "Similarity of states",
+        "Dimensionality of states",
         "Variable memories",
         "Fixed points and Lyapunov exponents",
         "Along training",

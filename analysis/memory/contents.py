@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from analysis.errors import AnalysisError
 from analysis.memory.log import Array, event_of, memory_log, memory_names, select
@@ -16,6 +16,7 @@ from analysis.memory.query_scores import score_member
 from analysis.memory.replay import replay_memory
 from analysis.memory.write_similarity import WriteSimilarity, compare_writes
 from analysis.population import median_over_members, undefined_text
+from analysis.states.dimensionality import effective_rank
 from analysis.statistics import DISTANCE_TIES, Interval, mean_interval, ranks
 from emt import trace
 
@@ -214,15 +215,6 @@ def analyse_memory(
         class_names=tuple(about.get("tokens", ())) if event == "token" else (),
         memories=tuple(_look_at(recording, name, contents, event) for name in names),
     )
-
-
-def effective_rank(singular_values: ArrayLike) -> Array:
-    """Return exp of the entropy of singular values (…, value) over their sum (Roy & Vetterli 2007); 0 for none."""
-    values = np.asarray(singular_values, dtype=float)
-    total = values.sum(axis=-1, keepdims=True)
-    share = values / np.where(total > 0, total, 1.0)
-    entropy = -np.sum(share * np.log(np.where(share > 0, share, 1.0)), axis=-1)
-    return np.where(total[..., 0] > 0, np.exp(entropy), 0.0)
 
 
 def singular_values(matrices: Array) -> Array:

@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.errors import AnalysisError
-from analysis.memory.contents import NONE, analyse_memory, class_separation, component_auc, effective_rank
-
-
-def test_effective_rank_counts_equal_directions():
-    assert effective_rank([[3, 3, 3, 0], [5, 0, 0, 0], [0, 0, 0, 0]]) == pytest.approx([3, 1, 0])
-    assert 1 < effective_rank([4, 1]) < 2
+from analysis.memory.contents import NONE, analyse_memory, class_separation, component_auc
 
 
 def test_classes_that_matter_separate_and_others_do_not():
