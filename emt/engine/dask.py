@@ -1,14 +1,27 @@
 """The engine that hands work to a Dask scheduler. Dask itself repeats what a worker that died was doing."""
 
+import asyncio
+import signal
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import distributed
+from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.scheduler import KilledWorker
 
+from emt import stopping
 from emt.engine.base import TICK_S, Function, Result, Tick, attempt, nothing
 from emt.errors import UserError
+
+
+GRACE_S = 25.0
+"""Seconds that a worker which is closed waits for its item to stop; SLURM kills after 30 by default."""
+
+_IDLE = threading.Event()
+"""Whether this worker has no item of ours."""
+_IDLE.set()
 
 
 def run(function: Function, items: Sequence[Any], scheduler: str | None, tick: Tick = nothing) -> list[Result]:
@@ -37,17 +50,59 @@ def run(function: Function, items: Sequence[Any], scheduler: str | None, tick: T
 
 def hand_out(client: distributed.Client, function: Function, items: Sequence[Any], tick: Tick) -> list[Result]:
     """Call ``function(item)`` for each item on a client's workers."""
-    waiting = {client.submit(attempt, function, item, pure=False): item for item in items}
     results: list[Result] = []
-    try:
-        while waiting:
-            tick()
-            time.sleep(TICK_S)
-            results += [_result(future, waiting.pop(future)) for future in list(waiting) if future.done()]
-    except KeyboardInterrupt:
-        _stop(client, waiting)
-        raise
+    with stopping.deferred():
+        client.register_plugin(StopsItsItem(), name="emt")
+        waiting = {client.submit(attempt_on_worker, function, item, pure=False): item for item in items}
+        try:
+            while waiting:
+                tick()
+                time.sleep(TICK_S)
+                results += [_result(future, waiting.pop(future)) for future in list(waiting) if future.done()]
+                if stopping.requested():
+                    _ask_to_stop(client, waiting)
+        except KeyboardInterrupt:
+            _restart(client, waiting)
+            raise
     return results
+
+
+def attempt_on_worker(function: Function, item: Any) -> Result:
+    """Call ``function(item)`` on a worker; if it stops because its worker closes, another worker resumes it."""
+    _IDLE.clear()
+    stopping.forget()
+    try:
+        return attempt(function, item)
+    except stopping.Stopped:
+        if distributed.get_worker().status is not distributed.Status.running:
+            raise distributed.Reschedule from None
+        return Result(item, failure="stopped")
+    finally:
+        _IDLE.set()
+
+
+class StopsItsItem(WorkerPlugin):
+    """Asks a worker's item to stop when the worker closes, and closes the worker on SIGTERM."""
+
+    def setup(self, worker: distributed.Worker) -> None:
+        """Install a handler where SIGTERM would kill the process: below a nanny."""
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            loop = asyncio.get_running_loop()
+
+            def close(*_: object) -> None:
+                loop.call_soon_threadsafe(lambda: loop.create_task(worker.close(reason="SIGTERM")))
+
+            signal.signal(signal.SIGTERM, close)
+
+    async def teardown(self, worker: distributed.Worker) -> None:
+        """Ask, and wait: an item that its next worker begins while this one still holds it would be refused."""
+        if worker.status is distributed.Status.running:
+            # Another client installs its plugin of the same name.
+            return
+        stopping.request()
+        end = time.monotonic() + GRACE_S
+        while not _IDLE.is_set() and time.monotonic() < end:
+            await asyncio.sleep(0.05)
 
 
 def _result(future: distributed.Future, item: Any) -> Result:
@@ -62,7 +117,18 @@ def _result(future: distributed.Future, item: Any) -> Result:
     return Result(item, failure=f"{type(error).__name__}: {error}")
 
 
-def _stop(client: distributed.Client, waiting: dict[distributed.Future, Any]) -> None:
+def _ask_to_stop(client: distributed.Client, waiting: dict[distributed.Future, Any]) -> None:
+    """Take back what no worker has, and ask the workers that have the rest to stop it."""
+    workers = {key: worker for worker, keys in client.processing().items() for key in keys}
+    for future in [future for future in waiting if future.key not in workers]:
+        future.cancel(force=True)
+        del waiting[future]
+    busy = {workers[future.key] for future in waiting}
+    if busy:
+        client.run(stopping.request, int(signal.SIGINT), workers=sorted(busy), on_error="ignore")
+
+
+def _restart(client: distributed.Client, waiting: dict[distributed.Future, Any]) -> None:
     """Take back what waits, and restart the workers that are at it: a thread cannot be interrupted otherwise."""
     keys = {future.key for future in waiting}
     busy = [worker for worker, tasks in client.processing().items() if keys & set(tasks)]

@@ -5,6 +5,7 @@ import signal
 import time
 from pathlib import Path
 
+from emt import stopping
 from emt.errors import UserError
 
 
@@ -29,6 +30,21 @@ def once_killed(folder):
     first.with_suffix(".tmp").write_text(str(os.getpid()))
     first.with_suffix(".tmp").rename(first)
     time.sleep(60)
+    return 0
+
+
+def until_stopped(folder):
+    """Say who works, save on a request to stop; whoever comes second finishes."""
+    first = Path(folder) / "first.pid"
+    if first.exists():
+        return os.getpid()
+    with stopping.deferred():
+        first.with_suffix(".tmp").write_text(str(os.getpid()))
+        first.with_suffix(".tmp").rename(first)
+        while not stopping.requested():
+            time.sleep(0.01)
+        time.sleep(0.2)
+        (Path(folder) / "saved").touch()
     return 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from emt import engine
+from emt import engine, stopping
 from emt.config import ExecutionConfig
 from emt.errors import UserError
 
@@ -44,10 +44,10 @@ def hand_out(function, items, scheduler, **options):
     )
 
 
-def kill(pid_file):
+def kill(pid_file, number=signal.SIGKILL):
     while not pid_file.exists():
         time.sleep(0.01)
-    os.kill(int(pid_file.read_text()), signal.SIGKILL)
+    os.kill(int(pid_file.read_text()), number)
 
 
 def test_results_failures_and_ticks(scheduler):
@@ -71,6 +71,30 @@ def test_an_item_that_kills_its_workers_is_a_named_failure(scheduler):
     results = {r.item: r for r in hand_out("engine_work:killed_at_seven", [7, 8, 9], scheduler)}
     assert results[7].failure == "4 workers died over it"
     assert (results[8].value, results[9].value) == (8, 9)
+
+
+def test_a_worker_that_gets_sigterm_stops_its_item_and_another_resumes_it(scheduler, tmp_path):
+    killer = threading.Thread(target=kill, args=(tmp_path / "first.pid", signal.SIGTERM), daemon=True)
+    killer.start()
+    results = hand_out("engine_work:until_stopped", [tmp_path], scheduler)
+    assert (tmp_path / "saved").exists()
+    assert [r.failure for r in results] == [""]
+    assert results[0].value not in (int((tmp_path / "first.pid").read_text()), os.getpid(), 0)
+
+
+def test_ctrl_c_is_a_request_to_the_workers(scheduler, tmp_path):
+    sent = []
+
+    def interrupt():
+        if (tmp_path / "first.pid").exists() and not sent:
+            sent.append(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(stopping.Stopped):
+        hand_out("engine_work:until_stopped", [tmp_path] * 9, scheduler, tick=interrupt)
+    assert (tmp_path / "saved").exists()
+    results = hand_out("engine_work:square", [1, 2], scheduler)
+    assert sorted(r.value for r in results) == [1, 4], "the request was for the first item alone"
 
 
 def test_ctrl_c_frees_the_workers(scheduler, tmp_path):
