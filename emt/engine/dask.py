@@ -15,7 +15,6 @@ from emt import stopping
 from emt.engine.base import TICK_S, Function, Result, Tick, attempt, nothing
 from emt.errors import UserError
 
-
 GRACE_S = 25.0
 """Seconds that a worker which is closed waits for its item to stop; SLURM kills after 30 by default."""
 
