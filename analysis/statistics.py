@@ -78,7 +78,7 @@ class PermutationTest:
     exact
         Whether all relabellings were enumerated; otherwise random ones were drawn.
     undefined
-        Values of the statistic, observed or relabelled, that are not finite. Where there are any, ``p`` and
+        Values of the statistic, observed or relabelled, that are not finite. If there are any, ``p`` and
         ``smallest_p`` are NaN.
     """
 
@@ -317,7 +317,7 @@ def permutation_test(
     statistic
         ``statistic(a, b, axis=-1)``, vectorised over leading axes.
     seed
-        Seed of the relabellings where there are too many to enumerate.
+        Seed of the relabellings if there are too many to enumerate.
     level
         Level of significance aimed at.
     """
@@ -344,7 +344,7 @@ def sign_flip_test(differences: ArrayLike, seed: int = 0, level: float = LEVEL) 
     differences
         One for each pair.
     seed
-        Seed of the flips where there are too many to enumerate.
+        Seed of the flips if there are too many to enumerate.
     level
         Level of significance aimed at.
     """
@@ -367,7 +367,7 @@ def mantel_test(a: ArrayLike, b: ArrayLike, seed: int = 0, level: float = LEVEL)
     a, b
         Symmetric (member, member).
     seed
-        Seed of the permutations where there are too many to enumerate.
+        Seed of the permutations if there are too many to enumerate.
     level
         Level of significance aimed at.
     """
@@ -414,7 +414,7 @@ def energy_test(distances: ArrayLike, n_first: int, seed: int = 0, level: float 
     n_first
         Size of the first sample.
     seed
-        Seed of the relabellings where there are too many to enumerate.
+        Seed of the relabellings if there are too many to enumerate.
     level
         Level of significance aimed at.
     """
@@ -445,7 +445,7 @@ def paired_distance_test(distances: ArrayLike, seed: int = 0, level: float = LEV
     distances
         Symmetric (member, member): the first of each pair, then the second ones in the same order.
     seed
-        Seed of the flips where there are too many to enumerate.
+        Seed of the flips if there are too many to enumerate.
     level
         Level of significance aimed at.
     """

@@ -29,29 +29,25 @@ class _Section(BaseModel):
 class TrainingConfig(_Section):
     """How a population is trained; every field is a flag of ``emt train``."""
 
-    num_models: Positive = Field(
-        default=50, description="members of the population; member i (from 0) has seed + 1000 i"
-    )
+    num_models: Positive = Field(default=50, description="number of models; model i (from 0) has seed + 1000 i")
     seed: Annotated[int, Field(ge=0, le=2**53)] = Field(default=0, description="base seed")
-    epochs: Positive = Field(default=20, description="epochs; validation ends each one")
+    epochs: Positive = Field(default=20, description="number of epochs, each followed by validation")
     epoch_batches: Positive | None = Field(
         default=None,
         description="training batches in an epoch (default: the task's own; variable binding 2000, streams 500)",
     )
     batch_size: Positive = Field(default=64, description="sequences in a batch")
-    optimizer: Literal["adam", "sgd"] = Field(
-        default="adam", description="how gradients move weights: Adam, or plain gradient descent"
-    )
-    learning_rate: Annotated[float, Field(gt=0)] = Field(default=1e-3, description="the optimiser's step size")
+    optimizer: Literal["adam", "sgd"] = Field(default="adam", description="optimizer: Adam or plain gradient descent")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(default=1e-3, description="learning rate of the optimizer")
     gradient_clip: Annotated[float, Field(ge=0)] = Field(
         default=1.0, description="largest gradient norm of a member; 0: no clipping"
     )
     l2_penalty: Annotated[float, Field(ge=0)] = Field(default=0.0, description="L2 penalty (weight decay)")
     curriculum: bool = Field(
-        default=True, description="start at the first of --curriculum_horizons and move up with success"
+        default=True, description="start at the first of --curriculum_horizons and increase it with accuracy"
     )
     curriculum_threshold: Share = Field(
-        default=0.96, description="batch accuracy above which a member moves up one horizon"
+        default=0.96, description="batch accuracy above which a member moves to the next horizon"
     )
     curriculum_horizons: tuple[Positive, ...] = Field(
         default=(10, 20, 40, 60, 100),
@@ -59,19 +55,19 @@ class TrainingConfig(_Section):
     )
     stop_accuracy: Share | None = Field(
         default=None,
-        description="a member is done when its mean accuracy over 100 batches at the last horizon reaches this "
-        "(default: off, all epochs are trained)",
+        description="stop each member once its mean accuracy over 100 batches at the last horizon reaches this "
+        "(default: off)",
     )
     validation_batches: Positive = Field(default=20, description="fixed validation batches after each epoch")
     keep: Literal["last", "best"] = Field(
         default="last",
-        description="weights a member ends with: its last, or those of its highest validation accuracy",
+        description="weights to save: the last, or those with the highest validation accuracy",
     )
 
     keep_checkpoints: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         default=None,
-        description="training steps after which a member's weights are also kept, as checkpoint/step-N.safetensors; 0: "
-        "before the first (default: none)",
+        description="training steps after which a member's weights are also saved, as checkpoint/step-N.safetensors; "
+        "0: before the first (default: none)",
     )
 
     @model_validator(mode="after")
@@ -89,7 +85,7 @@ class TrainingConfig(_Section):
 class ExecutionConfig(_Section):
     """Where a population is trained; changes no number and may differ when a run is continued."""
 
-    accelerator: Literal["auto", "cpu", "gpu"] = Field(default="auto", description="auto: a GPU where there is one")
+    accelerator: Literal["auto", "cpu", "gpu"] = Field(default="auto", description="auto: use a GPU if available")
     engine: Literal["local", "inline", "dask", "slurm"] = Field(
         default="local",
         description="where to work: local, processes on this machine; inline, this process; dask, a running Dask "
@@ -101,15 +97,14 @@ class ExecutionConfig(_Section):
     shard: str | None = Field(
         default=None,
         exclude=True,
-        description="do one part of the work, as in --shard 3/20 or, in sbatch --array=1-20, "
-        "--shard $SLURM_ARRAY_TASK_ID/20",
+        description="run part I of N, as in --shard 3/20 or, in sbatch --array=1-20, --shard $SLURM_ARRAY_TASK_ID/20",
     )
     scheduler: str | None = Field(
         default=None, exclude=True, description="address of the Dask scheduler, such as tcp://host:8786"
     )
-    slurm_partition: Word | None = Field(default=None, description="partition of the jobs")
-    slurm_time: Word = Field(default="4:00:00", description="time limit of a job; a new job continues its work")
-    slurm_memory: Word = Field(default="4GB", description="memory of a job")
+    slurm_partition: Word | None = Field(default=None, description="SLURM partition")
+    slurm_time: Word = Field(default="4:00:00", description="time limit per job; a new job resumes its work")
+    slurm_memory: Word = Field(default="4GB", description="memory per job")
     slurm_gpus: Word | None = Field(
         default=None, description="one GPU for each job: 1, or with its type, as in a100:1 (without: CPU)"
     )

@@ -68,7 +68,9 @@ def load_members(
         try:
             stack.load(position, weights)
         except ValueError as error:
-            raise UserError(f"{folder.name}: the weights are not of the architecture in config.json: {error}") from None
+            raise UserError(
+                f"{folder.name}: the weights do not match the architecture in config.json: {error}"
+            ) from None
     return Loaded(config, task, stack.requires_grad_(False).to(device), tuple(numbers))
 
 
@@ -120,7 +122,7 @@ def record(loaded: Loaded, batch: Batch, length: int) -> xr.DataTree:
 
 
 def linear_model(loaded: Loaded, recorded: xr.DataTree) -> dict[str, xr.Variable]:
-    """Return what a trace has beside a linear task's operator: ``step_matrix`` and, where there is one, ``readout``."""
+    """Return what a trace has beside a linear task's operator: ``step_matrix`` and, if there is one, ``readout``."""
     weights = [loaded.model.export(position) for position in range(len(loaded.numbers))]
     recurrent, readout = loaded.model.recurrent_name, loaded.model.readout_name
     matrix = np.stack([w[recurrent] for w in weights]) if recurrent else mean_state_jacobian(loaded, recorded)

@@ -245,7 +245,7 @@ def read_weights(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         content = weights_path.read_bytes()
         if not isinstance(marker, dict) or marker.get("sha256") != sha256(content):
             raise UserError(
-                f"{folder.name}: {weights_path} is truncated or was changed: its hash is not the recorded one"
+                f"{folder.name}: {weights_path} is truncated or changed: its hash differs from the recorded one"
             )
         return load(content), marker
     except (FileNotFoundError, SafetensorError) as error:

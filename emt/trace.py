@@ -17,7 +17,7 @@ further states                  member, batch, time, …      an LSTM's ``cell``
 ``step_matrix``                 member, state, from_state   what a step without input does to the state (a column): W_hh
                                                             where h_t = f(W_hh h_{t−1} + …), else the Jacobian at the
                                                             mean state; beside ``operator`` only
-``readout``                     member, output, unit        linear readout of ``hidden``; likewise, where there is one
+``readout``                     member, output, unit        linear readout of ``hidden``; likewise, if there is one
 ==============================  ==========================  =========================================================
 
 A model with an associative memory adds one node ``memory/<name>`` for each memory, all of it or nothing: ``write_key``,

@@ -70,6 +70,6 @@ def test_evaluation_writes_portraits_once(experiment, capsys):
 
     # Of other networks, or other lengths, nothing is left to be read as if it were of these.
     assert evaluate_multiple.main([*words, "--model_pattern", "model-1"]) == 0
-    assert f"Removed, since it was made from other models or at another length: {path}" in capsys.readouterr().out
+    assert f"Deleted, left over from an earlier run with other models or lengths: {path}" in capsys.readouterr().out
     assert not path.exists()
     assert (experiment / "traces" / "seq5.nc").exists()

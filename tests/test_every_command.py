@@ -44,7 +44,7 @@ RUN_OF = {
     "ethereal": STRINGS,
     "ethereal_rnn": f"{STRINGS} --layers 1",
 }
-"""What each model is trained on, and how large; variable binding where there is no entry."""
+"""What each model is trained on, and how large; variable binding if there is no entry."""
 
 SMALL = "--num_models 3 --epochs 1 --epoch_batches 3 --validation_batches 1 --batch_size 4 --learning_rate 0.05"
 
@@ -175,6 +175,6 @@ def test_only_what_a_model_lacks_is_refused(found):
         missing = set() if assigns(MODELS[model], "memories") else {"match", "memory"}
         for command, reason in reasons.items():
             if command in missing:
-                assert reason.startswith(f"model '{model}' keeps no associative memory; models that do: ")
+                assert reason.startswith(f"model '{model}' has no associative memory; models that have one: ")
             else:
                 assert not reason, (model, command)

@@ -74,7 +74,7 @@ def test_an_interrupted_training_continues():
     process.communicate(timeout=60)
     assert process.returncode == 143
     succeed(*words)
-    assert "continued after an interruption" in Path("a/model-1/training.log").read_text()
+    assert "resumed after an interruption" in Path("a/model-1/training.log").read_text()
     assert [m.name for m in runs.model_folders(Path("a")) if not runs.is_done(Path("a"), runs.model_number(m))] == []
 
 

@@ -34,7 +34,7 @@ class LengthInspection:
     length
         L, vectors in a sequence.
     eigenvalues
-        Spectrum of the leading invariant subspace: L·d values, or the whole spectrum where there is no theory.
+        Spectrum of the leading invariant subspace: L·d values, or the whole spectrum if there is no theory.
     companion, theory
         Φ (L·d, L·d) and its spectrum, or None where the task has no linear operator.
     singular_eigenvalues

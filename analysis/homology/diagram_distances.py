@@ -72,7 +72,7 @@ def finite_bars(bars: Diagram) -> Diagram:
 
 
 def largest_scale(diagrams: Sequence[Diagram]) -> float:
-    """Return the largest finite birth or death, 0 where there is none."""
+    """Return the largest finite birth or death, 0 if there is none."""
     values = np.concatenate([bars.ravel() for bars in diagrams])
     return float(values[np.isfinite(values)].max(initial=0.0))
 

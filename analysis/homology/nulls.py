@@ -166,7 +166,7 @@ def plane(values: ArrayLike) -> Array:
 
 
 def longest_bars(cloud: Array, max_dimension: int = 1) -> Array:
-    """Return the longest finite bar of each dimension (dimension,), 0 where there is none, in single precision."""
+    """Return the longest finite bar of each dimension (dimension,), 0 if there is none, in single precision."""
     from ripser import ripser
     from scipy.spatial.distance import pdist, squareform
 

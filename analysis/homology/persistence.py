@@ -65,7 +65,7 @@ class Persistence:
     metric
         "bottleneck" or "wasserstein".
     embedding
-        Coordinates (model, 2) of the summed distances, None where there are fewer than three models.
+        Coordinates (model, 2) of the summed distances, None if there are fewer than three models.
     method
         "mds", "tsne" or "pca".
     color

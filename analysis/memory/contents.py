@@ -60,7 +60,7 @@ class MemoryContents:
     auc, shuffled_auc
         `component_auc` along the first component, for each member, and the same for classes that changed places.
     recalled
-        How often the largest weight is on the asked-for item (`analysis.memory.matching`), for each member; NaN
+        How often the largest weight is on the queried item (`analysis.memory.matching`), for each member; NaN
         where nothing is asked for.
     similarity
         Of the writes of the first sequence to each other, for each member.
@@ -154,7 +154,7 @@ class MemoryAnalysis:
         undefined = undefined_text(held.score("separation")) if separation["members"] else ""
         beyond = f"beyond chance ({undefined})" if undefined else "beyond chance"
         return (
-            f"memory {held.memory}: {self.color_by!r} accounts for {_text(separation, 100, ' %')} of the variance of "
+            f"memory {held.memory}: {self.color_by!r} explains {_text(separation, 100, ' %')} of the variance of "
             f"{self.contents} {beyond}; {self._told_apart(held)}; {self._recalled(held)}effective rank after step "
             f"{rank.index[-1]} {_text(rank.iloc[-1])} (members: {len(held.model_names)}, trials: {held.trials})"
         )
@@ -163,9 +163,9 @@ class MemoryAnalysis:
     def _told_apart(held: MemoryContents) -> str:
         auc, shuffled = (median_over_members(held.score(name)) for name in ("auc", "shuffled_auc"))
         if np.isnan(auc):
-            return "along PC 1 the AUC of its classes is undefined for all members"
+            return "the AUC of its classes along PC 1 is undefined for all members"
         undefined = undefined_text(held.score("auc"))
-        text = f"along PC 1 its classes have the AUC {auc:.2f} (median; shuffled {shuffled:.2f})"
+        text = f"its classes are separated along PC 1 with AUC {auc:.2f} (median; shuffled {shuffled:.2f})"
         return f"{text}, {undefined}" if undefined else text
 
     @staticmethod
@@ -174,7 +174,7 @@ class MemoryAnalysis:
             return ""
         share = _text(_row(mean_interval(held.recalled, bounds=RANGES["recalled"])), 100, " %")
         undefined = undefined_text(held.score("recalled"))
-        return f"the asked-for item is recalled in {share} of asks{f', {undefined}' if undefined else ''}; "
+        return f"the queried item is recalled in {share} of queries{f', {undefined}' if undefined else ''}; "
 
 
 def analyse_memory(

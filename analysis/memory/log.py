@@ -107,7 +107,7 @@ def memory_names(recording: xr.DataTree, wanted: str | None = None) -> tuple[str
     names = tuple(trace.memories(recording))
     if not names:
         model = trace.about(recording).get("model", {}).get("type", "unknown")
-        raise NoMemoryError(f"model {model!r} keeps no associative memory")
+        raise NoMemoryError(f"model {model!r} has no associative memory")
     if wanted is not None and wanted not in names:
         raise AnalysisError(f"--memory: expected one of {', '.join(names)}; got {wanted!r}")
     return names if wanted is None else (wanted,)

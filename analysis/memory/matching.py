@@ -37,7 +37,7 @@ class TrialGrid:
     reads
         Which read of its step a row is.
     similarity, weight
-        Of query and key, and in the value returned (row, column); NaN where there is nothing to match.
+        Of query and key, and in the value returned (row, column); NaN if there is nothing to match.
     asked
         The asked-for item's writes (row, column), bool.
     """
@@ -119,21 +119,21 @@ class Match:
 
     def _headline(self, memory: str, row: Any) -> str:
         scores = self.scores.loc[memory]
-        exact = f"weights give what was read to {scores['recall_error'].max():.0e} of the largest value"
+        exact = f"weights reproduce the reads to {scores['recall_error'].max():.0e} of the largest value"
         too_many = int(scores["too_many"].max())
-        left_out = f"; {too_many} asks for more items than reads are not scored" if too_many else ""
+        left_out = f"; {too_many} queries of more items than reads are not scored" if too_many else ""
         if not row["members"]:
-            return f"memory {memory}: nothing asked for was written before, so nothing is scored{left_out}; {exact}"
+            return f"memory {memory}: no queried item was written before, so nothing is scored{left_out}; {exact}"
         several = self.items.loc[memory].index.max() > 1
         one_item, items = (
-            "the largest weight is on the asked-for item",
-            "each asked-for item holds a read's largest weight",
+            "the largest weight is on the queried item",
+            "each queried item has the largest weight of a read",
         )
         interval = f"95 % interval {_percent(row['low'])} to {_percent(row['high'])}, " if row["members"] > 1 else ""
         shuffled = "" if np.isnan(row["shuffled"]) else f", shuffled {_percent(row['shuffled'])}"
         return (
-            f"memory {memory}: {items if several else one_item} in {_percent(row['score'])} of asks "
-            f"({interval}members: {int(row['members'])}, asks: {int(scores['asks'].max())} in "
+            f"memory {memory}: {items if several else one_item} in {_percent(row['score'])} of queries "
+            f"({interval}members: {int(row['members'])}, queries: {int(scores['asks'].max())} in "
             f"{int(scores['trials'].max())} trials); chance {_percent(row['chance'])}{shuffled}{left_out}; {exact}"
         )
 

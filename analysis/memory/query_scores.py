@@ -184,7 +184,7 @@ def _align(weight: Array, held: NDArray[np.bool_]) -> pd.DataFrame:
 
 
 def _exchanged(asks: Asks, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return each ask's items replaced by those of another with equally many; -1 where there is no other."""
+    """Return each ask's items replaced by those of another with equally many; -1 if there is no other."""
     items, sizes = np.full_like(asks.items, -1), asks.wanted.sum(axis=-1)
     for size in np.unique(sizes):
         alike = rng.permutation(np.flatnonzero(sizes == size))

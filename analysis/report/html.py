@@ -54,7 +54,7 @@ def image(path: Path, description: str, caption: str) -> str:
 
 
 def described(path: Path) -> str:
-    """Return the description that a PNG file carries, or the comment of a GIF file; empty where there is none."""
+    """Return the description that a PNG file carries, or the comment of a GIF file; empty if there is none."""
     from PIL import Image, UnidentifiedImageError
 
     try:

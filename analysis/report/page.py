@@ -52,7 +52,7 @@ class Report:
     members
         All of them, as numbered.
     seq_length
-        Length of the spectra shown, None where there are none.
+        Length of the spectra shown, None if there are none.
     theory
         The task's spectrum, pairs (re, im).
     maps
@@ -78,7 +78,7 @@ class Report:
         """Say what the page shows."""
         made = [section.command for section in self.sections if section.command != GLOBAL]
         missing = ", ".join(self.missing) or "none"
-        return f"{len(self.members)} members; analyses shown: {', '.join(made) or 'none'}; not made yet: {missing}"
+        return f"{len(self.members)} members; analyses shown: {', '.join(made) or 'none'}; missing: {missing}"
 
     def pages(self) -> dict[str, str]:
         """Return the page."""
@@ -156,7 +156,7 @@ def _page(report: Report) -> str:
 
 def _navigation(report: Report) -> str:
     targets = {"members": "members"} | {section.command: section.command for section in report.sections}
-    targets |= {"missing": "not made yet"} if report.missing else {}
+    targets |= {"missing": "missing"} if report.missing else {}
     targets |= {"configuration": "configuration"}
     items = "".join(f'<li><a href="#section-{escape(t)}">{escape(text)}</a></li>' for t, text in targets.items())
     return f'<nav aria-label="Sections"><ul>{items}</ul></nav>'
@@ -199,15 +199,15 @@ def _map(report: Report) -> str:
     ramp = f'accuracy {min(scores):.4g}<span class="ramp"></span>{max(scores):.4g}' if scores else ""
     return (
         '<label>Map <select id="map-choice"></select></label>'
-        f"<figure>{chart('map', 'Map of members: each point is a link that shows its member')}"
-        '<figcaption>Each point is a member (n = <span id="map-n"></span>). Point at one to see it beside, click to '
-        f"keep it. {ramp}</figcaption></figure>{hint}"
+        f"<figure>{chart('map', 'Map of members: each point links to its member')}"
+        '<figcaption>Each point is a member (n = <span id="map-n"></span>). Hover over a point to see its member, '
+        f"click to select it. {ramp}</figcaption></figure>{hint}"
     )
 
 
 def _panel() -> str:
     return (
-        '<div class="panel" role="region" aria-label="Member chosen">'
+        '<div class="panel" role="region" aria-label="Selected member">'
         '<label>Member <select id="member-choice"></select></label><h3 id="member-name" aria-live="polite"></h3>'
         '<dl id="member-facts"></dl><ul id="member-files"></ul></div>'
     )
@@ -220,7 +220,7 @@ def _charts(report: Report) -> str:
         "spectrum": ("Spectrum", "eigenvalues; open circles: theory; dashed: unit circle", "eigenvalue"),
         "diagram": (
             "Persistence diagram of the spectrum",
-            f"{first}components (one that never ends stands at the upper edge), {second}loops",
+            f"{first}components (infinite deaths at the upper edge), {second}loops",
             "persistence",
         ),
         "curve": (
@@ -230,9 +230,9 @@ def _charts(report: Report) -> str:
         ),
     }
     boxes = [
-        f'<div><figure id="{name}-box">{chart(name, f"{title} of the member chosen")}'
-        f"<figcaption>{title} of the member chosen (n = 1): {caption}.</figcaption></figure>"
-        f'<p id="{name}-absent" class="faint" hidden>{title}: not there; it comes from {source}.</p></div>'
+        f'<div><figure id="{name}-box">{chart(name, f"{title} of the selected member")}'
+        f"<figcaption>{title} of the selected member (n = 1): {caption}.</figcaption></figure>"
+        f'<p id="{name}-absent" class="faint" hidden>{title}: not available; created by {source}.</p></div>'
         for name, (title, caption, source) in captions.items()
     ]
     return f'<div class="charts">{"".join(boxes)}</div>'
@@ -284,7 +284,7 @@ def _section(report: Report, section: Section, embedded: set[Path]) -> str:
 def _figure(report: Report, section: Section, path: Path, embed: bool) -> str:
     title = path.stem.replace("_", " ")
     if not embed:
-        return f'<p>Figure <a href="{_link(report, path)}">{escape(title)}</a> (a file of its own, for its size)</p>'
+        return f'<p>Figure <a href="{_link(report, path)}">{escape(title)}</a> (separate file because of its size)</p>'
     told = f"{title}. {text}." if (text := described(path)) else f"{title}."
     return image(path, f"{told} {section.question} {section.headline}", f"Figure: {told}")
 
@@ -293,9 +293,7 @@ def _listed_table(report: Report, path: Path) -> str:
     rows = read_table(path)
     name = escape(path.stem)
     if not rows or sum(map(len, rows)) > TABLE_CELLS:
-        return (
-            f'<p>Table <a href="{_link(report, path)}">{name}</a> ({max(len(rows) - 1, 0)} rows, a file of its own)</p>'
-        )
+        return f'<p>Table <a href="{_link(report, path)}">{name}</a> ({max(len(rows) - 1, 0)} rows, separate file)</p>'
     return f"<details><summary>Table {name}</summary>{table(path.stem, f'{len(rows) - 1} rows', rows)}</details>"
 
 
@@ -308,8 +306,9 @@ def _missing(report: Report) -> str:
     )
     at = "" if report.seq_length is None else f" at length {report.seq_length}"
     return (
-        f'<section id="section-missing"><h2>Not made yet</h2><p>These commands add what this page does not show{at}. '
-        f"One that a model has nothing for, such as a memory, says so.</p><dl>{items}</dl></section>"
+        f'<section id="section-missing"><h2>Missing analyses</h2>'
+        f"<p>These commands add analyses that this page does not show{at}. A command that does not apply to the model, "
+        f"for example to one without a memory, reports that.</p><dl>{items}</dl></section>"
     )
 
 

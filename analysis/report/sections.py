@@ -74,7 +74,7 @@ class Member:
     entry
         Its numbers at the length shown, without their ``_seqL``.
     ending
-        Its done marker; empty where there is none.
+        Its done marker; empty if there is none.
     eigenvalues
         Pairs (re, im).
     bars
@@ -104,7 +104,7 @@ class Section:
     n
         Members that its tables name, of all sets; 0 where they name none.
     sets
-        Sets that its tables label; 0 where there is only this experiment.
+        Sets that its tables label; 0 if there is only this experiment.
     figures
         PNG and GIF files.
     tables
@@ -164,7 +164,7 @@ def find_sections(experiment: Experiment, seq_length: int | None) -> tuple[Secti
 
     Analyses that were made at another length than ``seq_length`` are left out; so are files of earlier options.
     """
-    questions = {GLOBAL: "All members side by side, as evaluation left them."} | dict(experiment.questions)
+    questions = {GLOBAL: "All members, as evaluated."} | dict(experiment.questions)
     found = (_section(experiment, command, question, seq_length) for command, question in questions.items())
     return tuple(section for section in found if section is not None)
 

@@ -35,7 +35,7 @@ SCALARS = ("accuracy", "spectral_error_deg", "spectral_relative_error", "missing
 
 @dataclass(frozen=True)
 class Comparison:
-    """Sets of models side by side; tables of pairs are empty where there is one set.
+    """Sets of models side by side; tables of pairs are empty if there is one set.
 
     Attributes
     ----------
@@ -116,13 +116,13 @@ class Comparison:
         """Say in a few sentences what was found and what the sizes allow."""
         sizes = ", ".join(f"{population.label} (n = {len(population)})" for population in self.populations)
         if not self.pairs:
-            return f"One set: {sizes}. It is described; a comparison needs two."
+            return f"One set: {sizes}. A comparison needs two sets."
         singles = [population.label for population in self.populations if len(population) == 1]
         notes = [f"Sets of one model have no interval: {', '.join(singles)}."] if singles else []
         if len(horizons := _horizons(self.populations)) > 1:
             steps = ", ".join("unknown" if horizon is None else str(horizon) for horizon in horizons)
             notes.append(
-                f"Accuracies are left out: they were measured over different numbers of output steps ({steps})."
+                f"Accuracies are not compared: they were measured over different numbers of output steps ({steps})."
             )
         return " ".join([f"Sets: {sizes}.", *(self._pair_sentence(pair) for pair in self.pairs), *notes])
 
@@ -136,7 +136,7 @@ class Comparison:
         smallest = rows["smallest_p"].min()
         if smallest * len(rows) >= self.level:
             return (
-                f"{found}with these sizes no difference in {len(rows)} statistics can pass Holm's correction "
+                f"{found}with these sample sizes no difference in {len(rows)} statistics can pass Holm's correction "
                 f"(smallest attainable p {smallest:.2g})."
             )
         differ = (rows["p_holm"] < self.level).sum()

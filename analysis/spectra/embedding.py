@@ -111,7 +111,7 @@ class Embedding:
         return (
             f"{self.measure}; {shared}"
             f"rank correlation of distances in the map with these {self.quality['spearman']:z.2f}; "
-            f"{self.quality['intrinsic_dimension']} dimensions hold 95 % of the variance; "
+            f"{self.quality['intrinsic_dimension']} dimensions explain 95 % of the variance; "
             f"outliers: {', '.join(outliers) or 'none'}"
         )
 

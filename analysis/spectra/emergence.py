@@ -32,7 +32,7 @@ class Emergence:
         Indexed by (measure, step): n, mean over members, its Student t interval low, high; median.
     crossings
         By model_name: ``accuracy_step`` and ``spectrum_step``, the first checkpoints at which accuracy is at least
-        ``accuracy_bar`` and the spectral error at most ``error_bar`` degrees, NaN where there is none; ``lag``, the
+        ``accuracy_bar`` and the spectral error at most ``error_bar`` degrees, NaN if there is none; ``lag``, the
         second minus the first.
     lag
         Mean lag in steps over members that have one, with its BCa interval.
@@ -78,7 +78,7 @@ class Emergence:
         interval = f"mean lag {self.lag.low:.0f} to {self.lag.high:.0f}, " if self.lag.n > 1 else ""
         apart = f"{abs(steps):.0f} steps {'later' if steps > 0 else 'earlier'} than" if steps else "at the same step as"
         return (
-            f"{text}; the spectrum is there {apart} accuracy ({interval}"
+            f"{text}; the spectrum appears {apart} accuracy ({interval}"
             f"n = {self.lag.n}; {p_text(self.test.p, self.test.smallest_p)})"
         )
 
@@ -161,7 +161,7 @@ def _check(step: int, population: Population, first: Population) -> None:
             f"got {how}"
         )
     if population.theory is None:
-        raise AnalysisError("the task has no linear operator, so that no spectrum is predicted")
+        raise AnalysisError("the task has no linear operator, so no spectrum is predicted")
 
 
 def _first_step(reached: pd.Series) -> pd.Series:

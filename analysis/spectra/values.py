@@ -164,7 +164,7 @@ def histogram_to_eigenvalues(angle_counts: ArrayLike, magnitude_counts: ArrayLik
 
     Centres of bins are repeated by their counts, in ascending order, and the k-th angle goes with the k-th modulus. The
     histograms of the result are right; which angle has which modulus, and the lower half plane, are not in them. Use
-    measured eigenvalues where there are any.
+    measured eigenvalues if there are any.
     """
     angles = np.repeat((ANGLE_EDGES[:-1] + ANGLE_EDGES[1:]) / 2, np.asarray(angle_counts, dtype=int))
     magnitudes = np.repeat((MAGNITUDE_EDGES[:-1] + MAGNITUDE_EDGES[1:]) / 2, np.asarray(magnitude_counts, dtype=int))

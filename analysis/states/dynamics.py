@@ -111,8 +111,8 @@ class Dynamics:
         leading = self.members["exponent_silence"]
         n = len(leading)
         text = (
-            f"{n} member{'' if n == 1 else 's'}: median numbers of points: {counts}; leading Lyapunov exponent "
-            f"in silence {leading.median():z.4f} per step ({leading.min():z.4f} to {leading.max():z.4f} over members)"
+            f"{n} member{'' if n == 1 else 's'}: median numbers of points: {counts}; leading Lyapunov exponent without "
+            f"input {leading.median():z.4f} per step ({leading.min():z.4f} to {leading.max():z.4f} over members)"
         )
         undefined = undefined_text(leading)
         return f"{text}, {undefined}" if undefined else text

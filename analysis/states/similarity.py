@@ -98,7 +98,7 @@ class Similarity:
         means = [f"{m} {d[np.triu_indices(len(d), 1)].mean():.2f}{self._beside(m)}" for m, d in self.distances.items()]
         text = f"{sizes}; {self.states_compared}. Mean distance of two members: {', '.join(means)}."
         if self.agreement["rank_correlation"].isna().all():
-            return f"{text} Too few members, or distances that do not differ, to say whether the measures agree."
+            return f"{text} Too few members, or no variation in the distances, to decide whether the measures agree."
         unknown = self.agreement.index[self.agreement["rank_correlation"].isna()]
         apart = self.agreement[self.agreement["rank_correlation"] < self.bar]
         verdicts = [f"{a} and {b} ({rho:.2f})" for (a, b), rho in apart["rank_correlation"].items()]

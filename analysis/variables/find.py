@@ -51,7 +51,7 @@ def find_variables(
     model: int | None = None,
     trial: int = 1,
 ) -> VariableMemories:
-    """Find the variable memories of a linear task's networks, and say where there are none.
+    """Find the variable memories of a linear task's networks, and say if there are none.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def _check(recording: xr.DataTree, numbers: list[int], model: int | None, trial:
     about = trace.about(recording)
     if "operator" not in recording.data_vars:
         task = about.get("task", {}).get("name", "unknown")
-        raise AnalysisError(f"task {task!r} has no linear operator, so that its variables are not known")
+        raise AnalysisError(f"task {task!r} has no linear operator, so its variables are not defined")
     if "step_matrix" not in recording.data_vars:
         raise AnalysisError("expected a recorded run with 'step_matrix'; run `emt evaluate` again")
     if model is not None and model not in numbers:

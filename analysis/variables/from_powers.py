@@ -89,7 +89,7 @@ def find_variable_basis(
         f (s·d, d), a signed selection; d equals the number of outputs.
     hidden
         Recorded states (batch, time, unit), for the residual directions: the leading principal components of what the
-        variable memories leave out, up to `N_RESIDUAL`, fewer where there are no more.
+        variable memories leave out, up to `N_RESIDUAL`, fewer if there are no more.
     """
     n_positions, width = operator.shape
     if len(readout) != width:

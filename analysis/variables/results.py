@@ -180,7 +180,7 @@ class VariableMemories:
         without = self.members.index[self.members["estimator"] == "none"]
         lines += [f"{name} not identifiable: {self._reasons(name)}" for name in without[:MOST_REASONS]]
         if others := ", ".join(without[MOST_REASONS:]):
-            lines.append(f"not identifiable either (reasons in variables_estimates): {others}")
+            lines.append(f"also not identifiable (reasons in variables_estimates): {others}")
         return "\n".join(lines)
 
     def _mean(self, name: str) -> Interval:
@@ -189,7 +189,7 @@ class VariableMemories:
     def _reasons(self, name: str) -> str:
         text = "; ".join(f"{estimator}: {why}" for estimator, why in self.estimates.loc[name, "verdict"].items())
         each = self.members.loc[name, "reconstruction_each_step"]
-        return text + (f" (with a basis of its own at each step, reconstruction {each:.2f})" if each > 0 else "")
+        return text + (f" (with a separate basis at each step, reconstruction {each:.2f})" if each > 0 else "")
 
 
 def _count(n: int, noun: str) -> str:

@@ -48,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
             sub.add_argument(
                 "--summary_file", required=True, metavar="PATH", help="evaluation_summary.json of the population"
             )
-        folder = f"./{command.folder}" if command.several else f"{command.folder} beside the summary file"
+        folder = f"./{command.folder}" if command.several else f"{command.folder} in the folder of the summary file"
         sub.add_argument(
             "--output_dir", metavar="PATH", help=f"where results go (default: {folder.removeprefix('. ')})"
         )
@@ -130,7 +130,9 @@ def _analyse(command: Command, subject: Any, options: dict[str, Any], folder: Pa
     except NoMemoryError as error:
         able = [name for name, model in MODELS.items() if assigns(model, "memories")]
         some = " that is logged, with its options" if any(repr(name) in str(error) for name in able) else ""
-        raise UserError(f"{command.name}: {error}{some}; models that do: {', '.join(able) or 'none yet'}") from None
+        raise UserError(
+            f"{command.name}: {error}{some}; models that have one: {', '.join(able) or 'none yet'}"
+        ) from None
 
 
 def _population(path: Path, label: str, seq_length: int | None) -> Any:
@@ -139,7 +141,7 @@ def _population(path: Path, label: str, seq_length: int | None) -> Any:
     population = from_summary(read_summary(path), label=label, seq_length=seq_length)
     print(f"{label}: {len(population)} models at sequence length {population.seq_length} ({path})")
     if population.skipped:
-        print(f"  skipped, without a spectrum at that length: {', '.join(population.skipped)}")
+        print(f"  skipped (no spectrum at that length): {', '.join(population.skipped)}")
     return population
 
 
@@ -147,7 +149,7 @@ def _recording(path: Path, label: str, seq_length: int | None) -> Any:
     from emt import trace
 
     folder = _experiment_of(path) / "traces"
-    file = _file_of_length(folder, seq_length, f"recorded runs in {folder}, as `emt evaluate` leaves them")
+    file = _file_of_length(folder, seq_length, f"recorded runs in {folder}, written by `emt evaluate`")
     recording = trace.load(file)
     members, sequences, steps = (recording.sizes[axis] for axis in trace.MEMBER_TIME)
     print(f"{label}: {members} models on {sequences} sequences of {steps} steps ({file})")

@@ -76,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         type=int,
         metavar="N",
-        help="evaluate weights after N training steps, kept with `emt train --keep_checkpoints`; results go to "
+        help="evaluate weights after N training steps, saved by `emt train --keep_checkpoints`; results go to "
         "checkpoints/step-N (default: the last weights)",
     )
     add(
@@ -84,10 +84,10 @@ def parser() -> argparse.ArgumentParser:
         nargs="?",
         choices=("moving", "whole"),
         const="moving",
-        help="also search fixed points and take Jacobians and Lyapunov exponents; contents of associative memories "
+        help="also search fixed points and take Jacobians and Lyapunov exponents; memory contents are "
         "stand still, or with --dynamics whole fast weights are part of the state (small networks: up to 1024 numbers)",
     )
-    add("--no_figures", dest="figures", action="store_false", help="numbers and traces only")
+    add("--no_figures", dest="figures", action="store_false", help="write numbers and traces only")
     return parser
 
 
@@ -214,8 +214,8 @@ def finish_together(work: Work, options: argparse.Namespace, console: Any) -> bo
     """
     results = engine.run(finish_population, [(work, options.magnitude_threshold)], 1)
     if options.dynamics:
-        console.print("Fixed points and Lyapunov exponents: this takes minutes where states have hundreds of numbers")
-        with console.status("at work"):
+        console.print("Fixed points and Lyapunov exponents: takes minutes for states of hundreds of numbers")
+        with console.status("searching"):
             results += engine.run(write_dynamics, [(work, options.dynamics)], 1)
     for result in results:
         if result.failure:
@@ -227,7 +227,7 @@ def finish_together(work: Work, options: argparse.Namespace, console: Any) -> bo
 def remove_stale(work: Work, console: Any) -> None:
     """Remove traces and dynamics that were made from other models or at another length, and name them."""
     for path in forget(work):
-        console.print(f"Removed, since it was made from other models or at another length: {path}")
+        console.print(f"Deleted, left over from an earlier run with other models or lengths: {path}")
 
 
 def report(console: Any, work: Work, metrics: list[dict[str, Any]], failed: Mapping[int, str], analysis: str) -> None:

@@ -39,7 +39,7 @@ def usage() -> str:
         [
             "usage: emt [--version] [--help] COMMAND ...",
             "",
-            "Train populations of recurrent memory models and take their memory apart.",
+            "Train populations of recurrent memory models and analyse their memory.",
             "",
             *lines,
             "",

@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("question", choices=questions(), help="folder below experiments/")
     parser.add_argument(
-        "--output_dir", metavar="DIR", help="where its folder is made (default: $EXPERIMENT_OUTPUT_DIR, else here)"
+        "--output_dir", metavar="DIR", help="folder in which to create it (default: $EXPERIMENT_OUTPUT_DIR, else here)"
     )
     add_flags(parser.add_argument_group("a smaller trial (default: as in the configs)"), SIZES)
     add_flags(parser.add_argument_group("execution"), options_of_model(ExecutionConfig))

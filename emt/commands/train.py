@@ -34,7 +34,7 @@ from emt.tasks import TASKS
 
 DEFAULT_TASK, DEFAULT_MODEL = "variable_binding", "rnn"
 
-STOP_HINT = "With --stop_accuracy 0.99 each model ends as soon as it has learnt the task."
+STOP_HINT = "--stop_accuracy 0.99 stops each model once it reaches that accuracy."
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -88,9 +88,11 @@ def second_pass(task: str, model: str, first: argparse.Namespace, base: RunConfi
     run = parser.add_argument_group("run")
     run.add_argument("--experiment_name", metavar="NAME", help="name of the run's folder (required without --config)")
     run.add_argument(
-        "--output_dir", metavar="DIR", help="where that folder is made (default: $EXPERIMENT_OUTPUT_DIR, else here)"
+        "--output_dir", metavar="DIR", help="folder in which to create it (default: $EXPERIMENT_OUTPUT_DIR, else here)"
     )
-    run.add_argument("--config", metavar="FILE", help="a config.json to start from; flags given beside it win")
+    run.add_argument(
+        "--config", metavar="FILE", help="a config.json to start from; flags on the command line override it"
+    )
     run.add_argument(
         "--task", choices=TASKS, help=f"which task (default: {DEFAULT_TASK}); --task NAME --help shows its flags"
     )
@@ -163,7 +165,7 @@ def train(config: RunConfig, experiment: Path) -> int:
     if unfinished and config.execution.part[1] == 1:
         raise UserError(f"{experiment}: {unfinished} of {members} models are not done; the same command goes on")
     if unfinished:
-        console.print(f"{unfinished} of {members} models are left to the other shards")
+        console.print(f"{unfinished} of {members} models belong to other shards")
         return 0
     console.print(f"Next: {shell_command('evaluate')} --models_dir {shlex.quote(str(experiment))}")
     return 0

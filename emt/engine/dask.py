@@ -112,7 +112,7 @@ def _result(future: distributed.Future, item: Any) -> Result:
         return Result(item, failure=f"lost with its scheduler ({future.status})")
     error = future.exception()
     if isinstance(error, KilledWorker):
-        return Result(item, failure=f"{error.allowed_failures + 1} workers died over it")
+        return Result(item, failure=f"{error.allowed_failures + 1} workers died while running it")
     return Result(item, failure=f"{type(error).__name__}: {error}")
 
 

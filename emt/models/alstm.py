@@ -34,7 +34,7 @@ class AssociativeLSTM(Model):
     embedding_dim
         size of the embedding.
     freeze_embedding
-        leave the embedding as it is drawn.
+        keep the embedding at its initial values.
     copies
         copies of the memory.
     """

@@ -22,7 +22,7 @@ class RetrievalLSTM(RecurrentModel):
     embedding_dim
         size of the embedding.
     freeze_embedding
-        leave the embedding as it is drawn.
+        keep the embedding at its initial values.
     """
 
     state_dims = {"hidden": ("unit",), "cell": ("unit",)}

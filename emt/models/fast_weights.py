@@ -31,7 +31,7 @@ class FastWeights(Model):
     embedding_dim
         size of the embedding.
     freeze_embedding
-        leave the embedding as it is drawn.
+        keep the embedding at its initial values.
     eta
         fast learning rate: how strongly a hidden state is written; 0 turns fast weights off.
     lam

@@ -27,7 +27,7 @@ class IRNN(RecurrentModel):
     embedding_dim
         size of the embedding.
     freeze_embedding
-        leave the embedding as it is drawn.
+        keep the embedding at its initial values.
     identity_scale
         what the recurrent weights start at, times the identity; Le et al. start at 1, Ba et al. at 0.05.
     """

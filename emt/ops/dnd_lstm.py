@@ -96,7 +96,7 @@ def dnd_lstm(
 class _Run(torch.autograd.Function):
     """Time comes first inside, so that steps are whole blocks; what needs no earlier step is done for all at once.
 
-    Where there is a search it fills ``recalled``.
+    If there is a search it fills ``recalled``.
     """
 
     @staticmethod

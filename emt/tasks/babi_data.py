@@ -28,7 +28,7 @@ END = "<eos>"
 ARCHIVE = "tasks_1-20_v1-2"
 PUBLISHED = (
     'unpack "bAbI tasks 1-20 v1.2", published at https://research.facebook.com/downloads/babi/ under the licence '
-    f"CC BY 3.0, and name the folder that holds {ARCHIVE}"
+    f"CC BY 3.0, and pass the folder that contains {ARCHIVE}"
 )
 
 Column = NDArray[np.integer]

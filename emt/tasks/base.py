@@ -28,7 +28,7 @@ class Copies(NamedTuple):
     places
         For each target its place among the numbers of one sequence's inputs, (time, target).
     signs
-        What it is multiplied with, (time, target), float32; 0 where there is no target.
+        What it is multiplied with, (time, target), float32; 0 if there is no target.
     """
 
     places: Any

@@ -47,7 +47,7 @@ class Characters:
     file
         text to read; required for text. Characters outside the alphabet are left out.
     window
-        characters predicted in a row, of a text
+        characters predicted in a row, for a text
     judge
         which characters count for the accuracy: those that can be recalled, or all. Of a text all do.
     """

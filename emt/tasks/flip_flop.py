@@ -69,7 +69,7 @@ class FlipFlop:
         return self.batch([seed], "test", 0, length, size)
 
     def _pulses(self, seed: int, split: Split, step: int, shape: tuple[int, int, int]) -> NDArray[np.float32]:
-        """Return pulses (batch, time, bit): -1, +1, or 0 where there is none."""
+        """Return pulses (batch, time, bit): -1, +1, or 0 if there is none."""
         generator = stream("pulses", seed, split, step)
         there = generator.random(shape) < self.pulse_rate
         there[:, 0] = True

@@ -80,7 +80,7 @@ class VariableBinding:
             if value < 1:
                 raise UserError(f"--{name}: expected at least 1; got {value}")
         if infinite_horizon and use_eos:
-            raise UserError("--use_eos: the stream mode has its own end marker; leave the flag out")
+            raise UserError("--use_eos: the stream mode has its own end marker; remove the flag")
         code = (2**input_dim - 1, 0, 0) if task_id == "repeat_copy" else PRESETS.get(str(task_id), task_id)
         if infinite_horizon and not isinstance(seq_length, tuple):
             needed = -(-int(code[0]).bit_length() // input_dim)

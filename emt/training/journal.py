@@ -123,7 +123,7 @@ class Journal:
         self.state_path.unlink(missing_ok=True)
 
     def resume(self, stack: Stack) -> bool:
-        """Go on from the chunk's resume state where there is one.
+        """Go on from the chunk's resume state if there is one.
 
         Raises
         ------
@@ -138,7 +138,7 @@ class Journal:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
             raise runs.UserError(
-                f"{self.state_path}: damaged resume state ({error}); delete it to start these models anew"
+                f"{self.state_path}: damaged resume state ({error}); delete it to restart these models"
             ) from None
         left = set(self.curves) - set(about["numbers"])
         if any(not runs.is_done(self.experiment, number) for number in left):
@@ -150,7 +150,7 @@ class Journal:
                 self.curves[number] = tensors[f"curve.{number}"].tolist()
                 self._sums[number] = tensors[f"sums.{number}"].numpy().copy()
                 self.notes[number] = about["notes"][str(number)]
-                self.note(number, stack.step, "continued after an interruption")
+                self.note(number, stack.step, "resumed after an interruption")
         except KeyError as error:
             raise runs.UserError(
                 f"{self.state_path}: expected a resume state of this version; got one without {error}; delete it to "

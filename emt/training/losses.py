@@ -15,7 +15,7 @@ class Scoring(NamedTuple):
     Attributes
     ----------
     targets
-        (member, batch, time, output), or ids (member, batch, time), -1 where there is none.
+        (member, batch, time, output), or ids (member, batch, time), -1 if there is none.
     scored
         The steps that enter the loss, (member, batch, time), bool.
     judged
@@ -75,7 +75,7 @@ def actor_critic(
     outputs
         Logits of the actions and then, last, the value.
     scoring
-        Without draws the likeliest action is taken, first of equals.
+        Without draws the most probable action is taken, first of equals.
     discount, entropy
         γ and β.
     normalise_returns
@@ -136,14 +136,14 @@ class _ActorCritic(torch.autograd.Function):
 
 
 def _choose(log_p: Tensor, draws: Tensor | None) -> Tensor:
-    """Return actions (member, batch, time), sampled from p where there are draws, else the likeliest."""
+    """Return actions (member, batch, time), sampled from p if there are draws, else the likeliest."""
     if draws is None:
         return log_p.argmax(dim=-1)
     return (log_p[..., :-1].exp().cumsum(dim=-1) <= draws.unsqueeze(-1)).sum(dim=-1)
 
 
 def counts(steps: Tensor) -> Tensor:
-    """Return each member's number of such steps, (member,); one where there are none, so that a mean of none is 0."""
+    """Return each member's number of such steps, (member,); one if there are none, so that a mean of none is 0."""
     return steps.sum(dim=(1, 2)).clamp(min=1)
 
 

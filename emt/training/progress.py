@@ -147,7 +147,7 @@ class Display:
 
     def _estimate(self, seconds: float) -> str:
         if self.stop_accuracy is not None:
-            return f"At most {duration(seconds)}; less where models reach --stop_accuracy {self.stop_accuracy:g} early."
+            return f"At most {duration(seconds)}; less if models reach --stop_accuracy {self.stop_accuracy:g} early."
         return f"About {duration(seconds)} for the epochs to come. {self.hint}".rstrip()
 
 

@@ -255,7 +255,7 @@ class Stack:
         self._times: Counter[Hashable] = Counter()
 
     def _recording(self, shape: Hashable, batch: Batch) -> Recording | None:
-        """Return the recorded step of all members at a time shape; None where there is none to replay.
+        """Return the recorded step of all members at a time shape; None if there is none to replay.
 
         A step is recorded when its shape comes up the third time: of many shapes few come up often.
         """
@@ -277,7 +277,7 @@ class Stack:
                     self._recordings[shape] = Recording(work, self._weights(), seen, self.capture)
                 except RuntimeError as error:
                     self.capture = None
-                    warnings.warn(f"training goes on, more slowly: steps cannot be recorded: {error}", stacklevel=2)
+                    warnings.warn(f"training continues without CUDA graphs, more slowly: {error}", stacklevel=2)
         return self._recordings.get(shape)
 
     def _trained(self) -> list[nn.Parameter]:

@@ -51,17 +51,23 @@ def parser() -> argparse.ArgumentParser:
         ("fw_eta", float, "fast weights: write strength"),
         ("fw_lam", float, "fast weights: decay"),
         ("fw_S", int, "fast weights: inner steps"),
-        ("identity_scale", float, "IRNN: scale of the identity that the recurrent weights start at"),
+        ("identity_scale", float, "IRNN: scale of the initial recurrent weights, a multiple of the identity"),
     ):
         add(f"--{flag}", type=kind, metavar="N" if kind is int else "X", help=f"{text} (default: the model's own)")
-    add("--freeze_emb", action="store_true", default=None, help="leave the embedding as it is drawn")
+    add("--freeze_emb", action="store_true", default=None, help="keep the embedding at its initial values")
     add("--K", type=int, metavar="N", help="pairs in a sequence (default: those of --data_npz, else 8)")
-    add("--data_npz", metavar="FILE", help="rows to train, validate and test on (default: a stream without end)")
+    add("--data_npz", metavar="FILE", help="rows to train, validate and test on (default: an endless stream)")
     add("--steps", type=int, default=20_000, metavar="N", help="training steps (default: 20000)")
     add("--batch", type=int, default=128, metavar="N", help="sequences in a batch (default: 128)")
     add("--lr", type=float, default=1e-3, metavar="X", help="Adam's step size (default: 0.001)")
-    add("--seed", type=int, default=0, metavar="N", help="seed of the first model, the next has 1000 more (default: 0)")
-    add("--num_models", type=int, default=1, metavar="N", help="seeds to train as a population (default: 1)")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of the first model; each further model adds 1000 (default: 0)",
+    )
+    add("--num_models", type=int, default=1, metavar="N", help="number of seeds, trained as a population (default: 1)")
     add("--eval_every", type=int, default=500, metavar="N", help="training steps between validations (default: 500)")
     add("--eval_batches", type=int, metavar="N", help="validation batches (default: all rows of --data_npz, else 50)")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where to train (default: cpu)")
@@ -151,7 +157,7 @@ def train(config: RunConfig, folder: Path) -> int:
     members = config.training.num_models
     unfinished = members - len(outcome.done)
     if unfinished and not outcome.failures:
-        print(f"{unfinished} of {members} models are left to the other shards")
+        print(f"{unfinished} of {members} models belong to other shards")
     return 1 if outcome.failures else 0
 
 

@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Parse, plant, run, print; return the exit code."""
     parser = Parser(prog="experiments.benchmarks.analyses", description=__doc__)
     parser.add_argument("--members", type=int, default=1000, metavar="N", help="networks (default: 1000)")
-    parser.add_argument("--out", metavar="DIR", help="keep the populations and their analyses here")
+    parser.add_argument("--out", metavar="DIR", help="keep the populations and their analyses in this folder")
     options = parser.parse_args(arguments)
     if options.members < 4:
         raise UserError(f"--members: expected at least 4; got {options.members}")
@@ -52,7 +52,7 @@ def report(folder: Path, members: int) -> None:
     for command in ("eigenvalue", "embedding", "persistence"):
         show(command, *run(command, "--summary_file", first))
     plant(folder / "first", members + 1)
-    show("persistence, one member more", *run("persistence", "--summary_file", first))
+    show("persistence, one additional member", *run("persistence", "--summary_file", first))
     show("compare, two sets", *run("compare", "--summary_files", first, second, "--output_dir", folder / "compare"))
 
 

@@ -109,13 +109,13 @@ def trial_of(batch: Batch, member: int, seed: int, units: int) -> Trial:
 def report(seconds: dict[int, list[float]]) -> None:
     """Print medians and ratios."""
     plain = median(seconds[0])
-    print(f"one agent, step by step: {plain:.4f} CPU s an epoch ({min(seconds[0]):.4f} to {max(seconds[0]):.4f})")
+    print(f"one agent, step by step: {plain:.4f} CPU s per epoch ({min(seconds[0]):.4f} to {max(seconds[0]):.4f})")
     for n, turns in seconds.items():
         if n:
             ratios = [a / b for a, b in zip(seconds[0], turns, strict=True)]
             print(
-                f"{n:4d} agents together: {median(turns):.5f} CPU s an agent-epoch, {median(ratios):.1f} times as fast "
-                f"({min(ratios):.1f} to {max(ratios):.1f})"
+                f"{n:4d} agents together: {median(turns):.5f} CPU s per agent and epoch, "
+                f"{median(ratios):.1f} times as fast ({min(ratios):.1f} to {max(ratios):.1f})"
             )
 
 

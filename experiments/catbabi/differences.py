@@ -26,7 +26,7 @@ STARTS = ("first_row", "zero")
 PRINTED = {
     "validation": "best validation",
     "accuracy": "test, all",
-    "accuracy_whole": "test, whole sets",
+    "accuracy_whole": "test, complete sets",
     "accuracy_mean": "test, mean of tasks",
 }
 """Measures that are printed; the accuracies by task are in the table on disk."""
@@ -153,7 +153,7 @@ def _tasks_apart(rows: pd.DataFrame) -> str:
     apart = tasks[(tasks["difference_low"] > 0) | (tasks["difference_high"] < 0)]
     columns = apart[["difference_mean", "difference_low", "difference_high"]]
     named = ", ".join(f"{task} {_cell(*row)}" for task, row in zip(apart.index, columns.to_numpy(), strict=True))
-    return f"{len(apart)} of {len(tasks)} intervals by task leave out 0 (1 in 20 would by chance)" + (
+    return f"{len(apart)} of {len(tasks)} intervals by task exclude 0 (1 in 20 would by chance)" + (
         f": {named}" if named else ""
     )
 

@@ -37,7 +37,13 @@ def main(arguments: list[str] | None = None) -> int:
         help="state before the first word: zeros, as the published code; that of the first row in training, as the "
         "paper; or one after the other (default: both)",
     )
-    add("--batch", type=int, default=1, metavar="N", help="rows that the stories are laid out in (default: 1)")
+    add(
+        "--batch",
+        type=int,
+        default=1,
+        metavar="N",
+        help="number of rows into which the stories are divided (default: 1)",
+    )
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where to test (default: cpu)")
     options = parser.parse_args(arguments)
     if options.batch < 1:
@@ -75,7 +81,7 @@ def _report(run: Path, mode: str, results: dict[int, dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    names = ("", "", "questions", "right", "whole sets", "mean of tasks", "words", "perplexity")
+    names = ("", "", "questions", "right", "complete sets", "mean of tasks", "words", "perplexity")
     table = Table(*names, title=f"{run} ({mode})", box=None)
     for number, result in results.items():
         rows = {"validation": result["validation"]} if result["validation"] else {}

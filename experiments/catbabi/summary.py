@@ -177,7 +177,7 @@ def _report(rows: list[dict[str, Any]]) -> None:
         "right %",
         "95 %",
         "sd",
-        "whole sets %",
+        "complete sets %",
         "mean of tasks %",
         "perplexity",
     )

@@ -42,9 +42,9 @@ def parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
     )
     add = result.add_argument
-    add("question", choices=SWEEPS, help="which populations: see experiments/catbabi/README.md")
-    add("--output_dir", metavar="DIR", help="where its folder is made (default: $EXPERIMENT_OUTPUT_DIR, else here)")
-    add("--variant", choices=VARIANTS, default="10k", help="questions a task, 10,000 or 1,000 (default: 10k)")
+    add("question", choices=SWEEPS, help="which populations, see experiments/catbabi/README.md")
+    add("--output_dir", metavar="DIR", help="folder in which to create it (default: $EXPERIMENT_OUTPUT_DIR, else here)")
+    add("--variant", choices=VARIANTS, default="10k", help="questions per task, 10,000 or 1,000 (default: 10k)")
     add_flags(result.add_argument_group("stories"), STORIES)
     add_flags(result.add_argument_group("a smaller trial (default: as in the paper)"), sweeps.SIZES)
     add_flags(result.add_argument_group("execution"), options_of_model(ExecutionConfig))

@@ -70,7 +70,7 @@ def parser(model: str) -> argparse.ArgumentParser:
     add = result.add_argument
     add("--model", choices=MODEL_TYPES, default="fwm", help="which (default: fwm); --model NAME --help shows its flags")
     task = options_of(TASKS["catbabi"])
-    add("--variant", choices=VARIANTS, default="10k", help="questions a task, 10,000 or 1,000 (default: 10k)")
+    add("--variant", choices=VARIANTS, default="10k", help="questions per task, 10,000 or 1,000 (default: 10k)")
     add_flags(result.add_argument_group("stories"), [o for o in task if o.name in TASK_FLAGS])
     add_flags(result.add_argument_group(f"model {model}", summary_of(_target(model))), model_flags(model))
     group = result.add_argument_group("training")
@@ -78,8 +78,8 @@ def parser(model: str) -> argparse.ArgumentParser:
         ("steps", 7_000, "training steps"),
         ("batch", 32, "rows of stories"),
         ("eval_every", 250, "training steps between validations"),
-        ("seed", 0, "seed of the first model, the next has 1000 more"),
-        ("num_models", 1, "seeds to train as a population"),
+        ("seed", 0, "seed of the first model; each further model adds 1000"),
+        ("num_models", 1, "number of seeds, trained as a population"),
         ("num_workers", 2, "worker processes"),
     ):
         group.add_argument(f"--{flag}", type=int, default=default, metavar="N", help=f"{text} (default: {default})")

@@ -21,7 +21,7 @@ LABELS = {
     "seen": "seen before",
     "retrieval off": "seen before, retrieval off",
 }
-POLICIES = {"greedy": "likeliest action", "sampled": "sampled action"}
+POLICIES = {"greedy": "most probable action", "sampled": "sampled action"}
 
 
 @styled
@@ -64,7 +64,7 @@ def draw_rates(rates: pd.DataFrame, label: str, sizes: Sizes) -> Figure:
     n = rates.index.get_level_values("model").nunique()
     for ax, policy in zip(axes[0], POLICIES, strict=True):
         plot_rates(rates[policy], sizes, ax).set_title(POLICIES[policy])
-    axes[0, 0].set(ylabel="rate of right choices")
+    axes[0, 0].set(ylabel="accuracy")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     figure.suptitle(f"{label}: frozen weights, n = {n} agent{'s' * (n > 1)}{', bands: 95 % over agents' * (n > 1)}")
@@ -93,10 +93,10 @@ def draw_comparison(rates: dict[str, pd.DataFrame], sizes: Sizes) -> Figure:
         _plot_mean(table["greedy"].xs("seen", level="condition"), "step", ax, color, label, (0.0, 1.0))
     ax.axvline(sizes.t_off - 0.5, color=GRAY, linestyle="--", linewidth=0.8)
     ax.axhline(1 / len(CHOICES), color=GRAY, linestyle=":", linewidth=0.8)
-    ax.set(xlabel="step", ylabel="rate of right choices, seen before", ylim=(0.35, 1.02))
+    ax.set(xlabel="step", ylabel="accuracy in repeated trials", ylim=(0.35, 1.02))
     ax.legend(loc="lower right")
     n = sorted({t.index.get_level_values("model").nunique() for t in rates.values()})
-    ax.set_title(f"n = {' or '.join(map(str, n))} agents each, likeliest action, bands: 95 %")
+    ax.set_title(f"n = {' or '.join(map(str, n))} agents each, most probable action, bands: 95 %")
     return figure
 
 

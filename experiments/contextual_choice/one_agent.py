@@ -29,7 +29,7 @@ class Dictionary:
     values: list[Tensor] = field(default_factory=list)
 
     def write(self, key: Tensor, value: Tensor) -> None:
-        """Append an entry, and drop the oldest where there are too many."""
+        """Append an entry, and drop the oldest if there are too many."""
         self.keys.append(key.detach())
         self.values.append(value.detach())
         if len(self.keys) > self.capacity:

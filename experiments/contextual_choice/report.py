@@ -137,7 +137,7 @@ def _look_into(
     asks = [score_member(read_asks(select(recording, member=[place]), "dnd")).asks for place in places]
     early = [one["score"][one["step"] % sizes.steps < sizes.t_off].mean() for one in asks]
     scores: dict[str, Interval | float] = {
-        "right trial recalled": mean_interval(held.recalled, bounds=SHARE),
+        "correct trial recalled": mean_interval(held.recalled, bounds=SHARE),
         "before evidence": float(np.mean(early)),
         "AUC": median_over_members(held.score("auc")),
         "shuffled": median_over_members(held.score("shuffled_auc")),

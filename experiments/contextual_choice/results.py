@@ -50,10 +50,10 @@ def last_returns(returns: pd.DataFrame) -> Interval:
 
 
 def evaluate(folder: Path, config: RunConfig, numbers: Sequence[int]) -> pd.DataFrame:
-    """Return how often agents choose rightly with frozen weights, by (model, condition, step).
+    """Return how often agents choose correctly with frozen weights, by (model, condition, step).
 
-    Columns: ``greedy``, the share of trials whose likeliest action is right; ``sampled``, the mean probability of the
-    right action. Trials "seen" are an episode's second half; "retrieval off" are the same trials when nothing is
+    Columns: ``greedy``, the share of trials whose most probable action is correct; ``sampled``, the mean probability of
+    the correct action. Trials "seen" are an episode's second half; "retrieval off" are the same trials when nothing is
     recalled.
     """
     from emt.record import load_members

@@ -84,7 +84,7 @@ def draw_map(members: pd.DataFrame, rows: pd.DataFrame) -> Figure:
     row = rows.iloc[0]
     levels = f"no memory: recall {row['no_memory_recall']:.3f}, loss {row['no_memory_loss']:.3f}"
     best = f"optimum: 1, {row['optimal_loss']:.3f}"
-    figure.suptitle(f"{row['dataset']}, {row['n']} seeds a cell; {levels}; {best}")
+    figure.suptitle(f"{row['dataset']}, {row['n']} seeds per cell; {levels}; {best}")
     return figure
 
 

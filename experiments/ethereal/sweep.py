@@ -54,8 +54,8 @@ def parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
     )
     add = result.add_argument
-    add("question", choices=shipped.SWEEPS, help="which populations: see experiments/ethereal/README.md")
-    add("--output_dir", metavar="DIR", help="where its folder is made (default: $EXPERIMENT_OUTPUT_DIR, else here)")
+    add("question", choices=shipped.SWEEPS, help="which populations, see experiments/ethereal/README.md")
+    add("--output_dir", metavar="DIR", help="folder in which to create it (default: $EXPERIMENT_OUTPUT_DIR, else here)")
     add_flags(result.add_argument_group("the map"), MAP)
     add_flags(result.add_argument_group("a smaller trial (default: as in configs.py)"), sweeps.SIZES)
     add_flags(result.add_argument_group("execution"), options_of_model(ExecutionConfig))
@@ -67,7 +67,7 @@ def _configs(question: str, given: dict[str, Any]) -> tuple[RunConfig, ...]:
     if not chosen:
         return shipped.SWEEPS[question]
     if question != "map":
-        raise UserError(f"--{next(iter(chosen))}: only the map takes it; {question} is as in configs.py")
+        raise UserError(f"--{next(iter(chosen))}: applies to the map only; {question} is defined in configs.py")
     return shipped.explosion_map(**check(MAP, chosen, "the map", words=True, partial=True))
 
 

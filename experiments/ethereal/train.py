@@ -85,7 +85,7 @@ def parse(arguments: list[str]) -> tuple[RunConfig, Path, dict[str, Any]]:
         return configuration.read(folder / "config.json"), folder, given
     folder = Path(given["out"])
     if _truth(given["no_resume"]) and (folder / "config.json").exists():
-        raise UserError(f"--no_resume: {folder} holds a run already; choose another --out, or leave --no_resume away")
+        raise UserError(f"--no_resume: {folder} already contains a run; choose another --out or omit --no_resume")
     return build_config(given, setting), folder, given
 
 
@@ -97,7 +97,7 @@ def parser(model_type: str, setting: Setting) -> argparse.ArgumentParser:
     _add_choice(result)
     add = result.add_argument
     add("--dataset", default=DATASET, metavar="NAME", help=f"published name, or path of a text (default: {DATASET})")
-    add("--window", type=int, metavar="N", help="characters predicted in a row, of a text (default: 64)")
+    add("--window", type=int, metavar="N", help="characters predicted in a row, for a text (default: 64)")
     model = result.add_argument_group(f"model {model_type}", summary_of(_target(model_type)))
     add_flags(model, map(_spelled, model_flags(model_type, setting)))
     training = result.add_argument_group("training")
@@ -105,12 +105,12 @@ def parser(model_type: str, setting: Setting) -> argparse.ArgumentParser:
         ("batch_size", setting.batch_size, "strings in a batch"),
         ("n_iters", setting.n_iters, "training steps"),
         ("print_freq", CURVE_EVERY, f"steps between rows of log.csv, a multiple of {CURVE_EVERY}"),
-        ("checkpoint_save_freq", 500, "steps between validations, each of which saves where to continue; 0: --n_iters"),
-        ("seed", 0, "seed of the first model, the next has 1000 more"),
-        ("num_models", 1, "seeds to train as a population"),
+        ("checkpoint_save_freq", 500, "steps between validations, after which the state is saved; 0: --n_iters"),
+        ("seed", 0, "seed of the first model; each further model adds 1000"),
+        ("num_models", 1, "number of seeds, trained as a population"),
     ):
         training.add_argument(f"--{flag}", type=int, default=default, metavar="N", help=f"{text} (default: {default})")
-    text = f"rate of learning, within a sequence and of the weights (default: {setting.learning_rate:g})"
+    text = f"learning rate, within a sequence and of the weights (default: {setting.learning_rate:g})"
     training.add_argument("--learning_rate", type=float, default=setting.learning_rate, metavar="X", help=text)
     if model_type == "rnn":
         text = "largest gradient norm; 0: no clipping (default: 0)"
@@ -118,18 +118,18 @@ def parser(model_type: str, setting: Setting) -> argparse.ArgumentParser:
     run = result.add_argument_group("run")
     text = "the run's folder (default: runs/ethereal)"
     run.add_argument("--out", "--checkpoint_dir", default="runs/ethereal", metavar="DIR", help=text)
-    run.add_argument("--resume_checkpoint", metavar="DIR", help="go on with the run in DIR, with its settings")
+    run.add_argument("--resume_checkpoint", metavar="DIR", help="resume the run in DIR with its settings")
     switches = {
-        "no_resume": "refuse a folder that holds a run, instead of going on with it",
+        "no_resume": "refuse a folder that contains a run instead of resuming it",
         "track": f"log to Weights & Biases: {install_hint('track')}",
     }
     for flag, text in switches.items():
         add_flags(run, [_spelled(Option(flag, bool, False, text))])
     run.set_defaults(**dict.fromkeys(switches, "False"))
-    run.add_argument("--log_freq", type=int, metavar="N", help="steps between points sent there (default: all points)")
+    run.add_argument("--log_freq", type=int, metavar="N", help="steps between logged points (default: all points)")
     run.add_argument("--notes", metavar="TEXT", default="", help="notes on the run, for Weights & Biases")
-    run.add_argument("--group", metavar="TEXT", help="group of the runs there (default: name of the folder)")
-    run.add_argument("--tags", metavar="TEXT", nargs="+", default=[], help="their tags")
+    run.add_argument("--group", metavar="TEXT", help="group of the runs (default: name of the folder)")
+    run.add_argument("--tags", metavar="TEXT", nargs="+", default=[], help="tags of the runs")
     add_flags(result.add_argument_group("execution"), options_of_model(ExecutionConfig))
     return result
 
@@ -190,7 +190,7 @@ def _training(given: Mapping[str, Any]) -> dict[str, Any]:
 def _add_choice(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--model_type", choices=MODEL_TYPES, default="ethereal", help="which model (default: ethereal)")
-    text = "where errors come from (default: dfa); defaults of other flags depend on both, --help shows them"
+    text = "source of the errors (default: dfa); defaults of other flags depend on both, see --help"
     add("--updater", choices=UPDATERS, default="dfa", help=text)
 
 

@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         path = folder / config.metadata["experiment_name"] / "evaluation_summary.json"
         if path.exists():
             differing = configuration.differences(complete(config), configuration.read(path.parent / "config.json"))
-            remarks += [f"Trained otherwise, {path.parent.name}: {'; '.join(differing)}"] if differing else []
+            remarks += [f"Trained with other settings, {path.parent.name}: {'; '.join(differing)}"] if differing else []
             key = {"task": config.task["task_id"], "units": config.model["hidden_dim"]}
             key["l2"] = config.training.l2_penalty
             summary = runs.read_summary(path)
@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     for remark in remarks:
         print(remark)
     files.write_bytes(folder / "table1.csv", to_csv(table))
-    print(f"Populations that are not evaluated yet: {len(CONFIGS) - len(rows)}. Written to {folder / 'table1.csv'}")
+    print(f"Populations not evaluated yet: {len(CONFIGS) - len(rows)}. Written to {folder / 'table1.csv'}")
     return 0
 
 

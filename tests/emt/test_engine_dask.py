@@ -69,7 +69,7 @@ def test_a_killed_worker_s_item_is_done_by_another(scheduler, tmp_path):
 
 def test_an_item_that_kills_its_workers_is_a_named_failure(scheduler):
     results = {r.item: r for r in hand_out("engine_work:killed_at_seven", [7, 8, 9], scheduler)}
-    assert results[7].failure == "4 workers died over it"
+    assert results[7].failure == "4 workers died while running it"
     assert (results[8].value, results[9].value) == (8, 9)
 
 

@@ -110,7 +110,7 @@ def test_a_run_is_continued_to_the_same_bytes_and_nothing_is_appended(run):
     assert run("irnn") == folder
     assert {p: p.read_bytes() for p in files} == files
     assert {p: p.stat().st_mtime_ns for p in times} == times, "what is tested is not tested again"
-    with pytest.raises(UserError, match=r"--out: .* holds a run with another configuration .*hidden_dim: 8 → 10"):
+    with pytest.raises(UserError, match=r"--out: .* contains a run with another configuration .*hidden_dim: 8 → 10"):
         run("irnn", "--R", "10")
 
 
@@ -183,7 +183,7 @@ def build_at_start(config):
 @pytest.mark.slow
 def test_shards_share_a_population(run, capsys):
     first = run("irnn", "--shard", "1/2", "--engine", "inline")
-    assert "1 of 3 models are left to the other shards" in capsys.readouterr().out
+    assert "1 of 3 models belong to other shards" in capsys.readouterr().out
     assert run("irnn", "--shard", "2/2", "--engine", "inline") == first
     assert len(list(first.glob("model-*/test.json"))) == 3
 

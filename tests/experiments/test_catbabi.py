@@ -122,7 +122,7 @@ def test_a_run_is_continued_to_the_same_bytes_and_tested_once(trained):
     assert {p: p.read_bytes() for p in before} == before
     evaluate.main([str(folder), "--start", "zero"])
     assert {p: p.read_bytes() for p in stamps} == stamps, "what is tested for another start is kept"
-    with pytest.raises(UserError, match=r"--out: .* holds a run with another configuration .*hidden_dim: 12 → 14"):
+    with pytest.raises(UserError, match=r"--out: .* contains a run with another configuration .*hidden_dim: 12 → 14"):
         trained("lstm", "--hidden_dim", "14")
 
 
@@ -165,7 +165,7 @@ def test_differences_are_those_of_equal_seeds(paired_runs, capsys):
     printed = capsys.readouterr().out
     assert "2.0 (" in printed
     assert "70.0 M" in printed
-    assert "reads_1: 1 of 1 intervals by task leave out 0 (1 in 20 would by chance): task 19 2.0 (" in printed
+    assert "reads_1: 1 of 1 intervals by task exclude 0 (1 in 20 would by chance): task 19 2.0 (" in printed
     rows = {(row["run"], row["measure"]): row for row in rows_of(paired_runs / "summary" / "differences.csv")}
     assert {run for run, _ in rows} == {"reads_1", "reads_3"}
     assert {measure for _, measure in rows} == {*differences.PRINTED, "task 19"}

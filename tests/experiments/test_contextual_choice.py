@@ -140,7 +140,7 @@ def test_a_report_holds_rates_returns_and_all_figures(run, capsys):
     capsys.readouterr()
     assert report.main([str(folder), str(other)]) == 0
     printed = capsys.readouterr().out
-    assert "right trial recalled" in printed
+    assert "correct trial recalled" in printed
     names = {path.stem for path in (folder / "report").glob("*.png")}
     assert names >= {
         *("stimulus", "learning", "learning_model-1", "correct_rate", "correct_rate_model-1", "comparison"),

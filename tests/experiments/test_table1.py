@@ -54,7 +54,7 @@ def test_medians_are_over_all_seeds_and_beside_them_over_those_that_converged(tm
     assert float(row["paper"]) == 0.0075
     assert "50%" in printed
     assert "the 2 seeds of all populations that converged: angle 0.0052 (n = 2), reference 0.0314 (n = 1)," in printed
-    assert "Populations that are not evaluated yet: 15" in printed
+    assert "Populations not evaluated yet: 15" in printed
 
 
 def test_seeds_that_converged_are_put_together_over_populations(tmp_path, capsys):
@@ -94,7 +94,7 @@ def test_populations_that_were_trained_otherwise_are_named(tmp_path, capsys):
     training = CONFIGS[0].model_dump()["training"] | {"curriculum_threshold": 0.96}
     plant(tmp_path / name, [1.0, 0.995], [0.2, 0.4], training=training)
     table.main([str(tmp_path)])
-    assert f"Trained otherwise, {name}: training.curriculum_threshold: 0.99 → 0.96" in capsys.readouterr().out
+    assert f"Trained with other settings, {name}: training.curriculum_threshold: 0.99 → 0.96" in capsys.readouterr().out
 
 
 def test_what_the_reference_leaves_undefined_is_said_to_be_so(tmp_path, capsys):

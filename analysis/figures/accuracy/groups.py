@@ -21,7 +21,7 @@ def draw(summary: GroupSummary, kind: str = "task") -> Iterator[tuple[str, Figur
 
 @styled
 def plot_groups(summary: GroupSummary, kind: str = "task", ax: Axes | None = None) -> Axes:
-    """Draw a bar for each population and group: mean over members; dots are the members where there are several."""
+    """Draw a bar for each population and group: mean over members; dots are the members if there are several."""
     ax = single_axes(ax, "double", 2.4)
     groups, labels = summary.groups, summary.labels
     width = BARS_WIDTH / len(labels)

@@ -104,7 +104,7 @@ def plot_betti_curves(persistence: Persistence, dimension: int = 0, ax: Axes | N
 def plot_embedding(persistence: Persistence, ax: Axes | None = None) -> Axes:
     """Draw models as points placed by the distances of their diagrams; gray ones have no value for the colour."""
     ax = single_axes(ax, height=3.1)
-    assert persistence.embedding is not None, "fewer than three models have no embedding"
+    assert persistence.embedding is not None, "an embedding needs at least three models"
     x, y = persistence.embedding.T
     color = persistence.color
     if color is None:
@@ -164,7 +164,7 @@ def _betti_curves(persistence: Persistence) -> Figure:
     figure, axes = column_figure("double" if n_dimensions > 1 else "single", height=2.4, columns=n_dimensions)
     for dimension, ax in enumerate(axes[0]):
         plot_betti_curves(persistence, dimension, ax)
-    figure.suptitle(f"{_caption(persistence)}, a line for each")
+    figure.suptitle(f"{_caption(persistence)}, one line per model")
     return figure
 
 

@@ -179,7 +179,7 @@ def _class_name(analysis: MemoryAnalysis, kind: int) -> str:
 
 
 def _add_key(figure: Figure, axes: list[Axes], analysis: MemoryAnalysis, held: MemoryContents) -> None:
-    """Add one legend for all panels, or a colour bar where there are more classes than colours."""
+    """Add one legend for all panels, or a colour bar if there are more classes than colours."""
     classes = _classes(held)
     if len(classes) > len(COLORS):
         bar = ScalarMappable(Normalize(classes[0], classes[-1]), SEQUENTIAL)

@@ -80,7 +80,7 @@ def plot_similarity(grid: TrialGrid, ax: Axes | None = None) -> Axes:
 @styled
 def plot_weight(grid: TrialGrid, ax: Axes | None = None) -> Axes:
     """Draw the weight of each write in what a read returned; frames mark what was asked for."""
-    return _plot_grid(grid, grid.weight, "effective weight; frame: asked-for item's write", ax)
+    return _plot_grid(grid, grid.weight, "effective weight; frame: write of the queried item", ax)
 
 
 @styled
@@ -96,7 +96,7 @@ def plot_scores(match: Match, memory: str, ax: Axes | None = None) -> Axes:
     ax.errorbar(place, scores["score"], [low.clip(0), high.clip(0)], fmt="o", color=BLUE, label="member, 95 %")
     ax.axhline(mean["chance"], color=GRAY, linestyle="--", label="chance")
     ax.axhline(mean["shuffled"], color=GRAY, linestyle=":", label="shuffled")
-    ax.set(xlabel="model", ylabel="largest weight is on\nwhat was asked for", ylim=(-0.03, 1.03))
+    ax.set(xlabel="model", ylabel="largest weight is on\nthe queried item", ylim=(-0.03, 1.03))
     shown = _every(len(scores), 10)
     ax.set_xticks(shown, [str(scores.index[i]).removeprefix("model-") for i in shown])
     ax.margins(x=0.5 / max(len(scores), 2))
@@ -115,7 +115,7 @@ def plot_aligned(match: Match, memory: str, ax: Axes | None = None) -> Axes:
         curve = curves.loc[read]
         _plot_curve(curve, color, f"read {read}", ax)
     ax.axvline(0, color=GRAY, linewidth=0.6, linestyle="--", zorder=0)
-    ax.set(xlabel="write, steps from the asked-for item's", ylabel="share of the weight", ylim=(0, None))
+    ax.set(xlabel="steps from the write of the queried item", ylabel="share of the weight", ylim=(0, None))
     ax.xaxis.set_major_locator(MaxNLocator(9, integer=True))
     n = int(curves["members"].max())
     ax.set_title(_members(n) + (", band: 95 %" if n > 1 else ""))

@@ -96,6 +96,6 @@ def _title(grid: QuestionGrid) -> str:
     lines = [f"{where}; weight on earlier trials: {before} %"]
     if grid.answer is not None:
         answer = grid.answer
-        verdict = "right" if answer.given == answer.right else f"wrong, it is “{answer.right}”"
+        verdict = "right" if answer.given == answer.right else f"wrong; correct: “{answer.right}”"
         lines.append(f"answer: “{answer.given}”, probability {answer.probability:.2f} ({verdict})")
     return "\n".join(lines)

@@ -177,7 +177,7 @@ def _planes(comparison: Comparison) -> Figure:
         else:
             ax.remove()
     theory = any(population.theory is not None for population in comparison.populations)
-    note = "gray: all members; colour: the most central one, named" + ("; open circles: theory" if theory else "")
+    note = "gray: all members; colour: the most central member (named)" + ("; open circles: theory" if theory else "")
     figure.supxlabel(note, fontsize=7)
     return figure
 

@@ -77,7 +77,7 @@ def _annotate(embedding: Embedding, ax: Axes) -> None:
     middle = np.mean(ax.get_xlim())
     for position in np.flatnonzero(embedding.outliers):
         x, y = embedding.coordinates[position]
-        # Names point inwards, where there is room.
+        # Names point inwards, if there is room.
         side = 1 if x < middle else -1
         ax.annotate(
             embedding.population.names[position],

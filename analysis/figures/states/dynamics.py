@@ -44,7 +44,7 @@ _SEGMENT = 0.09
 
 
 def draw(dynamics: Dynamics) -> Iterator[tuple[str, Figure]]:
-    """Yield the figures of the dynamics of a population and their names; those of points where there are points."""
+    """Yield the figures of the dynamics of a population and their names; those of points if there are points."""
     if len(dynamics.points):
         yield "dynamics_phase_portraits", draw_portraits(dynamics)
         yield "dynamics_spectra", draw_spectra(dynamics)

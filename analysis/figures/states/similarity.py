@@ -87,7 +87,7 @@ def _agreement(similarity: Similarity) -> Figure:
     for (first, second), ax in zip(pairs, axes.flat, strict=True):
         plot_agreement(similarity, first, second, ax)
     n = len(similarity.members)
-    figure.suptitle(f"n = {n} members, {n * (n - 1) // 2} pairs; measures agree from {similarity.bar:g} on")
+    figure.suptitle(f"n = {n} members, {n * (n - 1) // 2} pairs; measures agree above {similarity.bar:g}")
     return figure
 
 

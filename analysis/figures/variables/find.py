@@ -66,7 +66,7 @@ def draw_certificate(result: VariableMemories) -> Figure:
     legend_below(figure, axes.flat[2])
     figure.suptitle(
         f"{result.label}: n = {len(result.members)} member{'s' if len(result.members) > 1 else ''} × "
-        f"{result.trials} trials, {len(result.found)} with variable memories (hollow: refused)"
+        f"{result.trials} trials, {len(result.found)} with variable memories (hollow: rejected)"
     )
     return figure
 
@@ -81,14 +81,14 @@ def draw_transitions(result: VariableMemories) -> Figure:
     for ax, matrix, title in (
         (axes[0, 0], result.theory.transition, "task: Φ"),
         (axes[0, 1], member.transition, f"one step, Ψ* W Ψ: {angles['transition_angle_deg']:.1f}°"),
-        (axes[0, 2], member.observed, f"recorded moves: {angles['observed_angle_deg']:.1f}°"),
+        (axes[0, 2], member.observed, f"recorded steps: {angles['observed_angle_deg']:.1f}°"),
     ):
         plot_transition(result, matrix, ax).set_title(title)
     axes[0, 1].set_ylabel("")
     axes[0, 2].set_ylabel("")
     figure.colorbar(axes[0, 0].images[0], ax=list(axes[0]), label="weight", extend="both", aspect=25, fraction=0.05)
     figure.suptitle(
-        f"{result.label}, {member.model_name}: how variables are handed on, and the angle to the task's Φ "
+        f"{result.label}, {member.model_name}: transition between variables, and its angle to the task's Φ "
         f"(n = {result.trials} trials)"
     )
     return figure
@@ -182,7 +182,7 @@ def plot_transition(result: VariableMemories, matrix: NDArray[np.float64], ax: A
 
 @styled
 def plot_variables(result: VariableMemories, values: NDArray[np.float64], ax: Axes | None = None) -> Axes:
-    """Draw variables (time, variable) of the trial shown over time; white where there is no vector yet."""
+    """Draw variables (time, variable) of the trial shown over time; white if there is no vector yet."""
     ax = single_axes(ax, "double", 3.0)
     shown = result.shown
     assert shown is not None

@@ -62,8 +62,8 @@ def ethereal(
     x
         Inputs (member, batch, time, channel).
     targets
-        Ids of classes (member, batch, time), -1 where there is none, for the cross entropy; or vectors (member, batch,
-        time, output), NaN where there is none, for half the squared distance. Without them nothing is learnt, and the
+        Ids of classes (member, batch, time), -1 if there is none, for the cross entropy; or vectors (member, batch,
+        time, output), NaN if there is none, for half the squared distance. Without them nothing is learnt, and the
         outputs are differentiable by all arguments.
     start
         Where the sequence goes on; None for its beginning, which costs nothing.

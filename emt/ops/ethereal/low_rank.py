@@ -111,7 +111,7 @@ class _Products:
         return d[..., :-1]
 
     def write(self, t: int, delta: Tensor) -> None:
-        """Take up -δ; it is zero where there is no target."""
+        """Take up -δ; it is zero if there is no target."""
         torch.neg(delta, out=self.values[:, t])
 
     def _weights(self, t: int, products: Tensor, transposed: bool = False) -> Tensor:

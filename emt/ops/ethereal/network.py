@@ -81,7 +81,7 @@ class Layer(NamedTuple):
 
 
 class Network(NamedTuple):
-    """The layers of (2), W_o, W_h where there is recurrence, and one that adds to the error where there is one."""
+    """The layers of (2), W_o, W_h if there is recurrence, and one that adds to the error if there is one."""
 
     inner: tuple[Layer, ...]
     output: Layer
@@ -186,7 +186,7 @@ def run_step(
 
 
 def error_of(rule: Rule, step: Pass, target: Tensor) -> Tensor:
-    """Return e of (3), (member, batch, output), zero where there is no target."""
+    """Return e of (3), (member, batch, output), zero if there is no target."""
     outputs, there = step.outputs.detach(), has_target(target)[..., None]
     if target.is_floating_point():
         error = outputs - target

@@ -2,7 +2,7 @@
 
 Forms take turns; medians of model-steps per second are printed, a model-step being one member's batch: data, forward,
 backward, clipping, optimiser. "replayed" steps are recorded as CUDA graphs, as training does on a GPU by itself; with
-one member, "started one by one" is what training one after the other costs.
+one member, "launched separately" is what training one after the other costs.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def main() -> None:
     device = choose_device(options.accelerator)
     torch.set_num_threads(1)
     keep_freed_memory()
-    forms = {"started one by one": None} | ({"replayed": CudaGraphs()} if device == "cuda" else {})
+    forms = {"launched separately": None} | ({"replayed": CudaGraphs()} if device == "cuda" else {})
     print(f"{options.model_type}, {options.units} units, horizon {options.horizon}, on {device}")
     print(f"{'members':>8}" + "".join(f"{form:>20}" for form in forms) + "   model-steps/s")
     with fast_matmul():

@@ -1,4 +1,4 @@
-"""Null clouds keep what they say and forget the rest; tests against them find loops, and none where there is none."""
+"""Null clouds keep what they say and forget the rest; tests against them find loops, and none if there is none."""
 
 import dataclasses
 import math

@@ -113,7 +113,7 @@ def test_results_are_tables_arrays_and_a_sentence(make_recording):
         "memory_b_values_similarity",
     }
     assert arrays["memory_b_model-1_values"].shape == (220, 6)
-    assert analysis.headline().startswith("memory b: 'written' accounts for ")
+    assert analysis.headline().startswith("memory b: 'written' explains ")
     assert "members: 3, trials: 20" in analysis.headline()
 
 
@@ -161,7 +161,7 @@ def test_members_without_a_number_are_counted_and_named_and_left_out_of_medians(
     assert "beyond chance (undefined for 1 of 3: model-1);" in some.headline()
     assert "undefined" not in analysis.headline()
     none = dataclasses.replace(analysis, memories=(dataclasses.replace(held, auc=np.full(3, np.nan)),))
-    assert "the AUC of its classes is undefined for all members" in none.headline()
+    assert "the AUC of its classes along PC 1 is undefined for all members" in none.headline()
 
 
 def test_positions_that_differ_by_rounding_tell_no_classes_apart():
@@ -188,7 +188,7 @@ def test_how_often_the_right_item_is_recalled_is_said(make_recording):
     right, shuffled = (analyse_memory(make_recording(shuffled=s)) for s in (False, True))
     assert (right.memories[0].recalled > 0.9).all()
     assert (shuffled.memories[0].recalled < 0.5).all()
-    assert "the asked-for item is recalled in " in right.headline()
+    assert "the queried item is recalled in " in right.headline()
     assert "is recalled in" not in analyse_memory(make_recording(asked=False)).headline()
 
 

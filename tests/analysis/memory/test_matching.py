@@ -129,9 +129,9 @@ def test_results_are_tables_arrays_and_a_sentence(make_recording):
     assert set(match.tables()) == names
     assert set(match.arrays()) == {f"match_fast_model-3_trial-{k}" for k in (1, 2)}
     assert match.headline() == (
-        "memory fast: the largest weight is on the asked-for item in 100.0 % of asks (95 % interval 100.0 % to "
-        "100.0 %, members: 3, asks: 20 in 20 trials); chance 10.0 %, "
-        f"shuffled {100 * match.population.loc['fast', 'shuffled']:.1f} %; weights give what was read to "
+        "memory fast: the largest weight is on the queried item in 100.0 % of queries (95 % interval 100.0 % to "
+        "100.0 %, members: 3, queries: 20 in 20 trials); chance 10.0 %, "
+        f"shuffled {100 * match.population.loc['fast', 'shuffled']:.1f} %; weights reproduce the reads to "
         f"{match.scores['recall_error'].max():.0e} of the largest value"
     )
     assert "interval" not in match_memories(make_recording(members=1)).headline()
@@ -184,8 +184,8 @@ def test_asks_for_more_items_than_reads_are_counted_and_not_scored(make_stories)
     assert (match.scores["too_many"] == 3).all()
     assert (match.scores["asks"] == 9).all()
     assert (match.scores["score"] == 1).all()
-    assert "; 3 asks for more items than reads are not scored; " in match.headline()
-    assert "each asked-for item holds a read's largest weight" in match.headline()
+    assert "; 3 queries of more items than reads are not scored; " in match.headline()
+    assert "each queried item has the largest weight of a read" in match.headline()
 
 
 def test_the_questions_followed_best_are_drawn(make_stories):

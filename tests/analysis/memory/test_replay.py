@@ -303,7 +303,7 @@ def test_a_model_without_memory_is_named(make_log):
     bare = trace.make(
         {n: (v.dims, v.values) for n, v in recording.data_vars.items()}, [1, 3], {"model": {"type": "rnn"}}
     )
-    with pytest.raises(NoMemoryError, match=r"^model 'rnn' keeps no associative memory$"):
+    with pytest.raises(NoMemoryError, match=r"^model 'rnn' has no associative memory$"):
         memory_names(bare)
 
 

@@ -117,7 +117,7 @@ def test_the_page_holds_members_analyses_and_what_is_missing(experiment):
     assert "mean 0.9567 (95 % interval over members" in page
     assert "n = 6</dd>" in page
     assert "finished: 5" in page
-    assert report.headline() == "7 members; analyses shown: embedding, persistence; not made yet: match"
+    assert report.headline() == "7 members; analyses shown: embedding, persistence; missing: match"
 
 
 def test_a_figure_that_says_what_it_shows_is_captioned_with_it(experiment):
@@ -148,13 +148,13 @@ def test_a_section_counts_members_of_all_its_sets_and_says_no_n_where_no_table_n
     page = make(experiment, questions=dict.fromkeys(commands, "How?")).pages()["report"]
     shown = re.findall(r"<p>How\?(.*?)</p>", page)
     assert shown == [" n = 13 members of 2 sets.", " n = 1 member.", " n = 7 members.", " n = 1 member."]
-    assert "<p>All members side by side, as evaluation left them.</p>" in page
+    assert "<p>All members, as evaluated.</p>" in page
 
 
 def test_charts_say_whom_they_show(experiment):
     page = make(experiment).pages()["report"]
     for title in ("Spectrum", "Persistence diagram of the spectrum", "Accuracy in training"):
-        assert f"<figcaption>{title} of the member chosen (n = 1): " in page
+        assert f"<figcaption>{title} of the selected member (n = 1): " in page
     assert "gray: all members with a curve (n = 5)." in page
 
 

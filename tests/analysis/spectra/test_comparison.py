@@ -151,7 +151,7 @@ def test_a_set_of_one_model_has_no_interval(two_sets, make_population):
 
 def test_one_set_is_described(two_sets, tmp_path):
     result = compare_populations(two_sets[:1])
-    assert "a comparison needs two" in result.headline()
+    assert "A comparison needs two sets" in result.headline()
     assert result.pairs == ()
     assert len(result.differences) == len(result.distance_tests) == 0
     assert result.summary.loc[("calm", "accuracy"), "n"] == 6

@@ -85,7 +85,7 @@ def test_the_headline_gives_few_reasons_and_names_all(make_circuits):
     result = find_variables(make_circuits(members=5, condition=1e8)[0])
     *reasons, others = result.headline().splitlines()[1:]
     assert [line.partition(" ")[0] for line in reasons] == ["model-1", "model-3", "model-5"]
-    assert others == "not identifiable either (reasons in variables_estimates): model-7, model-9"
+    assert others == "also not identifiable (reasons in variables_estimates): model-7, model-9"
 
 
 def test_powers_of_noisy_weights_are_taken_only_as_far_as_they_hold(make_circuits):

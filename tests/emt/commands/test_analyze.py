@@ -67,7 +67,7 @@ def test_results_go_beside_the_summary_file_each_table_twice_each_figure_twice(r
         assert (".png" in kinds) == (".pdf" in kinds)
     printed = capsys.readouterr().out
     if command in commands("population"):
-        assert "skipped, without a spectrum at that length: model-1, model-3" in printed
+        assert "skipped (no spectrum at that length): model-1, model-3" in printed
     else:
         assert "experiment: 3 models on 5 sequences of 11 steps" in printed
     assert str(folder) in printed
@@ -102,7 +102,7 @@ def test_accuracies_over_different_horizons_are_not_compared(write_summary, tmp_
         horizons(path, horizon)
     assert emt(["analyze", "compare", "--summary_files", *map(str, paths)]) == 0
     said = (
-        "Accuracies are left out: they were measured over different numbers of output steps (100, 200)"
+        "Accuracies are not compared: they were measured over different numbers of output steps (100, 200)"
         in capsys.readouterr().out
     )
     tests = pd.read_csv(tmp_path / "comparison_analysis" / "comparison_differences.csv")
@@ -137,7 +137,7 @@ def test_the_report_shows_one_length_and_the_files_of_the_last_options(write_sum
     for words in ("eigenvalue --seq_length 3", "embedding --seq_length 4", "embedding --seq_length 4 --method mds"):
         assert emt(["analyze", *words.split(), "--summary_file", str(path)]) == 0
     assert emt(["analyze", "report", "--summary_file", str(path)]) == 0
-    assert "analyses shown: embedding; not made yet: eigenvalue" in capsys.readouterr().out
+    assert "analyses shown: embedding; missing: eigenvalue" in capsys.readouterr().out
     page = (tmp_path / "run" / "report.html").read_text()
     assert "mds_embedding" in page
     assert "pca_embedding" not in page
@@ -145,7 +145,7 @@ def test_the_report_shows_one_length_and_the_files_of_the_last_options(write_sum
     assert "eigenvalue --summary_file" in page
     assert "evaluation_summary.json --seq_length 4" in page
     assert emt(["analyze", "report", "--summary_file", str(path), "--seq_length", "3"]) == 0
-    assert "analyses shown: eigenvalue; not made yet: embedding" in capsys.readouterr().out
+    assert "analyses shown: eigenvalue; missing: embedding" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -181,7 +181,7 @@ def test_statistics_carry_the_names_of_their_models(summary):
 @pytest.mark.usefixtures("no_figures")
 def test_memories_are_scored_in_one_line(recorded, capsys):
     assert emt(["analyze", "match", "--summary_file", str(recorded), "--trials", "1", "--memory", "fast"]) == 0
-    assert "memory fast: the largest weight is on the asked-for item in 100.0 % of asks" in capsys.readouterr().out
+    assert "memory fast: the largest weight is on the queried item in 100.0 % of queries" in capsys.readouterr().out
     scores = pd.read_csv(recorded.parent / "match_analysis" / "match_scores.csv")
     assert scores["model_name"].tolist() == ["model-1", "model-3", "model-5"]
     assert (scores["score"] == 1).all()
@@ -198,8 +198,8 @@ def test_a_model_without_memory_is_refused_and_those_with_one_are_named(recorded
     bare.attrs["about"] = bare.attrs["about"].replace('"planted"', '"rnn"')
     trace.save(bare, path)
     line = refuse(capsys, command, "--summary_file", recorded)
-    assert re.search(rf"{command}: model 'rnn' keeps no associative memory; models that do: (\w+, )*fw(,|$)", line)
-    assert not re.search(r"\blstm\b", line.partition("models that do")[2])
+    assert re.search(rf"{command}: model 'rnn' has no associative memory; models that have one: (\w+, )*fw(,|$)", line)
+    assert not re.search(r"\blstm\b", line.partition("models that have one")[2])
 
 
 def test_recorded_runs_are_found_by_length(recorded, make_recording, capsys):

@@ -64,7 +64,7 @@ def test_a_folder_with_another_run_is_refused(make_run):
     folder = make_run()
     before = (folder / "config.json").read_bytes()
     line = refuse("train_multiple", "--experiment_name", folder.name, "--output_dir", folder.parent, *TINY)
-    assert f"--experiment_name: {folder} holds a run with another configuration" in line
+    assert f"--experiment_name: {folder} contains a run with another configuration" in line
     assert "model.hidden_dim: 13 → 7" in line
     assert "training.epochs: 20 → 1" in line
     assert (folder / "config.json").read_bytes() == before
@@ -74,7 +74,7 @@ def test_a_folder_with_another_run_is_refused(make_run):
     ("damage", "message"),
     [
         (lambda f: (f / "config.json").write_text('{"task": {'), "config.json: expected a whole JSON document"),
-        (lambda f: (f / "config.json").unlink(), "holds models but no config.json"),
+        (lambda f: (f / "config.json").unlink(), "contains models but no config.json"),
     ],
 )
 def test_a_folder_with_a_broken_configuration_is_refused(make_run, damage, message):

@@ -89,7 +89,7 @@ def test_every_loss_says_when_an_output_is_right():
 
 
 def actor_critic_by_hand(logits, value, target, draws, discount, entropy, normalise):
-    """The loss of one row, step by step: of the policy, of the value, and the rate of right choices."""
+    """The loss of one row, step by step: of the policy, of the value, and the accuracy."""
     p = logits.softmax(dim=-1)
     actions = [int((p[t].cumsum(0) <= draws[t]).sum()) for t in range(len(p))]
     rewards = [float(a == target) for a in actions]

@@ -18,7 +18,7 @@ def test_each_command_runs_and_is_timed(tmp_path, capsys):
         "eigenvalue",
         "embedding",
         "persistence",
-        "persistence, one member more",
+        "persistence, one additional member",
         "compare, two sets",
     ]
     assert min(map(float, timed.values())) > 0

@@ -46,7 +46,7 @@ def test_the_title_tells_the_question_and_its_answer(grid):
     assert f"ask 6, trial {grid.trial}, group 2" in title
     assert f"“{answer.given}”, probability {answer.probability:.2f} (right)" in title
     wrong = replace(grid, answer=replace(answer, right="word99"))
-    assert "(wrong, it is “word99”)" in draw_question(wrong, "planted").get_suptitle()
+    assert "(wrong; correct: “word99”)" in draw_question(wrong, "planted").get_suptitle()
     assert "answer" not in draw_question(replace(grid, answer=None), "planted").get_suptitle()
     assert "trial" not in draw_question(replace(grid, trial=-1, share=grid.share), "x").get_suptitle().split(";")[0]
 
