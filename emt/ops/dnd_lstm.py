@@ -93,6 +93,39 @@ def dnd_lstm(
     return DNDRun(outputs, hidden, cell, found.detach())
 
 
+class _Arguments(NamedTuple):
+    """What `_Run` is applied to, in this order; in the backward pass, whether each is wanted, or its gradient."""
+
+    x: Any = None
+    recalled: Any = None
+    search: Any = None
+    w_in: Any = None
+    w_rec: Any = None
+    w_out: Any = None
+    bias: Any = None
+    b_out: Any = None
+    h0: Any = None
+    c0: Any = None
+
+
+class _Saved(NamedTuple):
+    """What the backward pass needs: arguments, and (time, member, batch, …) of what the steps made.
+
+    ``m`` is tanh of what was recalled, ``tanh_c`` that of the cell. ``hidden`` and ``cells`` hold the states before the
+    first step too.
+    """
+
+    x: Tensor
+    m: Tensor
+    w_in: Tensor
+    w_rec: Tensor
+    w_out: Tensor
+    gates: Tensor
+    hidden: Tensor
+    cells: Tensor
+    tanh_c: Tensor
+
+
 class _Run(torch.autograd.Function):
     """Time comes first inside, so that steps are whole blocks; what needs no earlier step is done for all at once.
 
@@ -137,7 +170,7 @@ class _Run(torch.autograd.Function):
             torch.mul(f, c, out=c_next).addcmul_(i, z).addcmul_(r, recall)
             torch.tanh(c_next, out=tanh)
             torch.mul(o, tanh, out=h_next)
-        ctx.save_for_backward(x, m, w_in, w_rec, w_out, gates, hidden, cells, tanh_c)
+        ctx.save_for_backward(*_Saved(x, m, w_in, w_rec, w_out, gates, hidden, cells, tanh_c))
         ctx.set_materialize_grads(False)
         outputs = torch.baddbmm(b_out.unsqueeze(1), _rows(hidden[1:]), w_out).view(members, batch, steps, -1)
         return outputs, hidden[1:].permute(1, 2, 0, 3), cells[1:].permute(1, 2, 0, 3)
@@ -148,7 +181,7 @@ class _Run(torch.autograd.Function):
     def backward(
         ctx: Any, d_outputs: Tensor | None, d_hidden: Tensor | None, d_cell: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        x, m, w_in, w_rec, w_out, gates, hidden, cells, tanh_c = ctx.saved_tensors
+        x, m, w_in, w_rec, w_out, gates, hidden, cells, tanh_c = _Saved(*ctx.saved_tensors)
         (members, batch, steps, _), units, weights = x.shape, tanh_c.shape[-1], w_rec.mT
         dy = x.new_zeros(members, batch * steps, w_out.shape[2]) if d_outputs is None else d_outputs.flatten(1, 2)
         dh_given = torch.bmm(dy, w_out.mT).view(members, batch, steps, units)
@@ -174,18 +207,16 @@ class _Run(torch.autograd.Function):
             if t > 0:
                 dh = torch.baddbmm(given[t - 1], d_a, weights)
         after = _rows(da)
-        need_x, *_, need_h0, _ = ctx.needs_input_grad
-        return (
-            torch.bmm(after, w_in.mT).view(x.shape) if need_x else None,
-            None,
-            None,
-            torch.bmm(x.flatten(1, 2).mT, after),
-            torch.bmm(_rows(hidden[:-1]).mT, after),
-            torch.bmm(_rows(hidden[1:]).mT, dy),
-            after.sum(dim=1),
-            dy.sum(dim=1),
-            torch.bmm(da[0], weights) if need_h0 else None,
-            dc,
+        wanted = _Arguments(*ctx.needs_input_grad)
+        return _Arguments(
+            x=torch.bmm(after, w_in.mT).view(x.shape) if wanted.x else None,
+            w_in=torch.bmm(x.flatten(1, 2).mT, after),
+            w_rec=torch.bmm(_rows(hidden[:-1]).mT, after),
+            w_out=torch.bmm(_rows(hidden[1:]).mT, dy),
+            bias=after.sum(dim=1),
+            b_out=dy.sum(dim=1),
+            h0=torch.bmm(da[0], weights) if wanted.h0 else None,
+            c0=dc,
         )
 
 

@@ -13,6 +13,7 @@ The matrix is the sum of what was written, so reading it is attending to the hid
     A_t s = λ^t A_0 s + η Σ_{j<t} λ^(t-1-j) h_j (h_j·s)                 (5)
 """
 
+import itertools
 from typing import Any, NamedTuple
 
 import torch
@@ -119,6 +120,39 @@ def fast_matrix(hidden: Tensor, eta: float, lam: float, a0: Tensor | None = None
     return written if a0 is None else written.add(a0, alpha=lam ** hidden.shape[2])
 
 
+class _Arguments(NamedTuple):
+    """What `_Attention` is applied to, in this order; in the backward pass, whether each is wanted, or its gradient."""
+
+    drive: Any = None
+    w_rec: Any = None
+    gain: Any = None
+    bias: Any = None
+    h0: Any = None
+    a0: Any = None
+    eta: Any = None
+    lam: Any = None
+    inner: Any = None
+
+
+class _Saved(NamedTuple):
+    """What the backward pass needs of the sequence: ``layers`` and ``sums`` as `_Attention.forward` makes them."""
+
+    w_rec: Tensor
+    gain: Tensor
+    a0: Tensor | None
+    layers: Tensor
+    sums: Tensor
+
+
+class _Read(NamedTuple):
+    """What it needs of one read: weights of the past steps, the normalised sum with its mean and inverse deviation."""
+
+    weights: Tensor
+    normal: Tensor
+    mean: Tensor
+    scale: Tensor
+
+
 class _Attention(torch.autograd.Function):
     """Equations (1), (2) and (5): (hidden, queries, values). Inside, time comes first, so that steps are whole blocks.
 
@@ -145,7 +179,7 @@ class _Attention(torch.autograd.Function):
         hidden = layers[1:, inner]
         values, sums = (drive.new_empty(steps, inner, members, batch, units) for _ in range(2))
         decays, gain, bias = _decays(eta, lam, steps, drive)[..., None, None], gain.unsqueeze(1), bias.unsqueeze(1)
-        saved = []
+        reads: list[_Read] = []
         for t in range(steps):
             past, s = hidden[:t], layers[t + 1].unbind()
             u = torch.baddbmm(drive[:, :, t], layers[t, inner], w_rec)
@@ -158,19 +192,22 @@ class _Attention(torch.autograd.Function):
                 torch.add(u, value, out=total)
                 normal, mean, scale = torch.native_layer_norm(total, (units,), None, None, EPSILON)
                 torch.clamp_min(torch.addcmul(bias, gain, normal), 0, out=s[i + 1])
-                saved += [weights, normal, mean, scale]
+                reads.append(_Read(weights, normal, mean, scale))
         ctx.constants = eta, lam
-        ctx.save_for_backward(w_rec, gain, a0, layers, sums, *saved)
-        reads = [r.permute(2, 3, 0, 1, 4) for r in (layers[1:, :inner], values)]
-        ctx.mark_non_differentiable(*reads)
-        return hidden.permute(1, 2, 0, 3), *reads
+        ctx.save_for_backward(*_Saved(w_rec, gain, a0, layers, sums), *itertools.chain(*reads))
+        returned = [r.permute(2, 3, 0, 1, 4) for r in (layers[1:, :inner], values)]
+        ctx.mark_non_differentiable(*returned)
+        return hidden.permute(1, 2, 0, 3), *returned
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_hidden: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        w_rec, gain, a0, layers, sums, *saved = ctx.saved_tensors
+        count = len(_Saved._fields)
+        w_rec, gain, a0, layers, sums = _Saved(*ctx.saved_tensors[:count])
+        of_reads, size = ctx.saved_tensors[count:], len(_Read._fields)
+        reads = [_Read(*of_reads[place : place + size]) for place in range(0, len(of_reads), size)]
         eta, lam = ctx.constants
-        steps, inner, _, _, units = sums.shape
+        (steps, inner), units = sums.shape[:2], sums.shape[-1]
         hidden = layers[1:, inner]
         decays = _decays(eta, lam, steps, hidden)[..., None, None]
         # Gradients: dy before the last relu of (2), dz before the normalisation, which is also that of the value read.
@@ -179,30 +216,29 @@ class _Attention(torch.autograd.Function):
         for t in reversed(range(steps)):
             past, d_past, s, ds, d = hidden[:t], dh[1 : t + 1], layers[t + 1].unbind(), dh[t + 1], du[t]
             for i in reversed(range(inner)):
-                weights, _, mean, scale = saved[4 * (t * inner + i) :][:4]
+                read = reads[t * inner + i]
                 dn = _relu_backward.grad_input(ds, s[i + 1], 0, grad_input=dy[t, i]) * gain
-                dz = _norm_backward(dn, sums[t, i], (units,), mean, scale, None, None, [True, False, False])[0]
+                dz = _norm_backward(dn, sums[t, i], (units,), read.mean, read.scale, None, None, [True, False, False])[
+                    0
+                ]
                 d += dz
                 d_weights = (past * dz).sum(-1, keepdim=True).mul_(decays[steps - t :])
                 ds = (past * d_weights).sum(0)
-                d_past.addcmul_(weights, dz).addcmul_(d_weights, s[i])
+                d_past.addcmul_(read.weights, dz).addcmul_(d_weights, s[i])
                 if a0 is not None:
                     ds += _times(torch.mul(dz, lam**t, out=dv[t, i]), a0)
             d += _relu_backward(ds, s[0], 0)
             dh[t].baddbmm_(d, w_rec.mT)
-        normal = torch.stack(saved[1::4]).view_as(dy) if saved else dy
+        normal = torch.stack([read.normal for read in reads]).view_as(dy) if reads else dy
         d_a0 = None if a0 is None else torch.einsum("trmbi,trmbj->mbij", dv, layers[1:, :inner])
         before, after = (v.transpose(0, 1).flatten(1, 2) for v in (layers[:-1, inner], du))
-        return (
-            du.permute(1, 2, 0, 3),
-            before.mT @ after,
-            (dy * normal).sum((0, 1, 3)),
-            dy.sum((0, 1, 3)),
-            dh[0] if ctx.needs_input_grad[4] else None,
-            d_a0,
-            None,
-            None,
-            None,
+        return _Arguments(
+            drive=du.permute(1, 2, 0, 3),
+            w_rec=before.mT @ after,
+            gain=(dy * normal).sum((0, 1, 3)),
+            bias=dy.sum((0, 1, 3)),
+            h0=dh[0] if _Arguments(*ctx.needs_input_grad).h0 else None,
+            a0=d_a0,
         )
 
 

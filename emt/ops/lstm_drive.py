@@ -5,7 +5,7 @@ they lie, a step is one product, and the gradient of the weights is one product 
 hundred units `emt.ops.lstm.lstm`, which never leaves the cache, is faster.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -40,6 +40,28 @@ def lstm_of_drive(
     return hidden.transpose(1, 2), cell.transpose(1, 2)
 
 
+class _Arguments(NamedTuple):
+    """What `_DrivenLSTM` is applied to, in this order; in the backward pass, the gradient of each."""
+
+    drive: Tensor
+    w_rec: Tensor
+    h0: Tensor
+    c0: Tensor
+
+
+class _Saved(NamedTuple):
+    """What the backward pass needs, (member, time, batch, …) but for the weights.
+
+    ``hidden`` and ``cell`` hold the states before the first step too.
+    """
+
+    w_rec: Tensor
+    activated: Tensor
+    hidden: Tensor
+    cell: Tensor
+    tanh_cell: Tensor
+
+
 class _DrivenLSTM(torch.autograd.Function):
     """Equations (1) to (3) of `emt.ops.lstm` with axes (member, time, batch, unit)."""
 
@@ -62,14 +84,14 @@ class _DrivenLSTM(torch.autograd.Function):
             torch.mul(i, g, out=c).addcmul_(f, cell[:, t])
             tanh_of_half(torch.mul(c, 2, out=tanh_c), out=tanh_c)
             torch.mul(o, tanh_c, out=hidden[:, t + 1])
-        ctx.save_for_backward(w_rec, activated, hidden, cell, tanh_cell)
+        ctx.save_for_backward(*_Saved(w_rec, activated, hidden, cell, tanh_cell))
         ctx.set_materialize_grads(False)
         return hidden[:, 1:], cell[:, 1:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_hidden: Tensor | None, d_cell: Tensor | None) -> tuple[Tensor | None, ...]:
-        w_rec, activated, hidden, cell, tanh_cell = ctx.saved_tensors
+        w_rec, activated, hidden, cell, tanh_cell = _Saved(*ctx.saved_tensors)
         d_sums = torch.empty_like(activated)
         dh, dc = torch.zeros_like(cell[:, 0]), torch.zeros_like(cell[:, 0])
         back = w_rec.mT.contiguous()
@@ -89,7 +111,7 @@ class _DrivenLSTM(torch.autograd.Function):
             dc *= f
             torch.bmm(d_sums[:, t], back, out=dh)
         d_weights = hidden[:, :-1].flatten(1, 2).mT @ d_sums.flatten(1, 2)
-        return d_sums, d_weights, dh, dc
+        return _Arguments(drive=d_sums, w_rec=d_weights, h0=dh, c0=dc)
 
 
 _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input

@@ -1,6 +1,7 @@
 """Networks that write their own weights (`emt.ops.ethereal.forms`), with a matrix for each item: equation (4)."""
 
 import contextlib
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -51,7 +52,7 @@ def ethereal_steps(
                     continue
                 items[place].move(_summed(terms), active)
                 if rule.updater != "bptt":
-                    values[place][:, :, t] = -terms[-1][1]
+                    values[place][:, :, t] = -terms[-1].delta
                     wrote[place][:, :, t] = active if place != depth + 1 or started is None else active & started
         passes[-1] = step if cut is None else cut(step)
         hidden, started = passes[-1].hidden, None
@@ -71,6 +72,13 @@ def ethereal_steps(
     )
 
 
+class _Product(NamedTuple):
+    """k and δ of one step, (member, batch, …), whose outer product is a term of G."""
+
+    key: Tensor
+    delta: Tensor
+
+
 def _cut(step: Pass) -> Pass:
     """Return what is kept of a step whose graph nobody asks for again: it would hold a matrix for each item."""
     return Pass({}, {}, step.hidden.detach(), step.outputs.detach(), None)
@@ -78,21 +86,21 @@ def _cut(step: Pass) -> Pass:
 
 def _terms(
     network: Network, rule: Rule, passes: list[Pass], error: Tensor, started: Tensor | None
-) -> dict[int, list[tuple[Tensor, Tensor]]]:
-    """Return the (k, δ) whose products sum to G at the last step, by place."""
+) -> dict[int, list[_Product]]:
+    """Return the k and δ whose products sum to G at the last step, by place."""
     if rule.updater == "dfa":
         last = passes[-1]
         deltas = align(network, rule, last, error, started)
-        return {place: [(last.keys[place], delta)] for place, delta in deltas.items()}
+        return {place: [_Product(last.keys[place], delta)] for place, delta in deltas.items()}
     reached = passes if rule.updater == "bptt" else passes[-1:]
     where = [(step, place) for step in reached for place in step.before if place <= len(network.inner) + 1]
     found = torch.autograd.grad(
         passes[-1].outputs, [step.before[place] for step, place in where], error, retain_graph=True, allow_unused=True
     )
-    terms: dict[int, list[tuple[Tensor, Tensor]]] = {}
+    terms: dict[int, list[_Product]] = {}
     for (step, place), delta in zip(where, found, strict=True):
         if delta is not None:
-            terms.setdefault(place, []).append((step.keys[place].detach(), delta))
+            terms.setdefault(place, []).append(_Product(step.keys[place].detach(), delta))
     return terms
 
 
@@ -183,7 +191,7 @@ class _Items:
         return None if self.layer.mask is None else self.coincidence
 
 
-def _summed(terms: list[tuple[Tensor, Tensor]]) -> Tensor:
+def _summed(terms: list[_Product]) -> Tensor:
     """Return Σ k δᵀ, (member, batch, key, value)."""
     total = torch.zeros(())
     for key, delta in terms:

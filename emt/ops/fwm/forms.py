@@ -135,6 +135,30 @@ def fwm(
 Fields = TypeVar("Fields", Written, Gradients)
 
 
+class _Arguments(NamedTuple):
+    """What `_Memory` is applied to, in this order; in the backward pass, whether each is wanted, or its gradient."""
+
+    keys: Any = None
+    values: Any = None
+    strength: Any = None
+    first: Any = None
+    partners: Any = None
+    memory: Any = None
+    steps: Any = None
+
+
+class _Saved(NamedTuple):
+    """What the backward pass needs beside what was written; ``queries`` and ``returned`` are those of all reads."""
+
+    keys: Tensor
+    values: Tensor
+    strength: Tensor
+    memory: Tensor | None
+    steps: Tensor | None
+    queries: Tensor
+    returned: Tensor
+
+
 class _Memory(torch.autograd.Function):
     """Equations (4) to (6): (outputs, memory, queries, values, rescale), with rows for members and batch items.
 
@@ -169,7 +193,7 @@ class _Memory(torch.autograd.Function):
             place = Place.of(keys[part], _at_all(written, part), _at(memory, part), _at(steps, part))
             outputs[part] = read(place, queries[part], returned[part])
         rescale = written.squares.clamp(min=1).sqrt_()
-        ctx.save_for_backward(keys, values, strength, memory, steps, queries, returned, *written)
+        ctx.save_for_backward(*_Saved(keys, values, strength, memory, steps, queries, returned), *written)
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(queries, returned, rescale)
         return outputs, last_contents(keys, written, memory), queries, returned, rescale
@@ -180,13 +204,14 @@ class _Memory(torch.autograd.Function):
     def backward(
         ctx: Any, d_outputs: Tensor | None, d_memory: Tensor | None, *_: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        keys, values, strength, memory, steps, queries, returned, *saved = ctx.saved_tensors
-        written = Written(*saved)
+        count = len(_Saved._fields)
+        keys, values, strength, memory, steps, queries, returned = _Saved(*ctx.saved_tensors[:count])
+        written = Written(*ctx.saved_tensors[count:])
         d = Gradients(
             torch.zeros_like(keys),
             torch.zeros_like(values),
             torch.zeros_like(written.log_scale, dtype=values.dtype),
-            torch.zeros_like(memory) if ctx.needs_input_grad[5] else None,
+            None if memory is None or not _Arguments(*ctx.needs_input_grad).memory else torch.zeros_like(memory),
         )
         d_queries, d_first = torch.zeros_like(queries), torch.zeros_like(returned[:, 0])
         d_added, d_old = torch.empty_like(values), torch.empty_like(values)
@@ -202,7 +227,14 @@ class _Memory(torch.autograd.Function):
             write_backward(*rows, _at_all(d, part), d_added[part], d_old[part])
         d_partners = d_queries[:, :, -1, :, -returned.shape[-1] :]
         d_strength = (d_added * (values - written.old)).sum(-1)
-        return d.keys, d_added * strength.unsqueeze(-1), d_strength, d_first, d_partners, d.memory, None
+        return _Arguments(
+            keys=d.keys,
+            values=d_added * strength.unsqueeze(-1),
+            strength=d_strength,
+            first=d_first,
+            partners=d_partners,
+            memory=d.memory,
+        )
 
 
 def _times(memory: Tensor, key: Tensor) -> Tensor:

@@ -40,6 +40,49 @@ class Gradients(NamedTuple):
     memory: Tensor | None
 
 
+class _Steps(NamedTuple):
+    """What (4) and (5) find in the steps of a block: u and o (row, step, value), ‖F'‖² (row, step)."""
+
+    added: Tensor
+    old: Tensor
+    squares: Tensor
+
+
+class _Block(NamedTuple):
+    """What the gradients of a block are computed from.
+
+    Attributes
+    ----------
+    gram
+        (c_j / c_t) key_t·key_j within the block, (row, step, step).
+    found
+        u, o and ‖F'‖².
+    strength
+        γ, (row, step).
+    d_added, d_log
+        Gradients from outside the block of u (row, step, value) and of log c before each step (row, step).
+    d_square, d_last
+        Gradients of ‖F‖² and of log c after the block, (row,).
+    """
+
+    gram: Tensor
+    found: _Steps
+    strength: Tensor
+    d_added: Tensor
+    d_log: Tensor
+    d_square: Tensor
+    d_last: Tensor
+
+
+class _BlockGradients(NamedTuple):
+    """Gradients of u, o (row, step, value) and ‖F'‖² (row, step) of a block, and of log c before it (row,)."""
+
+    added: Tensor
+    old: Tensor
+    squares: Tensor
+    log_scale: Tensor
+
+
 def write(keys: Tensor, values: Tensor, strength: Tensor, memory: Tensor | None, written: Written) -> None:
     """Fill ``written``: in a block of steps in time order, from before it by one product."""
     solve = _by_steps if keys.device.type == "cpu" else _by_sweeps
@@ -55,18 +98,18 @@ def write(keys: Tensor, values: Tensor, strength: Tensor, memory: Tensor | None,
         found = solve(gram[..., block.start :], start, values[:, block], strength[:, block], square)
         for whole, piece in zip(written, found, strict=False):
             whole[:, block] = piece
-        square = found[2][:, -1].clamp(max=1)
-        grown = found[2].clamp(min=1).double().log_().mul_(0.5).cumsum_(1)
+        square = found.squares[:, -1].clamp(max=1)
+        grown = found.squares.clamp(min=1).double().log_().mul_(0.5).cumsum_(1)
         written.log_scale[:, block.start + 1 : block.stop + 1] = grown + written.log_scale[:, block.start, None]
         decays = (pad(grown, (1, 0)) - grown[:, -1:]).exp_().to(values.dtype).unsqueeze(-1)
         held[:, : block.start] *= decays[:, :1]
-        torch.mul(found[0], decays[:, :-1], out=held[:, block])
+        torch.mul(found.added, decays[:, :-1], out=held[:, block])
         if base is not None:
             base *= decays[:, :1]
 
 
-def _by_steps(gram: Tensor, start: Tensor, values: Tensor, strength: Tensor, square: Tensor) -> tuple[Tensor, ...]:
-    """Return u, o (row, step, value) and ‖F'‖² (row, step) of the steps of a block.
+def _by_steps(gram: Tensor, start: Tensor, values: Tensor, strength: Tensor, square: Tensor) -> _Steps:
+    """Solve (4) and (5) in the steps of a block.
 
     Parameters
     ----------
@@ -89,10 +132,10 @@ def _by_steps(gram: Tensor, start: Tensor, values: Tensor, strength: Tensor, squ
         now += square
         square = now.clamp(max=1)
         old[t + 1 :].addcmul_(gram[t, t + 1 :], u).mul_(now.clamp(min=1).rsqrt_())
-    return added.transpose(0, 1), old.transpose(0, 1), squares.squeeze(-1).t()
+    return _Steps(added.transpose(0, 1), old.transpose(0, 1), squares.squeeze(-1).t())
 
 
-def _by_sweeps(gram: Tensor, start: Tensor, values: Tensor, strength: Tensor, square: Tensor) -> tuple[Tensor, ...]:
+def _by_sweeps(gram: Tensor, start: Tensor, values: Tensor, strength: Tensor, square: Tensor) -> _Steps:
     """The same as `_by_steps` in few large operations, for devices on which many small ones are slow.
 
     Given c, (4) is a linear system for w_t = c_t u_t, (I + diag(γ) tril(G)) W = γ (c V - start); given W, (5) makes c
@@ -112,7 +155,7 @@ def _by_sweeps(gram: Tensor, start: Tensor, values: Tensor, strength: Tensor, sq
             break
         scale = after[:, :-1]
     inverse = 1 / scale.unsqueeze(-1)
-    return added * inverse, old * inverse, squares / scale.square()
+    return _Steps(added * inverse, old * inverse, squares / scale.square())
 
 
 def write_backward(
@@ -133,13 +176,14 @@ def write_backward(
         decays = decay_ratios(written.log_scale, written.log_scale[:, block], steps, keys[:, :, so_far], block.start)
         inner = inner_products(keys[:, :, block], keys[:, :, so_far])
         gram = whole_products(inner) * decays
-        u, o, squares, _ = (x[:, block] for x in written)
+        found = _Steps(written.added[:, block], written.old[:, block], written.squares[:, block])
         outside = d.added[:, block], d.log_scale[:, block], d_square, d_log
-        d_u, d_o, d_squares, d_log = solve(gram[..., block], u, o, squares, strength[:, block], *outside)
-        d_added[:, block], d_old[:, block], d_square = d_u, d_o, d_squares[:, 0]
-        d.added[:, before] += gram[..., before].mT @ d_o
-        d_gram = (d_o @ written.added[:, so_far].mT).mul_(decays)
-        d_gram[..., block].diagonal(dim1=1, dim2=2).copy_(d_squares * u.square().sum(-1))
+        back = solve(_Block(gram[..., block], found, strength[:, block], *outside))
+        d_added[:, block], d_old[:, block] = back.added, back.old
+        d_square, d_log = back.squares[:, 0], back.log_scale
+        d.added[:, before] += gram[..., before].mT @ back.old
+        d_gram = (back.old @ written.added[:, so_far].mT).mul_(decays)
+        d_gram[..., block].diagonal(dim1=1, dim2=2).copy_(back.squares * found.added.square().sum(-1))
         inner_products_backward(
             d_gram, inner, keys[:, :, block], keys[:, :, so_far], d.keys[:, :, block], d.keys[:, :, so_far]
         )
@@ -150,35 +194,13 @@ def write_backward(
             d.memory.addcmul_(memory, d_square[:, None, None], value=2)
 
 
-def _back_by_steps(
-    gram: Tensor,
-    added: Tensor,
-    old: Tensor,
-    squares: Tensor,
-    strength: Tensor,
-    d_added: Tensor,
-    d_log: Tensor,
-    d_square: Tensor,
-    d_last: Tensor,
-) -> tuple[Tensor, ...]:
-    """Return the gradients of u, o (row, step, value) and ‖F'‖² (row, step), and of log c before the block (row,).
-
-    Parameters
-    ----------
-    gram
-        (c_j / c_t) key_t·key_j within the block, (row, step, step).
-    added, old, squares, strength
-        u, o, ‖F'‖² and γ.
-    d_added, d_log
-        Gradients from outside the block of u (row, step, value) and of log c before each step (row, step).
-    d_square, d_last
-        Gradients of ‖F‖² and of log c after the block, (row,).
-    """
-    gram, strength, squares, d_log = (
-        x.unsqueeze(-1).contiguous() for x in (gram.permute(1, 2, 0), strength.t(), squares.t(), d_log.t())
-    )
-    added, old, later = (x.transpose(0, 1).contiguous() for x in (added, old, d_added))
-    d_square, d_last = d_square.unsqueeze(-1), d_last.unsqueeze(-1)
+def _back_by_steps(block: _Block) -> _BlockGradients:
+    """Go back through the steps of a block."""
+    found = block.found
+    scalars = block.gram.permute(1, 2, 0), block.strength.t(), found.squares.t(), block.d_log.t()
+    gram, strength, squares, d_log = (x.unsqueeze(-1).contiguous() for x in scalars)
+    added, old, later = (x.transpose(0, 1).contiguous() for x in (found.added, found.old, block.d_added))
+    d_square, d_last = block.d_square.unsqueeze(-1), block.d_last.unsqueeze(-1)
     # s is sqrt(‖F'‖²) where that is above one, and ‖F‖² is ‖F'‖² where it is not.
     to_log, to_square = (squares > 1) / (2 * squares.clamp(min=1)), (squares <= 1).to(squares)
     by_square = 2 * (old + added * gram.diagonal(dim1=0, dim2=1).permute(2, 0, 1))
@@ -189,24 +211,16 @@ def _back_by_steps(
         torch.mul(added[t], 2 * d_square, out=d_old[t]).addcmul_(d_added[t], strength[t], value=-1)
         d_last = d_last + d_log[t] + (later[t] * added[t]).addcmul_(d_old[t], old[t], value=-1).sum(-1, keepdim=True)
         later[:t].addcmul_(gram[t, :t], d_old[t])
-    return d_added.transpose(0, 1), d_old.transpose(0, 1), d_squares.squeeze(-1).t(), d_last.squeeze(-1)
+    steps = d_added.transpose(0, 1), d_old.transpose(0, 1), d_squares.squeeze(-1).t()
+    return _BlockGradients(*steps, d_last.squeeze(-1))
 
 
-def _back_by_sweeps(
-    gram: Tensor,
-    added: Tensor,
-    old: Tensor,
-    squares: Tensor,
-    strength: Tensor,
-    d_added: Tensor,
-    d_log: Tensor,
-    d_square: Tensor,
-    d_last: Tensor,
-) -> tuple[Tensor, ...]:
+def _back_by_sweeps(block: _Block) -> _BlockGradients:
     """The same as `_back_by_steps` in few large operations, as `_by_sweeps` is of `_by_steps`.
 
     Given the gradients of ‖F'‖², those of o solve a linear system; they make those of log c, and these the first.
     """
+    gram, (added, old, squares), strength, d_added, d_log, d_square, d_last = block
     below, factor = gram.tril(-1), strength.unsqueeze(-1)
     by_square = 2 * (old + added * gram.diagonal(dim1=1, dim2=2).unsqueeze(-1))
     system = factor * below.mT
@@ -225,7 +239,7 @@ def _back_by_sweeps(
         if torch.equal(found, d_squares):
             break
         d_squares = found
-    return later + d_squares.unsqueeze(-1) * by_square, d_old, d_squares, logs[:, 0]
+    return _BlockGradients(later + d_squares.unsqueeze(-1) * by_square, d_old, d_squares, logs[:, 0])
 
 
 def last_contents(keys: Tensor, written: Written, memory: Tensor | None) -> Tensor:
