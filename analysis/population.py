@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from analysis.errors import AnalysisError
 from analysis.statistics import UNBOUNDED, Interval, mean_interval
+from emt.errors import repeated
 
 RANGES = {
     "accuracy": (0.0, 1.0),
@@ -78,7 +79,7 @@ class Population:
     seq_length
         The length L whose keys were read.
     names
-        Model names, sorted by number.
+        Model names, sorted by number, all different.
     eigenvalues
         One complex array for each member, as evaluated: ``eigenvalues_rnn_seqL``. Lengths may differ.
     theory
@@ -103,6 +104,10 @@ class Population:
     skipped: tuple[str, ...] = ()
     test_horizon: int | None = None
     training_seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if several := repeated(self.names):
+            raise AnalysisError(f"{self.label}: expected each model once; got {several}")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -143,7 +148,7 @@ def from_summary(summary: Mapping[str, Any], *, label: str = "population", seq_l
         eigenvalues=tuple(_spectrum(entry, f"eigenvalues_rnn{suffix}") for entry in present),
         theory=None if theory is None else complex_of(theory, f"eigenvalues_theory{suffix}"),
         scalars=pd.DataFrame([_scalars(entry, suffix) for entry in present], index=pd.Index(names, name="model_name")),
-        skipped=tuple(entry["model_name"] for entry in metrics if entry not in present),
+        skipped=tuple(entry["model_name"] for entry in metrics if not entry.get(f"eigenvalues_rnn{suffix}")),
         test_horizon=(how.get("evaluation") or {}).get("test_horizon"),
         training_seed=((how.get("training_config") or {}).get("training") or {}).get("seed"),
     )

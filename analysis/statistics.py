@@ -221,6 +221,8 @@ def _ends(mean: float, reach: float, lowest: float, highest: float) -> tuple[flo
     below, above = mean - lowest, highest - mean
     if reach <= 0 or (math.isinf(below) and math.isinf(above)):
         return mean - reach, mean + reach
+    if min(below, above) <= 0:  # all values are at an end but for rounding
+        return mean, mean
     if math.isinf(above):
         factor = math.exp(min(reach / below, 700.0))
         return lowest + below / factor, lowest + below * factor

@@ -32,7 +32,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from emt.errors import TraceError
-from emt.labelled import about, check_version, expect, read, write
+from emt.labelled import about, check_members, check_version, expect, read, write
 
 __all__ = ["TraceError", "about", "check", "is_marked", "load", "make", "save"]
 
@@ -80,6 +80,7 @@ def check(portrait: xr.Dataset, where: str = "portrait") -> None:
     """
     check_version(portrait, FORMAT_VERSION, where)
     expect(portrait, VARIABLES, where)
+    check_members(portrait, where)
 
 
 def save(portrait: xr.Dataset, path: Path) -> None:

@@ -1,5 +1,9 @@
 """Errors that a user can act on: a command line prints them as one line and exits with code 2."""
 
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
 import emt
 
 
@@ -13,6 +17,15 @@ class TraceError(UserError):
 
 class RegistrationError(UserError):
     """A task, a model or an analysis that lacks what its registry asks for; the message says what to write where."""
+
+
+def repeated(names: Iterable[Any]) -> str:
+    """Say which names stand several times, "model-1 (2 times), model-4 (3 times)"; empty where all differ.
+
+    >>> repeated(["a", "b", "a"])
+    'a (2 times)'
+    """
+    return ", ".join(f"{name} ({count} times)" for name, count in Counter(names).items() if count > 1)
 
 
 def install_hint(extra: str) -> str:

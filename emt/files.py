@@ -40,6 +40,22 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise
 
 
+def check_folder(path: Path, flag: str) -> Path:
+    """Return a path that is a folder or can become one.
+
+    Raises
+    ------
+    UserError
+        If it, or a folder above it, is a file.
+    """
+    for place in (path, *path.parents):
+        if place.exists() or place.is_symlink():
+            if not place.is_dir():
+                raise UserError(f"--{flag}: expected a folder; {place} is a file")
+            break
+    return path
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file that appears under its name only when whole."""
     write_bytes(path, text.encode())

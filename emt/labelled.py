@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 
-from emt.errors import TraceError
+from emt.errors import TraceError, repeated
 from emt.files import write_bytes
 
 Labelled = xr.DataTree | xr.Dataset
@@ -37,6 +37,19 @@ def check_version(data: Labelled, version: int, where: str) -> None:
         raise TraceError(f"{where}: expected an attribute 'about' with a format version; found none") from None
     if got != version:
         raise TraceError(f"{where}: expected format version {version}; got {got}")
+
+
+def check_members(data: Labelled, where: str) -> None:
+    """Refuse arrays whose members are not numbered, each by a number of its own.
+
+    Raises
+    ------
+    TraceError
+    """
+    if "member" not in data.coords:
+        raise TraceError(f"{where}: expected the coordinate 'member' with model numbers; found none")
+    if several := repeated(f"model-{number}" for number in np.asarray(data["member"]).tolist()):
+        raise TraceError(f"{where}: expected each model once; got {several}")
 
 
 def expect(

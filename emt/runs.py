@@ -66,7 +66,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from emt.errors import UserError
+from emt.errors import UserError, repeated
 from emt.files import read_json, sha256, write_bytes, write_json
 
 FORMAT_VERSION = 1
@@ -99,7 +99,7 @@ def read_summary(path: Path) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If the file is missing, broken, of another format or holds no members.
+        If the file is missing, broken, of another format, holds no members, or one of them twice.
     """
     path = path / "evaluation_summary.json" if path.is_dir() else path
     summary = read_json(path)
@@ -111,6 +111,10 @@ def read_summary(path: Path) -> dict[str, Any]:
     for position, entry in enumerate(metrics):
         if not isinstance(entry, dict) or not isinstance(entry.get("model_name"), str):
             raise UserError(f"{path}: expected a 'model_name' in metrics[{position}]; found none")
+    if several := repeated(entry["model_name"] for entry in metrics):
+        raise UserError(
+            f"{path}: expected each model once; got {several} (summaries of several experiments cannot be merged)"
+        )
     summary["metrics"] = sorted(metrics, key=lambda entry: sort_key(entry["model_name"]))
     return summary
 

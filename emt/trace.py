@@ -39,7 +39,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from emt.errors import TraceError
-from emt.labelled import about, check_version, expect, read, write
+from emt.labelled import about, check_members, check_version, expect, read, write
 
 __all__ = ["TraceError", "about", "check", "load", "make", "memories", "save"]
 
@@ -118,6 +118,7 @@ def check(tree: xr.DataTree, where: str = "trace") -> None:
     """
     check_version(tree, FORMAT_VERSION, where)
     expect(tree, REQUIRED | RECORDED, where, optional_first={"inputs", "targets"})
+    check_members(tree, where)
     given: dict[str, tuple[str, ...]] = {name: dims for name, dims in OPTIONAL.items() if name in tree.data_vars}
     given |= {name: (*OPTIONAL[name], "item") for name in ITEMS if name in given and "item" in tree[name].dims}
     expect(tree, given, where, optional_first=set(EVENTS))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from analysis.errors import AnalysisError
 from analysis.statistics import mean_interval
+from emt.errors import repeated
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,9 @@ def summarise_groups(populations: Sequence[Answered]) -> GroupSummary:
     labels = [one.label for one in populations]
     if not labels or len(set(labels)) < len(labels):
         raise AnalysisError(f"expected populations of different labels; got {labels}")
+    for one in populations:
+        if several := repeated(one.members):
+            raise AnalysisError(f"{one.label}: expected each model once; got {several}")
     rows, members = [], []
     for one in populations:
         for group, shares in zip(one.groups, 100 * one.right.T, strict=True):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from analysis.errors import AnalysisError
 from analysis.statistics import mean_interval
+from emt.errors import repeated
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,9 @@ def summarise_learning(learners: Sequence[Learner]) -> LearningSummary:
     keys = [(one.panel, one.label) for one in learners]
     if not keys or len(set(keys)) < len(keys):
         raise AnalysisError(f"expected populations of different panels and labels; got {keys}")
+    for one in learners:
+        if several := repeated(one.members):
+            raise AnalysisError(f"{one.panel}, {one.label}: expected each model once; got {several}")
     index = pd.MultiIndex.from_tuples(keys, names=["panel", "label"])
     members = [
         {"panel": one.panel, "label": one.label, "model_name": name, "test_error": error}

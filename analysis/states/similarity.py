@@ -30,7 +30,7 @@ from analysis.cache import all_pairs, content_hash
 from analysis.errors import AnalysisError
 from analysis.statistics import DISTANCE_TIES, energy_test, holm, mantel_test, paired_distance_test, ranks
 from emt import trace
-from emt.errors import install_hint
+from emt.errors import install_hint, repeated
 
 Array = NDArray[np.float64]
 Places = NDArray[np.intp]
@@ -324,6 +324,9 @@ def _members(distances: Mapping[str, Array], index: pd.MultiIndex) -> pd.DataFra
 def _partners(recordings: Mapping[str, xr.DataTree]) -> dict[tuple[str, str], tuple[Places, Places]]:
     """Return for each pair of experiments the places of members of one seed in both."""
     seeds = {label: trace.about(recording).get("seeds", ()) for label, recording in recordings.items()}
+    for label, own in seeds.items():
+        if several := repeated(f"seed {seed}" for seed in own):
+            raise AnalysisError(f"--paired: expected members of {label} with a seed each; got {several}")
     partners = {}
     for a, b in itertools.combinations(seeds, 2):
         common, first, second = np.intersect1d(seeds[a], seeds[b], return_indices=True)

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import itertools
 import json
 import os
 import shlex
@@ -13,7 +14,8 @@ from typing import Any
 from analysis import COMMANDS
 from analysis.command import Command
 from emt.commands.script import program, shell_command
-from emt.errors import UserError
+from emt.errors import UserError, repeated
+from emt.files import check_folder
 from emt.models import MODELS
 from emt.options import Parser, add_flags, assigns, check, options_of, summary_of
 from emt.runs import find, read_summary
@@ -98,10 +100,11 @@ def _request(command: Command, given: dict[str, Any]) -> Request:
         paths = [find(path, "summary_files") for path in given.pop("summary_files")]
         labels = _labels(given.pop("labels"), len(paths))
         sources = [(path, label, length) for path, label in zip(paths, labels, strict=True)]
-        return Request(sources, Path(folder or command.folder))
+        return Request(sources, check_folder(Path(folder or command.folder), "output_dir"))
     path = find(given.pop("summary_file"), "summary_file")
     experiment = _experiment_of(path)
-    return Request([(path, experiment.resolve().name, length)], Path(folder or experiment / command.folder))
+    output = check_folder(Path(folder or experiment / command.folder), "output_dir")
+    return Request([(path, experiment.resolve().name, length)], output)
 
 
 def _experiment_of(path: Path) -> Path:
@@ -245,9 +248,14 @@ READERS: Mapping[str, Callable[[Request], Any]] = {
 def _labels(given: Sequence[str], n_sets: int) -> list[str]:
     if len(given) > n_sets:
         raise UserError(f"--labels: expected at most one label for each of {n_sets} summary files; got {len(given)}")
-    labels = [*given, *(f"Set {k}" for k in range(len(given) + 1, n_sets + 1))]
-    if len(set(labels)) < n_sets:
-        raise UserError(f"--labels: expected labels that all differ; got {', '.join(labels)}")
+    if not all(label.strip() for label in given):
+        raise UserError("--labels: expected labels with at least one character; got an empty one")
+    if repeated(given):
+        raise UserError(f"--labels: expected labels that all differ; got {', '.join(given)}")
+    labels = list(given)
+    for place in range(len(given) + 1, n_sets + 1):
+        free = itertools.chain([f"Set {place}"], (f"Set {place} ({k})" for k in itertools.count(2)))
+        labels.append(next(label for label in free if label not in labels))
     return labels
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from emt import config as configuration
 from emt import engine, runs
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig
+from emt.files import check_folder
 from emt.options import Parser, add_flags, check, options_of_model, settle
 
 SIZES = tuple(
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     given = vars(parser().parse_args(arguments))
     question = given["question"]
-    output = Path(given.get("output_dir") or runs.default_folder()) / question
+    output = check_folder(Path(given.get("output_dir") or runs.default_folder()), "output_dir") / question
     smaller, execution = run_settings(given)
     configs = [started(config, smaller, execution) for config in read(question)]
     return train(sweep.prepare(question, configs, output), execution, output)

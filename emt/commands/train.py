@@ -17,6 +17,7 @@ from emt.commands.script import program, shell_command
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig
 from emt.devices import choose_device
 from emt.errors import UserError
+from emt.files import check_folder
 from emt.models import MODELS
 from emt.options import (
     Option,
@@ -60,9 +61,8 @@ def parse(arguments: list[str]) -> tuple[RunConfig, Path]:
         raise UserError("--experiment_name: expected a name for the run's folder; got none")
     if Path(name).name != name or name in (".", ".."):
         raise UserError(f"--experiment_name: expected a plain folder name; got {name!r}")
-    return config.model_copy(update={"metadata": configuration.metadata(name, "train_multiple.py")}), Path(
-        folder
-    ) / name
+    output = check_folder(Path(folder), "output_dir") / name
+    return config.model_copy(update={"metadata": configuration.metadata(name, "train_multiple.py")}), output
 
 
 def first_pass(arguments: list[str]) -> tuple[argparse.Namespace, RunConfig | None]:

@@ -40,3 +40,10 @@ def test_members_without_a_number_are_counted_and_named():
     assert undefined_text(values) == "undefined for 2 of 4: b, d"
     assert undefined_text(values.iloc[[0, 2]]) == ""
     assert np.isnan(median_over_members(values.iloc[[1]]))
+
+
+def test_a_population_holds_each_model_once(make_summary):
+    summary = make_summary(3)
+    twice = summary | {"metrics": [*summary["metrics"], summary["metrics"][1]]}
+    with pytest.raises(AnalysisError, match=r"^mine: expected each model once; got model-2 \(2 times\)$"):
+        from_summary(twice, label="mine")

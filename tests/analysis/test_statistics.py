@@ -214,6 +214,9 @@ def test_values_beyond_their_range_are_refused_and_rounding_errors_are_not():
     with pytest.raises(AnalysisError, match=r"^expected values from 0 to 1; got 1\.2$"):
         mean_interval([0.5, 1.2], bounds=(0.0, 1.0))
     assert mean_interval([0.5, 1 + 1e-13], bounds=(0.0, 1.0)).high <= 1
+    for bounds in ((0.0, 1.0), (-math.inf, 1.0)):
+        interval = mean_interval(np.append(np.ones(30), 1 - 2.0**-53), bounds=bounds)  # the mean rounds to the end
+        assert 1 - 1e-15 < interval.low <= interval.high <= 1
 
 
 @pytest.mark.slow

@@ -60,3 +60,9 @@ def test_a_portrait_knows_what_it_came_from(whole, tmp_path):
     assert portrait.is_marked(path, fingerprint="abc")
     assert not portrait.is_marked(path, fingerprint="abd")
     assert np.array_equal(portrait.load(path)["owner"], whole["owner"])
+
+
+def test_members_have_a_number_each(whole):
+    numbers = whole["member"].values
+    with pytest.raises(TraceError, match=rf"expected each model once; got model-{numbers[0]} \({len(numbers)} times\)"):
+        portrait.check(whole.assign_coords(member=np.full_like(numbers, numbers[0])))

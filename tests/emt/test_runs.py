@@ -355,3 +355,13 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path):
         holder.wait()
         with files.lock(path):
             pass
+
+
+def test_a_summary_that_holds_a_model_twice_is_refused_by_its_name(tmp_path):
+    path = tmp_path / "evaluation_summary.json"
+    names = ["model-2", "model-1", "model-3", "model-1", "model-3", "model-3"]
+    files.write_json(path, {"metrics": [{"model_name": name} for name in names]})
+    with pytest.raises(UserError, match=r"expected each model once; got model-1 \(2 times\), model-3 \(3 times\)"):
+        runs.read_summary(path)
+    files.write_json(path, {"metrics": [{"model_name": name} for name in names[:3]]})
+    assert len(runs.read_summary(path)["metrics"]) == 3

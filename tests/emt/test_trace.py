@@ -176,3 +176,10 @@ def test_missing_files_and_other_netcdf_files_are_refused_by_path(tmp_path):
     xr.Dataset({"inputs": ("x", np.arange(3))}).to_netcdf(tmp_path / "seq3.nc", engine="h5netcdf")
     with pytest.raises(TraceError, match=r"seq3\.nc: expected an attribute 'about'"):
         trace.load(tmp_path / "seq3.nc")
+
+
+def test_members_have_a_number_each():
+    with pytest.raises(TraceError, match=r"^trace: expected each model once; got model-4 \(2 times\)$"):
+        trace.make(root(), [4, 4], {"model": {"type": "x"}})
+    with pytest.raises(TraceError, match="expected the coordinate 'member' with model numbers; found none"):
+        trace.check(xr.DataTree(make().to_dataset().drop_vars("member")))

@@ -1,5 +1,7 @@
 """Accuracy by kind of trial."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -44,3 +46,9 @@ def test_what_cannot_be_compared_is_refused():
         summarise_groups([answered(), answered()])
     with pytest.raises(AnalysisError, match=r"got \[\]"):
         summarise_groups([])
+
+
+def test_a_member_that_stands_twice_is_named():
+    twice = dataclasses.replace(answered(), members=("a", "b", "a"))
+    with pytest.raises(AnalysisError, match=r"^FWM: expected each model once; got a \(2 times\)$"):
+        summarise_groups([twice])

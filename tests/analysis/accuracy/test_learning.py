@@ -1,5 +1,7 @@
 """Learning curves and test errors side by side."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -65,3 +67,9 @@ def test_tables_have_a_row_for_each_population_and_each_member():
 def test_what_cannot_be_told_apart_is_refused(learners):
     with pytest.raises(AnalysisError, match="expected populations of different panels and labels"):
         summarise_learning(learners)
+
+
+def test_a_member_that_stands_twice_is_named():
+    one = learner(errors=np.ones((2, 3)), test_errors=np.ones(2))
+    with pytest.raises(AnalysisError, match=r"LSTM: expected each model once; got model-1 \(2 times\)$"):
+        summarise_learning([dataclasses.replace(one, members=("model-1", "model-1"))])

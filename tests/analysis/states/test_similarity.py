@@ -156,6 +156,8 @@ def test_members_of_one_seed_are_compared_with_each_other(make_runs):
     assert paired.loc[("cka", "one", "one"), "n_a"] == 9
     fewer = compare_states({"one": first, "two": make_runs(noisier[:8], seeds=range(1, 9))}, paired=True).sets
     assert fewer.loc[("rsa", "one", "two"), ["n_a", "n_b"]].tolist() == [8, 8]
+    with pytest.raises(AnalysisError, match=r"members of two with a seed each; got seed 3 \(9 times\)"):
+        compare_states({"one": first, "two": make_runs(noisier, seeds=[3] * 9)}, paired=True)
     with pytest.raises(
         AnalysisError, match="--paired: expected experiments with seeds in common; one and two have none"
     ):

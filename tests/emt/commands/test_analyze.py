@@ -258,6 +258,47 @@ def test_labels_must_fit_the_sets(summary, capsys):
     line = refuse(capsys, "compare", "--summary_files", summary, "--labels", "a", "b")
     assert "--labels: expected at most one label for each of 1 summary files; got 2" in line
     assert "differ" in refuse(capsys, "compare", "--summary_files", summary, summary, "--labels", "a", "a")
+    for empty in ("", "  "):
+        line = refuse(capsys, "compare", "--summary_files", summary, summary, "--labels", "a", empty)
+        assert line.endswith("--labels: expected labels with at least one character; got an empty one")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([], ["Set 1", "Set 2", "Set 3"]),
+        (["Set 2"], ["Set 2", "Set 2 (2)", "Set 3"]),
+        (["Set 3", "a"], ["Set 3", "a", "Set 3 (2)"]),
+    ],
+)
+def test_labels_that_are_not_given_never_meet_one_that_is(given, expected):
+    assert analyze._labels(given, 3) == expected
+
+
+@pytest.mark.parametrize("command", ["eigenvalue", "compare", "report"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_results_that_would_go_into_a_file_are_refused_before_any_work(summary, tmp_path, capsys, command, inside):
+    (tmp_path / "file").write_text("mine")
+    folder = tmp_path / "file" / "x" if inside else tmp_path / "file"
+    flag = "--summary_files" if command == "compare" else "--summary_file"
+    line = refuse(capsys, command, flag, summary, "--output_dir", folder)
+    assert line.endswith(f"--output_dir: expected a folder; {tmp_path / 'file'} is a file")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+COMMANDS_OF_A_SUMMARY = [
+    command.name for command in COMMANDS.values() if command.takes in ("population", "populations", "experiment")
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS_OF_A_SUMMARY)
+def test_two_summaries_put_into_one_are_refused_by_the_name_that_repeats(summary, capsys, command):
+    content = json.loads(summary.read_text())
+    content["metrics"] += [m for m in content["metrics"] if m["model_name"] in ("model-4", "model-7")]
+    summary.write_text(json.dumps(content))
+    flag = "--summary_files" if command in ("compare", "similarity") else "--summary_file"
+    line = refuse(capsys, command, flag, summary)
+    assert f"{summary}: expected each model once; got model-4 (2 times), model-7 (2 times)" in line
 
 
 @pytest.mark.usefixtures("no_figures")
