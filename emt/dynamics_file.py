@@ -19,8 +19,9 @@ points of all members, one member after the other:
 ==================  ====================================  ==============================================================
 
 The attribute ``about`` is one JSON string: model, experiment, seeds, sequence length, format version; ``states``, what
-makes up ``state`` and how many numbers each has; ``held``, memories that stand still; ``searches`` of each member; the
-tolerances ``fixed_speed``, ``slow_speed`` and ``merge_distance``; and ``fingerprint``, the hash of what it came from.
+makes up ``state`` and how many numbers each has; ``held``, memories that are held constant; ``searches`` of each
+member; the tolerances ``fixed_speed``, ``slow_speed`` and ``merge_distance``; and ``fingerprint``, the hash of what it
+came from.
 """
 
 import json

@@ -1,7 +1,7 @@
 """One step of a model as a map of its whole state, and the map's Jacobians.
 
 The *moving* state is every tensor of the state but the contents of associative memories (``held_state``), joined in the
-order of ``state_dims``: for an LSTM (h, c). Memories stand still at their value: with them a network of H units would
+order of ``state_dims``: for an LSTM (h, c). Memories are held constant: with them a network of H units would
 have a matrix of (H + H²)² numbers, and nearly all of its eigenvalues would be the memory's decay.
 """
 

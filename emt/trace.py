@@ -68,7 +68,7 @@ MEMORY = {
 }
 
 ENTRIES = dict.fromkeys(("gain", "keep", "base"), ("member", "value", "key"))
-"""What may stand beside a memory's log, a number for each of its entries."""
+"""Optional variables of a memory's log, with one number per entry of the memory."""
 
 
 def make(

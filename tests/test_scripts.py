@@ -170,7 +170,7 @@ def single(tmp_path_factory):
     words = ["--experiment_name", "a", "--seq_length", "8", "--num_models", "2", "--epochs", "1"]
     printed = succeed("train_multiple", *words, "--output_dir", folder)
     assert "--stop_accuracy" in printed.splitlines()[1]
-    assert "for the epochs to come" in printed.splitlines()[1]
+    assert "Estimated time remaining: " in printed.splitlines()[1]
     return folder / "a"
 
 

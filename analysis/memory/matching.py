@@ -39,7 +39,7 @@ class TrialGrid:
     similarity, weight
         Of query and key, and in the value returned (row, column); NaN if there is nothing to match.
     asked
-        The asked-for item's writes (row, column), bool.
+        The writes of the queried item (row, column), bool.
     """
 
     memory: str
@@ -57,7 +57,7 @@ class TrialGrid:
 
 @dataclass(frozen=True)
 class Match:
-    """How well reads match what is asked for.
+    """How well reads match the queried items.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class Match:
     reads
         Which read finds which item: share of asks, by (memory, number of items, read, item), beside chance.
     aligned
-        Mean share of a read's absolute weight by (memory, read, lag), the lag being steps from an asked-for item's
+        Mean share of a read's absolute weight by (memory, read, lag), the lag being steps from a queried item's
         last write, with its interval over members.
     asks
         Every ask of the members that are drawn: where it stands, its score, the ``share`` of weight on its items (the
@@ -155,7 +155,7 @@ def match_memories(
     memory
         name of the memory (default: all that the model keeps)
     trials
-        sequences to draw, the first ones; of long streams with several reads, or asks for several items, questions:
+        sequences to draw, the first ones; of long streams with several reads, or queries of several items, questions:
         those answered rightly with every item found, most items and largest share of weight on them first
     asks
         questions to draw instead, by their numbers in match_asks.csv

@@ -23,7 +23,7 @@ from analysis.memory.queries import (
 from analysis.statistics import mean_interval, proportion_interval
 
 LARGEST_LAG = 20
-"""Steps before and after the asked-for item's write that the average over trials shows."""
+"""Steps before and after the write of the queried item that the average over trials shows."""
 
 SHUFFLES = 10
 """Times that questions are given each other's items for the shuffled control."""
@@ -197,7 +197,7 @@ def _all_found(chosen: NDArray[np.bool_], held: NDArray[np.bool_], wanted: NDArr
     """Return how probably all items are found by reads that land on a chosen write each, (ask,).
 
     Inclusion and exclusion over sets S of items: Σ_S (-1)^|S| Π_reads (1 - share of the chosen writes that hold one of
-    S). Asks for more items than reads have probability zero and need no sum.
+    S). Queries of more items than reads have probability zero and need no sum.
     """
     total = np.zeros(len(wanted))
     for some in _subsets(min(held.shape[1], chosen.shape[1])):

@@ -292,7 +292,7 @@ def _save(result: Any, command: Command, folder: Path, question: dict[str, Any])
         figures += [path for name, film in drawing.animate(result) for path in save_film(film, folder / name)]
     files = [path.name for path in (*tables, *figures)]
     write_bytes(folder / "about.json", to_json(about | {"files": files}))
-    # What this very command made of other data and does not make of these, such as a figure without a subject now.
+    # Output left over from an earlier run of this command, such as a figure without a subject now, is deleted.
     if all(earlier.get(key) == asked for key, asked in json.loads(to_json(question)).items()):
         for name in {Path(name).name for name in earlier.get("files", ())} - set(files):
             (folder / name).unlink(missing_ok=True)

@@ -84,8 +84,8 @@ def parser() -> argparse.ArgumentParser:
         nargs="?",
         choices=("moving", "whole"),
         const="moving",
-        help="also search fixed points and take Jacobians and Lyapunov exponents; memory contents are "
-        "stand still, or with --dynamics whole fast weights are part of the state (small networks: up to 1024 numbers)",
+        help="also search fixed points and take Jacobians and Lyapunov exponents; memory contents are held "
+        "constant, or with --dynamics whole fast weights are part of the state (small networks: up to 1024 numbers)",
     )
     add("--no_figures", dest="figures", action="store_false", help="write numbers and traces only")
     return parser
@@ -231,7 +231,7 @@ def remove_stale(work: Work, console: Any) -> None:
 
 
 def report(console: Any, work: Work, metrics: list[dict[str, Any]], failed: Mapping[int, str], analysis: str) -> None:
-    """Print a table of the population, where everything is, and the command to go on with."""
+    """Print a table of the population, the paths of its results, and the next command."""
     import statistics
 
     from rich.table import Table

@@ -1,6 +1,6 @@
 """Train all populations of a question as one piece of work, on any engine, and write one table of all members.
 
-A sweep that was interrupted continues with the same command.
+Rerun the same command to resume an interrupted sweep.
 """
 
 import argparse

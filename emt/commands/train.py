@@ -1,7 +1,7 @@
 """Train a population: many members of one model on one task, seeds seed, seed + 1000, …, as one stacked model.
 
-Writes a run directory that `emt evaluate` and `emt analyze` read. A run that was interrupted continues with the
-same command.
+Writes a run directory that `emt evaluate` and `emt analyze` read. Rerun the same command to resume an interrupted
+run.
 """
 
 import argparse
@@ -163,7 +163,9 @@ def train(config: RunConfig, experiment: Path) -> int:
         return 1
     unfinished = members - len(outcome.done)
     if unfinished and config.execution.part[1] == 1:
-        raise UserError(f"{experiment}: {unfinished} of {members} models are not done; the same command goes on")
+        raise UserError(
+            f"{experiment}: {unfinished} of {members} models are not done; rerun the same command to resume"
+        )
     if unfinished:
         console.print(f"{unfinished} of {members} models belong to other shards")
         return 0

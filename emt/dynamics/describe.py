@@ -1,8 +1,8 @@
 """The portrait of loaded members: points, Jacobians and exponents, as arrays for `emt.dynamics_file`.
 
 Searches start from recorded states, from places between two of them, and from such places with noise, at input zero.
-What lies between states in which a network rests is where the saddles are. Contents of associative memories stand still
-at what the first recorded sequence leaves in them, or belong to the state that moves.
+What lies between states in which a network rests is where the saddles are. Memory contents are held
+constant at their value after the first recorded sequence, or belong to the moving state.
 """
 
 import copy
@@ -80,7 +80,7 @@ class Run:
 
 
 def held_contents(model: Model, moving: str) -> list[str]:
-    """Return the tensors of the state that stand still: with ``moving`` "whole" only what counts and flags.
+    """Return the tensors of the state that are held constant: with ``moving`` "whole" only what counts and flags.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def portray(loaded: Loaded, batch: Batch, about: dict[str, Any], held: Sequence[
     about
         What the portrait says of itself beside model, seeds and tolerances.
     held
-        Tensors of the state that stand still (`held_contents`); without it the model's ``held_state``.
+        Tensors of the state that are held constant (`held_contents`); without it the model's ``held_state``.
 
     Raises
     ------

@@ -38,7 +38,7 @@ def lyapunov_exponents(
 
     Perturbations are carried along by the Jacobians and made orthogonal after each step by a QR decomposition; the
     exponents are means of log |R_ii|. Memories change as they do in the run, their contents are not perturbed, and
-    where a trial draws a new initial state a perturbation goes on.
+    where a trial draws a new initial state a perturbation continues.
 
     Parameters
     ----------

@@ -70,7 +70,7 @@ class StepMap:
     model
         The members.
     held
-        A state (member, 1, …): its memories are what stands still.
+        A state (member, 1, …): its memories are held constant.
     x
         Constant input, (member, 1, channel).
     """

@@ -52,7 +52,7 @@ def hand_out(
     logs
         Folder that SLURM jobs write their output to.
     tick
-        Called about twice a second while work goes on.
+        Called about twice a second during the work.
 
     Returns
     -------

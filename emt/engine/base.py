@@ -14,7 +14,7 @@ Function = str | Callable[[Any], Any]
 """What workers call: ``"module:name"``, imported in the workers only, or a function that can be pickled."""
 
 Tick = Callable[[], None]
-"""Called about twice a second while work goes on."""
+"""Called about twice a second during the work."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def run(
     workers
         How many processes work at a time.
     tick
-        Called about twice a second while work goes on.
+        Called about twice a second during the work.
     gpus
         GPUs of this machine: if there are any, one process for each works at a time, and sees that one only.
 

@@ -19,7 +19,7 @@ from emt.engine.dask import hand_out
 from emt.errors import UserError
 
 SETTINGS = {
-    # A job that reaches its time limit counts as a failure of its chunk, though the chunk goes on in the next job.
+    # A job that reaches its time limit counts as a failure of its chunk, though the chunk is resumed in the next job.
     "distributed.scheduler.allowed-failures": 20,
     # What waits at a worker that dies is counted as a failure too: let nothing wait there.
     "distributed.scheduler.worker-saturation": 1.0,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from emt.streams import stream
 
 State = Mapping[str, Tensor]
-"""The carried state: tensors (member, batch, …) by name. What is dear may be made when it is asked for."""
+"""The carried state: tensors (member, batch, …) by name. Expensive tensors may be computed on access."""
 
 Cues = Mapping[str, Tensor]
 """What a model is told of a batch beside its inputs: tensors (member, batch, time) by name."""

@@ -63,9 +63,9 @@ class FastWeightMemory(Model):
     embedding_dim
         size of the embedding.
     memory_dim
-        size of a value, and of each of the two factors of a key: the memory has its cube of numbers.
+        size of a value, and of each of the two factors of a key: the memory has memory_dim³ entries.
     reads
-        reads in a step; each asks with what the one before returned.
+        reads per step; each query contains the result of the previous read.
     variant
         the paper's equations, or those of its authors' programs for catbAbI and for language models.
     keys

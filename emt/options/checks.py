@@ -14,7 +14,7 @@ _BOUNDS = {
     "less_than_equal": " up to {le}",
     "multiple_of": ", a multiple of {multiple_of}",
 }
-"""How a message goes on where a number is of the right type but not permitted, by pydantic's name for that."""
+"""End of a message about a number of the right type that is out of bounds, by pydantic's name of the error."""
 
 
 def check(

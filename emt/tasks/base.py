@@ -52,7 +52,7 @@ class Batch:
         (member, batch, input time, channel), float32. May cover fewer steps than ``targets``: later inputs are zero.
         Or ids of tokens, (member, batch, time) integers, −1 after a row's last one.
     answers
-        The targets, (member, batch, time, target), float32; or ids (member, batch, time) for cross entropy, −1 where
+        The targets, (member, batch, time, target), float32; or ids (member, batch, time) for cross entropy, −1 if
         there is none; or how they follow from the inputs.
     scored
         (member, batch, time), bool: the steps that enter the loss.

@@ -3,7 +3,7 @@
 An episode shows U trials, each with a context of its own, and then the same trials in another order. A trial has T
 steps; before step t_off its evidence is noise, so that only who has kept the context's first trial can choose at once.
 
-One training step is one trial: members go on with what they keep until the episode is over.
+One training step is one trial: members carry their state until the episode is over.
 """
 
 from collections.abc import Sequence

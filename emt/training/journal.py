@@ -142,7 +142,7 @@ class Journal:
             ) from None
         left = set(self.curves) - set(about["numbers"])
         if any(not runs.is_done(self.experiment, number) for number in left):
-            # The weights of a member that had left are lost: only from the start does it end with the same bytes.
+            # The weights of a member that had left are lost: only a restart is byte-identical.
             return False
         try:
             stack.load_state_dict(tensors, about)

@@ -68,8 +68,8 @@ class Outcome:
 def prepare(config: RunConfig, experiment: Path, siblings: int = 1) -> list[Chunk]:
     """Write ``config.json``, or check that the folder holds the same run, and return the chunks of members.
 
-    The chunks are decided once and kept, so that a run continued with another number of workers has the same stacks and
-    ends with the same bytes.
+    The chunks are decided once and saved, so that a run resumed with another number of workers has the same stacks and
+    a byte-identical result.
 
     Parameters
     ----------

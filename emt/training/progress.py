@@ -148,7 +148,7 @@ class Display:
     def _estimate(self, seconds: float) -> str:
         if self.stop_accuracy is not None:
             return f"At most {duration(seconds)}; less if models reach --stop_accuracy {self.stop_accuracy:g} early."
-        return f"About {duration(seconds)} for the epochs to come. {self.hint}".rstrip()
+        return f"Estimated time remaining: {duration(seconds)}. {self.hint}".rstrip()
 
 
 def describe(now: Standing, *, early: bool = False) -> str:

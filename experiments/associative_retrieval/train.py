@@ -1,7 +1,7 @@
 """Train one of the paper's models on associative retrieval, several seeds at once as a population.
 
 Writes a run directory that evaluate_multiple.py and analyze.py read, with log.csv, test.json and model.safetensors in
-the folder of each model. A run that was interrupted continues with the same command.
+the folder of each model. Rerun the same command to resume an interrupted run.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Train all populations of one of the paper's questions as one piece of work, on any engine, on the stories in DIR.
 
-A sweep that was interrupted continues with the same command.
+Rerun the same command to resume an interrupted sweep.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What agents got while they learnt, and what they choose when their weights stand still."""
+"""Returns of agents during learning, and their choices with frozen weights."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

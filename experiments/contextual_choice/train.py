@@ -1,7 +1,7 @@
 """Train DND-LSTM agents on contextual choice, several seeds at once as a population.
 
-Writes a run directory that evaluate_multiple.py, analyze.py and experiments.contextual_choice.report read. A run that
-was interrupted continues with the same command.
+Writes a run directory that evaluate_multiple.py, analyze.py and experiments.contextual_choice.report read. Rerun the
+same command to resume an interrupted run.
 """
 
 import argparse

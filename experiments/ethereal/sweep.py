@@ -1,6 +1,6 @@
 """Train all populations of one question as one piece of work, on any engine, and test every model.
 
-A sweep that was interrupted continues with the same command.
+Rerun the same command to resume an interrupted sweep.
 """
 
 import argparse

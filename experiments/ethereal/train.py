@@ -1,7 +1,7 @@
 """Train EtherealRNN or a plain RNN to name the next character, several seeds at once as a population.
 
 Writes a run directory that evaluate_multiple.py, analyze.py and experiments.ethereal.summary read, with log.csv and
-test.json in the folder of each model. A run that was interrupted continues with the same command.
+test.json in the folder of each model. Rerun the same command to resume an interrupted run.
 """
 
 import argparse

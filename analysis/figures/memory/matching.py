@@ -107,7 +107,7 @@ def plot_scores(match: Match, memory: str, ax: Axes | None = None) -> Axes:
 
 @styled
 def plot_aligned(match: Match, memory: str, ax: Axes | None = None) -> Axes:
-    """Draw the average over trials of the weight at asking steps, aligned on the asked-for item's write."""
+    """Draw the average over trials of the weight at steps with a query, aligned on the write of the queried item."""
     ax = single_axes(ax)
     curves = match.aligned.loc[memory]
     reads = curves.index.unique("read")
@@ -159,7 +159,7 @@ def _plot_grid(grid: TrialGrid, values: NDArray[np.float64], name: str, ax: Axes
 
 
 def _runs(asked: NDArray[np.bool_]) -> list[tuple[int, int, int]]:
-    """Return (first row, rows, column) of each unbroken run of asked-for cells in a column."""
+    """Return (first row, rows, column) of each unbroken run of queried cells in a column."""
     edges = np.diff(np.pad(asked.T.astype(int), [(0, 0), (1, 1)]), axis=1)
     (columns, first), (_, after) = np.nonzero(edges > 0), np.nonzero(edges < 0)
     return [(int(a), int(b - a), int(c)) for a, b, c in zip(first, after, columns, strict=True)]

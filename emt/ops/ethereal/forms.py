@@ -66,7 +66,7 @@ def ethereal(
         time, output), NaN if there is none, for half the squared distance. Without them nothing is learnt, and the
         outputs are differentiable by all arguments.
     start
-        Where the sequence goes on; None for its beginning, which costs nothing.
+        State from which the sequence continues; None at its beginning, which costs nothing.
     """
     plain = not (rule.grad_clip or rule.clip_weights or rule.normalize or rule.compatibility)
     low_rank = plain and rule.updater != "bptt" and targets is not None and start is None and x.shape[2] <= LONGEST

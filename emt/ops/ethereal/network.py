@@ -95,7 +95,7 @@ class Network(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Where a sequence goes on.
+    """State from which a sequence continues.
 
     ``hidden`` c (member, batch, value); ``started``, whether a step came before, (member, batch); ``written`` D of each
     layer (member, batch, key, value), None for zero.
