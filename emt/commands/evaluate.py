@@ -47,7 +47,6 @@ def parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog=program("evaluate"),
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add(

@@ -43,7 +43,6 @@ def parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="emt sweep",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument("question", choices=questions(), help="folder below experiments/")

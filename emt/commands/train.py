@@ -25,6 +25,7 @@ from emt.options import (
     add_flags,
     check,
     load,
+    names_text,
     options_of,
     options_of_model,
     settle,
@@ -82,7 +83,6 @@ def second_pass(task: str, model: str, first: argparse.Namespace, base: RunConfi
     parser = Parser(
         prog=program("train"),
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
     run = parser.add_argument_group("run")
@@ -93,10 +93,10 @@ def second_pass(task: str, model: str, first: argparse.Namespace, base: RunConfi
     run.add_argument(
         "--config", metavar="FILE", help="a config.json to start from; flags on the command line override it"
     )
-    run.add_argument(
-        "--task", choices=TASKS, help=f"which task (default: {DEFAULT_TASK}); --task NAME --help shows its flags"
-    )
-    run.add_argument("--model_type", choices=MODELS, help=f"which model (default: {DEFAULT_MODEL}); likewise")
+    for flag, registry, default in (("--task", TASKS, DEFAULT_TASK), ("--model_type", MODELS, DEFAULT_MODEL)):
+        names = names_text({name: summary_of(target) for name, target in registry.items()})
+        text = f"default: {default}; {flag} NAME --help shows its flags\n{names}".replace("%", "%%")
+        run.add_argument(flag, choices=registry, metavar="NAME", help=text)
     add_flags(
         parser.add_argument_group(f"task {first.task}", summary_of(task)), options_of(task), required=base is None
     )

@@ -6,7 +6,7 @@ so that ``--help`` knows every flag of a model without importing torch.
 """
 
 from emt.options.checks import check, first_problem, settle
-from emt.options.flags import Parser, add_flags
+from emt.options.flags import Parser, add_flags, names_text
 from emt.options.registry import load, target_of
 from emt.options.signatures import (
     REQUIRED,
@@ -26,6 +26,7 @@ __all__ = [
     "check",
     "first_problem",
     "load",
+    "names_text",
     "options_of",
     "options_of_model",
     "settle",

@@ -1,6 +1,7 @@
 """Options read from signatures, checked, and turned into flags."""
 
 import argparse
+import re
 from typing import Annotated, Literal
 
 import pytest
@@ -15,12 +16,14 @@ from emt.options import (
     assigns,
     check,
     load,
+    names_text,
     options_of,
     options_of_model,
     settle,
     summary_of,
     target_of,
 )
+from emt.options.flags import help_text
 from emt.tasks import TASKS
 
 OPTIONS = (
@@ -190,9 +193,33 @@ def test_help_shows_defaults_and_survives_a_percent_sign():
     add_flags(parser, OPTIONS)
     text = " ".join(parser.format_help().split())
     assert "how many (default: 3)" in text
-    assert "as wide as 100% (default: True)" in text
+    assert "as wide as 100% (default: on)" in text
     assert "--no_wide" in text
     assert "(default: None)" not in text
+    assert "(default: False)" not in text
+
+
+def test_help_of_a_flag_ends_without_a_full_stop_and_names_no_default_that_is_off():
+    assert help_text(Option("deep", bool, False, "go deep. Then deeper.")) == "go deep. Then deeper"
+    assert help_text(Option("span", tuple[int, int], (3, 7), "from, to.")) == "from, to (default: 3 7)"
+    assert help_text(Option("size", int, help="100 % of it.")) == "100 %% of it"
+
+
+def test_names_are_listed_one_a_line_and_continued_under_their_summary():
+    listed = names_text({"a": "One thing.", "long_name": "Another, with more words."})
+    assert listed == "  a         One thing\n  long_name Another, with more words"
+    parser = Parser()
+    parser.add_argument("--which", metavar="NAME", help=f"default: a\n{listed}")
+    shown = parser.format_help()
+    assert re.search(r"default: a\n +a +One thing\n +long_name +Another", shown)
+    assert "default: a a" not in " ".join(shown.split("\n"))
+
+
+@pytest.mark.parametrize("target", [*TASKS.values(), *MODELS.values()])
+def test_every_option_is_explained_in_one_form(target):
+    for option in options_of(target):
+        assert option.help, option.name
+        assert not re.search(r"\.$|default: (False|True|None)", help_text(option))
 
 
 def test_configured_values_are_strict_where_words_are_not():

@@ -3,10 +3,14 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from command_line import TINY, complain, refuse
+
+from emt.models import MODELS
+from emt.tasks import TASKS
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 
@@ -108,3 +112,12 @@ def test_a_disk_that_fills_up_while_training_gets_one_line(small_disk):
     assert code in (1, 2)
     assert len(lines) == 1, lines
     assert "no space left" in lines[0].lower()
+
+
+def test_help_lists_a_line_for_each_task_and_model():
+    lines = subprocess.run(
+        [sys.executable, "-m", "emt", "train", "--help"], check=True, capture_output=True, text=True, timeout=60
+    ).stdout.splitlines()
+    for name in (*TASKS, *MODELS):
+        assert [line for line in lines if line.split()[:1] == [name]], name
+    assert not [line for line in lines if line.endswith("(default: False)")]
