@@ -137,7 +137,9 @@ def from_summary(summary: Mapping[str, Any], *, label: str = "population", seq_l
     present = [entry for entry in metrics if entry.get(f"eigenvalues_rnn{suffix}")]
     if not present:
         held = ", ".join(map(str, lengths)) or "none"
-        raise AnalysisError(f"--seq_length: expected one of the lengths in the summary ({held}); got {seq_length}")
+        raise AnalysisError(
+            f"expected one of the lengths in the summary ({held}); got {seq_length}", parameter="seq_length"
+        )
     theory = next((entry[key] for entry in present if (key := f"eigenvalues_theory{suffix}") in entry), None)
     names = tuple(entry["model_name"] for entry in present)
     how = summary.get("evaluation_config") or {}

@@ -74,7 +74,9 @@ class TrainingConfig(_Section):
     def _horizons_ascend(self) -> "TrainingConfig":
         horizons = self.curriculum_horizons
         if not horizons or list(horizons) != sorted(set(horizons)):
-            raise UserError(f"--curriculum_horizons: expected ascending numbers; got {' '.join(map(str, horizons))}")
+            raise UserError(
+                f"expected ascending numbers; got {' '.join(map(str, horizons))}", parameter="curriculum_horizons"
+            )
         return self
 
     def seeds(self) -> tuple[int, ...]:
@@ -112,7 +114,7 @@ class ExecutionConfig(_Section):
     @model_validator(mode="after")
     def _shard_exists(self) -> "ExecutionConfig":
         if self.shard is not None and not (re.fullmatch(r"\d+/\d+", self.shard) and 1 <= self.part[0] <= self.part[1]):
-            raise UserError(f"--shard: expected I/N with I from 1 to N, such as 3/20; got {self.shard}")
+            raise UserError(f"expected I/N with I from 1 to N, such as 3/20; got {self.shard}", parameter="shard")
         return self
 
     @property
@@ -154,7 +156,7 @@ class RunConfig(_Section):
     def _named(self) -> "RunConfig":
         for section, field, default in ((self.task, "name", "variable_binding"), (self.model, "type", "rnn")):
             if not isinstance(section.setdefault(field, default), str):
-                raise UserError(f"--{field}: expected text; got {section[field]!r}")
+                raise UserError(f"expected text; got {section[field]!r}", parameter=field)
         return self
 
 
@@ -180,7 +182,7 @@ def parse(text: str, source: str) -> RunConfig:
     try:
         config = RunConfig.model_validate_json(text)
     except ValidationError as error:
-        raise UserError(first_problem(error, source)) from None
+        raise first_problem(error, source) from None
     return config.model_copy(update={"task": _tuples(config.task), "model": _tuples(config.model)})
 
 

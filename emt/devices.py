@@ -6,7 +6,7 @@ from emt.errors import UserError
 
 
 def choose_device(accelerator: Literal["auto", "cpu", "gpu"] | str) -> Literal["cpu", "cuda"]:
-    """Resolve ``--accelerator``: "auto" takes a GPU where torch finds one.
+    """Resolve ``accelerator``: "auto" takes a GPU where torch finds one.
 
     Raises
     ------
@@ -17,5 +17,5 @@ def choose_device(accelerator: Literal["auto", "cpu", "gpu"] | str) -> Literal["
 
     available = torch.cuda.is_available()
     if accelerator == "gpu" and not available:
-        raise UserError("--accelerator: expected a GPU; torch finds none here (use --accelerator cpu or auto)")
+        raise UserError("expected a GPU; torch finds none here (use cpu or auto)", parameter="accelerator")
     return "cuda" if available and accelerator != "cpu" else "cpu"

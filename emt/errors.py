@@ -1,14 +1,44 @@
 """Errors that a user can act on: a command line prints them as one line and exits with code 2."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import emt
 
 
 class UserError(ValueError):
-    """Bad input, or a file or disk that refuses: the message says what, expected, got and where."""
+    """Bad input, or a file or disk that refuses: the message says what, expected, got and where.
+
+    Parameters
+    ----------
+    message
+        What was expected, what was given instead, and where.
+    parameter
+        The argument of a function, or the field of a configuration, that the message is about.
+
+    Examples
+    --------
+    >>> error = UserError("expected 0 or more; got -1", parameter="trials")
+    >>> str(error), error.in_flags()
+    ('trials: expected 0 or more; got -1', '--trials: expected 0 or more; got -1')
+    """
+
+    def __init__(self, message: str, parameter: str | None = None) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+    def __str__(self) -> str:
+        return self._about(self.parameter)
+
+    def in_flags(self) -> str:
+        """Return the message as a command line prints it: the parameter as a flag."""
+        return self._about(self.parameter and f"--{self.parameter}")
+
+    def _about(self, name: str | None) -> str:
+        message = super().__str__()
+        return f"{name}: {message}" if name else message
 
 
 class TraceError(UserError):
@@ -35,3 +65,20 @@ def install_hint(extra: str) -> str:
     'pip install "emt-workbench[cluster]"'
     """
     return f'pip install "{emt.DISTRIBUTION}[{extra}]"'
+
+
+@contextmanager
+def renamed(parameters: Mapping[str, str]) -> Iterator[None]:
+    """Let errors about a parameter speak of what the caller calls it.
+
+    Parameters
+    ----------
+    parameters
+        Name within -> name of the caller's own parameter, or of its flag.
+    """
+    try:
+        yield
+    except UserError as error:
+        if error.parameter is not None:
+            error.parameter = parameters.get(error.parameter, error.parameter)
+        raise

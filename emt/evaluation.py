@@ -12,7 +12,7 @@ from typing import Any
 from emt import files, runs
 from emt.config import RunConfig
 from emt.devices import choose_device
-from emt.errors import UserError
+from emt.errors import UserError, renamed
 
 TEST_SEQUENCES = 256
 """Held-out sequences of each length in the accuracy sample."""
@@ -83,12 +83,15 @@ def write_dynamics(job: tuple[Work, str]) -> None:
     mark = portrait_mark(work)
     device = choose_device(work.settings.accelerator)
     loaded = record.load_members(work.experiment, work.config, work.numbers, device, work.step)
-    held = held_contents(loaded.model, moving)
+    with renamed({"moving": "dynamics"}):
+        held = held_contents(loaded.model, moving)
     for length in work.settings.seq_lengths:
         path = work.folder / "dynamics" / f"seq{length}.nc"
         if not portrait.is_marked(path, fingerprint=mark, held=held):
             batch = trace_batch(work, loaded.task, length)
-            portrait.save(portray(loaded, batch, {"length": length, "fingerprint": mark}, held), path)
+            with renamed({"loaded": "dynamics"}):
+                found = portray(loaded, batch, {"length": length, "fingerprint": mark}, held)
+            portrait.save(found, path)
 
 
 def portrait_mark(work: Work) -> str:

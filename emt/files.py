@@ -51,7 +51,7 @@ def check_folder(path: Path, flag: str) -> Path:
     for place in (path, *path.parents):
         if place.exists() or place.is_symlink():
             if not place.is_dir():
-                raise UserError(f"--{flag}: expected a folder; {place} is a file")
+                raise UserError(f"expected a folder; {place} is a file", parameter=flag)
             break
     return path
 

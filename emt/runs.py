@@ -90,7 +90,7 @@ def find(path: str | Path, flag: str) -> Path:
     for candidate in candidates:
         if candidate.exists():
             return candidate
-    raise UserError(f"--{flag}: expected an existing path; there is no {' and no '.join(map(str, candidates))}")
+    raise UserError(f"expected an existing path; there is no {' and no '.join(map(str, candidates))}", parameter=flag)
 
 
 def read_summary(path: Path) -> dict[str, Any]:
@@ -138,10 +138,10 @@ def model_folders(experiment: Path, pattern: str = "model-*") -> list[Path]:
         If there are none.
     """
     if not pattern or "/" in pattern or ".." in pattern:
-        raise UserError(f"--model_pattern: expected a pattern for names inside {experiment}; got {pattern!r}")
+        raise UserError(f"expected a pattern for names inside {experiment}; got {pattern!r}", parameter="pattern")
     folders = sorted((p for p in experiment.glob(pattern) if p.is_dir()), key=lambda p: sort_key(p.name))
     if not folders:
-        raise UserError(f"--model_pattern: expected folders named {pattern!r} in {experiment}; found none")
+        raise UserError(f"expected folders named {pattern!r} in {experiment}; found none", parameter="pattern")
     return folders
 
 
@@ -155,7 +155,7 @@ def model_number(folder: Path) -> int:
     """
     match = re.fullmatch(r"model-([1-9]\d*)", folder.name)
     if not match:
-        raise UserError(f"--model_pattern: expected folders named model-<number>; got {folder.name}")
+        raise UserError(f"expected folders named model-<number>; got {folder.name}", parameter="folder")
     return int(match[1])
 
 
@@ -227,7 +227,7 @@ def _checkpoint(folder: Path, step: int | None) -> Path | None:
         return path
     if marker.exists() and read_json(marker).get("step", step + 1) <= step:
         return None
-    raise UserError(f"--step: expected steps of `emt train --keep_checkpoints`; {path} does not exist")
+    raise UserError(f"expected steps that training kept (keep_checkpoints); {path} does not exist", parameter="step")
 
 
 def read_weights(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:

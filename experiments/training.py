@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from emt import engine, files, runs
 from emt.config import RunConfig
-from emt.errors import UserError
+from emt.errors import UserError, renamed
 
 if TYPE_CHECKING:
     from emt.training.population import Outcome
@@ -31,11 +31,11 @@ def train_in_view(config: RunConfig, folder: Path) -> "Outcome":
     console = Console(highlight=False, soft_wrap=True)
     members, (workers, _) = config.training.num_models, engine.capacity(config.execution)
     console.print(f"Training {members} models ({config.model_type} on {config.task_name}) in {folder}")
-    with Display(console, members, workers, config.training.stop_accuracy) as display:
-        try:
-            outcome = population.train(config, folder, display.show)
-        except UserError as error:
-            raise UserError(str(error).replace("--experiment_name", "--out")) from None
+    with (
+        Display(console, members, workers, config.training.stop_accuracy) as display,
+        renamed({"experiment": "out"}),
+    ):
+        outcome = population.train(config, folder, display.show)
     diverged = [f"model-{n}" for n, marker in outcome.done.items() if marker["status"] == "diverged"]
     if diverged:
         console.print(f"{len(diverged)} of {members} models diverged: {', '.join(diverged)}")

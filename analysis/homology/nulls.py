@@ -193,8 +193,9 @@ def check_memory(n_points: int, max_dimension: int, limit: float) -> None:
     if needed > limit:
         enough = max(n for n in range(n_points) if memory_needed(n, max_dimension) <= limit)
         raise AnalysisError(
-            f"--memory_limit: expected {needed:.2g} GB, which homology up to dimension {max_dimension} of {n_points} "
-            f"points needs; got {limit:g} GB, enough for {enough} points"
+            f"expected {needed:.2g} GB, which homology up to dimension {max_dimension} of {n_points} "
+            f"points needs; got {limit:g} GB, enough for {enough} points",
+            parameter="limit",
         )
 
 
@@ -231,7 +232,8 @@ def bar_tests(
     """
     if 1 / (1 + n_nulls) > level:
         raise AnalysisError(
-            f"--null_clouds: expected at least {math.ceil(1 / level - 1 - 1e-9)} for --level {level:g}; got {n_nulls}"
+            f"expected at least {math.ceil(1 / level - 1 - 1e-9)} for level {level:g}; got {n_nulls}",
+            parameter="n_nulls",
         )
     one = partial(_test_one, max_dimension, n_nulls, level, seed)
 

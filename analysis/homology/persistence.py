@@ -34,6 +34,7 @@ from analysis.population import Population
 from analysis.spectra.embedding import classical_scaling, embed_distances
 from analysis.spectra.values import check_eigenvalues
 from analysis.statistics import bootstrap_interval
+from emt.errors import renamed
 
 N_BETTI_SCALES = 10
 """Scales of the Betti numbers among a diagram's features."""
@@ -198,7 +199,8 @@ def analyse_persistence(
     spectra = [check_eigenvalues(v, name) for name, v in zip(population.names, population.eigenvalues, strict=True)]
     check_dimension(max_dimension)
     clouds = [unit_circle(values) if normalize else values for values in spectra]
-    check_memory(max(map(len, clouds)), max_dimension, memory_limit)
+    with renamed({"limit": "memory_limit"}):
+        check_memory(max(map(len, clouds)), max_dimension, memory_limit)
     diagrams = _diagrams(clouds, max_dimension, tolerance)
     rows = [topological_features(d) | scale_free_features(d, cloud) for d, cloud in zip(diagrams, clouds, strict=True)]
     features = pd.DataFrame(rows, index=pd.Index(population.names, name="model_name"))
@@ -246,7 +248,7 @@ def persistence_diagrams(eigenvalues: ArrayLike, max_dimension: int = 1, toleran
         If an eigenvalue is not finite or an option is out of range.
     """
     if not 0 <= tolerance < math.inf:
-        raise AnalysisError(f"--tolerance: expected a length of zero or more; got {tolerance}")
+        raise AnalysisError(f"expected a length of zero or more; got {tolerance}", parameter="tolerance")
     check_dimension(max_dimension)
     if np.size(eigenvalues) == 0:
         return tuple(np.empty((0, 2)) for _ in range(max_dimension + 1))
@@ -269,7 +271,7 @@ def _diagrams(clouds: Sequence[NDArray[np.complex128]], max_dimension: int, tole
 def check_dimension(max_dimension: int) -> None:
     """Refuse dimensions of homology that are out of range."""
     if not 0 <= max_dimension <= LARGEST_DIMENSION:
-        raise AnalysisError(f"--max_dimension: expected 0 to {LARGEST_DIMENSION}; got {max_dimension}")
+        raise AnalysisError(f"expected 0 to {LARGEST_DIMENSION}; got {max_dimension}", parameter="max_dimension")
 
 
 def distance_diagrams(distances: NDArray[np.float64], max_dimension: int = 1, tolerance: float = 0.0) -> Diagrams:
@@ -358,7 +360,8 @@ def _tests(
         )
         for name, cloud in zip(population.names, clouds, strict=True)
     ]
-    return bar_tests(samples, max_dimension, null_clouds, level, seed)
+    with renamed({"n_nulls": "null_clouds"}):
+        return bar_tests(samples, max_dimension, null_clouds, level, seed)
 
 
 def bar_table(names: Sequence[str], diagrams: Sequence[Diagrams]) -> pd.DataFrame:
@@ -391,7 +394,9 @@ def _color(population: Population, features: pd.DataFrame, color_by: str) -> pd.
         return population.scalars["accuracy"]
     column = {"h0_births": "h0_mean_birth", "h1_deaths": "h1_mean_death"}[color_by]
     if column not in features:
-        raise AnalysisError("--color_by: expected none, accuracy or h0_births with --max_dimension 0; got h1_deaths")
+        raise AnalysisError(
+            "expected none, accuracy or h0_births with max_dimension 0; got h1_deaths", parameter="color_by"
+        )
     return features[column]
 
 

@@ -27,6 +27,7 @@ from analysis.homology.nulls import (
 )
 from analysis.homology.persistence import bar_table, check_dimension, distance_diagrams
 from emt import trace
+from emt.errors import renamed
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def analyse_topology(
         If an option does not fit or states are not finite.
     """
     if points < 4:
-        raise AnalysisError(f"--points: expected at least 4, which a loop needs; got {points}")
+        raise AnalysisError(f"expected at least 4, which a loop needs; got {points}", parameter="points")
     check_dimension(max_dimension)
     hidden = recording["hidden"].to_numpy().astype(float)
     names = tuple(f"model-{number}" for number in np.asarray(recording["member"]).tolist())
@@ -110,15 +111,18 @@ def analyse_topology(
         if not np.isfinite(states).all():
             raise AnalysisError(f"{name}: expected finite hidden states; some are not")
     n_states = hidden.shape[1] * hidden.shape[2]
-    check_memory(min(points, n_states), max_dimension, memory_limit)
+    with renamed({"limit": "memory_limit"}):
+        check_memory(min(points, n_states), max_dimension, memory_limit)
     chosen = np.sort(np.random.default_rng(seed).permutation(n_states)[:points])
     samples = [_sample(name, states, chosen) for name, states in zip(names, hidden, strict=True)]
+    with renamed({"n_nulls": "null_clouds"}):
+        tests = bar_tests(samples, max_dimension, null_clouds, level, seed)
     about = trace.about(recording)
     return Topology(
         label=about.get("experiment") or about.get("model", {}).get("type", "recording"),
         model_names=names,
         diagrams=tuple(distance_diagrams(_distances(sample.cloud), max_dimension) for sample in samples),
-        tests=bar_tests(samples, max_dimension, null_clouds, level, seed),
+        tests=tests,
         n_points=len(chosen),
         n_states=n_states,
     )

@@ -206,7 +206,7 @@ def analyse_memory(
     names = memory_names(recording, memory)
     events = [e for e in ("written", "asked", "token", "phase", "trial") if e in recording.data_vars] + ["step"]
     if color_by is not None and color_by not in events:
-        raise AnalysisError(f"--color_by: expected one of {', '.join(events)}; got {color_by!r}")
+        raise AnalysisError(f"expected one of {', '.join(events)}; got {color_by!r}", parameter="color_by")
     event, about = color_by or events[0], trace.about(recording)
     return MemoryAnalysis(
         label=about.get("experiment") or about.get("model", {}).get("type", "recording"),

@@ -94,7 +94,7 @@ def items_of(recording: xr.DataTree, name: str) -> NDArray[np.int64]:
     return values if "item" in event.dims else values[..., None]
 
 
-def memory_names(recording: xr.DataTree, wanted: str | None = None) -> tuple[str, ...]:
+def memory_names(recording: xr.DataTree, memory: str | None = None) -> tuple[str, ...]:
     """Return the names of a trace's memories, or the one that is wanted.
 
     Raises
@@ -108,9 +108,9 @@ def memory_names(recording: xr.DataTree, wanted: str | None = None) -> tuple[str
     if not names:
         model = trace.about(recording).get("model", {}).get("type", "unknown")
         raise NoMemoryError(f"model {model!r} has no associative memory")
-    if wanted is not None and wanted not in names:
-        raise AnalysisError(f"--memory: expected one of {', '.join(names)}; got {wanted!r}")
-    return names if wanted is None else (wanted,)
+    if memory is not None and memory not in names:
+        raise AnalysisError(f"expected one of {', '.join(names)}; got {memory!r}", parameter="memory")
+    return names if memory is None else (memory,)
 
 
 def memory_log(recording: xr.DataTree, memory: str) -> MemoryLog:

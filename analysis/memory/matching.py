@@ -168,10 +168,10 @@ def match_memories(
         If the model keeps no such memory, or the trace has no such model or ask.
     """
     if trials < 0:
-        raise AnalysisError(f"--trials: expected 0 or more; got {trials}")
+        raise AnalysisError(f"expected 0 or more; got {trials}", parameter="trials")
     numbers = np.asarray(recording["member"]).tolist()
     if model is not None and model not in numbers:
-        raise AnalysisError(f"--model: expected one of {', '.join(map(str, numbers))}; got {model}")
+        raise AnalysisError(f"expected one of {', '.join(map(str, numbers))}; got {model}", parameter="model")
     names = memory_names(recording, memory)
     members = [select(recording, member=[place]) for place in range(len(numbers))]
     scored = {name: [score_member(read_asks(one, name)) for one in members] for name in names}
@@ -240,7 +240,7 @@ def _question_grids(
 ) -> Iterator[QuestionGrid]:
     strangers = [ask for ask in asks if ask not in table.index]
     if strangers:
-        raise AnalysisError(f"--asks: expected numbers from 1 to {len(table)}; got {strangers[0]}")
+        raise AnalysisError(f"expected numbers from 1 to {len(table)}; got {strangers[0]}", parameter="asks")
     for ask in asks or choose_questions(table, trials):
         yield question_grid(reading, ask)
 

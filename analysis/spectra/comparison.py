@@ -204,11 +204,11 @@ def compare_populations(
     """
     labels = [population.label for population in populations]
     if not populations:
-        raise AnalysisError("--summary_files: expected at least one set of models; got none")
+        raise AnalysisError("expected at least one set of models; got none", parameter="populations")
     if len(set(labels)) < len(labels):
-        raise AnalysisError(f"--labels: expected labels that all differ; got {', '.join(labels)}")
+        raise AnalysisError(f"expected labels that all differ; got {', '.join(labels)}", parameter="populations")
     if not 0 < confidence < 1:
-        raise AnalysisError(f"--confidence: expected a share between 0 and 1; got {confidence}")
+        raise AnalysisError(f"expected a share between 0 and 1; got {confidence}", parameter="confidence")
     if paired:
         _check_pairs(populations)
     members = _members(populations)
@@ -233,12 +233,13 @@ def _check_pairs(populations: Sequence[Population]) -> None:
     for a, b in itertools.combinations(populations, 2):
         if not set(a.names) & set(b.names):
             raise AnalysisError(
-                f"--paired: expected sets with names of models in common; {a.label} and {b.label} have none"
+                f"expected sets with names of models in common; {a.label} and {b.label} have none", parameter="paired"
             )
         if None not in (a.training_seed, b.training_seed) and a.training_seed != b.training_seed:
             raise AnalysisError(
-                "--paired: expected sets trained from one --seed, so that models of one name share theirs; got "
-                f"{a.training_seed} ({a.label}) and {b.training_seed} ({b.label})"
+                "expected sets trained from one base seed, so that models of one name share theirs; got "
+                f"{a.training_seed} ({a.label}) and {b.training_seed} ({b.label})",
+                parameter="paired",
             )
 
 

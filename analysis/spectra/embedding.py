@@ -28,6 +28,7 @@ from analysis.spectra.signatures import (
 )
 from analysis.spectra.values import check_eigenvalues
 from analysis.statistics import DISTANCE_TIES, rank_correlation, scale_of
+from emt.errors import renamed
 
 COLOR_COLUMNS = {"accuracy": "accuracy", "frob_error": "frob_error", "spectral_error": "spectral_error_deg"}
 
@@ -160,9 +161,10 @@ def embed_population(
         For fewer than 3 models, models that do not differ, or a metric that these signatures do not allow.
     """
     if len(population) < 3:
-        raise AnalysisError(f"--summary_file: expected at least 3 models to embed; got {len(population)}")
+        raise AnalysisError(f"expected at least 3 models to embed; got {len(population)}", parameter="population")
     measured = _by_transport if signature_type == "quantiles" else _by_features
-    measure, distances, points, precision = measured(population, signature_type, distance_metric)
+    with renamed({"metric": "distance_metric"}):
+        measure, distances, points, precision = measured(population, signature_type, distance_metric)
     components, variance_ratio = principal_components(points)
     place, first = _places(distances, precision)
     coordinates = components[:, :2] if method == "pca" else embed_distances(distances, method, precision)
@@ -201,8 +203,8 @@ def _by_transport(population: Population, signature_type: str, metric: str | Non
     precision = PRECISION * max(float(np.abs(values).max()) for values in spectra)
     if distances.max() <= precision:
         raise AnalysisError(
-            f"--summary_file: expected models that differ; all spectra are equal to {PRECISION:g} of the largest "
-            "spectral radius"
+            f"expected models that differ; all spectra are equal to {PRECISION:g} of the largest spectral radius",
+            parameter="population",
         )
     how = "exact" if exact else f"sliced along {N_DIRECTIONS} directions"
     return f"distance of spectra: optimal transport, {how}", distances, points, precision
@@ -213,8 +215,9 @@ def _by_features(population: Population, signature_type: Any, metric: str | None
     features = standardise(table, precision_change(population, signature_type))
     if features.shape[1] == 0:
         raise AnalysisError(
-            f"--signature_type: expected models that differ; all {signature_type} signatures are equal within the "
-            "precision of eigenvalues"
+            f"expected models that differ; all {signature_type} signatures are equal within the "
+            "precision of eigenvalues",
+            parameter="signature_type",
         )
     metric = metric or "euclidean"
     counted = f"{features.shape[1]} of {table.shape[1]} features"
@@ -239,10 +242,10 @@ def signature_distances(features: ArrayLike, metric: str = "euclidean") -> NDArr
             distances = unit * pdist(features / unit, metric)
     except (ValueError, np.linalg.LinAlgError) as error:
         raise AnalysisError(
-            f"--distance_metric: expected a metric of scipy's pdist; got {metric!r} ({error})"
+            f"expected a metric of scipy's pdist; got {metric!r} ({error})", parameter="metric"
         ) from None
     if not np.isfinite(distances).all():
-        raise AnalysisError(f"--distance_metric: expected a metric defined for real features; got {metric!r}")
+        raise AnalysisError(f"expected a metric defined for real features; got {metric!r}", parameter="metric")
     return squareform(distances)
 
 

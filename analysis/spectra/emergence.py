@@ -119,10 +119,13 @@ def follow_training(
         test horizons, or the task has no theory.
     """
     if len(checkpoints) < 2:
-        raise AnalysisError(f"--summary_file: expected at least two evaluated checkpoints; got {len(checkpoints)}")
-    if not (0 < accuracy_bar <= 1 and 0 < error_bar < 180):
-        got = f"{accuracy_bar:g} and {error_bar:g}"
-        raise AnalysisError(f"--accuracy_bar, --error_bar: expected a share and an angle below 180; got {got}")
+        raise AnalysisError(
+            f"expected at least two evaluated checkpoints; got {len(checkpoints)}", parameter="checkpoints"
+        )
+    if not 0 < accuracy_bar <= 1:
+        raise AnalysisError(f"expected a share above 0, at most 1; got {accuracy_bar:g}", parameter="accuracy_bar")
+    if not 0 < error_bar < 180:
+        raise AnalysisError(f"expected an angle between 0 and 180 degrees; got {error_bar:g}", parameter="error_bar")
     steps = sorted(checkpoints)
     first = checkpoints[steps[0]]
     for step in steps:

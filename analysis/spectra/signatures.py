@@ -62,8 +62,8 @@ def spectral_signature(
     if signature_type in ("histogram", "combined"):
         return _histogram(values, signature_type == "combined")
     raise AnalysisError(
-        "--signature_type: expected quantiles, histogram, centred_histogram, statistics or combined; "
-        f"got {signature_type!r}"
+        f"expected quantiles, histogram, centred_histogram, statistics or combined; got {signature_type!r}",
+        parameter="signature_type",
     )
 
 

@@ -143,7 +143,7 @@ def measure_dimensionality(
     ``measure_dimensionality(trace.load(path)).population.loc["participation_ratio"]``
     """
     if draws < 1:
-        raise AnalysisError(f"--draws: must be an integer ≥ 1; got {draws}")
+        raise AnalysisError(f"must be an integer ≥ 1; got {draws}", parameter="draws")
     variables = _state_variables(recording)
     states = _states(recording, variables, steps)
     numbers = [int(number) for number in np.asarray(recording["member"])]
@@ -238,7 +238,9 @@ def _states(recording: xr.DataTree, variables: tuple[str, ...], steps: str) -> A
     scored = np.asarray(recording["scored"], dtype=bool)
     chosen = scored if steps == "scored" else np.ones_like(scored)
     if chosen.sum() < 2:
-        raise AnalysisError(f'--steps: expected at least two states of each member; "{steps}" leaves {chosen.sum()}')
+        raise AnalysisError(
+            f'expected at least two states of each member; "{steps}" leaves {chosen.sum()}', parameter="steps"
+        )
     parts = [recording[name].to_numpy().astype(float)[:, chosen] for name in variables]
     return np.concatenate([part.reshape(*part.shape[:2], -1) for part in parts], axis=-1)
 

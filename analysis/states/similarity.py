@@ -159,14 +159,14 @@ def compare_states(
         If there are fewer than two members, members saw different inputs, states do not vary, or sets have no pairs.
     """
     if not -1 <= bar <= 1:
-        raise AnalysisError(f"--bar: expected a correlation from -1 to 1; got {bar:g}")
+        raise AnalysisError(f"expected a correlation from -1 to 1; got {bar:g}", parameter="bar")
     _check_inputs(recordings)
     index = pd.MultiIndex.from_tuples(
         [(label, f"model-{n}") for label, r in recordings.items() for n in np.asarray(r["member"]).tolist()],
         names=["label", "model_name"],
     )
     if len(index) < 2:
-        raise AnalysisError(f"--summary_files: expected at least two members to compare; got {len(index)}")
+        raise AnalysisError(f"expected at least two members to compare; got {len(index)}", parameter="recordings")
     runs = [run for recording in recordings.values() for run in recording["hidden"].to_numpy().astype(float)]
     states = _unit_states(runs, [", ".join(key) for key in index])
     distances = state_distances(states, seed)
@@ -222,7 +222,7 @@ def dynamical_distances(runs: Sequence[Array]) -> Array:
         from DSA import DSA
     except ModuleNotFoundError as error:
         raise AnalysisError(
-            f"--dynamical: expected the package dsa-metric ({install_hint('similarity')}); got {error}"
+            f"expected the package dsa-metric ({install_hint('similarity')}); got {error}", parameter="dynamical"
         ) from None
     rank = min(DSA_RANK, *(run.shape[-1] for run in runs))
     # Linear models have no constant term: a mean state would be taken for dynamics.
@@ -258,8 +258,9 @@ def _check_inputs(recordings: Mapping[str, xr.DataTree]) -> None:
         if not np.array_equal(first, other):
             why = "other values" if first.shape == other.shape else f"sizes {first.shape} and {other.shape}"
             raise AnalysisError(
-                f"--summary_files: expected experiments that were evaluated on the same inputs, so that states compare "
-                f"one by one; those of {labels[0]!r} and {label!r} differ ({why})"
+                f"expected experiments that were evaluated on the same inputs, so that states compare "
+                f"one by one; those of {labels[0]!r} and {label!r} differ ({why})",
+                parameter="recordings",
             )
 
 
@@ -326,12 +327,12 @@ def _partners(recordings: Mapping[str, xr.DataTree]) -> dict[tuple[str, str], tu
     seeds = {label: trace.about(recording).get("seeds", ()) for label, recording in recordings.items()}
     for label, own in seeds.items():
         if several := repeated(f"seed {seed}" for seed in own):
-            raise AnalysisError(f"--paired: expected members of {label} with a seed each; got {several}")
+            raise AnalysisError(f"expected members of {label} with a seed each; got {several}", parameter="paired")
     partners = {}
     for a, b in itertools.combinations(seeds, 2):
         common, first, second = np.intersect1d(seeds[a], seeds[b], return_indices=True)
         if not len(common):
-            raise AnalysisError(f"--paired: expected experiments with seeds in common; {a} and {b} have none")
+            raise AnalysisError(f"expected experiments with seeds in common; {a} and {b} have none", parameter="paired")
         partners[a, b] = first, second
     return partners
 

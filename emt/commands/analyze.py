@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import inspect
 import itertools
 import json
 import os
@@ -12,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from analysis import COMMANDS
-from analysis.command import Command
+from analysis.command import SUBJECTS, Command
 from emt.commands.script import program, shell_command
-from emt.errors import UserError, repeated
+from emt.errors import UserError, renamed, repeated
 from emt.files import check_folder
 from emt.models import MODELS
 from emt.options import Parser, add_flags, assigns, check, options_of, summary_of
@@ -126,10 +127,12 @@ def _analyse(command: Command, subject: Any, options: dict[str, Any], folder: Pa
     from analysis.cache import cached_in
     from analysis.errors import NoMemoryError
 
-    module, _, function = command.function.partition(":")
+    module, _, name = command.function.partition(":")
+    function = getattr(importlib.import_module(module), name)
+    given = [*SUBJECTS, next(iter(inspect.signature(function).parameters))]
     try:
-        with cached_in(folder):
-            return getattr(importlib.import_module(module), function)(subject, **options)
+        with cached_in(folder), renamed(dict.fromkeys(given, "summary_files" if command.several else "summary_file")):
+            return function(subject, **options)
     except NoMemoryError as error:
         able = [name for name, model in MODELS.items() if assigns(model, "memories")]
         some = " that is logged, with its options" if any(repr(name) in str(error) for name in able) else ""

@@ -18,7 +18,7 @@ from emt import engine, files, runs
 from emt.commands.evaluate_members import evaluate_share, finish_population
 from emt.commands.script import program, shell_command
 from emt.devices import choose_device
-from emt.errors import UserError
+from emt.errors import UserError, renamed
 from emt.evaluation import TEST_SEQUENCES, Settings, Work, entry_path, forget, is_current, write_dynamics
 from emt.options import Parser, load
 from emt.tasks import TASKS
@@ -29,7 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     experiment = runs.find(options.models_dir, "models_dir")
     config = configuration.read(experiment / "config.json")
-    numbers = [runs.model_number(folder) for folder in runs.model_folders(experiment, options.model_pattern)]
+    with renamed({"pattern": "model_pattern", "folder": "model_pattern"}):
+        numbers = [runs.model_number(folder) for folder in runs.model_folders(experiment, options.model_pattern)]
     task = load(TASKS, config.task_name, "task")(**config.task_options())
     lengths = wanted_lengths(options.seq_length, task)
     for name in ("test_horizon", "num_workers"):
@@ -106,7 +107,9 @@ def wanted_lengths(given: list[int] | None, task: Any) -> tuple[int, ...]:
         )
     lengths = tuple(range(given[0], given[-1] + 1))
     for length in lengths:
-        if not task.test_batch(0, length, 1, 1).scored.any():
+        with renamed({"length": "seq_length"}):
+            has_outputs = task.test_batch(0, length, 1, 1).scored.any()
+        if not has_outputs:
             raise UserError(f"--seq_length: expected a length at which the task has outputs; got {length}")
     return lengths
 

@@ -13,8 +13,6 @@ def evaluate_share(work: Work) -> dict[int, str]:
     """Evaluate a share of the models; return what failed, by model number."""
     import torch
 
-    from analysis.errors import AnalysisError
-
     torch.set_num_threads(1)
     failed = {}
     for number in work.numbers:
@@ -22,7 +20,9 @@ def evaluate_share(work: Work) -> dict[int, str]:
             runs.read_checkpoint(runs.model_folder(work.experiment, number), work.step)
             if not is_current(work, number):
                 evaluate_model(work, number)
-        except (UserError, AnalysisError, OSError) as error:
+        except UserError as error:
+            failed[number] = error.in_flags()
+        except OSError as error:
             failed[number] = str(error)
         except Exception as error:
             failed[number] = f"{type(error).__name__}: {error}"

@@ -37,8 +37,7 @@ def _is_script() -> bool:
 def run_script(name: str, main: Callable[[], int]) -> int:
     """Call ``main`` and return its exit code: 2 for bad input or a refusing disk, 130 after Ctrl-C, 143 after SIGTERM.
 
-    What scripts raise for bad input (`emt.errors.UserError`, `emt.trace.TraceError`, ``analysis.AnalysisError``) and
-    ``OSError`` become one line; anything else is a fault of ours and keeps its traceback. If the reader
+    What scripts raise for bad input (`emt.errors.UserError`) and ``OSError`` become one line; anything else is a fault of ours and keeps its traceback. If the reader
     of the output stops reading (``| head``), nothing more is printed: the code is 141 if a line was lost.
     """
     try:
@@ -57,7 +56,7 @@ def _outcome(name: str, main: Callable[[], int]) -> int:
         with stopping.handled():
             return main()
     except UserError as error:
-        message = str(error)
+        message = error.in_flags()
     except OSError as error:
         if isinstance(error, BrokenPipeError) and _reader_is_gone():
             return 141
@@ -65,11 +64,6 @@ def _outcome(name: str, main: Callable[[], int]) -> int:
     except KeyboardInterrupt as interruption:
         print(f"{name}: interrupted; rerun the same command to resume", file=sys.stderr)
         return interruption.exit_code if isinstance(interruption, stopping.Stopped) else 130
-    except ValueError as error:
-        # By name: those classes live where heavy packages are imported, and this layer may not know `analysis`.
-        if not {"AnalysisError", "TraceError"} & {kind.__name__ for kind in type(error).__mro__}:
-            raise
-        message = str(error)
     print(f"{name}: {message}", file=sys.stderr)
     return 2
 

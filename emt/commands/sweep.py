@@ -15,6 +15,7 @@ from typing import Any
 from emt import config as configuration
 from emt import engine, runs
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig
+from emt.errors import renamed
 from emt.files import check_folder
 from emt.options import Parser, add_flags, check, options_of_model, settle
 
@@ -35,7 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
     output = check_folder(Path(given.get("output_dir") or runs.default_folder()), "output_dir") / question
     smaller, execution = run_settings(given)
     configs = [started(config, smaller, execution) for config in read(question)]
-    return train(sweep.prepare(question, configs, output), execution, output)
+    with renamed({"folder": "output_dir"}):
+        populations = sweep.prepare(question, configs, output)
+    return train(populations, execution, output)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -99,7 +102,10 @@ def train(populations: Mapping[Path, RunConfig], execution: ExecutionConfig, out
     count = sum(config.training.num_models for config in populations.values())
     console.print(f"Training {count} models in {output}, populations: {len(populations)}")
     stops = [config.training.stop_accuracy for config in populations.values()]
-    with Display(console, count, engine.capacity(execution)[0], max(filter(None, stops), default=None)) as display:
+    with (
+        Display(console, count, engine.capacity(execution)[0], max(filter(None, stops), default=None)) as display,
+        renamed({"experiment": "output_dir"}),
+    ):
         failures = population.train_all(populations, execution, display.show)
     rows = sweep.members(populations)
     sweep.write_members(rows, output / "members.csv")

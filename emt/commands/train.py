@@ -16,7 +16,7 @@ from emt import engine, runs
 from emt.commands.script import program, shell_command
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig
 from emt.devices import choose_device
-from emt.errors import UserError
+from emt.errors import UserError, renamed
 from emt.files import check_folder
 from emt.models import MODELS
 from emt.options import (
@@ -143,7 +143,10 @@ def train(config: RunConfig, experiment: Path) -> int:
     console = Console(highlight=False, soft_wrap=True)
     members, (workers, _) = config.training.num_models, engine.capacity(config.execution)
     console.print(f"Training {members} models ({config.model_type} on {config.task_name}) in {experiment}")
-    with Display(console, members, workers, config.training.stop_accuracy, STOP_HINT) as display:
+    with (
+        Display(console, members, workers, config.training.stop_accuracy, STOP_HINT) as display,
+        renamed({"experiment": "experiment_name"}),
+    ):
         outcome = population.train(config, experiment, display.show)
     for status in ("finished", "stopped early", "diverged"):
         numbers = [n for n, marker in outcome.done.items() if marker["status"] == status]

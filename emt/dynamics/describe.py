@@ -93,8 +93,8 @@ def held_contents(model: Model, moving: str) -> list[str]:
     held = [name for name in model.held_state if name not in model.smooth_state]
     if rough := [name for name in held if zero[name].is_floating_point()]:
         raise UserError(
-            f"--dynamics whole: expected a model whose whole state changes smoothly; in this one {', '.join(rough)} do "
-            "not"
+            f"expected a model whose whole state changes smoothly; in this one {', '.join(rough)} do not",
+            parameter="moving",
         )
     return held
 
@@ -124,7 +124,8 @@ def portray(loaded: Loaded, batch: Batch, about: dict[str, Any], held: Sequence[
     run = run_members(loaded, model, batch)
     if run.moving.shape[-1] > LARGEST_STATE:
         raise UserError(
-            f"--dynamics: expected a model of which at most {LARGEST_STATE} numbers move; got {run.moving.shape[-1]}"
+            f"expected a model of which at most {LARGEST_STATE} numbers move; got {run.moving.shape[-1]}",
+            parameter="loaded",
         )
     first = {name: tensor[:, :1] for name, tensor in run.last.items()}
     step = StepMap(model, first, torch.zeros_like(run.inputs[:, :1, 0]))

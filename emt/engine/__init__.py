@@ -84,4 +84,4 @@ def _with_the_extra(name: str) -> ModuleType:
         return importlib.import_module(f"emt.engine.{name}")
     except ModuleNotFoundError as error:
         what = f"expected the package {error.name}; it is not installed: {install_hint('cluster')}"
-        raise UserError(f"--engine {name}: {what}") from None
+        raise UserError(f"{name}: {what}", parameter="engine") from None

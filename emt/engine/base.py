@@ -35,7 +35,10 @@ def attempt(function: Function, item: Any) -> Result:
     """Call ``function(item)`` in this process; a failure becomes a `Result` too."""
     try:
         return Result(item, resolve(function)(item))
-    except (UserError, OSError) as error:
+    except UserError as error:
+        # Failures are read on command lines only.
+        return Result(item, failure=error.in_flags())
+    except OSError as error:
         return Result(item, failure=str(error))
     except Exception as error:
         return Result(item, failure=f"{type(error).__name__}: {error}", details=traceback.format_exc())

@@ -32,17 +32,21 @@ def run(function: Function, items: Sequence[Any], scheduler: str | None, tick: T
         If no scheduler answers at the address, or a worker would do several items in one process.
     """
     if not scheduler:
-        raise UserError("--scheduler: expected the address of a running Dask scheduler (tcp://host:8786); got none")
+        raise UserError(
+            "expected the address of a running Dask scheduler (tcp://host:8786); got none", parameter="scheduler"
+        )
     try:
         client = distributed.Client(scheduler, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"--scheduler: expected a running Dask scheduler at {scheduler}; got {error}") from None
+        raise UserError(
+            f"expected a running Dask scheduler at {scheduler}; got {error}", parameter="scheduler"
+        ) from None
     with client:
         widest = max(client.nthreads().values(), default=1)
         if widest > 1:
             raise UserError(
-                "--scheduler: expected workers of one thread each (dask worker --nworkers N --nthreads 1); "
-                f"got one of {widest}"
+                f"expected workers of one thread each (dask worker --nworkers N --nthreads 1); got one of {widest}",
+                parameter="scheduler",
             )
         return hand_out(client, function, items, tick)
 

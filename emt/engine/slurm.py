@@ -58,7 +58,8 @@ def run(
         script.write_text(cluster.job_script(), encoding="utf-8")
         if not shutil.which("sbatch"):
             raise UserError(
-                f"--engine slurm: expected SLURM on this machine; found no sbatch (what it would be given: {script})"
+                f"expected SLURM on this machine; found no sbatch (what it would be given: {script})",
+                parameter="engine",
             )
         cluster.adapt(minimum_jobs=0, maximum_jobs=min(execution.num_workers, len(items)))
         with distributed.Client(cluster, set_as_default=False) as client:
@@ -117,7 +118,9 @@ class _JobWatch:
         self.lost += len(gone)
         if self.lost >= LOST_JOBS:
             log = self.logs / f"emt-{max(gone, key=int)}.err"
-            raise UserError(f"--engine slurm: {self.lost} jobs in a row ended before their worker came up; see {log}")
+            raise UserError(
+                f"{self.lost} SLURM jobs in a row ended before their worker came up; see {log}", parameter="engine"
+            )
         if gone:
             self.cluster.sync(self.cluster.scale_down, [name for name, job in jobs.items() if job in gone])
 

@@ -43,7 +43,7 @@ def check(
     known = {o.name: o for o in options}
     for name in values:
         if name not in known:
-            raise UserError(f"--{name}: {where} has no such option; it has: {', '.join(known) or 'none'}")
+            raise UserError(f"{where} has no such option; it has: {', '.join(known) or 'none'}", parameter=name)
     given = {k: _one_or_several(known[k], v) if words else v for k, v in values.items()}
     fields: dict[str, Any] = {o.name: (o.annotation, o.default) for o in options if o.name in given or not partial}
     model = create_model("Options", __config__=ConfigDict(extra="forbid", strict=not words), **fields)
@@ -54,7 +54,7 @@ def check(
         wrong = known[str(details["loc"][0])]
         bound = _BOUNDS.get(details["type"], "").format_map(details.get("ctx", {}))
         got = text_of(given[wrong.name]) if wrong.name in given else "none"
-        raise UserError(f"--{wrong.name}: expected {_describe(wrong)}{bound}; got {got} ({where})") from None
+        raise UserError(f"expected {_describe(wrong)}{bound}; got {got} ({where})", parameter=wrong.name) from None
 
 
 def settle(model: type[BaseModel], values: Mapping[str, Any], where: str) -> Any:
@@ -62,22 +62,22 @@ def settle(model: type[BaseModel], values: Mapping[str, Any], where: str) -> Any
     try:
         return model(**values)
     except ValidationError as error:
-        raise UserError(first_problem(error, where)) from None
+        raise first_problem(error, where) from None
 
 
-def first_problem(error: ValidationError, where: str) -> str:
-    """Say in one line what the first validation error of a configuration is, by the user's name of the field."""
+def first_problem(error: ValidationError, where: str) -> UserError:
+    """Return an error that says what the first problem of a configuration is, by the name of the field."""
     details = error.errors(include_url=False)[0]
-    message = details["msg"].removeprefix("Value error, ")
-    if message.startswith("--"):
-        return f"{message} ({where})"
+    refusal = details.get("ctx", {}).get("error")
+    if isinstance(refusal, UserError):
+        return UserError(f"{refusal.args[0]} ({where})", parameter=refusal.parameter)
     name = next((part for part in reversed(details["loc"]) if isinstance(part, str)), "config")
     if details["type"] == "extra_forbidden":
-        return f"--{name}: no such field ({where})"
+        return UserError(f"no such field ({where})", parameter=name)
     if details["type"] == "missing":
-        return f"--{name}: expected a value; got none ({where})"
-    expected = message.replace("Input should be", "expected")
-    return f"--{name}: {expected}; got {text_of(details['input'])} ({where})"
+        return UserError(f"expected a value; got none ({where})", parameter=name)
+    expected = details["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    return UserError(f"{expected}; got {text_of(details['input'])} ({where})", parameter=name)
 
 
 def text_of(value: Any) -> str:

@@ -54,7 +54,7 @@ class AssociativeRetrieval:
         self.lengths = (self.steps,)
         self.data = None if data_npz is None else read_npz(Path(data_npz))
         if self.data is not None and self.data.pairs != pairs:
-            raise UserError(f"--pairs: expected {self.data.pairs}, the K of {data_npz}; got {pairs}")
+            raise UserError(f"expected {self.data.pairs}, the K of {data_npz}; got {pairs}", parameter="pairs")
 
     def operator(self, length: int) -> None:
         """Return None: the task has no linear operator."""
@@ -76,7 +76,9 @@ class AssociativeRetrieval:
             If ``length`` is not 2 K + 3.
         """
         if length != self.steps:
-            raise UserError(f"--seq_length: expected {self.steps}, the characters of {self.pairs} pairs; got {length}")
+            raise UserError(
+                f"expected {self.steps}, the characters of {self.pairs} pairs; got {length}", parameter="length"
+            )
         return self.batch([seed], "test", 0, length, size)
 
     def rows(self, seed: int, split: Split, step: int, size: int) -> Tokens:
@@ -96,7 +98,9 @@ class AssociativeRetrieval:
         if split != "train":
             return rows[step * size : (step + 1) * size]
         if size > len(rows):
-            raise UserError(f"--batch_size: expected at most the {len(rows)} training rows of --data_npz; got {size}")
+            raise UserError(
+                f"expected at most the {len(rows)} training rows of data_npz; got {size}", parameter="batch_size"
+            )
         round_, place = divmod(step, len(rows) // size)
         return rows[_order(seed, round_, len(rows))[place * size : (place + 1) * size]]
 

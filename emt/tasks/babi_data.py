@@ -147,7 +147,7 @@ def read_babi(
     for split, stories in splits.items():
         if not len(stories.support):
             wanted = f"qa{tasks[0]}_{FILES[split]}.txt" + (f" … qa{tasks[-1]}_{FILES[split]}.txt" if tasks[1:] else "")
-            raise UserError(f"--data: expected stories in {folder}/{wanted}; found none: {PUBLISHED}")
+            raise UserError(f"expected stories in {folder}/{wanted}; found none: {PUBLISHED}", parameter="data")
     return Babi(vocabulary, splits, tuple(missing))
 
 
@@ -208,11 +208,12 @@ def _read_file(path: Path, codes: dict[str, int]) -> _File:
                 support.append(lines)
     except ValueError as error:
         raise UserError(
-            "--data: expected lines 'number sentence.' or 'number question?<tab>answer<tab>supporting lines'; "
-            f"line {place} of {path} is none ({error})"
+            "expected lines 'number sentence.' or 'number question?<tab>answer<tab>supporting lines'; "
+            f"line {place} of {path} is none ({error})",
+            parameter="data",
         ) from None
     if numbers[:1] != [-1]:
-        raise UserError(f"--data: expected {path} to start with line 1 of a story; it does not")
+        raise UserError(f"expected {path} to start with line 1 of a story; it does not", parameter="data")
     question = np.where(asks, np.cumsum(asks) - 1, -1)
     return _File(
         np.array(words, np.int32),

@@ -65,9 +65,9 @@ class CatBabi:
     ) -> None:
         chosen = TASKS if tasks is None else tuple(sorted(set(tasks)))
         if not chosen or not set(chosen) <= set(TASKS):
-            raise UserError(f"--tasks: expected some of the numbers 1 to {len(TASKS)}; got {tasks}")
+            raise UserError(f"expected some of the numbers 1 to {len(TASKS)}; got {tasks}", parameter="tasks")
         if not data:
-            raise UserError(f"--data: expected the folder of the bAbI tasks; got none: {PUBLISHED}")
+            raise UserError(f"expected the folder of the bAbI tasks; got none: {PUBLISHED}", parameter="data")
         babi = read_babi(Path(data), folder, chosen, paper_sets=paper_sets, derived_files=derived_files)
         self.mode, self.segment = mode, segment
         self.tokens, self.splits, self.missing = babi.vocabulary, babi.splits, babi.missing

@@ -122,7 +122,9 @@ class Characters:
             If ``length`` is not the number of predicted characters.
         """
         if length != self.steps:
-            raise UserError(f"--seq_length: expected {self.steps}, the characters predicted in a row; got {length}")
+            raise UserError(
+                f"expected {self.steps}, the characters predicted in a row; got {length}", parameter="length"
+            )
         return self.batch([seed], "test", 0, length, size)
 
     def levels(self) -> dict[Known, Level | None]:
@@ -168,17 +170,18 @@ def _read(file: str | None, window: int) -> dict[Split, NDArray[np.int64]]:
         If the file is missing, no text, or too short for a window in each split.
     """
     if file is None:
-        raise UserError("--file: expected the text to read; got none")
+        raise UserError("expected the text to read; got none", parameter="file")
     try:
         ids = encode(Path(file).read_text(encoding="utf-8"), TEXT_SYMBOLS)
     except FileNotFoundError:
-        raise UserError(f"--file: expected an existing file; got {file}") from None
+        raise UserError(f"expected an existing file; got {file}", parameter="file") from None
     except UnicodeDecodeError:
-        raise UserError(f"--file: expected text in UTF-8; got {file}") from None
+        raise UserError(f"expected text in UTF-8; got {file}", parameter="file") from None
     texts = {split: ids[round(low * len(ids)) : round(high * len(ids))] for split, (low, high) in SHARES.items()}
     shortest = min(map(len, texts.values()))
     if shortest <= window:
         raise UserError(
-            f"--file: expected more than {window} characters (--window) in each split; got {shortest} in {file}"
+            f"expected more than {window} characters (window) in each split; got {shortest} in {file}",
+            parameter="file",
         )
     return texts

@@ -130,13 +130,15 @@ def read_npz(path: Path) -> DataSet:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
-        raise UserError(f"--data_npz: expected an existing file; got {path}") from None
+        raise UserError(f"expected an existing file; got {path}", parameter="data_npz") from None
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise UserError(f"--data_npz: expected a whole npz file; got {path} ({error})") from None
+        raise UserError(f"expected a whole npz file; got {path} ({error})", parameter="data_npz") from None
     wanted = ["K", *(f"{axis}_{name}" for name, _ in SPLITS.values() for axis in "xy")]
     missing = [name for name in wanted if name not in arrays]
     if missing:
-        raise UserError(f"--data_npz: expected the arrays {', '.join(wanted)}; {path} lacks {', '.join(missing)}")
+        raise UserError(
+            f"expected the arrays {', '.join(wanted)}; {path} lacks {', '.join(missing)}", parameter="data_npz"
+        )
     pairs = int(arrays["K"])
     rows = {
         split: _checked(arrays[f"x_{name}"], arrays[f"y_{name}"], pairs, path, name)
@@ -146,9 +148,9 @@ def read_npz(path: Path) -> DataSet:
 
 
 def _checked(x: NDArray[np.int64], y: NDArray[np.int64], pairs: int, path: Path, name: str) -> Tokens:
-    expected = f"--data_npz: expected x_{name} (row, {2 * pairs + 3}) and y_{name} (row,) for K = {pairs}"
+    expected = f"expected x_{name} (row, {2 * pairs + 3}) and y_{name} (row,) for K = {pairs}"
     if x.ndim != 2 or x.shape[1] != 2 * pairs + 3 or y.shape != (len(x),) or not len(x):
-        raise UserError(f"{expected}; got {x.shape} and {y.shape} in {path}")
+        raise UserError(f"{expected}; got {x.shape} and {y.shape} in {path}", parameter="data_npz")
     first, last = np.full(x.shape[1], MARK), np.full(x.shape[1], MARK)
     first[: 2 * pairs : 2], last[: 2 * pairs : 2] = 0, LETTERS - 1
     first[1 : 2 * pairs : 2], last[1 : 2 * pairs : 2] = LETTERS, MARK - 1
@@ -156,10 +158,14 @@ def _checked(x: NDArray[np.int64], y: NDArray[np.int64], pairs: int, path: Path,
     outside = np.flatnonzero(((x < first) | (x > last)).any(axis=1))
     if len(outside):
         raise UserError(
-            f"{expected}, letters and digits in turn, two question marks, a letter; row {outside[0]} of {path} is not"
+            f"{expected}, letters and digits in turn, two question marks, a letter; row {outside[0]} of {path} is not",
+            parameter="data_npz",
         )
     tokens = x.astype(np.uint8)
     wrong = np.flatnonzero(labels(tokens) != y)
     if len(wrong):
-        raise UserError(f"{expected}, y the digit of the letter asked for; row {wrong[0]} of {path} says otherwise")
+        raise UserError(
+            f"{expected}, y the digit of the letter asked for; row {wrong[0]} of {path} says otherwise",
+            parameter="data_npz",
+        )
     return tokens

@@ -75,12 +75,14 @@ class VariableBinding:
     ) -> None:
         shortest, longest = seq_length if isinstance(seq_length, tuple) else (seq_length, seq_length)
         if not 1 <= shortest <= longest:
-            raise UserError(f"--seq_length: expected one length from 1 or an ascending range; got {seq_length}")
+            raise UserError(
+                f"expected one length from 1 or an ascending range; got {seq_length}", parameter="seq_length"
+            )
         for name, value in (("input_dim", input_dim), ("output_horizon", output_horizon)):
             if value < 1:
-                raise UserError(f"--{name}: expected at least 1; got {value}")
+                raise UserError(f"expected at least 1; got {value}", parameter=name)
         if infinite_horizon and use_eos:
-            raise UserError("--use_eos: the stream mode has its own end marker; remove the flag")
+            raise UserError("the stream mode has its own end marker; remove the flag", parameter="use_eos")
         code = (2**input_dim - 1, 0, 0) if task_id == "repeat_copy" else PRESETS.get(str(task_id), task_id)
         if infinite_horizon and not isinstance(seq_length, tuple):
             needed = -(-int(code[0]).bit_length() // input_dim)
@@ -92,7 +94,9 @@ class VariableBinding:
         self.output_horizon = output_horizon
         self.total_length = total_length
         if infinite_horizon and total_length < longest + 1 + min(output_horizon, longest):
-            raise UserError(f"--total_length: expected room for one sequence of length {longest}; got {total_length}")
+            raise UserError(
+                f"expected room for one sequence of length {longest}; got {total_length}", parameter="total_length"
+            )
         self.task_id: tuple[int, int, int] = code  # type: ignore[assignment]
         for length in self.lengths:
             selection(self.task_id, length, input_dim)
@@ -196,28 +200,30 @@ def selection(
     """
     a, b, c = task_id
     if min(task_id) < 0:
-        raise UserError(f"--task_id: expected three integers from 0; got {task_id}")
+        raise UserError(f"expected three integers from 0; got {task_id}", parameter="task_id")
     positions = [i for i in range(a.bit_length()) if a >> i & 1]
     if len(positions) != input_dim:
         raise UserError(
-            f"--task_id: expected {input_dim} one-bits in the first integer (--input_dim); got {len(positions)} in {a}"
+            f"expected {input_dim} one-bits in the first integer (input_dim); got {len(positions)} in {a}",
+            parameter="task_id",
         )
     if positions[-1] >= length * input_dim:
         raise UserError(
-            f"--task_id: expected bits below --seq_length x --input_dim = {length * input_dim} in the first integer; "
-            f"got bit {positions[-1]}"
+            f"expected bits below seq_length x input_dim = {length * input_dim} in the first integer; "
+            f"got bit {positions[-1]}",
+            parameter="task_id",
         )
     for i, digit in enumerate(_digits(b, input_dim)):
         if i + digit >= input_dim:
             raise UserError(
-                f"--task_id: expected digit {i} of the second integer in base {input_dim} below {input_dim - i}; "
-                f"got {digit}"
+                f"expected digit {i} of the second integer in base {input_dim} below {input_dim - i}; got {digit}",
+                parameter="task_id",
             )
         positions[i], positions[i + digit] = positions[i + digit], positions[i]
     if c.bit_length() > input_dim:
         raise UserError(
-            f"--task_id: expected at most {input_dim} bits (--input_dim) in the third integer; "
-            f"got {c.bit_length()} in {c}"
+            f"expected at most {input_dim} bits (input_dim) in the third integer; got {c.bit_length()} in {c}",
+            parameter="task_id",
         )
     signs = [-1 if c >> k & 1 else 1 for k in range(input_dim)]
     return np.array(positions), np.array(signs, np.float32)

@@ -87,13 +87,14 @@ def prepare(config: RunConfig, experiment: Path, siblings: int = 1) -> list[Chun
     """
     path, holds_models = experiment / "config.json", any(experiment.glob("model-*"))
     if holds_models and not path.exists():
-        raise UserError(f"--experiment_name: {experiment} contains models but no config.json; choose another name")
+        raise UserError(f"{experiment} contains models but no config.json; choose another name", parameter="experiment")
     decide(path, config.model_dump())
     differing = configuration.differences(configuration.read(path), config)
     if differing:
         raise UserError(
-            f"--experiment_name: {experiment} contains a run with another configuration ({'; '.join(differing)}); "
-            "choose another name for a new run"
+            f"{experiment} contains a run with another configuration ({'; '.join(differing)}); "
+            "choose another name for a new run",
+            parameter="experiment",
         )
     workers, on_gpu = engine.capacity(config.execution)
     parts = -(-workers * config.execution.part[1] // siblings)

@@ -73,8 +73,9 @@ class Stack:
     def __init__(self, config: TrainingConfig, task: Task, model: Model, numbers: Sequence[int]) -> None:
         if "targets" in model.cues and task.loss == "actor_critic":
             raise UserError(
-                f"--model_type: {type(model).__name__} learns from targets: expected a task with cross_entropy or mse; "
-                f"got one with {task.loss}"
+                f"{type(model).__name__} learns from targets: expected a task with cross_entropy or mse; "
+                f"got one with {task.loss}",
+                parameter="model_type",
             )
         self.config, self.task, self.model = config, task, model
         self.numbers = list(numbers)

@@ -74,7 +74,7 @@ def prepare(question: str, configs: Sequence[RunConfig], folder: Path) -> dict[P
     sweep = {"format_version": 1, "question": question, "experiments": names}
     folder.mkdir(parents=True, exist_ok=True)
     if decide(folder / "sweep.json", sweep) != sweep:
-        raise UserError(f"--output_dir: {folder} contains another sweep (sweep.json); choose another folder")
+        raise UserError(f"{folder} contains another sweep (sweep.json); choose another folder", parameter="folder")
     return whole
 
 

@@ -59,21 +59,21 @@ def test_options_come_without_the_name(config):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"trainnig": {}}, "--trainnig: no such field (file.json)"),
-        ({"training": {"epoch": 3}}, "--epoch: no such field (file.json)"),
-        ({"training": {"epochs": 0}}, "--epochs: expected greater than or equal to 1; got 0 (file.json)"),
-        ({"training": {"epochs": "3"}}, "--epochs: expected a valid integer; got 3 (file.json)"),
-        ({"training": {"epochs": True}}, "--epochs: expected a valid integer; got True (file.json)"),
-        ({"training": {"seed": 2**53 + 1}}, "--seed: expected less than or equal to 9007199254740992; got"),
-        ({"training": {"curriculum": 1}}, "--curriculum: expected a valid boolean; got 1 (file.json)"),
-        ({"training": {"stop_accuracy": 1.5}}, "--stop_accuracy: expected less than or equal to 1; got 1.5"),
-        ({"training": {"curriculum_horizons": [9, 4]}}, "--curriculum_horizons: expected ascending numbers; got 9 4"),
-        ({"training": {"curriculum_horizons": []}}, "--curriculum_horizons: expected ascending numbers; got"),
-        ({"training": {"curriculum_horizons": [0, 4]}}, "--curriculum_horizons: expected greater than or equal to 1"),
-        ({"execution": {"accelerator": "tpu"}}, "--accelerator: expected 'auto', 'cpu' or 'gpu'; got tpu"),
-        ({"task": {"name": 5}}, "--name: expected text; got 5"),
-        ({"task": 5}, "--task: expected an object; got 5"),
-        ({"format_version": 2}, "--format_version: expected 1; got 2"),
+        ({"trainnig": {}}, "trainnig: no such field (file.json)"),
+        ({"training": {"epoch": 3}}, "epoch: no such field (file.json)"),
+        ({"training": {"epochs": 0}}, "epochs: expected greater than or equal to 1; got 0 (file.json)"),
+        ({"training": {"epochs": "3"}}, "epochs: expected a valid integer; got 3 (file.json)"),
+        ({"training": {"epochs": True}}, "epochs: expected a valid integer; got True (file.json)"),
+        ({"training": {"seed": 2**53 + 1}}, "seed: expected less than or equal to 9007199254740992; got"),
+        ({"training": {"curriculum": 1}}, "curriculum: expected a valid boolean; got 1 (file.json)"),
+        ({"training": {"stop_accuracy": 1.5}}, "stop_accuracy: expected less than or equal to 1; got 1.5"),
+        ({"training": {"curriculum_horizons": [9, 4]}}, "curriculum_horizons: expected ascending numbers; got 9 4"),
+        ({"training": {"curriculum_horizons": []}}, "curriculum_horizons: expected ascending numbers; got"),
+        ({"training": {"curriculum_horizons": [0, 4]}}, "curriculum_horizons: expected greater than or equal to 1"),
+        ({"execution": {"accelerator": "tpu"}}, "accelerator: expected 'auto', 'cpu' or 'gpu'; got tpu"),
+        ({"task": {"name": 5}}, "name: expected text; got 5"),
+        ({"task": 5}, "task: expected an object; got 5"),
+        ({"format_version": 2}, "format_version: expected 1; got 2"),
     ],
 )
 def test_wrong_fields_are_named(content, message):
@@ -85,7 +85,7 @@ def test_wrong_fields_are_named(content, message):
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
 def test_numbers_must_be_finite(number):
-    with pytest.raises(UserError, match="--learning_rate: expected a finite number"):
+    with pytest.raises(UserError, match="learning_rate: expected a finite number"):
         configuration.parse(f'{{"task": {{}}, "model": {{}}, "training": {{"learning_rate": {number}}}}}', "file.json")
 
 

@@ -118,7 +118,7 @@ def test_capacity_counts_workers_and_knows_gpus(options, expected, monkeypatch):
 
 @pytest.mark.parametrize("shard", ["0/3", "4/3", "/3", "3", "", "1/2/3", "-1/3"])
 def test_shards_that_are_none_are_refused(shard):
-    with pytest.raises(ValueError, match=r"--shard: expected I/N with I from 1 to N, such as 3/20; got"):
+    with pytest.raises(ValueError, match=r"shard: expected I/N with I from 1 to N, such as 3/20; got"):
         ExecutionConfig(shard=shard)
 
 
@@ -142,7 +142,7 @@ def test_without_the_extra_the_refusal_says_what_to_install(name, tmp_path, monk
         monkeypatch.setitem(sys.modules, module, None)
     for module in ("dask", "slurm"):
         monkeypatch.delitem(sys.modules, f"emt.engine.{module}", raising=False)
-    with pytest.raises(UserError, match=rf'--engine {name}: .* [a-z_]+; .*: pip install "emt-workbench\[cluster\]"'):
+    with pytest.raises(UserError, match=rf'engine: {name}: .* [a-z_]+; .*: pip install "emt-workbench\[cluster\]"'):
         engine.hand_out("math:sqrt", [4], ExecutionConfig(engine=name), tmp_path)
 
 

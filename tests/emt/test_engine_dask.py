@@ -124,12 +124,12 @@ def test_nobody_at_the_address():
     with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
         with pytest.raises(UserError, match=r"expected a running Dask scheduler at tcp://127\.0\.0\.1:9; got"):
             hand_out("math:sqrt", [4], "tcp://127.0.0.1:9")
-        with pytest.raises(UserError, match="--scheduler: expected a running Dask scheduler at nonsense:x; got"):
+        with pytest.raises(UserError, match="scheduler: expected a running Dask scheduler at nonsense:x; got"):
             hand_out("math:sqrt", [4], "nonsense:x")
         # Whoever was not reached is nobody's default, which files are locked with.
         assert distributed.client._get_global_client() is None
         assert dask.config.get("scheduler", None) is None
-    with pytest.raises(UserError, match="--scheduler: expected the address of a running Dask scheduler"):
+    with pytest.raises(UserError, match="scheduler: expected the address of a running Dask scheduler"):
         hand_out("math:sqrt", [4], None)
 
 

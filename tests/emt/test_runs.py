@@ -259,13 +259,13 @@ def test_any_names_can_be_sorted():
 @pytest.mark.parametrize("pattern", ["../*", "a/b", "", "/etc/*", "nothing-*", ".."])
 def test_patterns_stay_inside_the_experiment(tmp_path, pattern):
     (tmp_path / "model-1").mkdir()
-    with pytest.raises(UserError, match="--model_pattern: expected"):
+    with pytest.raises(UserError, match="pattern: expected"):
         runs.model_folders(tmp_path, pattern)
 
 
 @pytest.mark.parametrize("name", ["model-0", "model-01", "model-", "model-1-2", "population"])
 def test_only_numbered_folders_are_models(tmp_path, name):
-    with pytest.raises(UserError, match="--model_pattern: expected folders named model-<number>"):
+    with pytest.raises(UserError, match="folder: expected folders named model-<number>"):
         runs.model_number(tmp_path / name)
 
 
@@ -279,7 +279,7 @@ def test_paths_are_looked_up_here_and_in_the_experiment_folder(tmp_path, monkeyp
     (here / "run").mkdir()
     assert runs.find("run", "models_dir").resolve() == here / "run"
     assert runs.find(there / "run", "models_dir") == there / "run"
-    with pytest.raises(UserError, match=r"--models_dir: expected .* path; there is no other and no .*there/other"):
+    with pytest.raises(UserError, match=r"models_dir: expected .* path; there is no other and no .*there/other"):
         runs.find("other", "models_dir")
     monkeypatch.delenv("EXPERIMENT_OUTPUT_DIR")
     assert runs.default_folder().resolve() == here

@@ -58,8 +58,8 @@ def test_a_data_set_is_written_and_says_how_many_test_rows_are_known(data, capsy
 
 
 @pytest.mark.parametrize(("flag", "value"), [("K", 0), ("K", 27), ("val_n", 0), ("chunk", 0)])
-def test_wrong_sizes_of_a_data_set_are_refused_by_flag(flag, value, tmp_path):
-    with pytest.raises(UserError, match=f"--{flag}: expected .*; got {value}"):
+def test_wrong_sizes_of_a_data_set_are_refused_by_flag(flag, value, tmp_path, refused):
+    with refused(f"--{flag}: expected .*; got {value}"):
         make_dataset.main([f"--{flag}", str(value), "--out", str(tmp_path / "x.npz")])
     assert not list(tmp_path.iterdir())
 
@@ -103,14 +103,14 @@ def expected_modes(model):
 
 
 @pytest.mark.slow
-def test_a_run_is_continued_to_the_same_bytes_and_nothing_is_appended(run):
+def test_a_run_is_continued_to_the_same_bytes_and_nothing_is_appended(run, refused):
     folder = run("irnn")
     files = {p: p.read_bytes() for p in folder.glob("model-*/*") if p.is_file()}
     times = {p: p.stat().st_mtime_ns for p in folder.glob("model-*/test.json")}
     assert run("irnn") == folder
     assert {p: p.read_bytes() for p in files} == files
     assert {p: p.stat().st_mtime_ns for p in times} == times, "what is tested is not tested again"
-    with pytest.raises(UserError, match=r"--out: .* contains a run with another configuration .*hidden_dim: 8 → 10"):
+    with refused(r"--out: .* contains a run with another configuration .*hidden_dim: 8 → 10"):
         run("irnn", "--R", "10")
 
 
@@ -124,9 +124,9 @@ def test_without_a_file_each_member_has_a_stream_of_its_own(tmp_path):
     assert abs(test["test_rows_in_train"] / 20_000 - 0.915) < 0.05
 
 
-def test_the_file_decides_how_many_pairs_there_are(data):
+def test_the_file_decides_how_many_pairs_there_are(data, refused):
     assert config_of("--data_npz", str(data)).task["pairs"] == 2
-    with pytest.raises(UserError, match=r"--K: expected 2, the K of .*; got 8"):
+    with refused(r"--K: expected 2, the K of .*; got 8"):
         config_of("--data_npz", str(data), "--K", "8")
     assert config_of().task["pairs"] == 8
     assert config_of("--K", "5").task["pairs"] == 5
@@ -217,8 +217,8 @@ def test_the_defaults_are_the_published_ones(data):
         ("--data_npz none.npz", "--data_npz: expected an existing file; got none.npz"),
     ],
 )
-def test_what_does_not_fit_is_refused_by_flag(flags, message):
-    with pytest.raises(UserError, match=message):
+def test_what_does_not_fit_is_refused_by_flag(flags, message, refused):
+    with refused(message):
         config_of(*flags.split())
 
 

@@ -5,7 +5,6 @@ import csv
 import pytest
 
 from emt.commands import sweep
-from emt.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -41,6 +40,6 @@ def test_a_shard_of_the_grid_does_its_part(tmp_path, capsys):
         (["repeat_copy", "--shard", "3/2"], "--shard: expected I/N"),
     ],
 )
-def test_bad_input_is_refused(words, message, tmp_path):
-    with pytest.raises(UserError, match=message):
+def test_bad_input_is_refused(words, message, tmp_path, refused):
+    with refused(message):
         sweep.main([*words, "--output_dir", str(tmp_path)])

@@ -128,7 +128,7 @@ def test_members_without_a_p_are_counted_apart_from_those_without_a_loop():
 
 
 def test_clouds_that_are_too_few_for_the_level_are_refused():
-    with pytest.raises(AnalysisError, match=r"--null_clouds: expected at least 19 for --level 0.05; got 18"):
+    with pytest.raises(AnalysisError, match=r"n_nulls: expected at least 19 for level 0.05; got 18"):
         bar_tests([sample("blob", blob(0))], 1, n_nulls=18)
     circle = bar_tests([sample("circle", noisy_circle(0))], 1, n_nulls=19)
     assert circle.members.loc[("circle", 1, "gaussian"), "p"] == 0.05
@@ -147,7 +147,7 @@ def test_the_same_seed_draws_the_same_clouds_whoever_else_is_there():
 
 def test_the_memory_needed_is_named_and_is_what_ripser_takes_at_most():
     check_memory(200, 1, 0.01)
-    with pytest.raises(AnalysisError, match=r"--memory_limit: expected .* GB, .* dimension 2 of 2000 points needs"):
+    with pytest.raises(AnalysisError, match=r"^limit: expected .* GB, .* dimension 2 of 2000 points needs"):
         check_memory(2000, 2, 4.0)
     with pytest.raises(AnalysisError, match=r"got 0.001 GB, enough for (\d+) points") as refusal:
         check_memory(500, 1, 0.001)

@@ -177,13 +177,13 @@ def test_colours(make_population):
     population = make_population(3)
     assert analyse_persistence(population, color_by="none").color is None
     assert analyse_persistence(population, color_by="h1_deaths").color.name == "h1_mean_death"
-    with pytest.raises(AnalysisError, match="--color_by: expected none, accuracy or h0_births"):
+    with pytest.raises(AnalysisError, match="color_by: expected none, accuracy or h0_births"):
         analyse_persistence(population, color_by="h1_deaths", max_dimension=0)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"max_dimension": 4}, "--max_dimension: expected 0 to 3; got 4"), ({"tolerance": -1.0}, "--tolerance: expected")],
+    [({"max_dimension": 4}, "max_dimension: expected 0 to 3; got 4"), ({"tolerance": -1.0}, "tolerance: expected")],
 )
 def test_options_out_of_range(make_population, options, message):
     with pytest.raises(AnalysisError, match=message):
@@ -218,5 +218,5 @@ def test_loops_of_spectra_are_tested_against_null_clouds(make_population):
     plain = analyse_persistence(population)
     assert plain.tests is None
     assert "persistence_tests" not in plain.tables()
-    with pytest.raises(AnalysisError, match="--memory_limit: expected"):
+    with pytest.raises(AnalysisError, match="memory_limit: expected"):
         analyse_persistence(population, memory_limit=1e-6)

@@ -104,7 +104,7 @@ def test_models_of_one_name_are_compared_with_each_other(make_population):
     assert rows[1]["p"] == rows[1]["smallest_p"] == pytest.approx(2 / 2**6)
     assert rows[1]["low"] == pytest.approx(0.001)
     assert rows[1]["n_a"] == 6
-    with pytest.raises(AnalysisError, match="--paired: expected sets with names of models in common"):
+    with pytest.raises(AnalysisError, match="paired: expected sets with names of models in common"):
         compare_populations([first, dataclasses.replace(second, names=tuple("abcdefg"))], paired=True)
 
 
@@ -130,7 +130,7 @@ def test_models_of_one_name_and_other_seeds_are_no_pairs(make_population):
     first, second = (
         dataclasses.replace(make_population(7, label=label), training_seed=seed) for label, seed in (("a", 0), ("b", 7))
     )
-    with pytest.raises(AnalysisError, match=r"trained from one --seed, .*; got 0 \(a\) and 7 \(b\)"):
+    with pytest.raises(AnalysisError, match=r"trained from one base seed, .*; got 0 \(a\) and 7 \(b\)"):
         compare_populations([first, second], paired=True)
     assert compare_populations([first, second]).labels == ("a", "b")
     compare_populations([first, dataclasses.replace(second, training_seed=None)], paired=True)
@@ -225,9 +225,9 @@ def test_the_seed_decides(two_sets):
 @pytest.mark.parametrize(
     ("labels", "options", "message"),
     [
-        (["a", "a"], {}, "--labels: expected labels that all differ; got a, a"),
-        (["a", "b"], {"confidence": 95.0}, "--confidence: expected a share between 0 and 1; got 95.0"),
-        ([], {}, "--summary_files: expected at least one"),
+        (["a", "a"], {}, "populations: expected labels that all differ; got a, a"),
+        (["a", "b"], {"confidence": 95.0}, "confidence: expected a share between 0 and 1; got 95.0"),
+        ([], {}, "populations: expected at least one"),
     ],
 )
 def test_bad_options_are_refused(make_population, labels, options, message):

@@ -57,7 +57,7 @@ def test_models_that_do_not_differ_are_refused(make_population):
 
 @pytest.mark.parametrize("metric", ["nearest", "mahalanobis"])
 def test_metrics_that_cannot_be_used_are_refused_by_name(make_population, metric):
-    with pytest.raises(AnalysisError, match=f"--distance_metric.*'{metric}'"):
+    with pytest.raises(AnalysisError, match=f"^distance_metric: .*'{metric}'"):
         embed_population(make_population(4), distance_metric=metric)
 
 

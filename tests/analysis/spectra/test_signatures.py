@@ -43,7 +43,7 @@ def test_combined_adds_seven_values_read_from_the_histogram():
 
 
 def test_unknown_types_are_refused():
-    with pytest.raises(AnalysisError, match="--signature_type"):
+    with pytest.raises(AnalysisError, match=r"^signature_type: expected"):
         spectral_signature(SPECTRUM, "moments")
 
 

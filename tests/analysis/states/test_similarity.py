@@ -158,9 +158,7 @@ def test_members_of_one_seed_are_compared_with_each_other(make_runs):
     assert fewer.loc[("rsa", "one", "two"), ["n_a", "n_b"]].tolist() == [8, 8]
     with pytest.raises(AnalysisError, match=r"members of two with a seed each; got seed 3 \(9 times\)"):
         compare_states({"one": first, "two": make_runs(noisier, seeds=[3] * 9)}, paired=True)
-    with pytest.raises(
-        AnalysisError, match="--paired: expected experiments with seeds in common; one and two have none"
-    ):
+    with pytest.raises(AnalysisError, match="paired: expected experiments with seeds in common; one and two have none"):
         compare_states({"one": first, "two": make_runs(noisier, seeds=range(9, 18))}, paired=True)
 
 
@@ -224,13 +222,13 @@ def test_states_that_do_not_vary_are_refused(make_runs, value):
     runs[1] = np.full_like(runs[1], value)
     with pytest.raises(AnalysisError, match="a, model-3: expected hidden states that vary and are finite"):
         compare_states({"a": make_runs(runs)})
-    with pytest.raises(AnalysisError, match="--bar: expected a correlation"):
+    with pytest.raises(AnalysisError, match="bar: expected a correlation"):
         compare_states({"a": make_runs(runs)}, bar=2.0)
 
 
 def test_dynamical_similarity_asks_for_its_package(make_runs, monkeypatch):
     monkeypatch.setitem(sys.modules, "DSA", None)
-    with pytest.raises(AnalysisError, match=r"--dynamical: expected the package dsa-metric"):
+    with pytest.raises(AnalysisError, match=r"dynamical: expected the package dsa-metric"):
         compare_states({"a": make_runs(runs_of(3))}, dynamical=True)
 
 

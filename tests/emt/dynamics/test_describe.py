@@ -89,7 +89,7 @@ def test_fast_weights_can_belong_to_the_state(name, load_run):
 
 @pytest.mark.parametrize(("name", "rough"), [("dnd_lstm", "keys, values"), ("ethereal", "fast_layer_1")])
 def test_memories_without_derivatives_stand_still(name, rough, load_run):
-    with pytest.raises(UserError, match=f"--dynamics whole: expected a model whose whole state .* {rough}"):
+    with pytest.raises(UserError, match=f"moving: expected a model whose whole state .* {rough}"):
         held_contents(load_run(name).model, "whole")
     assert held_contents(load_run("ethereal_rnn").model, "whole") == ["position"]
     assert held_contents(load_run("lstm").model, "whole") == []
@@ -117,7 +117,7 @@ def test_a_portrait_is_a_function_of_the_run(load_run):
 def test_a_state_that_is_too_large_is_refused(load_run, monkeypatch):
     monkeypatch.setattr(portraying, "LARGEST_STATE", 11)
     loaded = load_run("lstm")
-    with pytest.raises(UserError, match="--dynamics: expected a model of which at most 11 numbers move; got 12"):
+    with pytest.raises(UserError, match="loaded: expected a model of which at most 11 numbers move; got 12"):
         portray(loaded, batch_of(loaded), {})
 
 

@@ -115,7 +115,7 @@ def test_a_folder_that_is_not_bAbI_says_where_it_is_published(mini_babi, tmp_pat
     for folder, tasks in ((tmp_path, (1,)), (mini_babi, (2, 3))):
         with pytest.raises(UserError) as caught:
             read_babi(folder, "en-valid", tasks)
-        for part in ("--data: expected stories in", "_train.txt", "research.facebook.com/downloads/babi", "CC BY 3.0"):
+        for part in ("data: expected stories in", "_train.txt", "research.facebook.com/downloads/babi", "CC BY 3.0"):
             assert part in str(caught.value)
         assert "\n" not in str(caught.value)
 
@@ -133,7 +133,7 @@ def test_a_folder_that_is_not_bAbI_says_where_it_is_published(mini_babi, tmp_pat
 )
 def test_lines_of_another_format_are_refused_by_number(copied, content, message):
     (copied / "qa1_train.txt").write_text(content)
-    with pytest.raises(UserError, match=f"^--data: expected .*{message}"):
+    with pytest.raises(UserError, match=f"^data: expected .*{message}"):
         read_babi(copied.parent, "en-valid", (1,))
 
 

@@ -83,7 +83,7 @@ def test_an_episode_in_one_batch_is_its_trials_one_after_the_other(task):
         np.testing.assert_array_equal(getattr(whole, name), np.concatenate([getattr(t, name) for t in trials], axis=2))
     for name, event in whole.events.items():
         np.testing.assert_array_equal(event, np.concatenate([t.events[name] for t in trials], axis=2))
-    with pytest.raises(UserError, match=r"^--seq_length: expected 84, the steps of an episode; got 10$"):
+    with pytest.raises(UserError, match=r"^length: expected 84, the steps of an episode; got 10$"):
         task.test_batch(5, 10, 1, 1)
 
 
@@ -103,5 +103,5 @@ def test_seeds_splits_and_episodes_have_data_of_their_own(task):
 def test_sizes_are_those_of_the_options(task):
     assert (task.input_channels, task.output_channels, task.epoch_batches) == (2 * WIDTH, 3, 2 * TRIALS)
     assert task.lengths == (2 * TRIALS * STEPS,)
-    with pytest.raises(UserError, match=r"^--t_off: expected a step below 6, the steps of a trial; got 6$"):
+    with pytest.raises(UserError, match=r"^t_off: expected a step below 6, the steps of a trial; got 6$"):
         ContextualChoice(steps=6, t_off=6)

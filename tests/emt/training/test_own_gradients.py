@@ -142,5 +142,5 @@ def test_whether_bits_depend_on_the_stack_is_asked_of_the_models_own_rule(make_s
 
 def test_a_task_without_targets_is_refused(make_stack, monkeypatch):
     monkeypatch.setattr(Mirror, "loss", "actor_critic")
-    with pytest.raises(UserError, match="--model_type: EtherealRNN learns from targets: expected a task with cross"):
+    with pytest.raises(UserError, match="model_type: EtherealRNN learns from targets: expected a task with cross"):
         make_stack()

@@ -1,0 +1,33 @@
+"""Errors name the parameter in Python and the flag on a command line."""
+
+import pickle
+
+import pytest
+
+from emt.errors import TraceError, UserError, renamed
+
+
+def test_an_error_names_its_parameter_and_a_command_line_its_flag():
+    error = UserError("expected 0 or more; got -1", parameter="trials")
+    assert str(error) == "trials: expected 0 or more; got -1"
+    assert error.in_flags() == "--trials: expected 0 or more; got -1"
+    whole = UserError("config.json: expected a configuration")
+    assert str(whole) == whole.in_flags() == "config.json: expected a configuration"
+
+
+def test_an_error_comes_back_whole_from_another_process():
+    error = pickle.loads(pickle.dumps(TraceError("expected it; got none", parameter="path")))
+    assert type(error) is TraceError
+    assert error.in_flags() == "--path: expected it; got none"
+
+
+@pytest.mark.parametrize(("inner", "outer"), [("limit", "memory_limit"), ("points", "points"), (None, None)])
+def test_a_caller_gives_the_parameter_its_own_name(inner, outer):
+    with pytest.raises(UserError) as caught, renamed({"limit": "memory_limit"}):
+        raise UserError("expected less", parameter=inner)
+    assert caught.value.parameter == outer
+
+
+def test_only_errors_of_users_are_renamed():
+    with pytest.raises(KeyError), renamed({"limit": "memory_limit"}):
+        raise KeyError("limit")
