@@ -106,7 +106,7 @@ def test_wrong_configurations_are_refused_before_any_work(configs, sections, mes
 
 def test_a_folder_with_another_sweep_is_refused(configs, tmp_path):
     sweep.prepare("question", configs, tmp_path)
-    with pytest.raises(UserError, match="holds another sweep"):
+    with pytest.raises(UserError, match="contains another sweep"):
         sweep.prepare("question", configs[:1], tmp_path)
 
 
