@@ -37,8 +37,9 @@ def _is_script() -> bool:
 def run_script(name: str, main: Callable[[], int]) -> int:
     """Call ``main`` and return its exit code: 2 for bad input or a refusing disk, 130 after Ctrl-C, 143 after SIGTERM.
 
-    What scripts raise for bad input (`emt.errors.UserError`) and ``OSError`` become one line; anything else is a fault of ours and keeps its traceback. If the reader
-    of the output stops reading (``| head``), nothing more is printed: the code is 141 if a line was lost.
+    What scripts raise for bad input (`emt.errors.UserError`) and ``OSError`` become one line; anything else is a fault
+    of ours and keeps its traceback. If the reader of the output stops reading (``| head``), nothing more is printed:
+    the code is 141 if a line was lost.
     """
     try:
         return _outcome(name, main)
