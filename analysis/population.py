@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.comparability import Conditions
 from analysis.errors import AnalysisError
 from analysis.statistics import UNBOUNDED, Interval, mean_interval
 from emt.errors import repeated
@@ -93,6 +94,10 @@ class Population:
         Output steps over which accuracy was measured; None where the file does not say.
     training_seed
         Seed from which training counted those of members; None where the file does not say.
+    task
+        Name and options of the task it was trained on; None where the file does not say.
+    accuracy_rule
+        When an output counts as right, "sign" or "argmax"; None where the file does not say.
     """
 
     label: str
@@ -104,6 +109,8 @@ class Population:
     skipped: tuple[str, ...] = ()
     test_horizon: int | None = None
     training_seed: int | None = None
+    task: Mapping[str, Any] | None = None
+    accuracy_rule: str | None = None
 
     def __post_init__(self) -> None:
         if several := repeated(self.names):
@@ -111,6 +118,11 @@ class Population:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def conditions(self) -> Conditions:
+        """How it was trained and evaluated, for comparison with others."""
+        return Conditions(self.seq_length, self.test_horizon, self.accuracy_rule, self.task, self.theory)
 
 
 def from_summary(summary: Mapping[str, Any], *, label: str = "population", seq_length: int | None = None) -> Population:
@@ -143,6 +155,7 @@ def from_summary(summary: Mapping[str, Any], *, label: str = "population", seq_l
     theory = next((entry[key] for entry in present if (key := f"eigenvalues_theory{suffix}") in entry), None)
     names = tuple(entry["model_name"] for entry in present)
     how = summary.get("evaluation_config") or {}
+    trained = how.get("training_config") or {}
     return Population(
         label=label,
         seq_length=seq_length,
@@ -152,7 +165,9 @@ def from_summary(summary: Mapping[str, Any], *, label: str = "population", seq_l
         scalars=pd.DataFrame([_scalars(entry, suffix) for entry in present], index=pd.Index(names, name="model_name")),
         skipped=tuple(entry["model_name"] for entry in metrics if not entry.get(f"eigenvalues_rnn{suffix}")),
         test_horizon=(how.get("evaluation") or {}).get("test_horizon"),
-        training_seed=((how.get("training_config") or {}).get("training") or {}).get("seed"),
+        training_seed=(trained.get("training") or {}).get("seed"),
+        task=trained.get("task") or None,
+        accuracy_rule=next((entry["accuracy_rule"] for entry in present if "accuracy_rule" in entry), None),
     )
 
 

@@ -35,6 +35,7 @@ horizon was above ``curriculum_threshold``. A weight file that does not match it
 ``accuracy``                           share of right outputs on held-out sequences (output bits of the right sign, or
                                        largest outputs in the right place: the trace's ``accuracy``), or null
 ``accuracy_interval``                  95 % interval of the accuracy over sequences
+``accuracy_rule``                      when an output is right: "sign" or "argmax"
 ``seq_lengths hidden_dim input_dim``   the lengths L analysed, units, input channels
 ``batch_size``                         sequences in the accuracy sample
 ``histogram_bins``                     ``{"angle": 37 edges on [0, π], "magnitude": 21 edges on [0, 2]}``

@@ -50,7 +50,7 @@ ALLOWED = {
 """Layer -> what of ours it may import besides itself."""
 
 ROOMS = (
-    *("errors", "command", "parallel", "statistics", "tables", "cache", "population"),
+    *("errors", "command", "parallel", "statistics", "comparability", "tables", "cache", "population"),
     *("spectra", "homology", "states", "variables", "memory", "accuracy", "evaluation", "report"),
 )
 """Rooms of `analysis` from the bottom up: each may import those before it, and figures those of their own kind."""

@@ -183,6 +183,7 @@ def summarise(
         "model_name": circuit.name,
         "accuracy": accuracy,
         "accuracy_interval": list(interval),
+        "accuracy_rule": circuit.rule,
         "seq_lengths": lengths,
         "hidden_dim": circuit.hidden.shape[2],
         "input_dim": circuit.inputs.shape[2],

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.comparability import ACCURACY, Conditions, differences, remark
 from analysis.errors import AnalysisError
 from analysis.population import Population, mean_over_members, undefined_text
 from analysis.spectra.distances import pairwise_distances
@@ -29,6 +30,9 @@ from analysis.statistics import (
     sign_flip_test,
 )
 
+BESIDE = ("seq_length", "task", "theory")
+"""Conditions in which sets may differ if that is said."""
+
 SCALARS = ("accuracy", "spectral_error_deg", "spectral_relative_error", "missing_modes")
 """Numbers of an evaluation that are compared beside the statistics of spectra, where sets have them."""
 
@@ -45,7 +49,7 @@ class Comparison:
         Statistics of all members, indexed by (label, model_name), rounded to 12 decimals: numbers that vanish by
         symmetry, such as the mean imaginary part, otherwise differ by rounding errors. Without the circular mean of the
         angle, a direction, of which there are no means and differences on a line, and without accuracies that were
-        measured over different numbers of output steps.
+        measured over different numbers of output steps or by different rules.
     summary
         Indexed by (label, statistic): n, mean, std (dividing by n), min, max, and the Student t interval low, high,
         which respects the statistic's range (`mean_interval`).
@@ -119,12 +123,23 @@ class Comparison:
             return f"One set: {sizes}. A comparison needs two sets."
         singles = [population.label for population in self.populations if len(population) == 1]
         notes = [f"Sets of one model have no interval: {', '.join(singles)}."] if singles else []
-        if len(horizons := _horizons(self.populations)) > 1:
-            steps = ", ".join("unknown" if horizon is None else str(horizon) for horizon in horizons)
-            notes.append(
-                f"Accuracies are not compared: they were measured over different numbers of output steps ({steps})."
-            )
-        return " ".join([f"Sets: {sizes}.", *(self._pair_sentence(pair) for pair in self.pairs), *notes])
+        notes += [self.left_out] if self.left_out else []
+        first = [f"Sets: {sizes}.", self.remark] if self.remark else [f"Sets: {sizes}."]
+        return " ".join([*first, *(self._pair_sentence(pair) for pair in self.pairs), *notes])
+
+    @property
+    def remark(self) -> str:
+        """What differs between the sets beside their members; empty where nothing does."""
+        sets = _conditions(self.populations)
+        expected = "seq_length" in differences(sets) and any(p.theory is not None for p in self.populations)
+        length = " At other lengths spectra differ by construction: as many eigenvalues are kept as the theory has."
+        return remark(sets, BESIDE) + (length if expected else "")
+
+    @property
+    def left_out(self) -> str:
+        """Why accuracies are not compared; empty where they are."""
+        found = differences(_conditions(self.populations), ACCURACY)
+        return f"Accuracies are not compared: sets differ in {'; '.join(found.values())}." if found else ""
 
     def _pair_sentence(self, pair: tuple[str, str]) -> str:
         rows = self.differences.xs(pair, level=["set_a", "set_b"]).dropna(subset="smallest_p")
@@ -248,12 +263,13 @@ def _spectra(population: Population) -> Iterator[tuple[str, NDArray[np.complex12
         yield name, check_eigenvalues(values, f"{population.label}, {name}")
 
 
-def _horizons(populations: Sequence[Population]) -> list[int | None]:
-    return list(dict.fromkeys(population.test_horizon for population in populations))
+def _conditions(populations: Sequence[Population]) -> dict[str, Conditions]:
+    return {population.label: population.conditions for population in populations}
 
 
 def _members(populations: Sequence[Population]) -> pd.DataFrame:
-    scalars = [key for key in SCALARS if key != "accuracy" or len(_horizons(populations)) == 1]
+    differ = differences(_conditions(populations), ACCURACY)
+    scalars = [key for key in SCALARS if key != "accuracy" or not differ]
     rows = {
         (population.label, name): {
             key: population.scalars.loc[name, key] for key in scalars if key in population.scalars

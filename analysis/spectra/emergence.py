@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.comparability import MEASUREMENT, check_same
 from analysis.errors import AnalysisError
 from analysis.population import Population, mean_over_members, undefined_text
 from analysis.statistics import Interval, PermutationTest, bootstrap_interval, p_text, sign_flip_test
@@ -157,14 +158,10 @@ def _check(step: int, population: Population, first: Population) -> None:
         raise AnalysisError(
             f"step {step}: expected the members of the first checkpoint; {', '.join(differ)} are in one of them only"
         )
-    how, first_how = ((p.seq_length, p.test_horizon) for p in (population, first))
-    if how != first_how:
-        raise AnalysisError(
-            f"step {step}: expected an evaluation at the first checkpoint's length and test horizon, {first_how}; "
-            f"got {how}"
-        )
     if population.theory is None:
         raise AnalysisError("the task has no linear operator, so no spectrum is predicted")
+    both = {"first checkpoint": first.conditions, f"step {step}": population.conditions}
+    check_same(both, MEASUREMENT, f"step {step}: expected an evaluation in the conditions of the first checkpoint")
 
 
 def _first_step(reached: pd.Series) -> pd.Series:

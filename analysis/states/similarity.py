@@ -27,6 +27,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from analysis.cache import all_pairs, content_hash
+from analysis.comparability import Conditions, remark
 from analysis.errors import AnalysisError
 from analysis.statistics import DISTANCE_TIES, energy_test, holm, mantel_test, paired_distance_test, ranks
 from emt import trace
@@ -34,6 +35,9 @@ from emt.errors import install_hint, repeated
 
 Array = NDArray[np.float64]
 Places = NDArray[np.intp]
+
+BESIDE = ("seq_length", "accuracy_rule", "task", "theory")
+"""Conditions in which sets that saw the same inputs may differ if that is said."""
 
 N_RSA_STATES = 256
 """States whose distances ``rsa`` compares, drawn at random: each of s states has s - 1 distances."""
@@ -70,6 +74,8 @@ class Similarity:
         The rank correlation below which measures are said to disagree.
     n_states
         States that are compared.
+    remark
+        What differs between the sets beside their members; empty where nothing does.
     """
 
     members: pd.DataFrame
@@ -79,6 +85,7 @@ class Similarity:
     agreement: pd.DataFrame
     bar: float
     n_states: int
+    remark: str = ""
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -97,6 +104,7 @@ class Similarity:
         sizes = ", ".join(f"{label} (n = {n})" for label, n in self.sizes.items())
         means = [f"{m} {d[np.triu_indices(len(d), 1)].mean():.2f}{self._beside(m)}" for m, d in self.distances.items()]
         text = f"{sizes}; {self.states_compared}. Mean distance of two members: {', '.join(means)}."
+        text += f" {self.remark}" if self.remark else ""
         if self.agreement["rank_correlation"].isna().all():
             return f"{text} Too few members, or no variation in the distances, to decide whether the measures agree."
         unknown = self.agreement.index[self.agreement["rank_correlation"].isna()]
@@ -180,6 +188,7 @@ def compare_states(
         agreement=_agreement(distances, bar, seed),
         bar=bar,
         n_states=states.shape[1],
+        remark=remark({label: conditions_of(recording) for label, recording in recordings.items()}, BESIDE),
     )
 
 
@@ -242,6 +251,18 @@ def dynamical_distances(runs: Sequence[Array]) -> Array:
     keys = [content_hash(run, rank) for run in runs]
     (distances,) = all_pairs("dynamical_distances", keys, distances_of, parallel=False)
     return distances
+
+
+def conditions_of(recording: xr.DataTree) -> Conditions:
+    """Return how a recorded run was trained and recorded, for comparison with others."""
+    about = trace.about(recording)
+    theory = np.asarray(recording["operator"]) if "operator" in recording.data_vars else None
+    return Conditions(
+        seq_length=about.get("length"),
+        accuracy_rule=about.get("accuracy"),
+        task=about.get("task") or None,
+        theory=theory,
+    )
 
 
 def _check_inputs(recordings: Mapping[str, xr.DataTree]) -> None:

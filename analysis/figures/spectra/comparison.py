@@ -178,7 +178,7 @@ def _planes(comparison: Comparison) -> Figure:
             ax.remove()
     theory = any(population.theory is not None for population in comparison.populations)
     note = "gray: all members; colour: the most central member (named)" + ("; open circles: theory" if theory else "")
-    figure.supxlabel(note, fontsize=7)
+    figure.supxlabel(_remarked(note, comparison), fontsize=7)
     return figure
 
 
@@ -194,9 +194,8 @@ def _metrics(comparison: Comparison) -> Figure:
             ax.remove()
     share = f"{100 * comparison.confidence:g}"
     sizes = " and ".join(str(len(population)) for population in comparison.populations)
-    figure.suptitle(
-        f"n = {sizes} members, mean and {share} % interval of the mean (not shown: statistics equal in all models)"
-    )
+    text = f"n = {sizes} members, mean and {share} % interval of the mean (not shown: statistics equal in all models)"
+    figure.suptitle(_remarked(text, comparison))
     _legend(figure, comparison)
     return figure
 
@@ -223,6 +222,11 @@ def _legend(figure: Figure, comparison: Comparison) -> None:
         for i in range(len(comparison.labels))
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3))
+
+
+def _remarked(text: str, comparison: Comparison) -> str:
+    """Return a caption with what differs between the sets beside their members."""
+    return f"{text}\n{fill(comparison.remark, 110)}" if comparison.remark else text
 
 
 def _name(comparison: Comparison, position: int) -> str:

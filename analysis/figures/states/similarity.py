@@ -1,6 +1,7 @@
 """Figures of `analysis.states.similarity`."""
 
 from collections.abc import Iterator
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -99,4 +100,5 @@ def _caption(similarity: Similarity) -> str:
     sizes = list(similarity.sizes.items())
     several = len(sizes) > 1
     named = ", ".join(f"{f'{i + 1}: ' if several else ''}{label} (n = {n})" for i, (label, n) in enumerate(sizes))
-    return f"{named}; {similarity.states_compared}"
+    text = f"{named}; {similarity.states_compared}"
+    return f"{text}\n{fill(similarity.remark, 110)}" if similarity.remark else text

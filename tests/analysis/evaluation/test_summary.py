@@ -26,6 +26,7 @@ PLAIN = {
     "model_name",
     "accuracy",
     "accuracy_interval",
+    "accuracy_rule",
     "seq_lengths",
     "hidden_dim",
     "input_dim",

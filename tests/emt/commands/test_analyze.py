@@ -102,7 +102,7 @@ def test_accuracies_over_different_horizons_are_not_compared(write_summary, tmp_
         horizons(path, horizon)
     assert emt(["analyze", "compare", "--summary_files", *map(str, paths)]) == 0
     said = (
-        "Accuracies are not compared: they were measured over different numbers of output steps (100, 200)"
+        "Accuracies are not compared: sets differ in number of output steps (Set 1: 100, Set 2: 200)."
         in capsys.readouterr().out
     )
     tests = pd.read_csv(tmp_path / "comparison_analysis" / "comparison_differences.csv")
@@ -117,8 +117,8 @@ def test_checkpoints_of_several_horizons_are_refused(write_summary, tmp_path, ca
     horizons(paths[50], 7)
     line = refuse(capsys, "emergence", "--summary_file", tmp_path / "run")
     assert (
-        "step 50: expected an evaluation at the first checkpoint's length and test horizon, (5, None); got (5, 7)"
-        in line
+        "step 50: expected an evaluation in the conditions of the first checkpoint; these differ in number of output "
+        "steps (first checkpoint: unknown, step 50: 7)" in line
     )
 
 
