@@ -146,7 +146,8 @@ def from_summary(summary: Mapping[str, Any], *, label: str = "population", seq_l
     if seq_length is None:
         seq_length = default_length(lengths)
     suffix = f"_seq{seq_length}"
-    present = [entry for entry in metrics if entry.get(f"eigenvalues_rnn{suffix}")]
+    present = [entry for entry in metrics if _given(entry.get(f"eigenvalues_rnn{suffix}"))]
+    places = {id(entry) for entry in present}
     if not present:
         held = ", ".join(map(str, lengths)) or "none"
         raise AnalysisError(
@@ -163,7 +164,7 @@ def from_summary(summary: Mapping[str, Any], *, label: str = "population", seq_l
         eigenvalues=tuple(_spectrum(entry, f"eigenvalues_rnn{suffix}") for entry in present),
         theory=None if theory is None else complex_of(theory, f"eigenvalues_theory{suffix}"),
         scalars=pd.DataFrame([_scalars(entry, suffix) for entry in present], index=pd.Index(names, name="model_name")),
-        skipped=tuple(entry["model_name"] for entry in metrics if not entry.get(f"eigenvalues_rnn{suffix}")),
+        skipped=tuple(entry["model_name"] for entry in metrics if id(entry) not in places),
         test_horizon=(how.get("evaluation") or {}).get("test_horizon"),
         training_seed=(trained.get("training") or {}).get("seed"),
         task=trained.get("task") or None,
@@ -203,6 +204,10 @@ def complex_of(pairs: Any, where: str) -> NDArray[np.complex128]:
     values = np.empty(len(parts), dtype=np.complex128)
     values.real, values.imag = parts.T
     return values
+
+
+def _given(spectrum: Any) -> bool:
+    return spectrum is not None and (not hasattr(spectrum, "__len__") or len(spectrum) > 0)
 
 
 def _spectrum(entry: Mapping[str, Any], key: str) -> NDArray[np.complex128]:

@@ -12,13 +12,18 @@ import os
 import re
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from emt.errors import UserError
 
 LARGEST_EXACT_INTEGER = 2**53
+
+WINDOW = 2**20
+"""Characters that are read at once of a long list."""
+
+_SPACE = re.compile(r"[ \t\n\r]*")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -83,6 +88,87 @@ def read_json(path: Path) -> Any:
         raise UserError(f"expected the file {path}; it does not exist") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: expected a whole JSON document; got {error}") from None
+
+
+def read_long_list(path: Path, name: str, keep: Callable[[Any], Any]) -> Any:
+    """Read a JSON object whose member ``name`` is a long list; of each item only ``keep(item)`` stays in memory.
+
+    A list of 2,000 spectra takes gigabytes as Python numbers, and half of one as text. Errors are those of `read_json`,
+    which also reads what is no such object.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            return _JsonWindow(file).object_with(name, lambda item: keep(_from_json(item)))
+    except (OSError, ValueError, RecursionError):
+        return read_json(path)
+
+
+class _JsonWindow:
+    """A JSON text of which one value at a time is in memory."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.file, self.text, self.at = file, "", 0
+        self.decode = json.JSONDecoder().raw_decode
+
+    def object_with(self, name: str, keep: Callable[[Any], Any]) -> dict[str, Any]:
+        """Return the object that the text is; items of its member ``name`` as ``keep`` leaves them."""
+        found = {}
+        self.expect("{")
+        while self.peek() != "}":
+            key = self.value()
+            self.expect(":")
+            found[key] = self.items(keep) if key == name and self.peek() == "[" else _from_json(self.value())
+            self.separate("}")
+        self.expect("}")
+        self.expect("")
+        return found
+
+    def items(self, keep: Callable[[Any], Any]) -> list[Any]:
+        self.expect("[")
+        kept = []
+        while self.peek() != "]":
+            kept.append(keep(self.value()))
+            self.separate("]")
+        self.expect("]")
+        return kept
+
+    def value(self) -> Any:
+        """Return the next value; one that the window cuts is read again with more of the text."""
+        self.peek()
+        while True:
+            try:
+                value, end = self.decode(self.text, self.at)
+            except ValueError:
+                if not self.more():
+                    raise
+                continue
+            if end < len(self.text) or not self.more():
+                self.at = end
+                return value
+
+    def peek(self) -> str:
+        """Return the next character that is no space, nothing at the end."""
+        while True:
+            self.at = _SPACE.match(self.text, self.at).end()  # type: ignore[union-attr]
+            if self.at < len(self.text) or not self.more():
+                return self.text[self.at : self.at + 1]
+
+    def expect(self, character: str) -> None:
+        if self.peek() != character:
+            raise ValueError(f"expected {character!r}")
+        self.at += len(character)
+
+    def separate(self, closing: str) -> None:
+        """Pass a comma that another item follows, or stand at the end."""
+        if self.peek() != closing:
+            self.expect(",")
+            if self.peek() == closing:
+                raise ValueError("expected a value")
+
+    def more(self) -> bool:
+        read = self.file.read(WINDOW)
+        self.text, self.at = self.text[self.at :] + read, 0
+        return bool(read)
 
 
 class CurvePoint(NamedTuple):
@@ -189,7 +275,7 @@ def _from_json(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _from_json(v) for k, v in value.items()}
     if isinstance(value, list):
-        return [_from_json(v) for v in value]
+        return value if all(type(v) is float for v in value) else [_from_json(v) for v in value]
     if isinstance(value, str) and re.fullmatch(r"-?[1-9]\d{15,}", value) and abs(int(value)) > LARGEST_EXACT_INTEGER:
         return int(value)
     return value

@@ -68,7 +68,7 @@ from pathlib import Path
 from typing import Any
 
 from emt.errors import UserError, repeated
-from emt.files import read_json, sha256, write_bytes, write_json
+from emt.files import read_json, read_long_list, sha256, write_bytes, write_json
 
 FORMAT_VERSION = 1
 
@@ -94,8 +94,15 @@ def find(path: str | Path, flag: str) -> Path:
     raise UserError(f"expected an existing path; there is no {' and no '.join(map(str, candidates))}", parameter=flag)
 
 
-def read_summary(path: Path) -> dict[str, Any]:
+def read_summary(path: Path, *, compact: bool = False) -> dict[str, Any]:
     """Read an ``evaluation_summary.json``, ours or the reference implementation's, members sorted by number.
+
+    Parameters
+    ----------
+    path
+        The file, or the folder that holds it.
+    compact
+        Spectra as arrays (mode, 2) of real and imaginary part, a twentieth of the memory of lists.
 
     Raises
     ------
@@ -103,7 +110,7 @@ def read_summary(path: Path) -> dict[str, Any]:
         If the file is missing, broken, of another format, holds no members, or one of them twice.
     """
     path = path / "evaluation_summary.json" if path.is_dir() else path
-    summary = read_json(path)
+    summary = read_long_list(path, "metrics", compact_entry) if compact else read_json(path)
     metrics = summary.get("metrics") if isinstance(summary, dict) else None
     if not isinstance(metrics, list):
         raise UserError(f"{path}: expected an evaluation summary with a list 'metrics'; found none")
@@ -118,6 +125,23 @@ def read_summary(path: Path) -> dict[str, Any]:
         )
     summary["metrics"] = sorted(metrics, key=lambda entry: sort_key(entry["model_name"]))
     return summary
+
+
+def compact_entry(entry: Any) -> Any:
+    """Return a member's entry with its spectra as arrays; what is no list of pairs of numbers stays as it is."""
+    if not isinstance(entry, dict):
+        return entry
+    return {k: _compact(v) if k.startswith("eigenvalues_") else v for k, v in entry.items()}
+
+
+def _compact(pairs: Any) -> Any:
+    import numpy as np
+
+    try:
+        array = np.asarray(pairs, dtype=float)
+    except (TypeError, ValueError):
+        return pairs
+    return array if array.ndim == 2 and array.shape[1] == 2 else pairs
 
 
 def sort_key(name: str) -> tuple[Any, ...]:

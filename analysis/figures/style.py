@@ -20,7 +20,7 @@ from matplotlib.cbook import is_math_text
 from matplotlib.figure import Figure
 from matplotlib.mathtext import MathTextParser
 from matplotlib.text import Text
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from emt.files import write_bytes
 
@@ -39,6 +39,9 @@ SEQUENTIAL = "viridis"
 
 DIVERGING = "PuOr"
 """The colour map of values of both signs."""
+
+MOST_POINTS = 50_000
+"""Points of one cloud: more of them hide each other, and take minutes to draw."""
 
 _SETTINGS: Any = {
     "font.size": 8,
@@ -118,6 +121,28 @@ def complex_plane(ax: Axes, radius: float = 1.0) -> Axes:
     ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xlabel="Re λ", ylabel="Im λ")
     ax.locator_params(nbins=5)
     return ax
+
+
+def plot_counts(ax: Axes, values: ArrayLike, bins: int = 20) -> None:
+    """Draw the distribution of finite values in equal bins; values that differ by rounding alone are one bar."""
+    array = np.asarray(values, dtype=float)
+    array = array[np.isfinite(array)]
+    low, high = (float(array.min()), float(array.max())) if len(array) else (0.0, 0.0)
+    size = max(abs(low), abs(high))
+    if high - low <= 1e-9 * size:
+        # numpy cuts no range into bins that are narrower than its numbers are exact.
+        low, high, bins = low - (size / 20 or 0.5), high + (size / 20 or 0.5), 1
+    ax.hist(array, bins=np.linspace(low, high, bins + 1).tolist(), color=BLUE)
+
+
+def thinned(values: NDArray[Any], most: int = MOST_POINTS) -> NDArray[Any]:
+    """Return at most ``most`` values at even distances, all where they are no more; the same ones on every run."""
+    return values[np.arange(most) * len(values) // most] if len(values) > most else values
+
+
+def share_text(shown: int, of: int) -> str:
+    """Say how many eigenvalues of a cloud are drawn; empty where all are."""
+    return f"{shown:,} of {of:,} eigenvalues shown" if shown < of else ""
 
 
 @styled

@@ -32,11 +32,14 @@ from analysis.report.sections import (
     read_table,
 )
 
-FIGURE_BYTES = 5_000_000
-"""Figures inside the page, together; those beyond are linked, so that a page stays below 10 MB."""
+PAGE_BYTES = 9_500_000
+"""What a page may take: figures for which there is no room beside the rest are linked."""
 
-TABLE_CELLS = 8_000
-"""A table with more cells is linked."""
+FIGURE_BYTES = 5_000_000
+"""Figures inside the page, together."""
+
+TABLE_CELLS, ALL_CELLS = 8_000, 60_000
+"""A table with more cells is linked, and so are those that would make more of them on the page."""
 
 ACCURACY_MAP = "accuracy by member"
 
@@ -121,11 +124,14 @@ def _page(report: Report) -> str:
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'"
     name = escape(report.experiment.label)
-    embedded = _figures_that_fit(report.sections)
+    data, members, tables = json_text(_data(report)), _members(report), _tables_that_fit(report)
+    # Three bytes of a figure are four characters of the page.
+    room = (PAGE_BYTES - len(data) - len(members) - sum(map(len, tables.values()))) * 3 // 4
+    embedded = _figures_that_fit(report.sections, min(FIGURE_BYTES, room))
     body = [
         _glance(report),
-        _members(report),
-        *(_section(report, section, embedded) for section in report.sections),
+        members,
+        *(_section(report, section, embedded, tables) for section in report.sections),
         _missing(report),
         _configuration(report),
     ]
@@ -147,7 +153,7 @@ def _page(report: Report) -> str:
 {"".join(body)}
 </main>
 <footer class="faint">Evaluated {escape(str(report.experiment.summary.get("timestamp", "")))}.</footer>
-<script type="application/json" id="data">{json_text(_data(report))}</script>
+<script type="application/json" id="data">{data}</script>
 <script>{script}</script>
 </body>
 </html>
@@ -217,10 +223,14 @@ def _charts(report: Report) -> str:
     first, second = ('<span class="key first"></span>', '<span class="key second"></span>')
     curves = sum(bool(member.training) for member in report.members)
     captions = {
-        "spectrum": ("Spectrum", "eigenvalues; open circles: theory; dashed: unit circle", "eigenvalue"),
+        "spectrum": (
+            "Spectrum",
+            f"eigenvalues{_leading(report)}; open circles: theory; dashed: unit circle",
+            "eigenvalue",
+        ),
         "diagram": (
             "Persistence diagram of the spectrum",
-            f"{first}components (infinite deaths at the upper edge), {second}loops",
+            f"{first}components (infinite deaths at the upper edge), {second}loops{_longest(report)}",
             "persistence",
         ),
         "curve": (
@@ -236,6 +246,17 @@ def _charts(report: Report) -> str:
         for name, (title, caption, source) in captions.items()
     ]
     return f'<div class="charts">{"".join(boxes)}</div>'
+
+
+def _leading(report: Report) -> str:
+    most = max((len(member.eigenvalues) for member in report.members), default=0)
+    cut = any(len(member.eigenvalues) < member.n_eigenvalues for member in report.members)
+    return f", the {most} of largest modulus" if cut else ""
+
+
+def _longest(report: Report) -> str:
+    most = max((len(member.bars) for member in report.members), default=0)
+    return f"; the {most} longest" if any(len(member.bars) < member.n_bars for member in report.members) else ""
 
 
 def _member_table(report: Report) -> str:
@@ -266,14 +287,14 @@ def _interval(ends: Any) -> str | None:
     return " to ".join(f"{end:.4g}" for end in ends) if whole else None
 
 
-def _section(report: Report, section: Section, embedded: set[Path]) -> str:
+def _section(report: Report, section: Section, embedded: set[Path], listed_tables: Mapping[Path, str]) -> str:
     sets = f" of {section.sets} sets" if section.sets > 1 else ""
     n = f" n = {section.n} member{'s' if section.n > 1 else ''}{sets}." if section.n else ""
     headline = f'<p class="headline">{escape(section.headline)}</p>' if section.headline else ""
     listed = ", ".join(f"{name} {value}" for name, value in section.options.items())
     options = f'<p class="faint">Options: {escape(listed)}</p>' if listed else ""
     figures = [_figure(report, section, path, path in embedded) for path in section.figures]
-    tables = [_listed_table(report, path) for path in section.tables]
+    tables = [listed_tables[path] for path in section.tables]
     return (
         f'<section id="section-{escape(section.command)}"><h2>{escape(section.command.capitalize())}</h2>'
         f"<p>{escape(section.question)}{n}</p>{headline}{options}"
@@ -289,12 +310,21 @@ def _figure(report: Report, section: Section, path: Path, embed: bool) -> str:
     return image(path, f"{told} {section.question} {section.headline}", f"Figure: {told}")
 
 
-def _listed_table(report: Report, path: Path) -> str:
-    rows = read_table(path)
+def _tables_that_fit(report: Report) -> dict[Path, str]:
+    """Return each table of the sections as it stands on the page, in turn, until the page is full: then a link."""
+    room, listed = ALL_CELLS, {}
+    for path in (path for section in report.sections for path in section.tables):
+        rows, number = read_table(path, min(TABLE_CELLS, room))
+        room -= sum(map(len, rows))
+        listed[path] = _listed_table(report, path, rows, max(number - 1, 0))
+    return listed
+
+
+def _listed_table(report: Report, path: Path, rows: Sequence[Sequence[str]], number: int) -> str:
     name = escape(path.stem)
-    if not rows or sum(map(len, rows)) > TABLE_CELLS:
-        return f'<p>Table <a href="{_link(report, path)}">{name}</a> ({max(len(rows) - 1, 0)} rows, separate file)</p>'
-    return f"<details><summary>Table {name}</summary>{table(path.stem, f'{len(rows) - 1} rows', rows)}</details>"
+    if not rows:
+        return f'<p>Table <a href="{_link(report, path)}">{name}</a> ({number} rows, separate file)</p>'
+    return f"<details><summary>Table {name}</summary>{table(path.stem, f'{number} rows', rows)}</details>"
 
 
 def _missing(report: Report) -> str:
@@ -342,9 +372,9 @@ def _accuracy(member: Member) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def _figures_that_fit(sections: Iterable[Section]) -> set[Path]:
-    """Return the figures that go into the page, in turn, until it is full."""
-    room, kept = FIGURE_BYTES, set()
+def _figures_that_fit(sections: Iterable[Section], room: int) -> set[Path]:
+    """Return the figures that go into the page, in turn, until its ``room`` (in bytes) is full."""
+    kept = set()
     for path in (path for section in sections for path in section.figures):
         size = path.stat().st_size
         if size <= room:

@@ -7,10 +7,13 @@ import csv
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from analysis import COMMANDS
 from analysis.errors import AnalysisError
@@ -22,6 +25,9 @@ GLOBAL = "global"
 
 CURVE_POINTS = 100
 """Points of a learning curve that are kept, at even distances; the last is always one of them."""
+
+PAGE_POINTS = {"curve": 50_000, "spectrum": 50_000, "diagram": 50_000}
+"""Points of each chart that the page holds for all members together, at least ten for each member."""
 
 MEMBER_FILES = {
     "weights": "checkpoint/weights.safetensors",
@@ -76,13 +82,15 @@ class Member:
     ending
         Its done marker; empty if there is none.
     eigenvalues
-        Pairs (re, im).
+        Pairs (re, im), where a page cannot hold all those of largest modulus.
     bars
-        (dimension, birth, death), death None where a bar does not end.
+        (dimension, birth, death), death None where a bar does not end; where a page cannot hold all the longest.
     training, validation
         (step, accuracy).
     files
         Label -> path below the experiment's folder.
+    n_eigenvalues, n_bars
+        How many there are.
     """
 
     name: str
@@ -93,6 +101,8 @@ class Member:
     training: Sequence[tuple[float, float]]
     validation: Sequence[tuple[float, float]]
     files: Mapping[str, str]
+    n_eigenvalues: int = 0
+    n_bars: int = 0
 
 
 @dataclass(frozen=True)
@@ -135,7 +145,8 @@ def find_members(
     experiment: Experiment, population: Population | None, sections: Sequence[Section]
 ) -> tuple[Member, ...]:
     """Return all members of the summary, those without a spectrum too; their diagrams are in the sections."""
-    bars = _bars(_tables(sections, "persistence", "persistence_diagrams"))
+    most = {name: max(total // len(experiment.summary["metrics"]), 10) for name, total in PAGE_POINTS.items()}
+    bars = _bars(_tables(sections, "persistence", "persistence_diagrams"), most["diagram"])
     spectra = {} if population is None else dict(zip(population.names, population.eigenvalues, strict=True))
     suffix = "" if population is None else f"_seq{population.seq_length}"
     members = []
@@ -144,16 +155,20 @@ def find_members(
         folder = experiment.folder / name if re.fullmatch(r"model-[1-9]\d*", name) else None
         path = folder / "training_curve.csv" if folder else None
         curve = read_curve(path) if path and path.is_file() else []
+        values, (kept, n_bars) = spectra.get(name, np.empty(0)), bars.get(name, ([], 0))
+        leading = values[np.argsort(-np.abs(values), kind="stable")[: most["spectrum"]]]
         members.append(
             Member(
                 name=name,
                 entry={key.removesuffix(suffix): value for key, value in entry.items()},
                 ending=read_object(folder / "checkpoint" / "done.json") if folder else {},
-                eigenvalues=[(v.real, v.imag) for v in spectra.get(name, ())],
-                bars=bars.get(name, []),
-                training=_thin([(point.step, point.train_acc) for point in curve if point.is_training]),
-                validation=_thin([(point.step, point.val_acc) for point in curve if point.is_validation]),
+                eigenvalues=[(float(v.real), float(v.imag)) for v in leading],
+                bars=kept,
+                training=_thin([(p.step, p.train_acc) for p in curve if p.is_training], most["curve"]),
+                validation=_thin([(p.step, p.val_acc) for p in curve if p.is_validation], most["curve"]),
                 files=_files(experiment.folder, folder) if folder else {},
+                n_eigenvalues=len(values),
+                n_bars=n_bars,
             )
         )
     return tuple(members)
@@ -180,18 +195,40 @@ def find_maps(sections: Sequence[Section]) -> dict[str, dict[str, tuple[float, f
     return maps
 
 
-def read_table(path: Path) -> list[list[str]]:
-    """Return the rows of a CSV file, the header first; none where the file is missing."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        return list(csv.reader(file))
+def read_table(path: Path, most_cells: int | None = None) -> tuple[list[list[str]], int]:
+    """Return the rows of a CSV file, the header first, and how many there are; none where the file is missing.
+
+    A table of more than ``most_cells`` cells has no rows here, only their number.
+    """
+    rows: list[list[str]] = []
+    cells = number = 0
+    for row in _lines(path):
+        number, cells = number + 1, cells + len(row)
+        if most_cells is None or cells <= most_cells:
+            rows.append(row)
+    return (rows if most_cells is None or cells <= most_cells else []), number
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a CSV file by column; none where the file is missing."""
-    header, *rows = read_table(path) or [[]]
-    return [dict(zip(header, row, strict=False)) for row in rows]
+def read_rows(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows of a CSV file by column; none where the file is missing."""
+    lines = _lines(path)
+    header = next(lines, [])
+    return (dict(zip(header, row, strict=False)) for row in lines)
+
+
+def _lines(path: Path) -> Iterator[list[str]]:
+    """Yield the rows of a CSV file one at a time: a matrix of distances may be too large to hold."""
+    if path.is_file():
+        with path.open(newline="", encoding="utf-8", errors="replace") as file:
+            yield from csv.reader(file)
+
+
+def _columns(path: Path, *names: str) -> Iterator[tuple[str | None, ...]]:
+    """Yield of each row what stands in these columns, None in those that the table lacks."""
+    lines = _lines(path)
+    header = next(lines, [])
+    places = [header.index(name) if name in header else len(header) for name in names]
+    return (tuple(row[k] if k < len(row) else None for k in places) for row in lines)
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -220,10 +257,10 @@ def _section(experiment: Experiment, command: str, question: str, seq_length: in
     tables = tuple(path for path in files if path.suffix == ".csv")
     if not figures and not tables:
         return None
-    rows = (row for path in tables for row in read_rows(path) if "model_name" in row)
+    rows = {row for path in tables for row in _columns(path, "label", "model_name")}
     members = {entry["model_name"] for entry in experiment.summary["metrics"]}
     # Names of members repeat between sets, and those of other sets are not in this summary.
-    named = {(row.get("label"), row["model_name"]) for row in rows if "label" in row or row["model_name"] in members}
+    named = {(label, name) for label, name in rows if name is not None and (label is not None or name in members)}
     options = about.get("options")
     return Section(
         command=command,
@@ -237,19 +274,33 @@ def _section(experiment: Experiment, command: str, question: str, seq_length: in
     )
 
 
-def _bars(paths: Sequence[Path]) -> dict[str, list[tuple[int, float, float | None]]]:
-    bars: dict[str, list[tuple[int, float, float | None]]] = {}
+Bar = tuple[int, float, float | None]
+
+
+def _bars(paths: Sequence[Path], most: int) -> dict[str, tuple[list[Bar], int]]:
+    """Return the ``most`` longest bars of each member, in the order of the file, and how many it has."""
+    bars: dict[str, list[Bar]] = {}
+    number: Counter[str] = Counter()
     for row in (row for path in paths for row in read_rows(path)):
-        dimension, birth = _number(row["dimension"]), _number(row["birth"])
+        dimension, birth, name = _number(row["dimension"]), _number(row["birth"]), row["model_name"]
         if dimension is not None and birth is not None:
-            bars.setdefault(row["model_name"], []).append((int(dimension), birth, _number(row["death"])))
-    return bars
+            held = bars.setdefault(name, [])
+            held.append((int(dimension), birth, _number(row["death"])))
+            number[name] += 1
+            if len(held) > 2 * most:
+                bars[name] = _longest(held, most)
+    return {name: (_longest(held, most), number[name]) for name, held in bars.items()}
 
 
-def _thin(curve: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return at most `CURVE_POINTS` points of a curve, the last one included."""
+def _longest(bars: list[Bar], most: int) -> list[Bar]:
+    lengths = [math.inf if death is None else death - birth for _, birth, death in bars]
+    return [bars[k] for k in sorted(sorted(range(len(bars)), key=lambda k: -lengths[k])[:most])]
+
+
+def _thin(curve: list[tuple[float, float]], most: int) -> list[tuple[float, float]]:
+    """Return at most ``most`` points of a curve, and at most `CURVE_POINTS`, the last one included."""
     curve = [(step, value) for step, value in curve if math.isfinite(value)]
-    stride = -(-len(curve) // CURVE_POINTS) or 1
+    stride = -(-len(curve) // min(CURVE_POINTS, most)) or 1
     return curve[::-stride][::-1]
 
 

@@ -14,7 +14,7 @@ from analysis.cache import all_pairs, content_hash
 from analysis.errors import AnalysisError
 from analysis.population import Population
 from analysis.spectra.signatures import quantile_coordinates, quantile_functions
-from analysis.spectra.values import check_eigenvalues
+from analysis.spectra.values import check_eigenvalues, turning_order
 from analysis.statistics import scale_of
 
 SpectralMetric = Literal[
@@ -229,8 +229,7 @@ def _quantiles(samples: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
 def _transport(spectra: Sequence[NDArray[np.complex128]]) -> NDArray[np.float64]:
     """Return W₂ (model, model), exact or sliced."""
     if transport_method(spectra) == "exact":
-        # Neighbours on the circle stand near each other, which makes assignments two to four times as fast.
-        ordered = [values[np.lexsort((np.abs(values), np.angle(values)))] for values in spectra]
+        ordered = [values[turning_order(values)] for values in spectra]
         return _pairwise("transport", ordered, partial(_distances_of, ordered, _assignment_distance))
     return euclidean_distances(quantile_coordinates(spectra))
 

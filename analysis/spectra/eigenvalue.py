@@ -1,12 +1,14 @@
 """Eigenvalue distributions of a population: statistics of every member, beside the task's theory."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.parallel import run_parallel
 from analysis.population import Population, mean_over_members
 from analysis.spectra.values import (
     RANGES,
@@ -16,6 +18,9 @@ from analysis.spectra.values import (
     spectral_error,
 )
 from analysis.statistics import mean_text
+
+MANY_PAIRS = 300_000_000
+"""Pairs of eigenvalues, summed over members, from which processes of their own are worth starting."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +76,15 @@ def summarise_eigenvalues(population: Population) -> EigenvalueSummary:
     AnalysisError
         If a member's spectrum is empty or not finite; the message names the member.
     """
-    spectra = {n: check_eigenvalues(v, n) for n, v in zip(population.names, population.eigenvalues, strict=True)}
+    spectra = [check_eigenvalues(v, n) for n, v in zip(population.names, population.eigenvalues, strict=True)]
     index = pd.Index(population.names, name="model_name")
+    # Assignments of a million pairs take longer than it takes to start processes.
+    many = sum(len(values) ** 2 for values in spectra) > MANY_PAIRS
+    corrected = run_parallel(partial(_corrected, theory=population.theory), spectra, "spectra", many)
     return EigenvalueSummary(
         population=population,
-        statistics=pd.DataFrame([eigenvalue_statistics(v) for v in spectra.values()], index=index),
-        corrected=pd.DataFrame([_corrected(v, population.theory) for v in spectra.values()], index=index),
+        statistics=pd.DataFrame([eigenvalue_statistics(v) for v in spectra], index=index),
+        corrected=pd.DataFrame(list(corrected), index=index),
     )
 
 

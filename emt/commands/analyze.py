@@ -144,7 +144,7 @@ def _analyse(command: Command, subject: Any, options: dict[str, Any], folder: Pa
 def _population(path: Path, label: str, seq_length: int | None) -> Any:
     from analysis.population import from_summary
 
-    population = from_summary(read_summary(path), label=label, seq_length=seq_length)
+    population = from_summary(read_summary(path, compact=True), label=label, seq_length=seq_length)
     print(f"{label}: {len(population)} models at sequence length {population.seq_length} ({path})")
     if population.skipped:
         print(f"  skipped (no spectrum at that length): {', '.join(population.skipped)}")
@@ -191,7 +191,9 @@ def _checkpoints(path: Path, label: str, seq_length: int | None) -> Any:
         )
     steps = sorted(summaries)
     print(f"{label}: checkpoints after {', '.join(map(str, steps))} training steps")
-    return {s: from_summary(read_summary(summaries[s]), label=label, seq_length=seq_length) for s in steps}
+    return {
+        s: from_summary(read_summary(summaries[s], compact=True), label=label, seq_length=seq_length) for s in steps
+    }
 
 
 def _experiment(request: Request) -> Any:
@@ -199,7 +201,7 @@ def _experiment(request: Request) -> Any:
     from analysis.report.sections import Experiment
 
     [(path, label, seq_length)] = request.sources
-    experiment, summary = _experiment_of(path), read_summary(path)
+    experiment, summary = _experiment_of(path), read_summary(path, compact=True)
     made = [command for command in COMMANDS.values() if command.takes != "experiment"]
     lengths = lengths_of(summary)
     shown = default_length(lengths) if seq_length is None else seq_length

@@ -1,10 +1,12 @@
-"""Training curves: written and read by one pair of functions."""
+"""Training curves: written and read by one pair of functions. Long lists in JSON: item by item equals at once."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 
+from emt import files
 from emt.errors import UserError
 from emt.files import CurvePoint, read_curve, write_curve
 
@@ -59,3 +61,59 @@ def test_a_broken_curve_is_refused_in_one_line(tmp_path, content, got):
 def test_a_missing_curve_is_named(tmp_path):
     with pytest.raises(UserError, match=r"expected the file .*none\.csv; it does not exist"):
         read_curve(tmp_path / "none.csv")
+
+
+def whole(item):
+    return item
+
+
+@pytest.mark.parametrize("window", [1, 7, 2**20])
+@pytest.mark.parametrize(
+    "content",
+    [
+        {
+            "before": {"a": [1, [2, "]}"]]},
+            "items": [{"x": [[0.5, -1e-300], [1.25, 2.0]]}, {"y": 'é\n"{[,'}],
+            "after": -12,
+        },
+        {"items": [], "n": None, "big": str(2**60), "text": "123"},
+        {"items": [str(2**60), 3, [], {}, True, "x"]},
+        {"items": {"not": "a list"}, "other": [1.5, 2.5]},
+        {},
+    ],
+)
+@pytest.mark.parametrize("indent", [None, 1])
+def test_item_by_item_equals_at_once(tmp_path, monkeypatch, content, indent, window):
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(content, indent=indent, ensure_ascii=False), encoding="utf-8")
+    monkeypatch.setattr(files, "WINDOW", window)
+    assert files.read_long_list(path, "items", whole) == files.read_json(path)
+
+
+def test_only_what_is_kept_of_an_item_is_returned(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text('{"items": [{"a": 1, "b": 2}, {"a": 3}]}')
+    assert files.read_long_list(path, "items", lambda item: item["a"]) == {"items": [1, 3]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"items": [1, 2', '{"items": [1,]}', '{"items": [1] "a": 2}', '{"items": [1]} x', '{"items": 1,}', "", "{"],
+)
+def test_broken_documents_are_refused_in_one_line(tmp_path, text):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match="expected a whole JSON document") as error:
+        files.read_long_list(path, "items", whole)
+    assert "\n" not in str(error.value)
+
+
+def test_a_document_that_is_no_object_is_read_as_it_is(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text("[1, 2]")
+    assert files.read_long_list(path, "items", whole) == [1, 2]
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        files.read_long_list(tmp_path / "x.json", "items", whole)

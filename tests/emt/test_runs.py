@@ -365,3 +365,17 @@ def test_a_summary_that_holds_a_model_twice_is_refused_by_its_name(tmp_path):
         runs.read_summary(path)
     files.write_json(path, {"metrics": [{"model_name": name} for name in names[:3]]})
     assert len(runs.read_summary(path)["metrics"]) == 3
+
+
+def test_a_compact_summary_holds_the_same_spectra_as_arrays(tmp_path):
+    pairs = [[1.0, -0.0], [0.25, 1e-300], [-3.5, 2.0]]
+    entry = {"model_name": "model-1", "eigenvalues_rnn_seq8": pairs, "eigenvalues_theory_seq8": "none"}
+    files.write_json(
+        tmp_path / "evaluation_summary.json", {"metrics": [entry, {"model_name": "model-0"}], "n_models": 2}
+    )
+    compact, plain = (runs.read_summary(tmp_path, compact=c) for c in (True, False))
+    array = compact["metrics"][1].pop("eigenvalues_rnn_seq8")
+    assert array.dtype == float
+    assert array.tolist() == plain["metrics"][1].pop("eigenvalues_rnn_seq8") == pairs
+    assert np.signbit(array[0, 1])
+    assert compact == plain

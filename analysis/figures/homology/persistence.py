@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.figures.homology.nulls import draw_tests
-from analysis.figures.style import BLUE, COLORS, GRAY, SEQUENTIAL, column_figure, single_axes, styled
+from analysis.figures.style import BLUE, COLORS, GRAY, SEQUENTIAL, column_figure, plot_counts, single_axes, styled
 from analysis.homology.diagram_distances import Diagrams
 from analysis.homology.persistence import Persistence
 
@@ -79,7 +79,7 @@ def plot_feature(persistence: Persistence, feature: str, label: str, ax: Axes | 
 def plot_histogram(persistence: Persistence, feature: str, label: str, ax: Axes | None = None) -> Axes:
     """Draw the distribution of a feature over models in 20 bins."""
     ax = single_axes(ax)
-    ax.hist(persistence.features[feature].dropna(), bins=20, color=BLUE)
+    plot_counts(ax, persistence.features[feature])
     ax.set(xlabel=label, ylabel="models")
     ax.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     _plain_ticks(ax)

@@ -8,7 +8,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures.style import BLACK, COLORS, GRAY, column_figure, complex_plane, single_axes, styled
+from analysis.figures.style import (
+    BLACK,
+    COLORS,
+    GRAY,
+    column_figure,
+    complex_plane,
+    share_text,
+    single_axes,
+    styled,
+    thinned,
+)
 from analysis.spectra.comparison import Comparison
 
 N_COLUMNS = 5
@@ -69,13 +79,15 @@ def plot_set(comparison: Comparison, position: int = 0, ax: Axes | None = None) 
     ax = single_axes(ax, height=3.5)
     population, medoid = comparison.populations[position], comparison.medoids[position]
     complex_plane(ax, float(comparison.members["mag_max"].max()))
-    values, central = np.concatenate(population.eigenvalues), population.eigenvalues[population.names.index(medoid)]
+    everything, central = np.concatenate(population.eigenvalues), population.eigenvalues[population.names.index(medoid)]
+    values = thinned(everything)
     ax.scatter(values.real, values.imag, s=5, color=GRAY, alpha=0.4, linewidths=0, rasterized=True)
     ax.scatter(central.real, central.imag, s=6, color=_color(position), linewidths=0)
     if population.theory is not None:
         theory = np.unique(np.round(population.theory, 9))
         ax.scatter(theory.real, theory.imag, s=70, facecolors="none", edgecolors=BLACK, linewidths=0.6)
-    ax.set_title(f"{fill(_name(comparison, position), 32)}\n{medoid}")
+    lines = [fill(_name(comparison, position), 32), share_text(len(values), len(everything)), medoid]
+    ax.set_title("\n".join(filter(None, lines)))
     return ax
 
 

@@ -9,7 +9,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.figures.style import BLUE, VERMILION, WIDTHS, column_figure, complex_plane, single_axes, styled
+from analysis.figures.style import (
+    BLUE,
+    VERMILION,
+    WIDTHS,
+    column_figure,
+    complex_plane,
+    plot_counts,
+    share_text,
+    single_axes,
+    styled,
+    thinned,
+)
 from analysis.spectra.eigenvalue import EigenvalueSummary
 
 N_EXAMPLES = 5
@@ -51,7 +62,8 @@ def plot_overlay(summary: EigenvalueSummary, ax: Axes | None = None) -> Axes:
     ax = single_axes(ax, height=3.5)
     population = summary.population
     complex_plane(ax, _radius(summary))
-    values = np.concatenate(population.eigenvalues)
+    everything = np.concatenate(population.eigenvalues)
+    values = thinned(everything)
     alpha = float(np.clip(200 / len(values), 0.15, 0.8))
     ax.scatter(values.real, values.imag, s=5, color=BLUE, linewidths=0, alpha=alpha, label="models", rasterized=True)
     _draw_theory(summary, ax)
@@ -60,7 +72,8 @@ def plot_overlay(summary: EigenvalueSummary, ax: Axes | None = None) -> Axes:
     for handle in legend.legend_handles:
         if handle is not None:
             handle.set_alpha(1.0)
-    ax.set_title(f"{population.label}: n = {len(population)} models, L = {population.seq_length}")
+    lines = [f"{population.label}: n = {len(population)} models, L = {population.seq_length}"]
+    ax.set_title("\n".join([*lines, *filter(None, [share_text(len(values), len(everything))])]))
     return ax
 
 
@@ -69,7 +82,7 @@ def plot_statistics_pair(summary: EigenvalueSummary, x: str, y: str, ax: Axes | 
     """Draw one statistic against another, a point for each member; a histogram of 20 bins where they are the same."""
     ax = single_axes(ax)
     if x == y:
-        ax.hist(summary.statistics[x], bins=20, color=BLUE)
+        plot_counts(ax, summary.statistics[x])
         ax.set_ylabel("models")
         ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     else:

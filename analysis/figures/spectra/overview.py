@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from analysis.figures.spectra.values import jitter, scatter_modes
-from analysis.figures.style import BLACK, BLUE, VERMILION, column_figure, complex_plane, single_axes, styled
+from analysis.figures.style import BLACK, BLUE, VERMILION, column_figure, complex_plane, single_axes, styled, thinned
 from analysis.population import Population
 from analysis.spectra.overview import STATISTICS, Overview, density_band, summarise_population
 
@@ -64,13 +64,15 @@ def plot_spectra(population: Population, magnitude_threshold: float = 0.0, ax: A
     """Draw the eigenvalues of all members from ``magnitude_threshold`` on, and the modes of the theory."""
     ax = single_axes(ax, height=3.6)
     values = np.concatenate(population.eigenvalues)
-    shown = values[np.abs(values) >= magnitude_threshold]
+    above = values[np.abs(values) >= magnitude_threshold]
+    shown = thinned(above)
     complex_plane(ax, float(np.abs(values).max()))
     opacity = float(np.clip(200 / max(len(shown), 1), 0.15, 0.8))
     ax.scatter(shown.real, shown.imag, s=5, color=BLUE, alpha=opacity, linewidths=0, label="models", rasterized=True)
     scatter_modes(ax, _modes(population))
     hidden = f" with |λ| ≥ {magnitude_threshold:g}" if magnitude_threshold > 0 else ""
-    ax.set_title(f"{_title(population)}\n{len(shown)} of {len(values)} eigenvalues{hidden}")
+    drawn = f", {len(shown):,} shown" if len(shown) < len(above) else ""
+    ax.set_title(f"{_title(population)}\n{len(above)} of {len(values)} eigenvalues{hidden}{drawn}")
     ax.legend(loc="upper left", bbox_to_anchor=(0, -0.13), ncols=2, borderaxespad=0, handletextpad=0.2)
     return ax
 

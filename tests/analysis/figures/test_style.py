@@ -1,10 +1,22 @@
 """Figure style."""
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.figures.style import COLORS, WIDTHS, Film, caption, column_figure, complex_plane, save_figure, save_film
+from analysis.figures.style import (
+    COLORS,
+    WIDTHS,
+    Film,
+    caption,
+    column_figure,
+    complex_plane,
+    plot_counts,
+    save_figure,
+    save_film,
+    thinned,
+)
 
 
 @pytest.mark.parametrize("width", ["single", "double"])
@@ -102,3 +114,24 @@ def test_a_film_is_saved_frame_by_frame(tmp_path):
         assert film.info["duration"] == 200
     assert dict(mpl.rcParams) == before
     assert {p.name for p in (tmp_path / "deep").iterdir()} == {p.name for p in paths}
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-300, 1.0, 1e300])
+def test_values_that_differ_by_rounding_are_one_bar(size):
+    ax = column_figure()[1][0, 0]
+    values = size * np.array([1.0, 1 + 1e-16, 1 + 3e-16, 1 - 2e-16])
+    plot_counts(ax, [*values, np.nan, np.inf])
+    assert [bar.get_height() for bar in ax.patches] == [4]
+
+
+def test_values_that_differ_are_counted_in_equal_bins():
+    ax = column_figure()[1][0, 0]
+    plot_counts(ax, [0.0, 0.1, 1.0, 1.0])
+    heights = [bar.get_height() for bar in ax.patches]
+    assert len(heights) == 20
+    assert (heights[0], heights[2], heights[19], sum(heights)) == (1, 1, 2, 4)
+
+
+def test_a_large_cloud_is_thinned_evenly_and_a_small_one_is_not():
+    assert thinned(np.arange(10), 4).tolist() == [0, 2, 5, 7]
+    assert thinned(np.arange(4), 4).tolist() == [0, 1, 2, 3]

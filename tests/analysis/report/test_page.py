@@ -232,6 +232,43 @@ def test_long_curves_are_thinned_and_keep_their_last_point(experiment):
     assert len({b[0] - a[0] for a, b in pairwise(curve)}) == 1
 
 
+def test_a_large_population_shows_the_leading_eigenvalues_and_the_longest_bars(experiment, monkeypatch):
+    text = (
+        "model_name,dimension,birth,death\n"
+        + "".join(f"model-1,1,0.0,{k}\n" for k in range(1, 40))
+        + "model-1,0,0.0,\n"
+    )
+    write_bytes(experiment.parent / "persistence_analysis" / "persistence_diagrams.csv", text.encode())
+    plain = make(experiment)
+    monkeypatch.setattr("analysis.report.sections.PAGE_POINTS", {"curve": 0, "spectrum": 7 * 11, "diagram": 0})
+    report = make(experiment)
+    for whole, member in zip(plain.members, report.members, strict=True):
+        largest = sorted(map(abs, (complex(*v) for v in whole.eigenvalues)), reverse=True)
+        assert [abs(complex(*v)) for v in member.eigenvalues] == pytest.approx(largest[:11])
+    first = report.members[0]
+    assert (first.n_eigenvalues, first.n_bars) == (15, 40)
+    assert [death for _, _, death in first.bars] == [*map(float, range(31, 40)), None]
+    page = report.pages()["report"]
+    assert "eigenvalues, the 11 of largest modulus; open circles" in page
+    assert "loops; the 10 longest." in page
+    assert "of largest modulus" not in plain.pages()["report"]
+
+
+def test_figures_take_the_room_that_the_page_has_left(experiment, monkeypatch):
+    assert len(Tags(make(experiment).pages()["report"]).all("img")) == 1
+    monkeypatch.setattr("analysis.report.page.PAGE_BYTES", 1_000)
+    page = make(experiment).pages()["report"]
+    assert not Tags(page).all("img")
+    assert "(separate file because of its size)" in page
+
+
+def test_tables_beyond_the_pages_room_are_linked_with_their_number_of_rows(experiment, monkeypatch):
+    monkeypatch.setattr("analysis.report.page.ALL_CELLS", 30)  # the embedding has 9 rows of 3
+    page = make(experiment).pages()["report"]
+    assert "<summary>Table pca_embedding</summary>" in page
+    assert "persistence_diagrams</a> (3 rows, separate file)" in page
+
+
 def test_numbers_are_shown_short_and_kept_in_full():
     assert [short(text) for text in ("0.123456", "12", "stopped early", "1e-12")] == [
         *("0.1235", "12", "stopped early", "1e-12")

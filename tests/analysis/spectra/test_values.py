@@ -152,3 +152,27 @@ def test_every_statistic_has_a_range_and_stays_within(scale):
         for name, value in found.items():
             low, high = RANGES[name]
             assert np.isnan(value) or low <= value <= high, name
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-200, 1e200, 1e300])
+def test_statistics_have_the_unit_of_the_eigenvalues(unit):
+    values = np.array([0.5 + 0.25j, 0.5 - 0.25j, -1.5, 0.75])
+    plain, scaled = eigenvalue_statistics(values), eigenvalue_statistics(unit * values)
+    for name in plain:
+        if name.startswith(("mag_", "real_", "imag_", "spectral_radius")):
+            assert scaled[name] / unit == pytest.approx(plain[name], rel=1e-12, abs=1e-15)
+        elif not name.startswith("n_"):
+            assert scaled[name] == pytest.approx(plain[name], rel=1e-12)
+
+
+def test_errors_of_huge_eigenvalues_are_what_they_are():
+    error = spectral_error([1e300, 1e300j], [1, 1j])
+    assert (error.angle_deg, error.missing) == (0, 0)
+    assert error.relative == pytest.approx(1e300)  # |1e300 - 1| / |1| for both modes
+    assert spectral_error([1e-300, 0.95j], [1, 1j]).missing == 1
+
+
+def test_minus_one_has_one_angle_whatever_the_sign_of_its_zero():
+    one, other = (eigenvalue_statistics([complex(-1, zero), 1]) for zero in (0.0, -0.0))
+    assert one == other
+    assert one["angle_mean"] == pytest.approx(np.pi / 2)

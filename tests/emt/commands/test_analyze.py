@@ -375,7 +375,7 @@ def test_a_failing_figure_does_not_cost_the_tables(summary, monkeypatch):
 
 
 def test_interruption_is_said_in_one_line(summary, monkeypatch, capsys):
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("emt.commands.analyze.read_summary", interrupt)
