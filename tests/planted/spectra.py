@@ -73,7 +73,7 @@ def make_summary() -> Callable[..., dict[str, Any]]:
                 "model_name": f"model-{number}",
                 "model_path": f"experiment/model-{number}",
                 "output_dir": f"experiment/model-{number}/results",
-                "accuracy": None if number in nan_accuracy else 1.0 - 0.01 * number,
+                "accuracy": None if number in nan_accuracy else max(1.0 - 0.01 * number, 0.0),
                 "seq_lengths": lengths,
                 "hidden_dim": 17,
                 "input_dim": dimension,
