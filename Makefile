@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS)
 DEMO ?= demo
 
-.PHONY: demo test test-fast check clean
+.PHONY: demo test test-slow check clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python train_multiple.py --experiment_name repeat_copy --output_dir $(DEMO) --seq_length 8 --num_models 16 --stop_accuracy 0.96
@@ -26,10 +26,10 @@ demo: $(VENV)/.installed
 	@ls -d $(DEMO)/comparison_analysis $(DEMO)/repeat_copy/*_analysis $(DEMO)/repeat_copy/model-1/results | sed 's/^/  /'
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
-test-fast: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from emt import files, runs
+from emt import engine, files, runs
 from emt.config import RunConfig, TrainingConfig
+from emt.engine import inline
+from emt.engine.base import nothing
 from emt.models import MODELS
 from emt.options import load
 
@@ -65,6 +67,17 @@ def succeed(script, *words):
     done = subprocess.run(command(script, *words), capture_output=True, text=True, timeout=600, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Give this process the work of local workers, which take seconds to start."""
+
+    def run(function, items, workers, tick=nothing, gpus=()):
+        return inline.run(function, items, tick)
+
+    monkeypatch.setattr(engine, "run", run)
+    monkeypatch.setattr(engine.local, "run", run)
 
 
 @pytest.fixture

@@ -5,11 +5,10 @@ import shlex
 
 import pytest
 
-from emt import engine, runs
+from emt import runs
 from emt.commands import evaluate as evaluate_multiple
 from emt.commands import train as train_multiple
 from emt.commands.main import main as emt
-from emt.engine import inline
 from emt.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -33,9 +32,8 @@ def train(tmp_path):
 
 
 @pytest.fixture
-def evaluate(monkeypatch):
+def evaluate(in_this_process):
     """Return a function that evaluates a run in this process and returns the summary."""
-    monkeypatch.setattr(engine, "run", lambda function, items, *_: inline.run(function, items))
 
     def run(experiment, *steps):
         words = f"--models_dir {experiment} --test_horizon 5 --no_figures"

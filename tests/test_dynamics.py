@@ -48,7 +48,7 @@ def test_portraits_become_tables_and_figures(write_summary, make_portrait, tmp_p
     assert "expected one of the lengths recorded (5); got 7" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("in_this_process")
 def test_evaluation_writes_portraits_once(experiment, capsys):
     words = ["--models_dir", str(experiment), "--no_figures", "--num_workers", "1"]
     assert evaluate_multiple.main(words) == 0

@@ -1,6 +1,7 @@
 """Every command of analyze.py on every registered model, each on a task of its own: it works, or says why not.
 
-The table in the README is what this test finds; ``EMT_WRITE_TABLE=1 pytest tests/test_every_command.py`` writes it.
+The table in the README is what these tests find. ``EMT_WRITE_TABLE=1 pytest tests/test_every_command.py`` writes it,
+with ``-k`` and the name of a model only the column of that model.
 """
 
 import contextlib
@@ -14,19 +15,14 @@ import pytest
 
 from analysis import COMMANDS
 from analysis.figures import style
-from emt import engine
 from emt.commands import evaluate as evaluate_multiple
 from emt.commands import train as train_multiple
 from emt.commands.main import main as emt
-from emt.engine import inline
 from emt.models import MODELS
 from emt.options import assigns
 
-pytestmark = [
-    pytest.mark.slow,
-    # Lightning's own, where a population trains in this process.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-]
+# Lightning's own, where a population trains in this process.
+pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.usefixtures("in_this_process")]
 
 README = Path(__file__).parents[1] / "README.md"
 TABLE = re.compile(r"(?<=<!-- every command on every model -->\n).*?(?=<!-- end -->)", re.S)
@@ -59,43 +55,47 @@ QUICK = {"topology": "--points 30 --null_clouds 19"}
 """Flags that change how long a command takes, not what it does."""
 
 
-@pytest.fixture(scope="module")
-def drawn():
-    """Return captions and faults of layout of all figures that were saved, by experiment, folder and name."""
-    return {}
+FAMILIES = ("rnn", "lstm", "fw", "fwm", "dnd_lstm", "ethereal")
+"""A model of each family; the others are tried among the slow tests."""
+
+every_model = pytest.mark.parametrize(
+    "model", [name if name in FAMILIES else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+)
 
 
-@pytest.fixture(scope="module")
-def following():
-    """Return the command that evaluation says comes next, by model."""
-    return {}
-
-
-@pytest.fixture(scope="module")
-def found(tmp_path_factory, mini_babi, drawn, following, layout_faults):
-    """Return for each model what each command came to: "" where it worked, else its reason."""
-    root, save = tmp_path_factory.mktemp("populations"), style.save_figure
+@pytest.fixture
+def drawn(layout_faults, monkeypatch):
+    """Save figures coarsely; return their captions and faults of layout by experiment, folder and name."""
+    saved, save = {}, style.save_figure
 
     def save_coarsely(figure, stem, *_):
-        paths = save(figure, stem, ("png",), 40)
-        name = "/".join(stem.parts[-3:])
-        drawn[name] = style.caption(figure), layout_faults(figure)
-        return paths
+        saved["/".join(stem.parts[-3:])] = style.caption(figure), layout_faults(figure)
+        return save(figure, stem, ("png",), 40)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "run", lambda function, items, *_: inline.run(function, items))
-        patch.setattr(style, "save_figure", save_coarsely)
-        patch.setattr(style, "save_film", lambda film, stem: save_coarsely(film.figure, stem))
-        reasons = {}
-        for model in MODELS:
-            run = RUN_OF.get(model, BINDING).format(babi=mini_babi)
-            experiment = train(root / model, model, run)
-            following[model] = evaluate(experiment, "--dynamics")
-            linear = experiment if run == BINDING else train(root / f"{model}_linear", model, BINDING)
+    monkeypatch.setattr(style, "save_figure", save_coarsely)
+    monkeypatch.setattr(style, "save_film", lambda film, stem: save_coarsely(film.figure, stem))
+    return saved
+
+
+@pytest.fixture
+def networks(tmp_path, mini_babi):
+    """Return a function that trains and evaluates networks of a model.
+
+    It returns the folder of those on the task the model was made for, of those on a task with a linear operator, and
+    the command that evaluation says comes next.
+    """
+
+    def make(model):
+        run = RUN_OF.get(model, BINDING).format(babi=mini_babi)
+        experiment = train(tmp_path / model, model, run)
+        following = evaluate(experiment, "--dynamics")
+        linear = experiment if run == BINDING else train(tmp_path / f"{model}_linear", model, BINDING)
+        if linear is not experiment:
             evaluate(linear)
-            evaluate(linear, "--step", "0", "2")
-            reasons[model] = {c: outcome(c, linear if c in LINEAR else experiment) for c in COMMANDS}
-        return reasons
+        evaluate(linear, "--step", "0", "2")
+        return experiment, linear, following
+
+    return make
 
 
 def train(experiment, model, run):
@@ -134,47 +134,68 @@ def outcome(command, experiment):
 
 
 def as_table(found):
-    """Return what was found as a table of commands by models, and the reasons below it."""
+    """Return the README's table of commands by models, and the reasons below it."""
     notes = {}
     rows = [f"| | {' | '.join(f'`{model}`' for model in found)} |", f"|---{'|:-:' * len(found)}|"]
     for command in COMMANDS:
-        cells = []
-        for model, reasons in found.items():
-            reason = reasons[command].partition(";")[0].replace(f"model '{model}' ", "the model ")
-            cells.append(f"[{notes.setdefault(reason, len(notes) + 1)}]" if reason else "✓")
+        reasons = [of_model.get(command, "") for of_model in found.values()]
+        cells = [f"[{notes.setdefault(reason, len(notes) + 1)}]" if reason else "✓" for reason in reasons]
         rows.append(f"| `{command}` | {' | '.join(cells)} |")
     return "\n".join([*rows, "", *(f"[{number}] {reason}" for reason, number in notes.items())]) + "\n"
 
 
-def test_every_command_works_on_every_model_or_says_why_not(found):
-    table = as_table(found)
+def read_table(text):
+    """Return what a table says: for each model the reason of each command, "" where it works."""
+    notes = {f"[{number}]": reason for number, reason in re.findall(r"^\[(\d+)\] (.*)$", text, re.M)} | {"✓": ""}
+    [_, *models], _, *rows = [
+        [cell.strip(" `") for cell in row.split("|")[1:-1]] for row in text.splitlines() if "|" in row
+    ]
+    return {model: {row[0]: notes[row[place]] for row in rows} for place, model in enumerate(models, 1)}
+
+
+def in_short(reason, model):
+    return reason.partition(";")[0].replace(f"model '{model}' ", "the model ")
+
+
+def write_column(model, reasons):
     text = README.read_text(encoding="utf-8")
-    if os.environ.get("EMT_WRITE_TABLE"):
-        text = TABLE.sub(lambda _: table, text)
-        README.write_text(text, encoding="utf-8")
-    assert TABLE.findall(text) == [table]
+    [old] = TABLE.findall(text)
+    found = read_table(old) | {model: reasons}
+    table = as_table({name: found.get(name, {}) for name in MODELS})
+    README.write_text(TABLE.sub(lambda _: table, text), encoding="utf-8")
 
 
-@pytest.mark.usefixtures("found")
-def test_every_figure_says_how_many_it_shows(drawn):
+@every_model
+def test_every_command_works_on_every_model_or_says_why_not(model, networks, drawn):
+    experiment, linear, following = networks(model)
+    found = {command: outcome(command, linear if command in LINEAR else experiment) for command in COMMANDS}
+    lacks = set() if assigns(MODELS[model], "memories") else {"match", "memory"}
+    assert {command for command, reason in found.items() if reason} == lacks, found
+    for command in lacks:
+        assert found[command].startswith(f"model '{model}' has no associative memory; models that have one: ")
+    assert following == ("eigenvalue" if lacks else "match")
+
     assert len(drawn) > 20
     assert {name: text for name, (text, _) in drawn.items() if not re.search(r"\bn = \d", text)} == {}
-
-
-@pytest.mark.usefixtures("found")
-def test_no_figure_has_overlapping_labels_or_empty_axes(drawn):
     assert {name: faults for name, (_, faults) in drawn.items() if faults} == {}
 
+    column = {command: in_short(reason, model) for command, reason in found.items()}
+    if os.environ.get("EMT_WRITE_TABLE"):
+        write_column(model, column)
+    [table] = TABLE.findall(README.read_text(encoding="utf-8"))
+    assert read_table(table)[model] == column
 
-def test_what_keeps_a_memory_is_matched_next(found, following):
-    assert following == {model: "eigenvalue" if reasons["match"] else "match" for model, reasons in found.items()}
+
+def test_the_table_has_all_models_and_commands():
+    [table] = TABLE.findall(README.read_text(encoding="utf-8"))
+    found = read_table(table)
+    assert list(found) == list(MODELS)
+    assert all(list(reasons) == list(COMMANDS) for reasons in found.values())
+    assert as_table(found) == table
 
 
-def test_only_what_a_model_lacks_is_refused(found):
-    for model, reasons in found.items():
-        missing = set() if assigns(MODELS[model], "memories") else {"match", "memory"}
-        for command, reason in reasons.items():
-            if command in missing:
-                assert reason.startswith(f"model '{model}' has no associative memory; models that have one: ")
-            else:
-                assert not reason, (model, command)
+def test_a_table_says_what_was_written():
+    found = {model: dict.fromkeys(COMMANDS, "") for model in ("one", "two", "three")}
+    found["one"]["match"] = found["three"]["memory"] = "it keeps nothing"
+    found["two"]["variables"] = "no linear operator"
+    assert read_table(as_table(found)) == found

@@ -18,7 +18,7 @@ from experiments.associative_retrieval import make_dataset, summary, train
 from experiments.associative_retrieval.configs import CONFIGS, LABELS, PAPER_ERRORS
 from experiments.associative_retrieval.results import log_text
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.usefixtures("in_this_process")]
 
 SMALL = split("--R 8 --emb 6 --batch 16 --steps 40 --eval_every 20 --num_models 3 --num_workers 1")
 
@@ -64,7 +64,6 @@ def test_wrong_sizes_of_a_data_set_are_refused_by_flag(flag, value, tmp_path, re
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("model", train.MODEL_TYPES)
 def test_a_run_is_trained_tested_evaluated_and_analysed(model, run, capsys):
     folder = run(model)
@@ -102,7 +101,6 @@ def expected_modes(model):
     return {"irnn": 8, "fw": 8, "lstm": 16, "alstm": 40}[model]
 
 
-@pytest.mark.slow
 def test_a_run_is_continued_to_the_same_bytes_and_nothing_is_appended(run, refused):
     folder = run("irnn")
     files = {p: p.read_bytes() for p in folder.glob("model-*/*") if p.is_file()}
@@ -114,7 +112,6 @@ def test_a_run_is_continued_to_the_same_bytes_and_nothing_is_appended(run, refus
         run("irnn", "--R", "10")
 
 
-@pytest.mark.slow
 def test_without_a_file_each_member_has_a_stream_of_its_own(tmp_path):
     out = tmp_path / "stream"
     assert train.main(["--model", "irnn", *SMALL, "--K", "1", "--eval_batches", "2", "--out", str(out)]) == 0
@@ -163,7 +160,6 @@ def test_execution_flags_are_those_of_the_main_job():
     assert config_of().execution.engine == "local"
 
 
-@pytest.mark.slow
 def test_a_frozen_embedding_is_the_same_after_training(run):
     kept, trained = (run("irnn", *flags, folder=name) for flags, name in ((["--freeze_emb"], "kept"), ([], "trained")))
     drawn = build_at_start(configuration.read(kept / "config.json"))
@@ -180,7 +176,6 @@ def build_at_start(config):
     return build(config, (1, 2)).model.export(1)
 
 
-@pytest.mark.slow
 def test_shards_share_a_population(run, capsys):
     first = run("irnn", "--shard", "1/2", "--engine", "inline")
     assert "1 of 3 models belong to other shards" in capsys.readouterr().out

@@ -21,7 +21,7 @@ from experiments.catbabi import compare, differences, evaluate, summary, sweep, 
 from experiments.catbabi.configs import LABELS, PAPER_ACCURACIES, SWEEPS, run
 from experiments.catbabi.results import Answers, figures, run_through, take, whole_tasks
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.usefixtures("in_this_process")]
 
 SEGMENT = 23
 SIZES = {
@@ -75,7 +75,6 @@ def loaded(mini_babi):
 # Commands
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("model", train.MODEL_TYPES)
 @pytest.mark.parametrize("mode", ["qa", "lm"])
 def test_a_run_is_trained_tested_and_summarised(model, mode, trained, capsys):
@@ -112,7 +111,6 @@ def test_a_run_is_trained_tested_and_summarised(model, mode, trained, capsys):
     assert row["paper_accuracy"] == str(PAPER_ACCURACIES.get((train.MODEL_TYPES[model], mode), ""))
 
 
-@pytest.mark.slow
 def test_a_run_is_continued_to_the_same_bytes_and_tested_once(trained, refused):
     folder = trained()
     evaluate.main([str(folder)])
@@ -126,7 +124,6 @@ def test_a_run_is_continued_to_the_same_bytes_and_tested_once(trained, refused):
         trained("lstm", "--hidden_dim", "14")
 
 
-@pytest.mark.slow
 def test_two_models_are_compared_on_the_same_text(trained, tmp_path, capsys, refused):
     folder, out = trained("lstm", "--mode", "lm"), tmp_path / "comparison"
     assert compare.main([str(folder), str(folder), "--model_b", "2", "--words", "100", "--output_dir", str(out)]) == 0
@@ -196,7 +193,6 @@ def configuration_of(folder):
     return configuration.read(folder / "config.json").task_options()
 
 
-@pytest.mark.slow
 def test_a_sweep_is_one_command(monkeypatch, tmp_path, mini_babi):
     tiny = {"type": "fw", "hidden_dim": 5, "embedding_dim": 6}
     sizes = tuple(run(f"size{size}", tiny, num_models=1, batch_size=size) for size in (2, 3))

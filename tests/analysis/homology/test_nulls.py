@@ -188,16 +188,33 @@ def test_inputs_are_left_alone():
     assert plane(values).shape == (5, 2)
 
 
-def p_of_the_loop(cloud, seed, n_nulls=199):
+def is_beyond_chance(cloud, seed, level, n_nulls=199):
+    """Return whether the loop of a cloud has p < level among null clouds; stop drawing once it cannot any more."""
     rng = np.random.default_rng((7, seed))
-    simulated = [longest_bars(gaussian_cloud(cloud, rng))[1] for _ in range(n_nulls)]
-    return monte_carlo_test(longest_bars(cloud)[1], simulated).p
+    observed, enough = longest_bars(cloud)[1], math.ceil(level * (n_nulls + 1)) - 1
+    longer = 0
+    for _ in range(n_nulls):
+        longer += longest_bars(gaussian_cloud(cloud, rng))[1] >= observed
+        if longer >= enough:
+            return False
+    return True
 
 
-@pytest.mark.slow
-def test_a_noisy_circle_in_64_dimensions_has_a_loop_and_a_blob_none():
-    circles = [p_of_the_loop(noisy_circle(seed), seed) for seed in range(100)]
-    blobs = [p_of_the_loop(blob(seed), seed) for seed in range(100)]
-    assert np.sum(np.array(circles) < 0.01) >= 95
-    assert np.sum(np.array(blobs) < 0.05) <= 9
-    assert math.isfinite(sum(blobs))
+def test_drawing_stops_only_where_the_test_is_decided():
+    for seed, cloud in enumerate((noisy_circle(0, 20, 5), *(noisy_circle(k, 20, 5, 0.6) for k in range(4)))):
+        rng = np.random.default_rng((7, seed))
+        simulated = [longest_bars(gaussian_cloud(cloud, rng))[1] for _ in range(39)]
+        p = monte_carlo_test(longest_bars(cloud)[1], simulated).p
+        for level in (0.025, 0.05, 0.2, 0.5):
+            assert is_beyond_chance(cloud, seed, level, 39) == (p < level), (seed, p, level)
+
+
+def test_blobs_in_64_dimensions_have_loops_as_often_as_chance_says():
+    found = [is_beyond_chance(blob(seed), seed, 0.05) for seed in range(100)]
+    assert sum(found) <= 9
+
+
+@pytest.mark.parametrize("seeds", [range(10), pytest.param(range(10, 100), marks=pytest.mark.slow)], ids=len)
+def test_noisy_circles_in_64_dimensions_have_a_loop(seeds):
+    found = [is_beyond_chance(noisy_circle(seed), seed, 0.01) for seed in seeds]
+    assert sum(found) >= 0.95 * len(seeds)
