@@ -69,8 +69,9 @@ def drawn(layout_faults, monkeypatch):
     saved, save = {}, style.save_figure
 
     def save_coarsely(figure, stem, *_):
+        paths = save(figure, stem, ("png",), 40)
         saved["/".join(stem.parts[-3:])] = style.caption(figure), layout_faults(figure)
-        return save(figure, stem, ("png",), 40)
+        return paths
 
     monkeypatch.setattr(style, "save_figure", save_coarsely)
     monkeypatch.setattr(style, "save_film", lambda film, stem: save_coarsely(film.figure, stem))
