@@ -16,7 +16,7 @@ from emt.config import RunConfig
 from emt.errors import UserError
 from emt.jacobians import jacobians
 from emt.models import MODELS
-from emt.models.base import Cues, Log, Model, State
+from emt.models.base import Context, Log, Model, State
 from emt.options import load
 from emt.tasks import TASKS
 from emt.tasks.base import ACCURACY, Batch, Task, one_hot
@@ -52,9 +52,9 @@ def load_members(
     """
     task = load(TASKS, config.task_name, "task")(**config.task_options())
     seeds = config.training.seeds()
-    strangers = [n for n in numbers if n > len(seeds)]
-    if strangers:
-        raise UserError(f"model-{strangers[0]}: expected one of the {len(seeds)} models of the run in config.json")
+    unknown = [n for n in numbers if n > len(seeds)]
+    if unknown:
+        raise UserError(f"model-{unknown[0]}: expected one of the {len(seeds)} models of the run in config.json")
     build = load(MODELS, config.model_type, "model_type")
     stack: Model = build(
         [seeds[n - 1] for n in numbers], task.input_channels, task.output_channels, **config.model_options()
@@ -88,8 +88,8 @@ def record(loaded: Loaded, batch: Batch, length: int) -> xr.DataTree:
         Sequence length of the batch; its operator comes along.
     """
     task = loaded.task
-    inputs, cues = to_tensors(loaded, batch)
-    outputs, _, log = loaded.model(inputs, None, batch.steps, cues)
+    inputs, context = to_tensors(loaded, batch)
+    outputs, _, log = loaded.model(inputs, None, batch.steps, context)
     arrays: dict[str, tuple[tuple[str, ...], NDArray[Any]]] = {
         "inputs": (("batch", "time", "channel"), batch.padded_inputs(task.input_channels)[0]),
         "targets": (("batch", "time", "target"), one_hot(batch.targets, task.output_channels)[0]),
@@ -99,7 +99,7 @@ def record(loaded: Loaded, batch: Batch, length: int) -> xr.DataTree:
     for name, event in batch.events.items():
         arrays[name] = (("batch", "time", "item")[: event.ndim - 1], event[0].astype(np.int64))
     states = {name: log[name] for name in loaded.model.state_dims if name in log}
-    for name, tensor in {**states, **further_states(loaded.model, inputs, batch.steps, log, cues)}.items():
+    for name, tensor in {**states, **further_states(loaded.model, inputs, batch.steps, log, context)}.items():
         arrays[name] = ((*trace.MEMBER_TIME, *loaded.model.state_dims[name]), to_array(tensor))
     memories = {memory: memory_variables(log, memory) for memory in loaded.model.memories}
     moving = [name for name in loaded.model.state_dims if name not in loaded.model.held_state]
@@ -146,11 +146,11 @@ def memory_variables(log: Log, memory: str) -> dict[str, tuple[tuple[str, ...], 
     return variables
 
 
-def to_tensors(loaded: Loaded, batch: Batch) -> tuple[Tensor, Cues]:
+def to_tensors(loaded: Loaded, batch: Batch) -> tuple[Tensor, Context]:
     """Return a batch's inputs and the events that the model is told of, the same for all members."""
-    events = {name: batch.events[name] for name in loaded.model.cues if name in batch.events}
-    if "targets" in loaded.model.cues and loaded.task.loss != "actor_critic":
-        events["targets"] = batch.lessons(loaded.task.loss)
+    events = {name: batch.events[name] for name in loaded.model.context if name in batch.events}
+    if "targets" in loaded.model.context and loaded.task.loss != "actor_critic":
+        events["targets"] = batch.training_targets(loaded.task.loss)
     tensors = {
         name: torch.from_numpy(np.array(a)).to(loaded.device).expand(len(loaded.numbers), *a.shape[1:])
         for name, a in {"": batch.inputs, **events}.items()
@@ -191,38 +191,40 @@ def _mean_held_state(loaded: Loaded, recorded: xr.DataTree) -> State:
     }
 
 
-def _targets_of(loaded: Loaded, recorded: xr.DataTree) -> Cues:
-    """Return the cue "targets" of a recorded batch, for models that learn from it."""
-    if "targets" not in loaded.model.cues or loaded.task.loss == "actor_critic":
+def _targets_of(loaded: Loaded, recorded: xr.DataTree) -> Context:
+    """Return the context "targets" of a recorded batch, for models that learn from it."""
+    if "targets" not in loaded.model.context or loaded.task.loss == "actor_critic":
         return {}
     targets, scored = (torch.from_numpy(recorded[name].values).to(loaded.device) for name in ("targets", "scored"))
     if loaded.task.loss == "mse":
-        lessons = torch.where(scored[..., None] > 0, targets, torch.nan)
+        training_targets = torch.where(scored[..., None] > 0, targets, torch.nan)
     else:
         # Steps may be learnt that are not judged: those with a class.
-        lessons = torch.where(targets.any(dim=-1), targets.argmax(dim=-1), -1)
-    return {"targets": lessons.expand(len(loaded.numbers), *lessons.shape)}
+        training_targets = torch.where(targets.any(dim=-1), targets.argmax(dim=-1), -1)
+    return {"targets": training_targets.expand(len(loaded.numbers), *training_targets.shape)}
 
 
-def further_states(model: Model, inputs: Tensor, steps: int, log: Log, cues: Cues | None = None) -> dict[str, Tensor]:
+def further_states(
+    model: Model, inputs: Tensor, steps: int, log: Log, context: Context | None = None
+) -> dict[str, Tensor]:
     """Return the state tensors that the log lacks, (member, batch, time, …): the members run again, step by step.
 
     A fused kernel reports only its outputs; an LSTM's cell is inside it.
     """
     names = [name for name in model.state_dims if name not in log and name not in model.held_state]
     seen: dict[str, list[Tensor]] = {name: [] for name in names}
-    for state in states_of(model, inputs, steps if names else 0, cues):
+    for state in states_of(model, inputs, steps if names else 0, context):
         for name in names:
             seen[name].append(state[name])
     return {name: torch.stack(tensors, dim=2) for name, tensors in seen.items()}
 
 
-def states_of(model: Model, inputs: Tensor, steps: int, cues: Cues | None = None) -> Iterator[State]:
+def states_of(model: Model, inputs: Tensor, steps: int, context: Context | None = None) -> Iterator[State]:
     """Yield the state after each step of a run that starts from zero; later inputs than those given are zero."""
     state: State | None = None
     for t in range(steps):
         x = inputs[:, :, t : t + 1] if t < inputs.shape[2] else torch.zeros_like(inputs[:, :, :1])
-        _, state, _ = model(x, state, 1, {name: c[:, :, t : t + 1] for name, c in (cues or {}).items()})
+        _, state, _ = model(x, state, 1, {name: c[:, :, t : t + 1] for name, c in (context or {}).items()})
         yield state
 
 

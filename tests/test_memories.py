@@ -37,7 +37,7 @@ def recording(request, tmp_path: Path):
         runs.write_weights(runs.model_folder(tmp_path, position + 1), stack.export(position), {})
     loaded = record.load_members(tmp_path, config, (1, 2))
     batch = loaded.task.test_batch(5, STEPS, 1, SEQUENCES)
-    if "targets" in loaded.model.cues:
+    if "targets" in loaded.model.context:
         # What is learnt at the last step alone is never read.
         targets = np.random.default_rng(2).integers(0, 10, batch.scored.shape)
         batch = replace(batch, answers=targets, scored=np.ones_like(batch.scored))

@@ -238,9 +238,9 @@ def _asks_questions(reading: Reading) -> bool:
 def _question_grids(
     reading: Reading, table: pd.DataFrame, trials: int, asks: tuple[int, ...]
 ) -> Iterator[QuestionGrid]:
-    strangers = [ask for ask in asks if ask not in table.index]
-    if strangers:
-        raise AnalysisError(f"expected numbers from 1 to {len(table)}; got {strangers[0]}", parameter="asks")
+    unknown = [ask for ask in asks if ask not in table.index]
+    if unknown:
+        raise AnalysisError(f"expected numbers from 1 to {len(table)}; got {unknown[0]}", parameter="asks")
     for ask in asks or choose_questions(table, trials):
         yield question_grid(reading, ask)
 

@@ -128,7 +128,7 @@ def read_asks(recording: xr.DataTree, memory: str) -> Reading:
     )
 
 
-def landings(weight: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def largest_writes(weight: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return where each read lands, its largest weight (all that are equal), and the writes that it finds.
 
     Weights that differ by less than 1e-6 of the largest absolute one are equal: logs are recorded in single precision.

@@ -15,7 +15,7 @@ from analysis.memory.queries import (
     ask_numbers,
     asked_writes,
     at_last,
-    landings,
+    largest_writes,
     share_of_weight,
     share_on_items,
     shares_on,
@@ -75,7 +75,7 @@ def score_asks(weight: Array, held: NDArray[np.bool_], wanted: NDArray[np.bool_]
     hits, chance
         (ask,) in [0, 1]; NaN where an item was not written before, or more items are asked for than reads happen.
     """
-    largest, found = landings(weight)
+    largest, found = largest_writes(weight)
     written = (held & _any(found, 1)[:, None]).any(axis=-1)
     reads = found.any(axis=-1).sum(axis=-1)
     scored = wanted.any(axis=-1) & (written | ~wanted).all(axis=-1) & (wanted.sum(axis=-1) <= reads)
@@ -153,7 +153,7 @@ def _score_row(scored: pd.DataFrame) -> dict[str, float]:
 
 def _reads(weight: Array, held: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> pd.DataFrame:
     """Return how often each read finds each item, and by chance, by number of items asked for, over asks."""
-    largest, found = landings(weight)
+    largest, found = largest_writes(weight)
     share, chance = (shares_on(on, held) for on in (largest, found))
     happens = np.asarray(found.any(axis=-1))
     ask, read, item = np.nonzero(happens[..., None] & wanted[:, None])

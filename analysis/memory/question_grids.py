@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from analysis.memory.log import Array, event_of
-from analysis.memory.queries import Reading, ask_numbers, landings, share_of_weight
+from analysis.memory.queries import Reading, ask_numbers, largest_writes, share_of_weight
 from emt import trace
 
 _ANSWER = ("answer", "probability", "right_answer")
@@ -70,9 +70,9 @@ def describe_asks(reading: Reading) -> pd.DataFrame:
     ``answer``, its ``probability`` (softmax of the outputs), ``right_answer`` and ``correct``.
     """
     asks, recording = reading.asks, reading.recording
-    told, facts, questions = _told(reading), [], []
+    shown, facts, questions = _shown(reading), [], []
     for sequence, step, held in zip(asks.sequence, asks.step, asks.held, strict=True):
-        start = np.flatnonzero(told[sequence, :step]).max(initial=-1) + 1
+        start = np.flatnonzero(shown[sequence, :step]).max(initial=-1) + 1
         facts.append(" ".join(labels(recording, sequence, np.flatnonzero(held.any(axis=0)))))
         questions.append(" ".join(labels(recording, sequence, np.arange(start, step + 1))))
     table = pd.DataFrame({"facts": facts, "question": questions}, index=ask_numbers(asks))
@@ -105,7 +105,7 @@ def question_grid(reading: Reading, ask: int) -> QuestionGrid:
     sequence, step = int(asks.sequence[place]), int(asks.step[place])
     trial, group = (event_of(recording, name)[sequence] for name in ("trial", "group"))
     steps = np.flatnonzero((trial == trial[step]) & (np.arange(len(trial)) <= step))
-    largest, _ = landings(reading.weight[place])
+    largest, _ = largest_writes(reading.weight[place])
     answers = _answers(reading)
     return QuestionGrid(
         memory=reading.memory,
@@ -128,15 +128,15 @@ def labels(recording: xr.DataTree, sequence: int, steps: NDArray[np.intp]) -> tu
     return tuple("" if token < 0 else name for token, name in zip(tokens, names, strict=True))
 
 
-def _told(reading: Reading) -> NDArray[np.bool_]:
+def _shown(reading: Reading) -> NDArray[np.bool_]:
     """Return the steps that belong to no question yet to come, (batch, time): items, and right answers read next."""
     asks, recording = reading.asks, reading.recording
     token, written, asked = (event_of(recording, name) for name in ("token", "written", "asked"))
-    told = (written >= 0) | (asked >= 0)
+    shown = (written >= 0) | (asked >= 0)
     if _output_names(recording):
-        sequence, step = (place[asks.step + 1 < told.shape[-1]] for place in (asks.sequence, asks.step))
-        told[sequence, step + 1] |= token[sequence, step + 1] == _right(recording, sequence, step)
-    return told
+        sequence, step = (place[asks.step + 1 < shown.shape[-1]] for place in (asks.sequence, asks.step))
+        shown[sequence, step + 1] |= token[sequence, step + 1] == _right(recording, sequence, step)
+    return shown
 
 
 def _right(recording: xr.DataTree, sequence: NDArray[np.intp], step: NDArray[np.intp]) -> NDArray[np.intp]:

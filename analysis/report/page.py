@@ -306,8 +306,8 @@ def _figure(report: Report, section: Section, path: Path, embed: bool) -> str:
     title = path.stem.replace("_", " ")
     if not embed:
         return f'<p>Figure <a href="{_link(report, path)}">{escape(title)}</a> (separate file because of its size)</p>'
-    told = f"{title}. {text}." if (text := described(path)) else f"{title}."
-    return image(path, f"{told} {section.question} {section.headline}", f"Figure: {told}")
+    caption = f"{title}. {text}." if (text := described(path)) else f"{title}."
+    return image(path, f"{caption} {section.question} {section.headline}", f"Figure: {caption}")
 
 
 def _tables_that_fit(report: Report) -> dict[Path, str]:

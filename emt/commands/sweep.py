@@ -17,7 +17,7 @@ from emt import engine, runs
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig
 from emt.errors import renamed
 from emt.files import check_folder
-from emt.options import Parser, add_flags, check, options_of_model, settle
+from emt.options import Parser, add_flags, check, options_of_model, validate
 
 SIZES = tuple(
     replace(option, default=None)
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     question = given["question"]
     output = check_folder(Path(given.get("output_dir") or runs.default_folder()), "output_dir") / question
     smaller, execution = run_settings(given)
-    configs = [started(config, smaller, execution) for config in read(question)]
+    configs = [with_overrides(config, smaller, execution) for config in read(question)]
     with renamed({"folder": "output_dir"}):
         populations = sweep.prepare(question, configs, output)
     return train(populations, execution, output)
@@ -71,7 +71,7 @@ def read(question: str) -> tuple[RunConfig, ...]:
     return configs
 
 
-def chosen(given: Mapping[str, Any], options: Sequence[Any]) -> dict[str, Any]:
+def given_options(given: Mapping[str, Any], options: Sequence[Any]) -> dict[str, Any]:
     """Return what was given of these options."""
     return {o.name: given[o.name] for o in options if o.name in given}
 
@@ -79,11 +79,13 @@ def chosen(given: Mapping[str, Any], options: Sequence[Any]) -> dict[str, Any]:
 def run_settings(given: Mapping[str, Any]) -> tuple[dict[str, Any], ExecutionConfig]:
     """Return what the flags make smaller, and where the work is done."""
     options = options_of_model(ExecutionConfig)
-    execution = settle(ExecutionConfig, check(options, chosen(given, options), "execution", words=True), "execution")
-    return check(SIZES, chosen(given, SIZES), "training", words=True, partial=True), execution
+    execution = validate(
+        ExecutionConfig, check(options, given_options(given, options), "execution", words=True), "execution"
+    )
+    return check(SIZES, given_options(given, SIZES), "training", words=True, partial=True), execution
 
 
-def started(config: RunConfig, smaller: Mapping[str, Any], execution: ExecutionConfig) -> RunConfig:
+def with_overrides(config: RunConfig, smaller: Mapping[str, Any], execution: ExecutionConfig) -> RunConfig:
     """Return a configuration as it is run now."""
     name = config.metadata.get("experiment_name", "")
     training = config.training.model_copy(update=dict(smaller))

@@ -28,9 +28,9 @@ from emt.options import (
     names_text,
     options_of,
     options_of_model,
-    settle,
     summary_of,
     target_of,
+    validate,
 )
 from emt.tasks import TASKS
 
@@ -109,7 +109,7 @@ def second_pass(task: str, model: str, first: argparse.Namespace, base: RunConfi
 def build_config(given: dict[str, Any], task: str, model: str, base: RunConfig | None) -> RunConfig:
     """Return the configuration of the flags given, on top of the one they stand on; everything checked."""
 
-    def chosen(options: tuple[Any, ...]) -> dict[str, Any]:
+    def given_options(options: tuple[Any, ...]) -> dict[str, Any]:
         return {o.name: given[o.name] for o in options if o.name in given}
 
     task_name, model_name = ({v: k for k, v in r.items()}[t] for r, t in ((TASKS, task), (MODELS, model)))
@@ -118,10 +118,10 @@ def build_config(given: dict[str, Any], task: str, model: str, base: RunConfig |
     sections: dict[str, Any] = {}
     for section, kind in (("training", TrainingConfig), ("execution", ExecutionConfig)):
         values = getattr(base, section).model_dump() if base else {}
-        words = check(options_of_model(kind), chosen(options_of_model(kind)), section, words=True, partial=True)
-        sections[section] = settle(kind, values | words, section)
-    task_values = merge(options_of(task), task_base, chosen(options_of(task)), f"task {task_name}")
-    model_values = merge(options_of(model), model_base, chosen(options_of(model)), f"model {model_name}")
+        words = check(options_of_model(kind), given_options(options_of_model(kind)), section, words=True, partial=True)
+        sections[section] = validate(kind, values | words, section)
+    task_values = merge(options_of(task), task_base, given_options(options_of(task)), f"task {task_name}")
+    model_values = merge(options_of(model), model_base, given_options(options_of(model)), f"model {model_name}")
     load(TASKS, task_name, "task")(**task_values)
     return RunConfig(task={"name": task_name, **task_values}, model={"type": model_name, **model_values}, **sections)
 

@@ -20,7 +20,7 @@ from emt.dynamics.exponents import lyapunov_exponents, steady_weights
 from emt.dynamics.points import FIXED_SPEED, SLOW_SPEED, Search, StepMap, find_points, merge_points
 from emt.errors import UserError
 from emt.jacobians import join, moving_state
-from emt.models.base import Cues, Model, State
+from emt.models.base import Context, Model, State
 from emt.record import Loaded, states_of, to_array, to_tensors
 from emt.streams import stream
 from emt.tasks.base import Batch
@@ -55,7 +55,7 @@ class Run:
     ----------
     inputs
         (member, batch, time, channel).
-    cues
+    context
         What the model was told beside, each (member, batch, time).
     moving
         The moving state after each step, (member, batch, time, state).
@@ -64,7 +64,7 @@ class Run:
     """
 
     inputs: Tensor
-    cues: Cues
+    context: Context
     moving: Tensor
     last: State
 
@@ -154,14 +154,14 @@ def portray(loaded: Loaded, batch: Batch, about: dict[str, Any], held: Sequence[
 @torch.no_grad()
 def run_members(loaded: Loaded, model: Model, batch: Batch) -> Run:
     """Run members step by step on one batch that all of them see."""
-    _, cues = to_tensors(loaded, batch)
+    _, context = to_tensors(loaded, batch)
     channels = torch.from_numpy(batch.padded_inputs(loaded.task.input_channels)).to(loaded.device).double()
     inputs = channels.expand(model.members, -1, -1, -1)
     moving: list[Tensor] = []
     state: State = {}
-    for state in states_of(model, inputs, batch.steps, cues):
+    for state in states_of(model, inputs, batch.steps, context):
         moving.append(join(model, state))
-    return Run(inputs, cues, torch.stack(moving, dim=2), state)
+    return Run(inputs, context, torch.stack(moving, dim=2), state)
 
 
 def choose_starts(states: Tensor, seeds: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -214,8 +214,8 @@ def _describe_points(step: StepMap, search: Search, run: Run, numbers: tuple[int
 def _exponents(model: Model, run: Run) -> Tensor:
     """Return exponents along recorded inputs and in silence after them, (member, drive, sequence, rank)."""
     inputs = run.inputs[:, :SEQUENCES]
-    cues = {name: cue[:, :SEQUENCES] for name, cue in run.cues.items()}
-    driven = lyapunov_exponents(model, model.zero_state(inputs), inputs, cues, count=EXPONENTS)
+    context = {name: values[:, :SEQUENCES] for name, values in run.context.items()}
+    driven = lyapunov_exponents(model, model.zero_state(inputs), inputs, context, count=EXPONENTS)
     silence = torch.zeros_like(inputs[:, :, :1]).expand(-1, -1, SILENT_STEPS, -1)
     last = {name: tensor[:, :SEQUENCES] for name, tensor in run.last.items()}
     silent = lyapunov_exponents(model, last, silence, count=EXPONENTS, weights=steady_weights(SILENT_STEPS))

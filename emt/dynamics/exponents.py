@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from emt.jacobians import jacobians, moving_state
-from emt.models.base import Cues, Model, State
+from emt.models.base import Context, Model, State
 from emt.streams import stream
 
 SETTLING = 0.2
@@ -29,7 +29,7 @@ def lyapunov_exponents(
     model: Model,
     state: State,
     inputs: Tensor,
-    cues: Cues | None = None,
+    context: Context | None = None,
     *,
     count: int | None = None,
     weights: Tensor | None = None,
@@ -48,7 +48,7 @@ def lyapunov_exponents(
         Where the run starts, (member, batch, …).
     inputs
         (member, batch, time, channel).
-    cues
+    context
         What the model is told beside, each (member, batch, time).
     count
         How many exponents; None for all, as many as the moving state has numbers.
@@ -67,6 +67,6 @@ def lyapunov_exponents(
         perturbation, triangle = torch.linalg.qr(by_state @ perturbation)
         if share > 0:  # zero times the logarithm of zero is not a number
             growth += share * triangle.diagonal(dim1=-2, dim2=-1).abs().log()
-        now = {name: cue[:, :, t : t + 1] for name, cue in (cues or {}).items()}
+        now = {name: values[:, :, t : t + 1] for name, values in (context or {}).items()}
         _, state, _ = model(inputs[:, :, t : t + 1], state, None, now)
     return growth.sort(dim=-1, descending=True).values

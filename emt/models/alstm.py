@@ -18,7 +18,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from emt.models.base import Cues, Log, Model, State, as_channels, normal, uniform
+from emt.models.base import Context, Log, Model, State, as_channels, normal, uniform
 from emt.models.layers import Head
 from emt.ops.associative_lstm import associative_lstm
 from emt.streams import stream
@@ -40,7 +40,7 @@ class AssociativeLSTM(Model):
     """
 
     state_dims = {"hidden": ("unit",), "cell": ("copy", "unit")}
-    cues = ("wanted",)
+    context = ("needed_steps",)
     readout_name = None
     torch_names = {
         "embedding": "embedding.weight",
@@ -81,7 +81,7 @@ class AssociativeLSTM(Model):
         return {"hidden": like.new_zeros(*batch, units), "cell": like.new_zeros(*batch, copies, units)}
 
     def forward(
-        self, x: Tensor, state: State | None = None, steps: int | None = None, cues: Cues | None = None
+        self, x: Tensor, state: State | None = None, steps: int | None = None, context: Context | None = None
     ) -> tuple[Tensor, State, Log]:
         """Run the members over a sequence; see `Model.forward`."""
         h0, c0 = (None, None) if state is None else (state["hidden"], state["cell"])
@@ -89,4 +89,4 @@ class AssociativeLSTM(Model):
         x = as_channels(x, w_in)
         run = associative_lstm(x, w_in, self.w_rec, self.bias, self.permutations.to(x.device), h0, c0, steps)
         states = run._asdict()
-        return self.head(run.hidden, cues), {name: s[:, :, -1] for name, s in states.items()}, states
+        return self.head(run.hidden, context), {name: s[:, :, -1] for name, s in states.items()}, states

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from emt.models.base import Cues, as_channels, normal, uniform
+from emt.models.base import Context, as_channels, normal, uniform
 from emt.models.layers import Head
 from emt.models.recurrent import RecurrentModel
 from emt.ops.lstm import lstm
@@ -26,7 +26,7 @@ class RetrievalLSTM(RecurrentModel):
     """
 
     state_dims = {"hidden": ("unit",), "cell": ("unit",)}
-    cues = ("wanted",)
+    context = ("needed_steps",)
     readout_name = None
     torch_names = {
         "embedding": "embedding.weight",
@@ -58,10 +58,10 @@ class RetrievalLSTM(RecurrentModel):
         self.head = Head(self, hidden_dim, output_channels)
 
     def run(
-        self, x: Tensor, first: Mapping[str, Tensor | None], steps: int | None, cues: Cues | None
+        self, x: Tensor, first: Mapping[str, Tensor | None], steps: int | None, context: Context | None
     ) -> tuple[Tensor, ...]:
         """Run the layer on embedded inputs, then the head; see `RecurrentModel.run`."""
         w_in, no_readout, bias = self.embedding @ self.w_in, self.w_rec[:, :, :0], self.b_in + self.b_rec
         x = as_channels(x, w_in)
         _, hidden, cell = lstm(x, w_in, self.w_rec, no_readout, bias, None, first["hidden"], first["cell"], steps)
-        return self.head(hidden, cues), hidden, cell
+        return self.head(hidden, context), hidden, cell

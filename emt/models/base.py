@@ -18,8 +18,8 @@ from emt.streams import stream
 State = Mapping[str, Tensor]
 """The carried state: tensors (member, batch, …) by name. Expensive tensors may be computed on access."""
 
-Cues = Mapping[str, Tensor]
-"""What a model is told of a batch beside its inputs: tensors (member, batch, time) by name."""
+Context = Mapping[str, Tensor]
+"""What a model needs of a batch besides its inputs: tensors (member, batch, time) by name."""
 
 Log = dict[str, Tensor]
 """What a forward pass reports: tensors (member, batch, time, …) by name."""
@@ -42,10 +42,10 @@ class Model(nn.Module):
         log as ``memory/<name>/<variable>``, with the variables and axes of a trace (`emt.trace`).
     torch_names
         For each parameter the name it has in a member's weight file. Matrices are stored there as (out, in).
-    cues
-        What `forward` is told of the batch beside its inputs: names of the batch's events; "wanted", the steps at which
-        outputs are looked at; and "targets", as a task's batch gives them to learners (`Batch.lessons`): ids of the
-        classes that are right, -1 where nothing is scored, or vectors that outputs should equal, NaN where nothing is.
+    context
+        What `forward` needs of the batch besides its inputs: names of the batch's events; "needed_steps", the steps
+        whose outputs are used; and "targets" for models that learn from them (`Batch.training_targets`): ids of the
+        correct classes, -1 if nothing is scored, or vectors that outputs should equal, NaN if nothing is scored.
     noise_step
         The training step that random masks are drawn for; None where nothing is random, as in evaluation.
     own_gradients
@@ -60,7 +60,7 @@ class Model(nn.Module):
     held_state: tuple[str, ...] = ()
     smooth_state: ClassVar[tuple[str, ...]] = ()
     memories: dict[str, dict[str, Any]] = {}
-    cues: ClassVar[tuple[str, ...]] = ()
+    context: ClassVar[tuple[str, ...]] = ()
     noise_step: int | None = None
     torch_names: dict[str, str]
     own_gradients: ClassVar[bool] = False
@@ -81,7 +81,7 @@ class Model(nn.Module):
         raise NotImplementedError
 
     def forward(
-        self, x: Tensor, state: State | None = None, steps: int | None = None, cues: Cues | None = None
+        self, x: Tensor, state: State | None = None, steps: int | None = None, context: Context | None = None
     ) -> tuple[Tensor, State, Log]:
         """Run the members over a sequence.
 
@@ -93,8 +93,9 @@ class Model(nn.Module):
             Carried state; zeros if None.
         steps
             Number of time steps; inputs after those of ``x`` are zero.
-        cues
-            What ``cues`` names, each (member, batch, time). Outputs where they are not "wanted" may be anything.
+        context
+            What the class attribute ``context`` names, each (member, batch, time). Outputs at other steps than
+            "needed_steps" may be anything.
 
         Returns
         -------

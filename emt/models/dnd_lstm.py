@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from emt.models.base import Cues, Log, Model, State, as_channels, constant
+from emt.models.base import Context, Log, Model, State, as_channels, constant
 from emt.models.layers import lengthen
 from emt.ops.dictionary import recall_average, recall_nearest, similarities
 from emt.ops.dnd_lstm import DNDRun, dnd_lstm
@@ -62,7 +62,7 @@ class DNDLSTM(Model):
     }
     held_state = ("held", "keys", "values")
     memories = {"dnd": {"kind": "dictionary", "reads": "before"}}
-    cues = ("start", "written")
+    context = ("start", "written")
     readout_name = None
     torch_names = {
         "w_in": "rnn.weight_ih",
@@ -112,17 +112,17 @@ class DNDLSTM(Model):
         }
 
     def forward(
-        self, x: Tensor, state: State | None = None, steps: int | None = None, cues: Cues | None = None
+        self, x: Tensor, state: State | None = None, steps: int | None = None, context: Context | None = None
     ) -> tuple[Tensor, State, Log]:
         """Run the members over a sequence; see `Model.forward`.
 
-        The cue ``start`` numbers the trials that begin at a step (-1 where none does): each number has an initial state
-        of its own for every member. Steps at which the cue ``written`` is not -1 write.
+        ``context["start"]`` numbers the trials that begin at a step (-1 where none does): each number has its own
+        initial state for every member. Steps at which ``context["written"]`` is not -1 write.
         """
         x = lengthen(as_channels(x, self.w_in), steps)
         state = self.zero_state(x) if state is None else state
-        cues = cues or {}
-        starts, written = (cues[n] if n in cues else _nothing(x) for n in self.cues)
+        context = context or {}
+        starts, written = (context[n] if n in context else _nothing(x) for n in self.context)
         parameters = (self.w_in, self.w_rec, self.w_out, self.b_in + self.b_rec, self.b_out)
         runs, keys = [], []
         for piece in _pieces(starts, written):
@@ -196,7 +196,7 @@ def actor_and_critic(generator: np.random.Generator, shape: tuple[int, int]) -> 
 
 
 def _nothing(x: Tensor) -> Tensor:
-    """Return a cue that says nothing about inputs (member, batch, time, channel)."""
+    """Return a context of -1, without events, for inputs (member, batch, time, channel)."""
     return x.new_full(x.shape[:3], -1, dtype=torch.int64)
 
 

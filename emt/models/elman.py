@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from emt.models.base import Cues
+from emt.models.base import Context
 from emt.models.recurrent import ReadoutNetwork
 from emt.ops.elman import elman
 
@@ -17,7 +17,7 @@ class Elman(ReadoutNetwork):
     recurrent_name = "rnn.weight_hh_l0"
 
     def run(
-        self, x: Tensor, first: Mapping[str, Tensor | None], steps: int | None, cues: Cues | None
+        self, x: Tensor, first: Mapping[str, Tensor | None], steps: int | None, context: Context | None
     ) -> tuple[Tensor, ...]:
         """Run the layer and the readout; see `RecurrentModel.run`."""
         x = self.channels(x)

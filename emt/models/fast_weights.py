@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from emt.models.base import Cues, LazyState, Log, Model, State, constant, identity, normal, uniform
+from emt.models.base import Context, LazyState, Log, Model, State, constant, identity, normal, uniform
 from emt.models.layers import Head, embed, lengthen
 from emt.ops.fast_weights import FastWeightsRun, fast_matrix, fast_weights
 
@@ -43,7 +43,7 @@ class FastWeights(Model):
     state_dims = {"hidden": ("unit",), "fast_weights": ("unit_out", "unit_in")}
     held_state = smooth_state = ("fast_weights",)
     memories = {"fast": {"kind": "linear", "reads": "before"}}
-    cues = ("wanted",)
+    context = ("needed_steps",)
     readout_name = None
     torch_names = {
         "embedding": "embedding.weight",
@@ -83,7 +83,7 @@ class FastWeights(Model):
         return {"hidden": like.new_zeros(*batch, units), "fast_weights": like.new_zeros(*batch, units, units)}
 
     def forward(
-        self, x: Tensor, state: State | None = None, steps: int | None = None, cues: Cues | None = None
+        self, x: Tensor, state: State | None = None, steps: int | None = None, context: Context | None = None
     ) -> tuple[Tensor, State, Log]:
         """Run the members over a sequence; see `Model.forward`."""
         h0, a0 = (None, None) if state is None else (state["hidden"], state["fast_weights"])
@@ -93,7 +93,7 @@ class FastWeights(Model):
         matrix = partial(fast_matrix, run.hidden, *rule, a0)
         # Training on single sequences never asks for the matrix.
         last = LazyState({"hidden": lambda: run.hidden[:, :, -1], "fast_weights": matrix})
-        return self.head(run.hidden, cues), last, {"hidden": run.hidden, **self._memory_log(run)}
+        return self.head(run.hidden, context), last, {"hidden": run.hidden, **self._memory_log(run)}
 
     def _memory_log(self, run: FastWeightsRun) -> Log:
         """Return what is written into the matrix and read from it, as a trace has it."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from emt.models.base import Cues, Log, Model, State, normal, uniform
+from emt.models.base import Context, Log, Model, State, normal, uniform
 from emt.models.layers import at_ends, embed, lengthen, linear
 from emt.ops.fwm.forms import FWMRun, fwm
 from emt.ops.lstm_drive import lstm_of_drive
@@ -75,7 +75,7 @@ class FastWeightMemory(Model):
     state_dims = {"hidden": ("unit",), "cell": ("unit",), "fast_weights": ("value", "key")}
     held_state = smooth_state = ("fast_weights",)
     memories = {"fwm": {"kind": "linear", "reads": "after"}}
-    cues = ("wanted",)
+    context = ("needed_steps",)
     readout_name = None
     torch_names = {
         "embedding": "embedding.weight",
@@ -129,15 +129,15 @@ class FastWeightMemory(Model):
         return {name: like.new_zeros(*batch, *shape) for name, shape in shapes.items()}
 
     def forward(
-        self, x: Tensor, state: State | None = None, steps: int | None = None, cues: Cues | None = None
+        self, x: Tensor, state: State | None = None, steps: int | None = None, context: Context | None = None
     ) -> tuple[Tensor, State, Log]:
-        """Run the members over a sequence; see `Model.forward`. Where no output is wanted, nothing is read."""
+        """Run the members over a sequence; see `Model.forward`. Without a needed output nothing is read."""
         h0, c0, memory = (None, None, None) if state is None else (state[name] for name in self.state_dims)
         x = lengthen(x, steps)
         drive = embed(x.transpose(1, 2), self.embedding @ self.w_in, self.bias).transpose(1, 2)
         hidden, cell = lstm_of_drive(drive, self.w_rec, h0, c0)
         keys, values, strength = self._writes(hidden, x)
-        asked = _wanted_steps(cues, x.shape[2])
+        asked = _needed_steps(context, x.shape[2])
         asking = hidden if asked is None else _gather(hidden, asked)
         first, partners = self._queries(asking)
         run = fwm(keys, values, strength, first, partners, memory, asked)
@@ -184,16 +184,16 @@ class FastWeightMemory(Model):
         return {f"memory/fwm/{name}": tensor for name, tensor in log.items()}
 
 
-def _wanted_steps(cues: Cues | None, steps: int) -> Tensor | None:
-    """Return the wanted steps of each row, (member, batch, query), and others behind them in rows that want fewer.
+def _needed_steps(context: Context | None, steps: int) -> Tensor | None:
+    """Return the needed steps of each row, (member, batch, query), followed by others in rows that need fewer.
 
     None where nothing is said, or as many as there are.
     """
-    if cues is None or "wanted" not in cues:
+    if context is None or "needed_steps" not in context:
         return None
-    wanted = cues["wanted"]
-    most = int(wanted.sum(dim=-1).max())
-    return None if most == steps else wanted.byte().sort(dim=-1, descending=True, stable=True).indices[..., :most]
+    needed = context["needed_steps"]
+    most = int(needed.sum(dim=-1).max())
+    return None if most == steps else needed.byte().sort(dim=-1, descending=True, stable=True).indices[..., :most]
 
 
 def _project(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

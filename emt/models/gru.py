@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from emt.models.base import Cues
+from emt.models.base import Context
 from emt.models.recurrent import ReadoutNetwork
 from emt.ops.gru import gru
 
@@ -29,7 +29,7 @@ class GRU(ReadoutNetwork):
     state_dims = {"hidden": ("unit",)}
 
     def run(
-        self, x: Tensor, first: Mapping[str, Tensor | None], steps: int | None, cues: Cues | None
+        self, x: Tensor, first: Mapping[str, Tensor | None], steps: int | None, context: Context | None
     ) -> tuple[Tensor, ...]:
         """Run the layer and the readout; see `RecurrentModel.run`."""
         x = self.channels(x)

@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from emt.models.base import Cues, as_channels, constant, identity, normal, uniform
+from emt.models.base import Context, as_channels, constant, identity, normal, uniform
 from emt.models.layers import Head
 from emt.models.recurrent import RecurrentModel
 from emt.ops.elman import elman
@@ -33,7 +33,7 @@ class IRNN(RecurrentModel):
     """
 
     state_dims = {"hidden": ("unit",)}
-    cues = ("wanted",)
+    context = ("needed_steps",)
     recurrent_name = "rnn.weight_hh_l0"
     readout_name = None
     torch_names = {
@@ -64,10 +64,10 @@ class IRNN(RecurrentModel):
         self.head = Head(self, hidden_dim, output_channels)
 
     def run(
-        self, x: Tensor, first: Mapping[str, Tensor | None], steps: int | None, cues: Cues | None
+        self, x: Tensor, first: Mapping[str, Tensor | None], steps: int | None, context: Context | None
     ) -> tuple[Tensor, ...]:
         """Run the layer on embedded inputs, then the head; see `RecurrentModel.run`."""
         w_in, no_readout = self.embedding @ self.w_in, self.w_rec[:, :, :0]
         x = as_channels(x, w_in)
         _, hidden = elman(x, w_in, self.w_rec, no_readout, self.bias, None, first["hidden"], steps, "relu")
-        return self.head(hidden, cues), hidden
+        return self.head(hidden, context), hidden

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, pad
 
-from emt.models.base import Cues, Model, uniform
+from emt.models.base import Context, Model, uniform
 
 
 class Head(nn.Module):
@@ -35,15 +35,15 @@ class Head(nn.Module):
         self.w_out = model.parameter_of("head.w_out", (self.width, outputs), second)
         self.b_out = model.parameter_of("head.b_out", (outputs,), second)
 
-    def forward(self, hidden: Tensor, cues: Cues | None = None) -> Tensor:
+    def forward(self, hidden: Tensor, context: Context | None = None) -> Tensor:
         """Return outputs (member, batch, time, output) of hidden states (member, batch, time, unit).
 
-        Where ``cues`` say which are "wanted", steps at which no row's output is are left at zero.
+        If ``context`` has "needed_steps", steps at which no row needs an output are left at zero.
         """
-        wanted = (cues or {}).get("wanted")
-        if wanted is None:
+        needed = (context or {}).get("needed_steps")
+        if needed is None:
             return linear(linear(hidden, self.w_hidden, self.b_hidden).relu(), self.w_out, self.b_out)
-        steps = wanted.flatten(0, 1).any(dim=0).nonzero().flatten()
+        steps = needed.flatten(0, 1).any(dim=0).nonzero().flatten()
         outputs = self(hidden.index_select(2, steps))
         return outputs.new_zeros(*hidden.shape[:3], outputs.shape[-1]).index_copy(2, steps, outputs)
 

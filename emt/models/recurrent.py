@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from emt.models.base import Cues, Log, Model, State, as_channels, orthogonal, uniform
+from emt.models.base import Context, Log, Model, State, as_channels, orthogonal, uniform
 
 
 class RecurrentModel(Model):
@@ -23,17 +23,17 @@ class RecurrentModel(Model):
         return {name: like.new_zeros(*like.shape[:2], self.w_rec.shape[1]) for name in self.state_dims}
 
     def forward(
-        self, x: Tensor, state: State | None = None, steps: int | None = None, cues: Cues | None = None
+        self, x: Tensor, state: State | None = None, steps: int | None = None, context: Context | None = None
     ) -> tuple[Tensor, State, Log]:
         """Run the members over a sequence; see `Model.forward`."""
         first = {name: None if state is None else state[name] for name in self.state_dims}
-        outputs, *states = self.run(x, first, steps, cues)
+        outputs, *states = self.run(x, first, steps, context)
         log = dict(zip(self.state_dims, states, strict=True))
         return outputs, {name: values[:, :, -1] for name, values in log.items()}, log
 
     @abstractmethod
     def run(
-        self, x: Tensor, first: Mapping[str, Tensor | None], steps: int | None, cues: Cues | None
+        self, x: Tensor, first: Mapping[str, Tensor | None], steps: int | None, context: Context | None
     ) -> tuple[Tensor, ...]:
         """Return outputs (member, batch, time, output), and each state at all steps (member, batch, time, unit).
 

@@ -16,7 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from emt.models.base import Cues, Log, Model, State, normal, uniform
+from emt.models.base import Context, Log, Model, State, normal, uniform
 from emt.models.layers import at_ends, embed, lengthen, linear
 from emt.ops.lstm import lstm
 from emt.streams import stream
@@ -91,7 +91,7 @@ class StackedLSTM(Model):
         return {"hidden": like.new_zeros(shape), "cell": like.new_zeros(shape)}
 
     def forward(
-        self, x: Tensor, state: State | None = None, steps: int | None = None, cues: Cues | None = None
+        self, x: Tensor, state: State | None = None, steps: int | None = None, context: Context | None = None
     ) -> tuple[Tensor, State, Log]:
         """Run the members over a sequence; see `Model.forward`."""
         x = lengthen(x, steps)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from emt.models.base import Cues, LazyState, Log, Model, State, as_channels, uniform
+from emt.models.base import Context, LazyState, Log, Model, State, as_channels, uniform
 from emt.models.layers import lengthen
 from emt.ops.ethereal.forms import EtherealRun, Layer, Network, Rule, Start, ethereal
 from emt.streams import stream
@@ -36,7 +36,7 @@ class StepwiseLearner(Model):
         Names of the layers in the order of `emt.ops.ethereal.forms.Network.layers`.
     """
 
-    cues = ("targets",)
+    context = ("targets",)
     own_gradients = True
     readout_name = None
     rule: Rule
@@ -93,15 +93,15 @@ class StepwiseLearner(Model):
         return {**floats, "position": torch.zeros(like.shape[:2], dtype=torch.int64, device=like.device)}
 
     def forward(
-        self, x: Tensor, state: State | None = None, steps: int | None = None, cues: Cues | None = None
+        self, x: Tensor, state: State | None = None, steps: int | None = None, context: Context | None = None
     ) -> tuple[Tensor, State, Log]:
         """Run the members over a sequence; see `Model.forward`.
 
-        They learn at steps where the cue ``targets`` names one. What they learn is not differentiable; without the cue
+        They learn at steps where ``context["targets"]`` names one. What they learn is not differentiable; without it
         outputs are, and a state's contents of memories stay as they are.
         """
         x = lengthen(as_channels(x, getattr(self, f"{self.places[0]}_weight")[:, : self.input_channels]), steps)
-        targets, start = (cues or {}).get("targets"), None
+        targets, start = (context or {}).get("targets"), None
         position = torch.arange(x.shape[2], device=x.device).expand(x.shape[:3])
         if state is not None:
             position = position + state["position"].unsqueeze(2)

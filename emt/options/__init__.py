@@ -5,7 +5,7 @@ from the signature, the help text from the ``Parameters`` section of the docstri
 so that ``--help`` knows every flag of a model without importing torch.
 """
 
-from emt.options.checks import check, first_problem, settle
+from emt.options.checks import check, first_problem, validate
 from emt.options.flags import Parser, add_flags, names_text
 from emt.options.registry import load, target_of
 from emt.options.signatures import (
@@ -29,7 +29,7 @@ __all__ = [
     "names_text",
     "options_of",
     "options_of_model",
-    "settle",
+    "validate",
     "summary_of",
     "target_of",
 ]

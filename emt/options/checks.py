@@ -57,7 +57,7 @@ def check(
         raise UserError(f"expected {_describe(wrong)}{bound}; got {got} ({where})", parameter=wrong.name) from None
 
 
-def settle(model: type[BaseModel], values: Mapping[str, Any], where: str) -> Any:
+def validate(model: type[BaseModel], values: Mapping[str, Any], where: str) -> Any:
     """Return ``model(**values)``, or refuse the first wrong value by its flag name."""
     try:
         return model(**values)

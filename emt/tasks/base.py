@@ -97,7 +97,7 @@ class Batch:
         """Number of sequences of each member; 0 where a split has come to its end."""
         return self.scored.shape[1]
 
-    def lessons(self, loss: Loss) -> NDArray[Any]:
+    def training_targets(self, loss: Loss) -> NDArray[Any]:
         """Return what there is to learn at each step.
 
         For cross entropy the ids of the right classes, (member, batch, time), −1 where nothing is scored; for squared

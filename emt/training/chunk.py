@@ -101,15 +101,15 @@ def bits_depend_on_stack(stack: Stack) -> bool:
     shape = stack.task.shape(seeds[0], "train", 0, horizon)
     batch = stack.task.batch(seeds, "train", 0, shape, stack.config.batch_size)
 
-    def gradients(x: Tensor, lessons: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
-        call = x, None, batch.steps, {"targets": lessons} if stack.model.own_gradients else None
+    def gradients(x: Tensor, training_targets: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+        call = x, None, batch.steps, {"targets": training_targets} if stack.model.own_gradients else None
         outputs, _, log = functional_call(stack.model, dict(zip(constants, weights, strict=True)), call)
         if stack.model.own_gradients:
             return outputs, *(log[f"gradient/{name}"] for name, _ in stack.model.named_parameters())
         trained = [weight for weight in weights if weight.requires_grad]
         return outputs, *torch.autograd.grad(outputs.square().mean(dim=(1, 2, 3)).sum(), trained)
 
-    data = torch.from_numpy(batch.inputs), torch.from_numpy(batch.lessons(stack.task.loss))
+    data = torch.from_numpy(batch.inputs), torch.from_numpy(batch.training_targets(stack.task.loss))
     return not is_member_invariant(gradients, *data, *constants.values())
 
 

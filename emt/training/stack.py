@@ -71,7 +71,7 @@ class Stack:
     """
 
     def __init__(self, config: TrainingConfig, task: Task, model: Model, numbers: Sequence[int]) -> None:
-        if "targets" in model.cues and task.loss == "actor_critic":
+        if "targets" in model.context and task.loss == "actor_critic":
             raise UserError(
                 f"{type(model).__name__} learns from targets: expected a task with cross_entropy or mse; "
                 f"got one with {task.loss}",
@@ -318,8 +318,8 @@ class Stack:
         self, weights: dict[str, Tensor] | None, data: Mapping[str, Tensor], before: State | None, steps: int
     ) -> tuple[tuple[Tensor, Tensor], State, Log]:
         """Return losses and accuracies on what `_seen` gives, state and log; with other weights than the stack's."""
-        cues = {name: data[f"cue/{name}"] for name in self.model.cues if f"cue/{name}" in data}
-        call = data["inputs"], before, steps, cues
+        context = {name: data[f"context/{name}"] for name in self.model.context if f"context/{name}" in data}
+        call = data["inputs"], before, steps, context
         outputs, after, log = self.model(*call) if weights is None else functional_call(self.model, weights, call)
         targets = Copies(data["places"], data["signs"]).of(data["inputs"]) if "places" in data else data["targets"]
         scoring = Scoring(targets, data["scored"], data.get("judged", data["scored"]), data.get("draws"))
@@ -333,11 +333,11 @@ class Stack:
             seen |= batch.answers._asdict()
         else:
             seen["targets"] = batch.answers
-        seen |= {f"cue/{name}": batch.events.get(name) for name in self.model.cues}
-        if "wanted" in self.model.cues:
-            seen["cue/wanted"] = batch.scored | batch.judged_steps
-        if "targets" in self.model.cues:
-            seen["cue/targets"] = batch.lessons(self.task.loss)
+        seen |= {f"context/{name}": batch.events.get(name) for name in self.model.context}
+        if "needed_steps" in self.model.context:
+            seen["context/needed_steps"] = batch.scored | batch.judged_steps
+        if "targets" in self.model.context:
+            seen["context/targets"] = batch.training_targets(self.task.loss)
         return {n: torch.from_numpy(np.require(v, requirements=["C", "W"])) for n, v in seen.items() if v is not None}
 
     def _weights(self) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from emt.config import ExecutionConfig, RunConfig, TrainingConfig, metadata
 from emt.devices import choose_device
 from emt.errors import UserError
 from emt.models import MODELS
-from emt.options import Parser, add_flags, check, options_of, options_of_model, settle, target_of
+from emt.options import Parser, add_flags, check, options_of, options_of_model, target_of, validate
 from emt.tasks.retrieval_data import LETTERS, read_npz
 from experiments.associative_retrieval.results import write_results
 from experiments.training import train_in_view
@@ -93,9 +93,9 @@ def build_config(options: argparse.Namespace) -> RunConfig:
     model_type = MODEL_TYPES[options.model]
     known = options_of(target_of(MODELS, model_type, "model"))
     names = {o.name for o in known}
-    chosen = {option: given[flag] for flag, option in MODEL_FLAGS.items() if given[flag] is not None}
+    given_options = {option: given[flag] for flag, option in MODEL_FLAGS.items() if given[flag] is not None}
     for flag, option in MODEL_FLAGS.items():
-        if option in chosen and option not in names:
+        if option in given_options and option not in names:
             raise UserError(f"--{flag}: model {options.model} has no such option")
     training = {
         "num_models": options.num_models,
@@ -116,9 +116,9 @@ def build_config(options: argparse.Namespace) -> RunConfig:
     return RunConfig(
         metadata=metadata(Path(options.out).name, "experiments.associative_retrieval.train"),
         task={"name": "associative_retrieval", "pairs": pairs, "data_npz": data_npz},
-        model={"type": model_type, **check(known, chosen, f"model {options.model}")},
-        training=settle(TrainingConfig, training, "training"),
-        execution=settle(ExecutionConfig, execution, "execution"),
+        model={"type": model_type, **check(known, given_options, f"model {options.model}")},
+        training=validate(TrainingConfig, training, "training"),
+        execution=validate(ExecutionConfig, execution, "execution"),
     )
 
 

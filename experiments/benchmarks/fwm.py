@@ -98,12 +98,12 @@ def training_step(batch: int, steps: int, asked: float | None = None) -> Callabl
     model = FastWeightMemory((1,), VOCABULARY, VOCABULARY)
     tokens, targets = torch.randint(0, VOCABULARY, (2, 1, batch, steps), generator=generator)
     scored = torch.rand(1, batch, steps, generator=generator) < (1 if asked is None else asked)
-    cues = {} if asked is None else {"wanted": scored}
+    context = {} if asked is None else {"needed_steps": scored}
     with torch.no_grad():
         state = model(tokens[..., :1])[1]
 
     def step() -> tuple[Tensor, ...]:
-        outputs = model(tokens, state, None, cues)[0]
+        outputs = model(tokens, state, None, context)[0]
         return torch.autograd.grad(cross_entropy(outputs[scored], targets[scored]), list(model.parameters()))
 
     return step

@@ -191,9 +191,12 @@ def run_through(loaded: Loaded, state: State | None = None, size: int = 1) -> It
             if not batch.sequences:
                 return
             wanted = batch.scored | batch.judged_steps
-            inputs, cues = to_tensors(loaded, batch)
-            told = {**cues, "wanted": torch.from_numpy(wanted).to(loaded.device).expand(len(loaded.numbers), -1, -1)}
-            outputs, state, _ = loaded.model(inputs, state, batch.steps, told)
+            inputs, context = to_tensors(loaded, batch)
+            context_of_batch = {
+                **context,
+                "needed_steps": torch.from_numpy(wanted).to(loaded.device).expand(len(loaded.numbers), -1, -1),
+            }
+            outputs, state, _ = loaded.model(inputs, state, batch.steps, context_of_batch)
             target = batch.targets[wanted].astype(np.int64)
             chosen = outputs[:, torch.from_numpy(wanted[0]).to(loaded.device)].log_softmax(dim=-1)
             index = torch.from_numpy(target).to(loaded.device).expand(chosen.shape[:2])[..., None]

@@ -27,9 +27,11 @@ def main(arguments: list[str] | None = None) -> int:
     question = f"catbabi_{given['question']}"
     output = Path(given.get("output_dir") or runs.default_folder()) / question
     smaller, execution = sweeps.run_settings(given)
-    stories = check(STORIES, sweeps.chosen(given, STORIES), "task catbabi", words=True, partial=True)
+    stories = check(STORIES, sweeps.given_options(given, STORIES), "task catbabi", words=True, partial=True)
     task = {**stories, "folder": VARIANTS[given["variant"]]}
-    configs = [sweeps.started(with_stories(config, task), smaller, execution) for config in SWEEPS[given["question"]]]
+    configs = [
+        sweeps.with_overrides(with_stories(config, task), smaller, execution) for config in SWEEPS[given["question"]]
+    ]
     return sweeps.train(sweep.prepare(question, configs, output), execution, output)
 
 

@@ -18,7 +18,7 @@ from emt.config import ExecutionConfig, RunConfig, TrainingConfig, metadata
 from emt.devices import choose_device
 from emt.errors import UserError
 from emt.models import MODELS
-from emt.options import Option, Parser, add_flags, check, options_of, settle, summary_of, target_of
+from emt.options import Option, Parser, add_flags, check, options_of, summary_of, target_of, validate
 from emt.streams import Split
 from emt.tasks import TASKS
 from emt.tasks.catbabi import CatBabi
@@ -127,8 +127,8 @@ def build_config(model: str, given: Mapping[str, Any]) -> RunConfig:
         metadata=metadata(Path(given["out"]).name, "experiments.catbabi.train"),
         task={"name": "catbabi", **task, "folder": VARIANTS[given["variant"]]},
         model={"type": MODEL_TYPES[model], **{own_names.get(k, k): v for k, v in values.items()}},
-        training=settle(TrainingConfig, training, "training"),
-        execution=settle(ExecutionConfig, execution, "execution"),
+        training=validate(TrainingConfig, training, "training"),
+        execution=validate(ExecutionConfig, execution, "execution"),
     )
     return with_whole_validation(config)
 

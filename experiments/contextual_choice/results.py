@@ -83,9 +83,9 @@ def _rates(loaded: "Loaded", batch: Batch, *, retrieval: bool = True) -> NDArray
 
     model = loaded.model
     before, model.retrieval = model.retrieval, model.retrieval and retrieval  # type: ignore[assignment]
-    cues = {name: torch.from_numpy(batch.events[name]) for name in model.cues}
+    context = {name: torch.from_numpy(batch.events[name]) for name in model.context}
     with torch.no_grad():
-        outputs, _, _ = model(torch.from_numpy(batch.inputs), None, None, cues)
+        outputs, _, _ = model(torch.from_numpy(batch.inputs), None, None, context)
     model.retrieval = before
     logits, targets = outputs[..., :-1], torch.from_numpy(batch.targets)
     greedy = logits.argmax(dim=-1) == targets.argmax(dim=-1)

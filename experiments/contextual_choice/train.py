@@ -14,7 +14,7 @@ from typing import Any
 from emt.commands.script import run_script
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig, metadata
 from emt.models import MODELS
-from emt.options import Option, Parser, add_flags, check, load, options_of, options_of_model, settle
+from emt.options import Option, Parser, add_flags, check, load, options_of, options_of_model, validate
 from emt.tasks import TASKS
 from experiments.contextual_choice.results import last_returns, returns_of
 from experiments.training import train_in_view
@@ -69,12 +69,12 @@ def build_config(options: argparse.Namespace) -> RunConfig:
         For a flag with a value that it may not have.
     """
 
-    def chosen(known: tuple[Option, ...], where: str) -> dict[str, Any]:
+    def given_options(known: tuple[Option, ...], where: str) -> dict[str, Any]:
         return check(known, {k: v for k, v in vars(options).items() if k in {o.name for o in known}}, where, words=True)
 
-    task = chosen(options_of(TASKS[TASK]), f"task {TASK}")
+    task = given_options(options_of(TASKS[TASK]), f"task {TASK}")
     episode = load(TASKS, TASK, "task")(**task).epoch_batches
-    training = chosen(training_options(), "training") | {
+    training = given_options(training_options(), "training") | {
         "curriculum": False,
         "curriculum_horizons": (1,),
         "epoch_batches": episode,
@@ -83,9 +83,9 @@ def build_config(options: argparse.Namespace) -> RunConfig:
     return RunConfig(
         metadata=metadata(Path(options.out).name, "experiments.contextual_choice.train"),
         task={"name": TASK, **task},
-        model={"type": MODEL, **chosen(options_of(MODELS[MODEL]), f"model {MODEL}")},
-        training=settle(TrainingConfig, training, "training"),
-        execution=settle(ExecutionConfig, chosen(options_of_model(ExecutionConfig), "execution"), "execution"),
+        model={"type": MODEL, **given_options(options_of(MODELS[MODEL]), f"model {MODEL}")},
+        training=validate(TrainingConfig, training, "training"),
+        execution=validate(ExecutionConfig, given_options(options_of_model(ExecutionConfig), "execution"), "execution"),
     )
 
 

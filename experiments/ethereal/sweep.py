@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     question = given["question"]
     output = Path(given.get("output_dir") or runs.default_folder()) / f"ethereal_{question}"
     smaller, execution = sweeps.run_settings(given)
-    configs = [sweeps.started(config, smaller, execution) for config in _configs(question, given)]
+    configs = [sweeps.with_overrides(config, smaller, execution) for config in _configs(question, given)]
     code = sweeps.train(sweep.prepare(f"ethereal_{question}", configs, output), execution, output)
     return code or summary.main([str(output)])
 
@@ -63,12 +63,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _configs(question: str, given: dict[str, Any]) -> tuple[RunConfig, ...]:
-    chosen = sweeps.chosen(given, MAP)
-    if not chosen:
+    given_options = sweeps.given_options(given, MAP)
+    if not given_options:
         return shipped.SWEEPS[question]
     if question != "map":
-        raise UserError(f"--{next(iter(chosen))}: applies to the map only; {question} is defined in configs.py")
-    return shipped.explosion_map(**check(MAP, chosen, "the map", words=True, partial=True))
+        raise UserError(f"--{next(iter(given_options))}: applies to the map only; {question} is defined in configs.py")
+    return shipped.explosion_map(**check(MAP, given_options, "the map", words=True, partial=True))
 
 
 if __name__ == "__main__":

@@ -27,9 +27,9 @@ from emt.options import (
     load,
     options_of,
     options_of_model,
-    settle,
     summary_of,
     target_of,
+    validate,
 )
 from emt.tasks import TASKS
 from experiments.ethereal import tracking
@@ -162,8 +162,8 @@ def build_config(given: Mapping[str, Any], setting: Setting) -> RunConfig:
         | {"print_freq": str(given["print_freq"])},
         task={"name": "characters", **task},
         model=model,
-        training=settle(TrainingConfig, _training(given), "training"),
-        execution=settle(ExecutionConfig, check(options, words, "execution", words=True), "execution"),
+        training=validate(TrainingConfig, _training(given), "training"),
+        execution=validate(ExecutionConfig, check(options, words, "execution", words=True), "execution"),
     )
 
 

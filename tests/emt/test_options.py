@@ -19,9 +19,9 @@ from emt.options import (
     names_text,
     options_of,
     options_of_model,
-    settle,
     summary_of,
     target_of,
+    validate,
 )
 from emt.options.flags import help_text
 from emt.tasks import TASKS
@@ -265,12 +265,12 @@ def test_fields_of_a_model_are_options():
 )
 def test_settle_names_the_wrong_field(values, message):
     with pytest.raises(UserError) as caught:
-        settle(Section, values, "there")
+        validate(Section, values, "there")
     assert str(caught.value) == message
 
 
 def test_settle_makes_the_model():
-    assert settle(Section, {"label": "x"}, "there") == Section(label="x")
+    assert validate(Section, {"label": "x"}, "there") == Section(label="x")
 
 
 def test_an_option_may_be_named_as_a_method_of_mappings():

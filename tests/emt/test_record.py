@@ -69,8 +69,8 @@ def test_recording_changes_no_bit_of_the_outputs(model, load_run):
     batch = batch_of(loaded)
     recorded = record.record(loaded, batch, LENGTH)
     loaded.model.requires_grad_(True)
-    inputs, cues = record.to_tensors(loaded, batch)
-    plain, _, _ = loaded.model(inputs, None, batch.steps, cues)
+    inputs, context = record.to_tensors(loaded, batch)
+    plain, _, _ = loaded.model(inputs, None, batch.steps, context)
     np.testing.assert_array_equal(recorded["outputs"].values, plain.detach().numpy())
 
 
@@ -81,11 +81,11 @@ def test_states_step_by_step_are_those_recorded(model, load_run):
     batch = batch_of(loaded)
     batch = dataclasses.replace(batch, inputs=batch.inputs.astype(float))
     recorded = record.record(loaded, batch, LENGTH)
-    inputs, (_, cues) = inputs_of(batch), record.to_tensors(loaded, batch)
+    inputs, (_, context) = inputs_of(batch), record.to_tensors(loaded, batch)
     state = loaded.model.zero_state(inputs)
     assert list(state) == list(loaded.model.state_dims)
     for t in range(batch.steps):
-        now = {name: cue[:, :, t : t + 1] for name, cue in cues.items()}
+        now = {name: values[:, :, t : t + 1] for name, values in context.items()}
         outputs, state, _ = loaded.model(inputs[:, :, t : t + 1], state, 1, now)
         np.testing.assert_allclose(recorded["outputs"].values[:, :, t], outputs[:, :, 0], atol=1e-11)
         for name in set(state) - set(loaded.model.held_state):
@@ -286,7 +286,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(make_run, tmp_path, val
 def test_another_architecture_is_refused_by_name(make_run, tmp_path, change, message):
     config = make_run()
     other = config.model_copy(update={"model": config.model | change})
-    with pytest.raises(UserError, match=rf"model-3: the weights are not of the architecture in config.*{message}"):
+    with pytest.raises(UserError, match=rf"model-3: the weights do not match the architecture in config.*{message}"):
         record.load_members(tmp_path, other, NUMBERS)
 
 
@@ -337,8 +337,8 @@ def test_the_mean_contents_of_a_memory_that_learns_are_those_of_its_targets(tmp_
     targets = np.tile(np.arange(7), (1, BATCH, 1))
     batches = [replace(batch, answers=t, scored=t >= 0) for t in (targets, -np.ones_like(targets))]
     learnt, idle = (record.mean_state_jacobian(loaded, record.record(loaded, b, 7)) for b in batches)
-    inputs, cues = record.to_tensors(loaded, batches[0])
-    states = list(record.states_of(loaded.model, inputs, 7, cues))
+    inputs, context = record.to_tensors(loaded, batches[0])
+    states = list(record.states_of(loaded.model, inputs, 7, context))
     mean = {n: torch.stack([s[n].float() for s in states]).mean(dim=(0, 2)) for n in loaded.model.state_dims}
     mean["position"] = mean["position"].round().long()
     expected = record.state_jacobian(loaded.model, mean, torch.zeros(len(NUMBERS), 37))

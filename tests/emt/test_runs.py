@@ -208,13 +208,13 @@ def damage(kind, folder):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("truncated", r"model-3: .*weights\.safetensors is truncated or was changed"),
-        ("changed", r"model-3: .*weights\.safetensors is truncated or was changed"),
+        ("truncated", r"model-3: .*weights\.safetensors is truncated or changed"),
+        ("changed", r"model-3: .*weights\.safetensors is truncated or changed"),
         ("absent", r"model-3: expected a whole weight file .*weights\.safetensors"),
         ("not safetensors", r"model-3: expected a whole weight file .*weights\.safetensors"),
         ("no marker", r"model-3: expected a finished model"),
         ("half a marker", r"model-3.*done\.json: expected a whole JSON document"),
-        ("no object", r"model-3: .*is truncated or was changed"),
+        ("no object", r"model-3: .*is truncated or changed"),
     ],
 )
 def test_damaged_members_are_refused_by_name(member, kind, message):

@@ -28,8 +28,8 @@ def train_together(task, model, steps):
     for step in range(steps):
         batch = task.batch(SEEDS, "train", step, task.sizes.steps, 1)
         x = torch.from_numpy(batch.inputs).double()
-        cues = {name: torch.from_numpy(batch.events[name]) for name in model.cues}
-        outputs, state, _ = model(x, None if batch.fresh else state, None, cues)
+        context = {name: torch.from_numpy(batch.events[name]) for name in model.context}
+        outputs, state, _ = model(x, None if batch.fresh else state, None, context)
         state = {name: value.detach() for name, value in state.items()}
         scored = torch.from_numpy(batch.scored)
         scoring = Scoring(torch.from_numpy(batch.targets), scored, scored, torch.from_numpy(batch.draws).double())

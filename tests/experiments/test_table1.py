@@ -86,7 +86,7 @@ def test_seeds_that_could_not_be_evaluated_have_not_converged(tmp_path, capsys):
     assert (row["n"], float(row["converged"]), row["accuracy_n"]) == ("4", 0.5, "2")
     printed = capsys.readouterr().out
     assert ", n = 2" in printed
-    assert "Trained otherwise" not in printed
+    assert "Trained with other settings" not in printed
 
 
 def test_populations_that_were_trained_otherwise_are_named(tmp_path, capsys):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from analysis.memory.log import select
-from analysis.memory.queries import asked_writes, find_asks, landings, read_asks, share_of_weight, share_on_items
+from analysis.memory.queries import asked_writes, find_asks, largest_writes, read_asks, share_of_weight, share_on_items
 
 
 def test_an_item_is_looked_for_in_the_last_trial_that_wrote_it(make_recording):
@@ -56,10 +56,10 @@ def test_a_write_may_hold_several_items(make_stories):
 def test_weights_that_are_equal_up_to_single_precision_share_a_landing():
     """Two writes of one key: their weights differ by rounding, and a read lands on both."""
     weight = np.array([[[0.3, 0.1, 0.3 * (1 + 1e-8), np.nan]], [[-0.5, -0.5 - 1e-9, -0.7, -0.6]]])
-    largest, found = landings(weight)
+    largest, found = largest_writes(weight)
     assert largest[:, 0].tolist() == [[True, False, True, False], [True, True, False, False]]
     assert found[0, 0].tolist() == [True, True, True, False]
-    assert landings(np.array([[[0.3, 0.3 + 1e-5]]]))[0].tolist() == [[[False, True]]]
+    assert largest_writes(np.array([[[0.3, 0.3 + 1e-5]]]))[0].tolist() == [[[False, True]]]
 
 
 def test_shares_add_up_to_one_and_keep_signs():

@@ -45,11 +45,11 @@ def test_chance_of_several_items_is_that_of_all_landings_counted(n_items):
     wanted = np.arange(4)[None] < n_items
     found = np.array([writes, writes, 4])  # the last read finds fewer
     weight = np.where(np.arange(writes) < found[:, None], 1.0, NAN)[None]
-    landings = list(product(*(range(n) for n in found)))
-    right = [all(held[0, i, list(landing)].any() for i in range(n_items)) for landing in landings]
+    largest_writes = list(product(*(range(n) for n in found)))
+    right = [all(held[0, i, list(landing)].any() for i in range(n_items)) for landing in largest_writes]
     hits, chance = score_asks(weight, held, wanted)
     assert chance[0] == hits[0] == pytest.approx(np.mean(right))
-    assert len(landings) == writes**2 * 4
+    assert len(largest_writes) == writes**2 * 4
     assert reads == len(found)
 
 

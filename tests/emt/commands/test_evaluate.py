@@ -83,8 +83,8 @@ def spoil(folder, kind):
     ("kind", "message"),
     [
         ("NaN", "model-2: expected finite weights; readout.weight holds NaN or infinity"),
-        ("truncated", "weights.safetensors is truncated or was changed"),
-        ("corrupt", "weights.safetensors is truncated or was changed"),
+        ("truncated", "weights.safetensors is truncated or changed"),
+        ("corrupt", "weights.safetensors is truncated or changed"),
         ("unfinished", "model-2: expected a finished model"),
     ],
 )

@@ -140,7 +140,7 @@ def trained(seed, steps):
     return record.Loaded(config, task, model.requires_grad_(False), (1,))
 
 
-def settle(model, joined, steps=300):
+def validate(model, joined, steps=300):
     """Return the moving states after silent steps, (point, state)."""
     h, c = (torch.from_numpy(part)[None] for part in np.split(joined, 2, axis=-1))
     silence = torch.zeros(1, len(joined), steps, 3, dtype=torch.float64)
@@ -159,7 +159,7 @@ def test_a_trained_flip_flop_rests_in_eight_states_with_saddles_between():
     unstable = (np.abs(values) > 1).sum(axis=1)
 
     stable = position[unstable == 0]
-    stayed, outputs = settle(model, stable)
+    stayed, outputs = validate(model, stable)
     np.testing.assert_allclose(stayed, stable, atol=1e-5)
     assert len(stable) == 8
     assert {tuple(row) for row in np.sign(outputs)} == set(itertools.product((-1, 1), repeat=3))
@@ -168,7 +168,7 @@ def test_a_trained_flip_flop_rests_in_eight_states_with_saddles_between():
     # A step off a saddle to either side ends in two stable points that differ.
     between = np.flatnonzero(unstable == 1)
     way = vectors[between, :, np.abs(values[between]).argmax(axis=1)].real
-    ends = [settle(model, position[between] + side * way)[0] for side in (1e-2, -1e-2)]
+    ends = [validate(model, position[between] + side * way)[0] for side in (1e-2, -1e-2)]
     places = np.array([np.linalg.norm(stable - e[:, None], axis=-1).argmin(axis=1) for e in ends])
     for end, place in zip(ends, places, strict=True):
         np.testing.assert_allclose(end, stable[place], atol=1e-3)

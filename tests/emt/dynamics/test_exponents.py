@@ -21,7 +21,7 @@ class Linear(Model):
         super().__init__(range(len(matrices)))
         self.w_rec = torch.nn.Parameter(torch.from_numpy(np.stack(matrices)), requires_grad=False)
 
-    def forward(self, x, state=None, steps=None, cues=None):
+    def forward(self, x, state=None, steps=None, context=None):
         h = state["hidden"]
         for t in range(x.shape[2]):
             h = h @ self.w_rec + x[:, :, t]

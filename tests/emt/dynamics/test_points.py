@@ -67,7 +67,7 @@ def test_none_is_invented(searched):
 
 def test_what_never_stands_still_has_no_points():
     class Drift(Elman):
-        def forward(self, x, state=None, steps=None, cues=None):
+        def forward(self, x, state=None, steps=None, context=None):
             following = {"hidden": state["hidden"] + 1}
             return x, following, {}
 

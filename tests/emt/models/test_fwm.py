@@ -39,10 +39,10 @@ def draw_wanted(tokens):
     return wanted
 
 
-def run(model, tokens, state, cues):
+def run(model, tokens, state, context):
     """Outputs where they are looked at, the next state, and the gradients of both."""
-    outputs, after, _ = model(tokens, state, None, cues)
-    looked_at = outputs[cues["wanted"] if cues else tokens >= 0]
+    outputs, after, _ = model(tokens, state, None, context)
+    looked_at = outputs[context["needed_steps"] if context else tokens >= 0]
     generator = torch.Generator().manual_seed(4)
     parts = [looked_at, *after.values()]
     loss = sum((p * torch.randn(p.shape, generator=generator, dtype=p.dtype)).sum() for p in parts)
@@ -55,14 +55,14 @@ def run(model, tokens, state, cues):
 @every_variant
 def test_it_is_the_model_that_keeps_its_memory(monkeypatch, variant, keys, asked):
     model, tokens = build(variant, keys), draw_tokens()
-    cues = {"wanted": draw_wanted(tokens)} if asked else None
+    context = {"needed_steps": draw_wanted(tokens)} if asked else None
     _, state, log = model(draw_tokens(padded=False, seed=1))
     assert (log["memory/fwm/write_keep"] < 1).double().mean() > 0.2
     # A row that writes nothing has a gradient of its own at a norm of one, the kink of the rescale.
     state = {name: (0.9 * value.detach()).requires_grad_() for name, value in state.items()}
-    fast = run(model, tokens, state, cues)
+    fast = run(model, tokens, state, context)
     monkeypatch.setattr(model_file, "fwm", fwm_steps)
-    twin = run(model, tokens, state, cues)
+    twin = run(model, tokens, state, context)
     for got, expected in zip(fast[0], twin[0], strict=True):
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-10)
     for got, expected in zip(fast[1], twin[1], strict=True):
@@ -115,11 +115,11 @@ def test_outputs_that_are_not_wanted_are_zero_and_the_others_as_ever():
     model, tokens = build(), draw_tokens()
     wanted = draw_wanted(tokens)
     every, state, _ = model(tokens)
-    some, same_state, _ = model(tokens, None, None, {"wanted": wanted})
+    some, same_state, _ = model(tokens, None, None, {"needed_steps": wanted})
     torch.testing.assert_close(some[wanted], every[wanted], rtol=0, atol=1e-11)
     for name, value in state.items():
         torch.testing.assert_close(same_state[name], value, rtol=0, atol=1e-11)
-    none = model(tokens, None, None, {"wanted": torch.zeros_like(wanted)})[0]
+    none = model(tokens, None, None, {"needed_steps": torch.zeros_like(wanted)})[0]
     assert none.shape == every.shape
     assert not none.any()
 

@@ -34,8 +34,8 @@ def draw(*shape, seed=0):
 def call(model, x, state=None, steps=None, members=slice(None), first=0):
     """Run a model; one that learns from targets is given some."""
     targets = torch.from_numpy(np.random.default_rng(3).integers(0, OUT, (len(SEEDS), BATCH, TIME)))
-    cues = {"targets": targets[members, :, first : first + (steps or x.shape[2])]}
-    return model(x, state, steps, cues if "targets" in model.cues else None)
+    context = {"targets": targets[members, :, first : first + (steps or x.shape[2])]}
+    return model(x, state, steps, context if "targets" in model.context else None)
 
 
 def parameters(model):

@@ -101,7 +101,7 @@ def test_the_head_may_be_asked_for_some_steps_only(model, x):
     built = build(model)
     wanted = torch.zeros(len(SEEDS), BATCH, TIME, dtype=torch.bool)
     wanted[0, 1, 2] = wanted[1, 0, 4] = True
-    (full, _, _), (some, _, _) = built(x), built(x, cues={"wanted": wanted})
+    (full, _, _), (some, _, _) = built(x), built(x, context={"needed_steps": wanted})
     steps = wanted.flatten(0, 1).any(dim=0)
     torch.testing.assert_close(some[:, :, steps], full[:, :, steps], atol=1e-6, rtol=0)
     assert not some[:, :, ~steps].any()

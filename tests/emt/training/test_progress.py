@@ -109,7 +109,7 @@ def test_nothing_is_known_before_anybody_started(chunks):
     assert (now.done, now.share, now.seconds_left) == (0, 0.0, None)
 
 
-@pytest.mark.parametrize(("hint", "wanted"), [("", ""), ("Wait less.", " Wait less.")])
+@pytest.mark.parametrize(("hint", "needed_steps"), [("", ""), ("Wait less.", " Wait less.")])
 def test_the_first_estimate_ends_with_the_hint(hint, wanted, chunks, capsys):
     write(chunks[0], step=120, stacked=(), cost=0.1)
     write(chunks[1], step=60, stacked=(4, 5), cost=0.1)
