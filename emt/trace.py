@@ -25,23 +25,22 @@ A model with an associative memory adds one node ``memory/<name>`` for each memo
 time), ``read_query`` and ``read_value`` (member, batch, time, read, …; NaN where nothing is read). Where plasticity
 differs between entries, ``gain`` and ``keep`` (member, value, key) multiply strength and keep; where a layer's weights
 are the memory, ``base`` is what they are when it is empty. The attribute
-``about`` is one JSON string: model, run, seeds, format version; ``accuracy``, when an output is right ("sign" of each
-number, or "argmax"); ``tokens``, names of the ids in ``token``; ``states``, the variables that make up ``state``, in
-order; and for memories their rules.
+``about`` is one JSON string, whose fields are those of `About`.
 """
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import xarray as xr
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from emt.errors import TraceError
-from emt.labelled import about, check_members, check_version, expect, read, write
+from emt.labelled import check_members, check_version, expect, read, write
 
-__all__ = ["TraceError", "about", "check", "load", "make", "memories", "save"]
+__all__ = ["About", "TraceError", "about", "check", "label", "load", "make", "member_names", "memories", "save"]
 
 FORMAT_VERSION = 1
 
@@ -69,6 +68,75 @@ MEMORY = {
 
 ENTRIES = dict.fromkeys(("gain", "keep", "base"), ("member", "value", "key"))
 """Optional variables of a memory's log, with one number per entry of the memory."""
+
+
+class About(BaseModel):
+    """What a trace is of; fields beyond these are kept as they are.
+
+    Attributes
+    ----------
+    format_version
+        Version of the schema.
+    model
+        Options of the model, its "type" among them.
+    task
+        Options of the task as text, its "name" among them.
+    experiment
+        Name of the run.
+    seeds
+        Seed of each member, in the order of the axis ``member``; empty where they are not known.
+    accuracy
+        When an output is right: it has its target's "sign", or is largest where the target is ("argmax").
+    tokens
+        Names of the ids in ``token``.
+    length
+        Sequence length.
+    states
+        Variables that make up the axis ``state``, in order.
+    memories
+        The rule of each memory, by name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    format_version: int = FORMAT_VERSION
+    model: dict[str, Any] = {}
+    task: dict[str, Any] = {}
+    experiment: str = ""
+    seeds: tuple[int, ...] = ()
+    accuracy: Literal["sign", "argmax"] | None = None
+    tokens: tuple[str, ...] = ()
+    length: int | None = None
+    states: tuple[str, ...] = ("hidden",)
+    memories: dict[str, dict[str, Any]] = {}
+
+
+def about(tree: xr.DataTree, where: str = "trace") -> About:
+    """Return what a trace is of.
+
+    Raises
+    ------
+    TraceError
+        Naming the first field with a wrong value.
+    """
+    try:
+        return About.model_validate_json(tree.attrs["about"])
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        field = ".".join(map(str, problem["loc"]))
+        expected = problem["msg"].replace("Input should be", "expected")
+        raise TraceError(f"{where}: about: {field}: {expected}; got {problem['input']!r}") from None
+
+
+def label(tree: xr.DataTree) -> str:
+    """Return what titles call a trace: its experiment, else its model."""
+    content = about(tree)
+    return content.experiment or str(content.model.get("type", "recording"))
+
+
+def member_names(tree: xr.DataTree) -> tuple[str, ...]:
+    """Return the names of the members, "model-<number>", in the order of the axis ``member``."""
+    return tuple(f"model-{number}" for number in tree["member"].to_numpy().tolist())
 
 
 def make(
@@ -130,6 +198,24 @@ def check(tree: xr.DataTree, where: str = "trace") -> None:
     for name, memory in memories(tree).items():
         masks = {mask: dims for mask, dims in ENTRIES.items() if mask in memory.data_vars}
         expect(memory, MEMORY | masks, f"{where}: memory/{name}", factor=True)
+    _check_about(tree, where)
+
+
+def _check_about(tree: xr.DataTree, where: str) -> None:
+    """Refuse what ``about`` says where the variables do not bear it out."""
+    content = about(tree, where)
+    for state in content.states:
+        if state not in tree.data_vars:
+            raise TraceError(f"{where}: about: states: expected variables of the trace; there is no {state!r}")
+    if content.seeds and len(content.seeds) != tree.sizes["member"]:
+        raise TraceError(
+            f"{where}: about: seeds: expected one for each of {tree.sizes['member']} members; got {len(content.seeds)}"
+        )
+    for name in memories(tree):
+        if name not in content.memories:
+            raise TraceError(f"{where}: about: memories: expected the rule of {name!r}; got {sorted(content.memories)}")
+    if "operator" in tree.data_vars and "written" not in tree.data_vars:
+        raise TraceError(f"{where}: expected the event 'written' beside 'operator': the windows that it maps")
 
 
 def save(tree: xr.DataTree, path: Path) -> None:

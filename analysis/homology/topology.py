@@ -106,7 +106,7 @@ def analyse_topology(
         raise AnalysisError(f"expected at least 4, which a loop needs; got {points}", parameter="points")
     check_dimension(max_dimension)
     hidden = recording["hidden"].to_numpy().astype(float)
-    names = tuple(f"model-{number}" for number in np.asarray(recording["member"]).tolist())
+    names = trace.member_names(recording)
     for name, states in zip(names, hidden, strict=True):
         if not np.isfinite(states).all():
             raise AnalysisError(f"{name}: expected finite hidden states; some are not")
@@ -117,9 +117,8 @@ def analyse_topology(
     samples = [_sample(name, states, chosen) for name, states in zip(names, hidden, strict=True)]
     with renamed({"n_nulls": "null_clouds"}):
         tests = bar_tests(samples, max_dimension, null_clouds, level, seed)
-    about = trace.about(recording)
     return Topology(
-        label=about.get("experiment") or about.get("model", {}).get("type", "recording"),
+        label=trace.label(recording),
         model_names=names,
         diagrams=tuple(distance_diagrams(_distances(sample.cloud), max_dimension) for sample in samples),
         tests=tests,

@@ -207,12 +207,12 @@ def analyse_memory(
     events = [e for e in ("written", "asked", "token", "phase", "trial") if e in recording.data_vars] + ["step"]
     if color_by is not None and color_by not in events:
         raise AnalysisError(f"expected one of {', '.join(events)}; got {color_by!r}", parameter="color_by")
-    event, about = color_by or events[0], trace.about(recording)
+    event = color_by or events[0]
     return MemoryAnalysis(
-        label=about.get("experiment") or about.get("model", {}).get("type", "recording"),
+        label=trace.label(recording),
         contents=contents,
         color_by=event,
-        class_names=tuple(about.get("tokens", ())) if event == "token" else (),
+        class_names=trace.about(recording).tokens if event == "token" else (),
         memories=tuple(_look_at(recording, name, contents, event) for name in names),
     )
 
@@ -270,7 +270,7 @@ def _look_at(recording: xr.DataTree, memory: str, contents: str, event: str) -> 
     points = list(zip(columns[1], columns[0], strict=True))
     return MemoryContents(
         memory=memory,
-        model_names=tuple(f"model-{n}" for n in numbers),
+        model_names=trace.member_names(recording),
         classes=columns[0],
         coordinates=columns[1],
         variance_ratio=columns[2],

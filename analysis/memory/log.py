@@ -106,7 +106,7 @@ def memory_names(recording: xr.DataTree, memory: str | None = None) -> tuple[str
     """
     names = tuple(trace.memories(recording))
     if not names:
-        model = trace.about(recording).get("model", {}).get("type", "unknown")
+        model = trace.about(recording).model.get("type", "unknown")
         raise NoMemoryError(f"model {model!r} has no associative memory")
     if memory is not None and memory not in names:
         raise AnalysisError(f"expected one of {', '.join(names)}; got {memory!r}", parameter="memory")
@@ -154,7 +154,7 @@ def memory_log(recording: xr.DataTree, memory: str) -> MemoryLog:
 
 def _rule(recording: xr.DataTree, memory: str) -> Mapping[str, Any]:
     memory_names(recording, memory)
-    rule: Mapping[str, Any] = trace.about(recording).get("memories", {}).get(memory, {})
+    rule: Mapping[str, Any] = trace.about(recording).memories.get(memory, {})
     expected: dict[str, tuple[str, ...]] = {"kind": KINDS, "reads": ("before", "after")}
     if rule.get("kind") == "dictionary":
         expected["similarity"] = SIMILARITIES

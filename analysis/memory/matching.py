@@ -175,7 +175,7 @@ def match_memories(
     names = memory_names(recording, memory)
     members = [select(recording, member=[place]) for place in range(len(numbers))]
     scored = {name: [score_member(read_asks(one, name)) for one in members] for name in names}
-    index = pd.MultiIndex.from_product([names, [f"model-{n}" for n in numbers]], names=["memory", "model_name"])
+    index = pd.MultiIndex.from_product([names, trace.member_names(recording)], names=["memory", "model_name"])
     scores = pd.DataFrame([one.row for name in names for one in scored[name]], index=index)
     places = {
         name: _median_place(scores.loc[name, "score"]) if model is None else numbers.index(model) for name in names
@@ -184,9 +184,8 @@ def match_memories(
     readings = {name: read_asks(members[place], name) for name, place in places.items()}
     tables = {name: scored[name][places[name]].asks.join(describe_asks(one)) for name, one in readings.items()}
     questions = [name for name, one in readings.items() if asks or _asks_questions(one)]
-    about = trace.about(recording)
     return Match(
-        label=about.get("experiment") or about.get("model", {}).get("type", "recording"),
+        label=trace.label(recording),
         scores=scores,
         population=pd.DataFrame([_population_row(scores.loc[n]) for n in names], index=pd.Index(names, name="memory")),
         items=over_members({name: [one.by("items") for one in scored[name]] for name in names}),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from analysis.memory.log import Array, event_of, items_of, memory_log
 from analysis.memory.replay import match_log, recall_difference, relative_error
 from analysis.statistics import DISTANCE_TIES
+from emt import trace
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Reading:
     @property
     def model_name(self) -> str:
         """Name of the member."""
-        return f"model-{np.asarray(self.recording['member'])[0]}"
+        return trace.member_names(self.recording)[0]
 
 
 def find_asks(recording: xr.DataTree) -> Asks:

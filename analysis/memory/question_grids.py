@@ -124,7 +124,7 @@ def question_grid(reading: Reading, ask: int) -> QuestionGrid:
 def labels(recording: xr.DataTree, sequence: int, steps: NDArray[np.intp]) -> tuple[str, ...]:
     """Return the names of the tokens at some steps, their ids where the task gives no names, empty without tokens."""
     tokens = event_of(recording, "token")[sequence, steps]
-    names = _named(tokens, trace.about(recording).get("tokens", ()))
+    names = _named(tokens, trace.about(recording).tokens)
     return tuple("" if token < 0 else name for token, name in zip(tokens, names, strict=True))
 
 
@@ -147,14 +147,14 @@ def _right(recording: xr.DataTree, sequence: NDArray[np.intp], step: NDArray[np.
 
 def _output_names(recording: xr.DataTree) -> Sequence[str]:
     """Return what outputs stand for where these are the tokens, else nothing."""
-    tokens: Sequence[str] = trace.about(recording).get("tokens", ())
+    tokens: Sequence[str] = trace.about(recording).tokens
     return tokens if len(tokens) == recording.sizes["output"] else ()
 
 
 def _answers(reading: Reading) -> dict[str, list[Any]]:
     """Return columns on what was answered; none where outputs do not choose a class."""
     recording, places = reading.recording, (reading.asks.sequence, reading.asks.step)
-    if trace.about(recording).get("accuracy") != "argmax":
+    if trace.about(recording).accuracy != "argmax":
         return {}
     outputs = np.asarray(recording["outputs"], dtype=float)[0][places]
     given, right = outputs.argmax(axis=-1), _right(recording, *places)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from analysis.memory.log import Array, MemoryLog, memory_log, select
 from analysis.memory.replay import compare_vectors
+from emt import trace
 
 LARGEST_ENTRIES = 200
 """Writes that are compared: the first ones of the first sequence."""
@@ -56,7 +57,7 @@ def compare_writes(recording: xr.DataTree, memory: str, classes: NDArray[np.int6
     kind = _kind(log)
     return WriteSimilarity(
         measure=kind if kind == "cosine" else f"−{kind} distance",
-        model_names=tuple(f"model-{n}" for n in np.asarray(recording["member"]).tolist()),
+        model_names=trace.member_names(recording),
         classes=classes[0, steps],
         keys=np.stack([_alike(keys[0, steps], kind) for keys in log.key]),
         values=np.stack([_alike(values[0, steps, None], kind) for values in log.value]),

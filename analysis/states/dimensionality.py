@@ -157,10 +157,9 @@ def measure_dimensionality(
     keys = [content_hash(member, draws, seed, number) for member, number in zip(states, numbers, strict=True)]
     spectra = np.stack(each_item("state_spectra", keys, compute))
     members = _member_table(spectra, numbers)
-    about = trace.about(recording)
     _, n_states, n_units = states.shape
     return Dimensionality(
-        label=about.get("experiment") or about.get("model", {}).get("type", "recording"),
+        label=trace.label(recording),
         members=members,
         population=_population_table(members, min(n_units, n_states - 1)),
         spectra=_spectrum_table(spectra),
@@ -229,8 +228,7 @@ def _shares(values: ArrayLike) -> Array:
 
 def _state_variables(recording: xr.DataTree) -> tuple[str, ...]:
     """Return the variables that make up the state, without contents of memories, which a trace has as writes."""
-    names = trace.about(recording).get("states") or ["hidden"]
-    return tuple(name for name in names if name in recording.data_vars)
+    return trace.about(recording).states
 
 
 def _states(recording: xr.DataTree, variables: tuple[str, ...], steps: str) -> Array:

@@ -170,7 +170,7 @@ def compare_states(
         raise AnalysisError(f"expected a correlation from -1 to 1; got {bar:g}", parameter="bar")
     _check_inputs(recordings)
     index = pd.MultiIndex.from_tuples(
-        [(label, f"model-{n}") for label, r in recordings.items() for n in np.asarray(r["member"]).tolist()],
+        [(label, name) for label, r in recordings.items() for name in trace.member_names(r)],
         names=["label", "model_name"],
     )
     if len(index) < 2:
@@ -258,9 +258,9 @@ def conditions_of(recording: xr.DataTree) -> Conditions:
     about = trace.about(recording)
     theory = np.asarray(recording["operator"]) if "operator" in recording.data_vars else None
     return Conditions(
-        seq_length=about.get("length"),
-        accuracy_rule=about.get("accuracy"),
-        task=about.get("task") or None,
+        seq_length=about.length,
+        accuracy_rule=about.accuracy,
+        task=about.task or None,
         theory=theory,
     )
 
@@ -345,7 +345,7 @@ def _members(distances: Mapping[str, Array], index: pd.MultiIndex) -> pd.DataFra
 
 def _partners(recordings: Mapping[str, xr.DataTree]) -> dict[tuple[str, str], tuple[Places, Places]]:
     """Return for each pair of experiments the places of members of one seed in both."""
-    seeds = {label: trace.about(recording).get("seeds", ()) for label, recording in recordings.items()}
+    seeds = {label: trace.about(recording).seeds for label, recording in recordings.items()}
     for label, own in seeds.items():
         if several := repeated(f"seed {seed}" for seed in own):
             raise AnalysisError(f"expected members of {label} with a seed each; got {several}", parameter="paired")

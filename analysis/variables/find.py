@@ -77,12 +77,11 @@ def find_variables(
     kept = Trials(trials.variables[..., theory.positions], trials.used)
     wanted = ("powers", "trajectories") if estimator == "best" else (estimator,)
     studies = [_study(recording, place, theory, kept, wanted) for place in range(len(numbers))]
-    names = pd.Index([f"model-{n}" for n in numbers], name="model_name")
+    names = pd.Index(trace.member_names(recording), name="model_name")
     members = pd.DataFrame([_row(study, theory, kept) for study in studies], index=names)
     place = _median_place(members["reconstruction"]) if model is None else numbers.index(model)
-    about = trace.about(recording)
     return VariableMemories(
-        label=about.get("experiment") or about.get("model", {}).get("type", "recording"),
+        label=trace.label(recording),
         theory=theory,
         members=members,
         estimates=pd.concat(
@@ -115,9 +114,8 @@ class _Study:
 
 
 def _check(recording: xr.DataTree, numbers: list[int], model: int | None, trial: int) -> None:
-    about = trace.about(recording)
     if "operator" not in recording.data_vars:
-        task = about.get("task", {}).get("name", "unknown")
+        task = trace.about(recording).task.get("name", "unknown")
         raise AnalysisError(f"task {task!r} has no linear operator, so its variables are not defined")
     if "step_matrix" not in recording.data_vars:
         raise AnalysisError("expected a recorded run with 'step_matrix'; run `emt evaluate` again")
@@ -154,7 +152,7 @@ def _trials(recording: xr.DataTree) -> Trials:
 
 def _states(recording: xr.DataTree, place: int) -> Array:
     """Return the whole state of one member, (trial, time, state)."""
-    names = trace.about(recording)["states"]
+    names = trace.about(recording).states
     arrays = [np.asarray(recording[name])[place].astype(float) for name in names]
     return np.concatenate([array.reshape(*array.shape[:2], -1) for array in arrays], axis=2)
 
@@ -163,7 +161,7 @@ def _readout(recording: xr.DataTree, place: int) -> Array | None:
     """Return how one member's outputs follow from its whole state (output, state), or None."""
     if "readout" not in recording.data_vars:
         return None
-    sizes = {name: int(np.prod(recording[name].shape[3:])) for name in trace.about(recording)["states"]}
+    sizes = {name: int(np.prod(recording[name].shape[3:])) for name in trace.about(recording).states}
     readout = np.asarray(recording["readout"], dtype=float)[place]
     blocks = [readout if name == "hidden" else np.zeros((len(readout), size)) for name, size in sizes.items()]
     return np.hstack(blocks)

@@ -115,11 +115,11 @@ def _experiment_of(path: Path) -> Path:
 
 def _length_of(subject: Any) -> int | None:
     """Return the sequence length of what is analysed, of several things of the first."""
-    from emt import trace
+    from emt.labelled import about
 
     if isinstance(subject, dict | list):
         subject = next(iter(subject.values() if isinstance(subject, dict) else subject))
-    length: int | None = subject.seq_length if hasattr(subject, "seq_length") else trace.about(subject).get("length")
+    length: int | None = subject.seq_length if hasattr(subject, "seq_length") else about(subject).get("length")
     return length
 
 

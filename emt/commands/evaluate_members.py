@@ -7,6 +7,7 @@ from emt import files, runs
 from emt.devices import choose_device
 from emt.errors import UserError
 from emt.evaluation import TEST_SEQUENCES, Work, entry_path, fingerprint, is_current, trace_batch
+from emt.tasks.base import ACCURACY
 
 
 def evaluate_share(work: Work) -> dict[int, str]:
@@ -62,7 +63,7 @@ def load_circuit(work: Work, number: int) -> tuple[Any, dict[int, Any], dict[int
         scored; the task's operator for each length; the batch rows of each length.
     """
     from analysis.evaluation.summary import Circuit
-    from emt import record, trace
+    from emt import record
 
     device = choose_device(work.settings.accelerator)
     loaded = record.load_members(work.experiment, work.config, [number], device, work.step)
@@ -86,7 +87,7 @@ def load_circuit(work: Work, number: int) -> tuple[Any, dict[int, Any], dict[int
         outputs=_join(traces, "outputs")[..., : traces[0].sizes["target"]],
         targets=_join(traces, "targets"),
         scored=_join(traces, "scored").astype(bool),
-        rule=trace.about(traces[0])["accuracy"],
+        rule=ACCURACY[loaded.task.loss],
     )
     operators = {n: t["operator"].values for n, t in zip(lengths, traces, strict=True) if "operator" in t}
     rows = {n: slice(i * TEST_SEQUENCES, (i + 1) * TEST_SEQUENCES) for i, n in enumerate(lengths)}

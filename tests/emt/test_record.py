@@ -102,7 +102,7 @@ def test_a_recorded_run_follows_the_schema(model, load_run, tmp_path):
             assert name not in recorded
         else:
             assert recorded[name].dims == ("member", "batch", "time", *dims)
-    assert trace.about(recorded)["memories"] == loaded.model.memories
+    assert trace.about(recorded).memories == loaded.model.memories
     assert set(trace.memories(recorded)) == set(loaded.model.memories)
     path = tmp_path / "traces" / "seq2.nc"
     trace.save(recorded, path)
@@ -199,9 +199,9 @@ def test_members_are_known_by_number_and_seed(load_run):
     recorded = record.record(loaded, batch_of(loaded), LENGTH)
     assert recorded["member"].values.tolist() == [3, 1]
     about = trace.about(recorded)
-    assert about["seeds"] == [2005, 5]
-    assert about["model"]["type"] == "rnn"
-    assert (about["experiment"], about["length"]) == ("planted", LENGTH)
+    assert about.seeds == (2005, 5)
+    assert about.model["type"] == "rnn"
+    assert (about.experiment, about.length) == ("planted", LENGTH)
 
 
 def test_the_jacobian_at_the_mean_of_an_elman_network_has_a_closed_form(load_run, tmp_path):
@@ -236,14 +236,14 @@ def test_the_jacobian_at_the_mean_holds_a_memory_at_its_mean(load_run):
 
 def test_a_trace_says_when_an_output_is_right_and_what_its_tokens_are(load_run):
     about = trace.about(record.record((loaded := load_run()), batch_of(loaded), LENGTH))
-    assert (about["accuracy"], about["tokens"]) == ("sign", [])
+    assert (about.accuracy, about.tokens) == ("sign", ())
     task = load(TASKS, "associative_retrieval", "task")(pairs=3)
     model = load(MODELS, "irnn", "model_type")((5, 1005), task.input_channels, task.output_channels, hidden_dim=UNITS)
     choosing = record.Loaded(loaded.config, task, model, NUMBERS)
     recorded = record.record(choosing, task.test_batch(0, 9, 1, BATCH), 9)
     about = trace.about(recorded)
-    assert about["accuracy"] == "argmax"
-    assert about["tokens"][recorded["token"].values[0, 0]] in "abcdefghijklmnopqrstuvwxyz"
+    assert about.accuracy == "argmax"
+    assert about.tokens[recorded["token"].values[0, 0]] in "abcdefghijklmnopqrstuvwxyz"
     assert recorded["inputs"].values[0, 0].argmax() == recorded["token"].values[0, 0]
 
 
@@ -300,7 +300,7 @@ def test_a_model_that_is_not_of_the_run_is_refused_by_name(make_run, tmp_path):
 def test_a_linear_task_comes_with_the_matrix_of_a_step(model, load_run):
     loaded = load_run(model)
     recorded = record.record(loaded, batch_of(loaded), LENGTH)
-    names = trace.about(recorded)["states"]
+    names = trace.about(recorded).states
     size = sum(int(np.prod(recorded[name].shape[3:])) for name in names)
     assert recorded["step_matrix"].shape == (len(NUMBERS), size, size)
     weights = [loaded.model.export(position) for position in range(len(NUMBERS))]

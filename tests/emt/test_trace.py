@@ -47,8 +47,9 @@ def memory(factor=False, **changes):
     return {name: value for name, value in (variables | changes).items() if value is not None}
 
 
-def make(variables=None, memories=None):
-    return trace.make(variables or root(), [4, 11], {"model": {"type": "x"}, "seeds": [3000, 10000]}, memories)
+def make(variables=None, memories=None, **changes):
+    about = {"model": {"type": "x"}, "seeds": [3000, 10000], "memories": {key: {} for key in memories or ()}, **changes}
+    return trace.make(variables or root(), [4, 11], about, memories)
 
 
 @pytest.mark.parametrize("memories", [None, {"fast": memory(), "slow": memory(factor=True)}])
@@ -60,7 +61,10 @@ def test_a_trace_survives_its_file(tmp_path, memories):
     loaded = trace.load(path)
     xr.testing.assert_identical(loaded, tree)
     assert {n: v.dtype for n, v in loaded.data_vars.items()} == {n: v.dtype for n, v in tree.data_vars.items()}
-    assert trace.about(loaded) == {"format_version": 1, "model": {"type": "x"}, "seeds": [3000, 10000]}
+    assert trace.about(loaded) == trace.about(tree)
+    assert trace.about(loaded).seeds == (3000, 10000)
+    assert trace.label(loaded) == "x"
+    assert trace.member_names(loaded) == ("model-4", "model-11")
     assert loaded["member"].values.tolist() == [4, 11]
     assert set(trace.memories(loaded)) == set(memories or {})
     assert [p.name for p in path.parent.iterdir()] == ["seq3.nc"]
@@ -80,7 +84,7 @@ def test_every_variable_of_the_root_is_needed(name):
         make(root(**{name: None}))
 
 
-@pytest.mark.parametrize("name", [*trace.EVENTS[1:], "cell", "operator"])
+@pytest.mark.parametrize("name", [*set(trace.EVENTS[1:]) - {"written"}, "cell", "operator"])
 def test_other_variables_may_be_absent(name):
     assert set(make().variables) - set(make(root(**{name: None})).variables) == {name}
 
@@ -127,6 +131,41 @@ def test_a_trace_says_what_it_is_of(text):
     tree.attrs = {} if text is None else {"about": text}
     with pytest.raises(TraceError, match="here: expected an attribute 'about' with a format version; found none"):
         trace.check(tree, "here")
+
+
+def test_what_a_trace_is_of_has_defaults_and_may_say_more():
+    tree = make()
+    tree.attrs["about"] = json.dumps({"format_version": 1, "adopted": {"by": "hand"}})
+    trace.check(tree)
+    about = trace.about(tree)
+    assert (about.model, about.seeds, about.accuracy, about.states) == ({}, (), None, ("hidden",))
+    assert about.adopted == {"by": "hand"}
+    assert trace.label(tree) == "recording"
+    with pytest.raises(ValueError, match="frozen"):
+        about.length = 3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"accuracy": "rank"}, "about: accuracy: expected 'sign' or 'argmax'; got 'rank'"),
+        ({"seeds": "7"}, "about: seeds: expected a valid array; got '7'"),
+        ({"seeds": [7]}, "about: seeds: expected one for each of 2 members; got 1"),
+        ({"states": ["hidden", "gate"]}, "about: states: expected variables of the trace; there is no 'gate'"),
+        ({"memories": {"slow": {}}}, r"about: memories: expected the rule of 'fast'; got \['slow'\]"),
+    ],
+)
+def test_what_a_trace_says_of_itself_must_hold(wrong, message):
+    rules = {"memories": {"fast": {}}}
+    make(memories={"fast": memory()}, states=["hidden", "cell"], accuracy="argmax")
+    with pytest.raises(TraceError, match=f"^trace: {message}$"):
+        trace.make(root(), [4, 11], wrong if "memories" in wrong else wrong | rules, {"fast": memory()})
+
+
+def test_a_linear_task_says_what_is_written_when():
+    make(root(written=None, operator=None))
+    with pytest.raises(TraceError, match=r"^trace: expected the event 'written' beside 'operator'"):
+        make(root(written=None))
 
 
 def test_other_versions_are_refused():
