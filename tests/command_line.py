@@ -48,7 +48,7 @@ def start(script, *words):
 
 def complain(script, *words):
     """Run a script that must fail; return its exit code and what it says on stderr."""
-    done = subprocess.run(command(script, *words), capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command(script, *words), capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode != 0, done.stdout
     assert "Traceback" not in done.stderr + done.stdout, done.stderr
     return done.returncode, done.stderr.splitlines()

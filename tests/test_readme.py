@@ -65,7 +65,7 @@ def test_it_is_short():
 @pytest.mark.slow
 def test_code_runs(tmp_path):
     def run(*words):
-        subprocess.run([sys.executable, *words], cwd=tmp_path, check=True, capture_output=True, timeout=300)
+        subprocess.run([sys.executable, *words], cwd=tmp_path, check=True, capture_output=True, timeout=600)
 
     small = ["--num_models", "1", "--epochs", "1", "--epoch_batches", "2", "--validation_batches", "1"]
     script = [str(ROOT / "train_multiple.py"), "--experiment_name", "repeat_copy", "--seq_length", "8"]

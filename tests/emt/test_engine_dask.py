@@ -104,9 +104,9 @@ def test_ctrl_c_frees_the_workers(scheduler, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         hand_out("engine_work:once_killed", [tmp_path], scheduler, tick=interrupt)
-    start = time.monotonic()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "first.pid").read_text()), 0)
     assert len(hand_out("engine_work:place", range(4), scheduler)) == 4
-    assert time.monotonic() - start < 20, "nobody is still at the first item"
 
 
 def test_a_scheduler_that_goes_away_is_a_named_failure(tmp_path):

@@ -315,7 +315,7 @@ def browse(address, *flags):
     """Return the page's elements after its script ran, and what the browser's console said; no network."""
     command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", *flags]
     quiet = ["--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=2000", "--dump-dom", address]
-    done = subprocess.run([*command, *quiet], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run([*command, *quiet], capture_output=True, text=True, timeout=600, check=True)
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
@@ -330,7 +330,7 @@ def scale_on_paper(page, folder):
     path, sheets = folder / "page.html", folder / "page.pdf"
     path.write_text(page)
     command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
-    subprocess.run([*command, f"--print-to-pdf={sheets}", path.as_uri()], capture_output=True, timeout=120, check=True)
+    subprocess.run([*command, f"--print-to-pdf={sheets}", path.as_uri()], capture_output=True, timeout=600, check=True)
     streams = re.findall(rb"FlateDecode.*?stream\r?\n(.*?)\r?\nendstream", sheets.read_bytes(), re.S)
     scales = (re.findall(rb"(\S+) 0 0 \S+ \S+ \S+ cm", zlib.decompressobj().decompress(s)) for s in streams)
     outer, inner = next(found for found in scales if len(found) > 1)[:2]

@@ -116,7 +116,7 @@ def test_a_disk_that_fills_up_while_training_gets_one_line(small_disk):
 
 def test_help_lists_a_line_for_each_task_and_model():
     lines = subprocess.run(
-        [sys.executable, "-m", "emt", "train", "--help"], check=True, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "emt", "train", "--help"], check=True, capture_output=True, text=True, timeout=600
     ).stdout.splitlines()
     for name in (*TASKS, *MODELS):
         assert [line for line in lines if line.split()[:1] == [name]], name
