@@ -79,10 +79,12 @@ _PUBLIC = {
     "homology.nulls": ("BarTests", "bar_tests", "gaussian_cloud", "rotate_angles", "rotate_phases", "shuffle_time"),
     "homology.topology": ("Topology", "analyse_topology"),
     "statistics": (
+        "ChanceTest",
         "Interval",
         "PermutationTest",
         "benjamini_hochberg",
         "bootstrap_interval",
+        "chance_test",
         "cliffs_delta",
         "cohens_d",
         "energy_test",

@@ -28,6 +28,9 @@ N_RESAMPLES = 9999
 N_MATRIX_RESAMPLES = 999
 """The same for tests that permute whole matrices."""
 
+RELABELLINGS = 199
+"""Relabellings of trials that a test against chance draws."""
+
 LEVEL = 0.05
 """The level of significance aimed at where none is asked for."""
 
@@ -91,6 +94,43 @@ class PermutationTest:
 
     def __str__(self) -> str:
         return p_text(self.p, self.smallest_p, self.undefined)
+
+
+@dataclass(frozen=True)
+class ChanceTest:
+    """Whether members exceed chance: for other trials, and for other members (`chance_test`).
+
+    Attributes
+    ----------
+    trials
+        The mean over members against relabelled trials, one relabelling applied to all members: would other trials show
+        it? None where members saw trials of their own, so that each of them is a sample of trials as well.
+    members
+        Members against the means of their relabellings, by sign flips: would other members show it?
+    """
+
+    trials: PermutationTest | None
+    members: PermutationTest
+
+    @property
+    def p(self) -> float:
+        """The larger of the two p-values; NaN where one is undefined."""
+        return self.members.p if self.trials is None else float(np.maximum(self.trials.p, self.members.p))
+
+    def row(self) -> dict[str, float]:
+        """Return the columns of a table: ``p``, the larger one, ``p_trials`` and ``p_members``."""
+        return {
+            "p": self.p,
+            "p_trials": math.nan if self.trials is None else self.trials.p,
+            "p_members": self.members.p,
+        }
+
+    def __str__(self) -> str:
+        if self.trials is None:
+            return f"{self.members} over members"
+        if math.isnan(self.p):
+            return f"{self.trials} over trials, {self.members} over members"
+        return f"p = {self.p:.2g}, the larger of {self.trials.p:.2g} over trials and {self.members.p:.2g} over members"
 
 
 def p_text(p: float, smallest_p: float, undefined: float = 0) -> str:
@@ -335,8 +375,10 @@ def permutation_test(
     return _two_sided(values, n, _is_exact(first, len(a)), level, scale)
 
 
-def sign_flip_test(differences: ArrayLike, seed: int = 0, level: float = LEVEL) -> PermutationTest:
-    """Two-sided test that paired differences (pair,) are as likely of either sign; the statistic is their mean.
+def sign_flip_test(
+    differences: ArrayLike, seed: int = 0, level: float = LEVEL, *, one_sided: bool = False
+) -> PermutationTest:
+    """Test that paired differences (pair,) are as likely of either sign; the statistic is their mean.
 
     For members of two conditions that share their seed: which of the two is which is permuted within each pair, so that
     what a seed does to both conditions cancels.
@@ -349,13 +391,58 @@ def sign_flip_test(differences: ArrayLike, seed: int = 0, level: float = LEVEL) 
         Seed of the flips if there are too many to enumerate.
     level
         Level of significance aimed at.
+    one_sided
+        Whether only a mean above zero counts.
     """
     values = _finite(differences)
     n = len(values)
     if not n:
         return PermutationTest(math.nan, math.nan, math.nan, 0, exact=True)
     signs, scale = _sign_flips(n, seed), scale_of(values)
-    return _two_sided(signs @ (values / scale) / n, n, len(signs) == 2**n, level, scale)
+    means, exact = signs @ (values / scale) / n, len(signs) == 2**n
+    if one_sided:
+        return _outcome(means, _share_as_large(means), 1 / len(means), n, exact, level, scale)
+    return _two_sided(means, n, exact, level, scale)
+
+
+def chance_test(
+    observed: ArrayLike, relabelled: ArrayLike, *, shared: bool = True, seed: int = 0, level: float = LEVEL
+) -> ChanceTest:
+    """Test, one-sided, that members exceed chance, where chance is the same with trials relabelled.
+
+    A label that means nothing agrees with states by accident in the trials at hand, and in all members alike if all saw
+    these trials: members are no sample of trials, and sign flips over them find what is not there in most draws.
+    Therefore two tests: the mean over members against that of each relabelling, which is applied to all members alike,
+    and members against the means of their own relabellings. A claim needs both (`ChanceTest.p`).
+
+    Parameters
+    ----------
+    observed
+        (member,); members without a number are left out.
+    relabelled
+        The same for relabelled trials, (relabelling, member), one relabelling in each row. Rows that are undefined for
+        a member are left out.
+    shared
+        Whether all members saw the same trials.
+    seed
+        Seed of the sign flips where there are too many to enumerate.
+    level
+        Level of significance aimed at.
+    """
+    values, null = np.asarray(observed, dtype=float), np.asarray(relabelled, dtype=float)
+    known = np.isfinite(values) & np.isfinite(null).any(axis=0)
+    values, null = values[known], null[:, known]
+    null = null[np.isfinite(null).all(axis=1)]
+    if not (len(null) and len(values)):
+        none = PermutationTest(math.nan, math.nan, math.nan, len(values), exact=False)
+        return ChanceTest(none if shared else None, none)
+    members = sign_flip_test(values - null.mean(axis=0), seed, level, one_sided=True)
+    means = np.append(values.mean(), null.mean(axis=1))
+    # Relabellings that change nothing are no sample: of k different ones no p below 1 / k can be claimed.
+    different = int(levels(means).max()) + 1
+    smallest = 1 / min(different, len(means))
+    trials = _outcome(means, max(_share_as_large(means), smallest), smallest, len(values), False, level)
+    return ChanceTest(trials if shared else None, members)
 
 
 def mantel_test(a: ArrayLike, b: ArrayLike, seed: int = 0, level: float = LEVEL) -> PermutationTest:
@@ -551,12 +638,16 @@ def _relabellings(n: int, n_first: int, seed: int) -> NDArray[np.bool_]:
     return first
 
 
+@lru_cache(maxsize=1)
 def _sign_flips(n: int, seed: int) -> NDArray[np.float64]:
     """Return signs (flip, pair), those observed in front: all of them where they are few enough, else random ones."""
     if 2**n <= N_RESAMPLES:
-        return np.where(np.arange(2**n)[:, None] >> np.arange(n) & 1, -1.0, 1.0)
-    drawn = np.random.default_rng(seed).choice([-1.0, 1.0], (N_RESAMPLES, n))
-    return np.vstack([np.ones(n), drawn])
+        signs = np.where(np.arange(2**n)[:, None] >> np.arange(n) & 1, -1.0, 1.0)
+    else:
+        drawn = np.random.default_rng(seed).choice([-1.0, 1.0], (N_RESAMPLES, n))
+        signs = np.vstack([np.ones(n), drawn])
+    signs.setflags(write=False)
+    return signs
 
 
 def _is_exact(first: NDArray[np.bool_], n_first: int) -> bool:

@@ -13,11 +13,12 @@ from analysis.errors import AnalysisError
 from analysis.memory.log import Array, event_of, memory_log, memory_names, select
 from analysis.memory.queries import read_asks
 from analysis.memory.query_scores import score_member
+from analysis.memory.relabelling import NONE, relabelled_separations, share_trials, trial_orders
 from analysis.memory.replay import replay_memory
 from analysis.memory.write_similarity import WriteSimilarity, compare_writes
 from analysis.population import median_over_members, undefined_text
 from analysis.states.dimensionality import effective_rank
-from analysis.statistics import DISTANCE_TIES, Interval, mean_interval, ranks
+from analysis.statistics import DISTANCE_TIES, ChanceTest, Interval, chance_test, mean_interval, ranks
 from emt import trace
 
 LARGEST_STEPS = 32
@@ -36,9 +37,6 @@ SCORES = ("separation", "auc", "shuffled_auc", "recalled")
 
 RANGES = {"separation": (-np.inf, 1.0), "auc": (0.5, 1.0), "shuffled_auc": (0.5, 1.0), "recalled": (0.0, 1.0)}
 """Smallest and largest possible value of each of `SCORES`."""
-
-NONE = -1
-"""Class of contents at steps without the event."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,8 @@ class MemoryContents:
         `class_separation` in the space of contents, for each member.
     auc, shuffled_auc
         `component_auc` along the first component, for each member, and the same for classes that changed places.
+    beyond_chance
+        Whether the separation exceeds that of relabelled trials (`analysis.memory.relabelling`).
     recalled
         How often the largest weight is on the queried item (`analysis.memory.matching`), for each member; NaN
         where nothing is asked for.
@@ -81,6 +81,7 @@ class MemoryContents:
     separation: Array
     auc: Array
     shuffled_auc: Array
+    beyond_chance: ChanceTest
     recalled: Array
     similarity: WriteSimilarity
     spectrum: pd.DataFrame
@@ -124,7 +125,8 @@ class MemoryAnalysis:
                 shares = {f"pc{i + 1}": share for i, share in enumerate(ratio)}
                 members.append({"memory": held.memory, "model_name": name} | row | shares)
             medians = {f"{score}_median": median_over_members(held.score(score)) for score in SCORES[1:]}
-            population[held.memory] = _row(mean_interval(held.separation, bounds=RANGES["separation"])) | medians
+            separation = _row(mean_interval(held.separation, bounds=RANGES["separation"]))
+            population[held.memory] = separation | held.beyond_chance.row() | medians
         return {
             "memory_contents": pd.DataFrame(members).set_index(["memory", "model_name"]),
             "memory_separation": pd.DataFrame.from_dict(population, orient="index").rename_axis("memory"),
@@ -152,11 +154,12 @@ class MemoryAnalysis:
         separation = _row(mean_interval(held.separation, bounds=RANGES["separation"]))
         rank = held.spectrum.loc["effective_rank"]
         undefined = undefined_text(held.score("separation")) if separation["members"] else ""
-        beyond = f"beyond chance ({undefined})" if undefined else "beyond chance"
+        test = f"{held.beyond_chance}; {undefined}" if undefined else str(held.beyond_chance)
         return (
             f"memory {held.memory}: {self.color_by!r} explains {_text(separation, 100, ' %')} of the variance of "
-            f"{self.contents} {beyond}; {self._told_apart(held)}; {self._recalled(held)}effective rank after step "
-            f"{rank.index[-1]} {_text(rank.iloc[-1])} (members: {len(held.model_names)}, trials: {held.trials})"
+            f"{self.contents} beyond chance ({test}); {self._told_apart(held)}; {self._recalled(held)}"
+            f"effective rank after step {rank.index[-1]} {_text(rank.iloc[-1])} "
+            f"(members: {len(held.model_names)}, trials: {held.trials})"
         )
 
     @staticmethod
@@ -268,13 +271,15 @@ def _look_at(recording: xr.DataTree, memory: str, contents: str, event: str) -> 
     ones = [select(recording, member=[i]) for i in range(len(numbers))]
     columns = list(zip(*(_member_contents(one, memory, contents, event) for one in ones), strict=True))
     points = list(zip(columns[1], columns[0], strict=True))
+    separation, relabelled = np.array(columns[3]), np.stack(columns[5], axis=1)
     return MemoryContents(
         memory=memory,
         model_names=trace.member_names(recording),
         classes=columns[0],
         coordinates=columns[1],
         variance_ratio=columns[2],
-        separation=np.array(columns[3]),
+        separation=separation,
+        beyond_chance=chance_test(separation, relabelled, shared=share_trials(recording, event)),
         auc=np.array([component_auc(x[:, 0], c) for x, c in points]),
         shuffled_auc=np.array([component_auc(x[:, 0], _shuffled(c)) for x, c in points]),
         recalled=np.array([score_member(read_asks(one, memory)).row["score"] for one in ones]),
@@ -336,10 +341,12 @@ def _member_contents(one: xr.DataTree, memory: str, contents: str, event: str) -
     replayed = np.nan_to_num(replay_memory(few, memory, steps.tolist())[0])
     if contents == "matrices":
         points = replayed.reshape(trials * len(steps), -1)
-        classes = _classes(few, event)[:, steps].ravel()
+        labels, there = _classes(few, event)[:, steps], np.ones((trials, len(steps)), dtype=bool)
     else:
         log = memory_log(one, memory)
-        points, classes = log.value[0][log.written[0]], _classes(one, event)[log.written[0]]
+        labels, there = _classes(one, event), log.written[0]
+        points = log.value[0][there]
+    classes, others = labels[there], labels[trial_orders(len(labels))][:, there]
     if len(points) < 2:
         raise AnalysisError(f"memory/{memory}: expected at least two contents; {contents} has {len(points)}")
     coordinates, ratio = _principal_components(points)
@@ -349,6 +356,7 @@ def _member_contents(one: xr.DataTree, memory: str, contents: str, event: str) -
         ratio,
         class_separation(points, classes),
         _spectra(replayed, _base(one, memory)),
+        relabelled_separations(points, others),
     )
 
 

@@ -158,7 +158,7 @@ def test_members_without_a_number_are_counted_and_named_and_left_out_of_medians(
     assert some.tables()["memory_separation"].loc[held.memory, "auc_median"] == pytest.approx(0.7)
     assert "AUC 0.70 (median; shuffled" in some.headline()
     assert "undefined for 1 of 3: model-3;" in some.headline()
-    assert "beyond chance (undefined for 1 of 3: model-1);" in some.headline()
+    assert "undefined for 1 of 3: model-1);" in some.headline()
     assert "undefined" not in analysis.headline()
     none = dataclasses.replace(analysis, memories=(dataclasses.replace(held, auc=np.full(3, np.nan)),))
     assert "the AUC of its classes along PC 1 is undefined for all members" in none.headline()
