@@ -3,6 +3,7 @@
 Everything below is imported from its module on first use, so that ``import analysis`` costs nothing.
 """
 
+import warnings
 from importlib import import_module
 from typing import Any
 
@@ -115,7 +116,7 @@ _PUBLIC = {
     "accuracy.token_losses": ("Losses", "TokenLosses", "compare_losses"),
     "variables.companion": ("companion_cycles", "companion_eigenvalues", "companion_matrix"),
     "variables.subspaces": ("leading_subspace", "left_singular_subspace", "principal_subspace", "subspace_overlap"),
-    "evaluation.summary": ("Circuit", "leading_eigenvalues", "sequence_accuracy", "summarise", "wrong_outputs"),
+    "evaluation.summary": ("TrainedMember", "leading_eigenvalues", "sequence_accuracy", "summarise", "wrong_outputs"),
     "variables.from_powers": ("VariableBasis", "find_variable_basis"),
     "variables.from_trajectories": (
         "Certificate",
@@ -158,8 +159,15 @@ _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in name
 
 __all__ = ["COMMANDS", *_MODULE_OF]
 
+RENAMED = {"Circuit": "TrainedMember"}
+"""Old public names and the new ones: the old ones still work, with a `DeprecationWarning`."""
+
 
 def __getattr__(name: str) -> Any:
+    if name in RENAMED:
+        new = RENAMED[name]
+        warnings.warn(f"analysis.{name} is now called analysis.{new}", DeprecationWarning, stacklevel=2)
+        name = new
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'analysis' has no attribute {name!r}")
     return getattr(import_module(f"analysis.{_MODULE_OF[name]}"), name)

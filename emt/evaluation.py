@@ -75,9 +75,8 @@ def trace_batch(work: Work, task: Any, length: int) -> Any:
 
 def write_dynamics(job: tuple[Work, str]) -> None:
     """Write the portraits of all models, but those that are there already."""
-    from emt import dynamics_file as portrait
-    from emt import record
-    from emt.dynamics.describe import held_contents, portray
+    from emt import dynamics_file, record
+    from emt.dynamics.describe import describe, held_contents
 
     work, moving = job
     mark = portrait_mark(work)
@@ -87,11 +86,11 @@ def write_dynamics(job: tuple[Work, str]) -> None:
         held = held_contents(loaded.model, moving)
     for length in work.settings.seq_lengths:
         path = work.folder / "dynamics" / f"seq{length}.nc"
-        if not portrait.is_marked(path, fingerprint=mark, held=held):
+        if not dynamics_file.is_marked(path, fingerprint=mark, held=held):
             batch = trace_batch(work, loaded.task, length)
             with renamed({"loaded": "dynamics"}):
-                found = portray(loaded, batch, {"length": length, "fingerprint": mark}, held)
-            portrait.save(found, path)
+                found = describe(loaded, batch, {"length": length, "fingerprint": mark}, held)
+            dynamics_file.save(found, path)
 
 
 def portrait_mark(work: Work) -> str:
@@ -104,12 +103,12 @@ def portrait_mark(work: Work) -> str:
 
 def forget(work: Work) -> list[Path]:
     """Remove recorded runs that were not written now, and portraits that are not of these models; return them."""
-    from emt import dynamics_file as portrait
+    from emt import dynamics_file
 
     written = {f"seq{length}.nc" for length in work.settings.seq_lengths}
     old = [path for path in sorted((work.folder / "traces").glob("seq*.nc")) if path.name not in written]
     portraits, mark = sorted((work.folder / "dynamics").glob("seq*.nc")), portrait_mark(work)
-    old += [path for path in portraits if not portrait.is_marked(path, fingerprint=mark)]
+    old += [path for path in portraits if not dynamics_file.is_marked(path, fingerprint=mark)]
     for path in old:
         path.unlink()
     return old

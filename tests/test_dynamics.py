@@ -3,8 +3,7 @@
 import pandas as pd
 import pytest
 
-from emt import dynamics_file as portrait
-from emt import files, runs
+from emt import dynamics_file, files, runs
 from emt.commands import evaluate as evaluate_multiple
 from emt.commands.main import main as emt
 from emt.config import RunConfig, TrainingConfig
@@ -38,7 +37,7 @@ def test_a_run_without_portraits_is_refused_and_the_command_named(write_summary,
 
 def test_portraits_become_tables_and_figures(write_summary, make_portrait, tmp_path, capsys):
     path = write_summary(tmp_path / "run", 2)
-    portrait.save(make_portrait(members=2), path.parent / "dynamics" / "seq5.nc")
+    dynamics_file.save(make_portrait(members=2), path.parent / "dynamics" / "seq5.nc")
     assert emt(["analyze", "dynamics", "--summary_file", str(path)]) == 0
     written = {file.name for file in (path.parent / "dynamics_analysis").iterdir()}
     assert {"dynamics_members.csv", "dynamics_points.json", "jacobian_eigenvalues.npy"} <= written
@@ -59,7 +58,7 @@ def test_evaluation_writes_portraits_once(experiment, capsys):
     assert evaluate_multiple.main([*words, "--dynamics"]) == 0
     assert evaluate_multiple.main(words) == 0
     assert path.stat().st_mtime_ns == before
-    assert portrait.load(path)["member"].values.tolist() == [1, 2]
+    assert dynamics_file.load(path)["member"].values.tolist() == [1, 2]
 
     capsys.readouterr()
     assert emt(["analyze", "dynamics", "--summary_file", str(experiment)]) == 0

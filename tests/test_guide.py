@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emt import dynamics_file as portrait
-from emt import trace
+from emt import dynamics_file, trace
 from emt.commands import analyze
 from emt.commands import evaluate as evaluate_multiple
 from emt.commands import train as train_multiple
@@ -33,7 +32,7 @@ def test_examples_show_something(
         write_summary(
             tmp_path / "experiment" / "checkpoints" / f"step-{step}", 6, lengths=(8,), noise=0.3 - step / 5000
         )
-    portrait.save(make_portrait(), tmp_path / "experiment" / "dynamics" / "seq8.nc")
+    dynamics_file.save(make_portrait(), tmp_path / "experiment" / "dynamics" / "seq8.nc")
     monkeypatch.chdir(tmp_path)
     files = set(tmp_path.rglob("*"))
     exec(compile(code, "ANALYSIS_GUIDE.md", "exec"), {"__name__": "__main__"})

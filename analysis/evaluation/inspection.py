@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.errors import AnalysisError
-from analysis.evaluation.summary import Circuit, leading_eigenvalues
+from analysis.evaluation.summary import TrainedMember, leading_eigenvalues
 from analysis.spectra.values import corrected_statistics, eigenvalue_statistics
 from analysis.variables.companion import companion_eigenvalues, companion_matrix
 from analysis.variables.from_powers import VariableBasis, find_variable_basis
@@ -68,7 +68,7 @@ class Inspection:
 
     Attributes
     ----------
-    circuit
+    member
         The member.
     spectrum
         All eigenvalues of its matrix, by descending modulus.
@@ -78,14 +78,14 @@ class Inspection:
         One entry for each length, ascending.
     """
 
-    circuit: Circuit
+    member: TrainedMember
     spectrum: NDArray[np.complex128]
     activity_shares: NDArray[np.float64]
     lengths: tuple[LengthInspection, ...]
 
 
-def inspect_circuit(
-    circuit: Circuit, operators: Mapping[int, NDArray[np.float64]], lengths: Collection[int] = ()
+def inspect_member(
+    member: TrainedMember, operators: Mapping[int, NDArray[np.float64]], lengths: Collection[int] = ()
 ) -> Inspection:
     """Compute what the figures of one member show; the parameters are those of `analysis.evaluation.summary.summarise`.
 
@@ -94,18 +94,18 @@ def inspect_circuit(
     AnalysisError
         If its weights or its recorded states are not finite.
     """
-    for name, array in (("states", circuit.hidden), ("readout weights", circuit.readout)):
+    for name, array in (("states", member.hidden), ("readout weights", member.readout)):
         if array is not None and not np.isfinite(array).all():
-            raise AnalysisError(f"{circuit.name}: expected finite {name}; got NaN or infinity")
-    matrix = circuit.matrix
+            raise AnalysisError(f"{member.name}: expected finite {name}; got NaN or infinity")
+    matrix = member.matrix
     spectrum = leading_eigenvalues(matrix)
-    components, shares = principal_subspace(circuit.hidden[circuit.scored], circuit.hidden.shape[2])
+    components, shares = principal_subspace(member.hidden[member.scored], member.hidden.shape[2])
     return Inspection(
-        circuit=circuit,
+        member=member,
         spectrum=spectrum,
         activity_shares=shares,
         lengths=tuple(
-            _inspect_length(circuit, length, operators[length], components)
+            _inspect_length(member, length, operators[length], components)
             if length in operators
             else _without_theory(length, spectrum)
             for length in sorted({*operators, *lengths})
@@ -118,19 +118,19 @@ def _without_theory(length: int, spectrum: NDArray[np.complex128]) -> LengthInsp
 
 
 def _inspect_length(
-    circuit: Circuit, length: int, operator: NDArray[np.float64], components: NDArray[np.float64]
+    member: TrainedMember, length: int, operator: NDArray[np.float64], components: NDArray[np.float64]
 ) -> LengthInspection:
-    matrix = circuit.matrix
+    matrix = member.matrix
     companion = companion_matrix(operator, length)
     size = len(companion)
     invariant, eigenvalues = leading_subspace(matrix, size)
     bases: dict[str, NDArray[Any]] = {"invariant": invariant, "singular": left_singular_subspace(matrix, size)}
     singular, variables = None, None
-    if circuit.recurrent is not None:
+    if member.recurrent is not None:
         bases["principal"] = components[:, :size]
         singular = compare_as_reference(matrix, {length: companion})[length].eigenvalues
-        if circuit.readout is not None:
-            variables = find_variable_basis(matrix, circuit.readout, operator, circuit.hidden)
+        if member.readout is not None:
+            variables = find_variable_basis(matrix, member.readout, operator, member.hidden)
             bases["variables"] = np.linalg.qr(variables.basis[:, variables.kept])[0]
     return LengthInspection(
         length=length,

@@ -23,7 +23,7 @@ Rule = Literal["sign", "argmax"]
 
 
 @dataclass(frozen=True)
-class Circuit:
+class TrainedMember:
     """One trained member and its recorded run.
 
     Attributes
@@ -155,13 +155,13 @@ def leading_eigenvalues(matrix: NDArray[np.float64], k: int | None = None) -> ND
 
 
 def summarise(
-    circuit: Circuit, operators: Mapping[int, NDArray[np.float64]], lengths: Collection[int] = ()
+    member: TrainedMember, operators: Mapping[int, NDArray[np.float64]], lengths: Collection[int] = ()
 ) -> dict[str, Any]:
     """Return the numbers of one member in the layout of ``evaluation_summary.json`` (described in `emt.runs`).
 
     Parameters
     ----------
-    circuit
+    member
         The member.
     operators
         The task's operator f (s·d, d) for each length s that is analysed; empty where the task is not linear.
@@ -175,19 +175,19 @@ def summarise(
         not finite.
     """
     lengths = sorted({*operators, *lengths})
-    accuracy, interval = sequence_accuracy(circuit.outputs, circuit.targets, circuit.scored, circuit.rule)
-    spectrum = leading_eigenvalues(circuit.matrix)
+    accuracy, interval = sequence_accuracy(member.outputs, member.targets, member.scored, member.rule)
+    spectrum = leading_eigenvalues(member.matrix)
     companions = {length: companion_matrix(operator, length) for length, operator in operators.items()}
-    references = {} if circuit.recurrent is None else compare_as_reference(circuit.matrix, companions)
+    references = {} if member.recurrent is None else compare_as_reference(member.matrix, companions)
     entry: dict[str, Any] = {
-        "model_name": circuit.name,
+        "model_name": member.name,
         "accuracy": accuracy,
         "accuracy_interval": list(interval),
-        "accuracy_rule": circuit.rule,
+        "accuracy_rule": member.rule,
         "seq_lengths": lengths,
-        "hidden_dim": circuit.hidden.shape[2],
-        "input_dim": circuit.inputs.shape[2],
-        "batch_size": len(circuit.outputs),
+        "hidden_dim": member.hidden.shape[2],
+        "input_dim": member.inputs.shape[2],
+        "batch_size": len(member.outputs),
     }
     for length in lengths:
         values = _spectrum_values(spectrum[: len(companions[length])] if length in companions else spectrum)

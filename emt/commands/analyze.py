@@ -163,13 +163,13 @@ def _recording(path: Path, label: str, seq_length: int | None) -> Any:
 
 
 def _dynamics(path: Path, label: str, seq_length: int | None) -> Any:
-    from emt import dynamics_file as portrait
+    from emt import dynamics_file
 
     experiment = _experiment_of(path)
     command = f"{shell_command('evaluate')} --models_dir {shlex.quote(str(experiment))} --dynamics"
     folder = experiment / "dynamics"
     file = _file_of_length(folder, seq_length, f"fixed points in {folder}; write them with: {command}")
-    found = portrait.load(file)
+    found = dynamics_file.load(file)
     print(f"{label}: {found.sizes['member']} models, {found.sizes['point']} fixed and slow points ({file})")
     return found
 

@@ -32,37 +32,37 @@ def evaluate_share(work: Work) -> dict[int, str]:
 
 def evaluate_model(work: Work, number: int) -> None:
     """Write one model's figures and then its entry."""
-    from analysis.evaluation.inspection import inspect_circuit
+    from analysis.evaluation.inspection import inspect_member
     from analysis.evaluation.summary import sequence_accuracy, summarise
     from analysis.figures.evaluation.inspection import draw_model
     from analysis.figures.style import save_figure
 
-    circuit, operators, parts = load_circuit(work, number)
+    member, operators, parts = load_member(work, number)
     lengths = work.settings.seq_lengths
     folder = entry_path(work, number).parent
-    entry = summarise(circuit, operators, lengths)
+    entry = summarise(member, operators, lengths)
     for length, rows in parts.items():
         accuracy, interval = sequence_accuracy(
-            circuit.outputs[rows], circuit.targets[rows], circuit.scored[rows], circuit.rule
+            member.outputs[rows], member.targets[rows], member.scored[rows], member.rule
         )
         entry |= {f"accuracy_seq{length}": accuracy, f"accuracy_interval_seq{length}": interval}
     entry |= {"model_path": str(runs.model_folder(work.experiment, number)), "output_dir": str(folder)}
     if work.settings.figures:
-        for name, figure in draw_model(inspect_circuit(circuit, operators, lengths)):
+        for name, figure in draw_model(inspect_member(member, operators, lengths)):
             save_figure(figure, folder / name, formats=("png",), dpi=150)
     files.write_json(entry_path(work, number), {"fingerprint": fingerprint(work, number), "entry": entry})
 
 
-def load_circuit(work: Work, number: int) -> tuple[Any, dict[int, Any], dict[int, slice]]:
+def load_member(work: Work, number: int) -> tuple[Any, dict[int, Any], dict[int, slice]]:
     """Record a model on its held-out sequences.
 
     Returns
     -------
-    circuit, operators, rows
+    member, operators, rows
         The member as arrays, all lengths one after the other on the batch axis and padded with steps that are not
         scored; the task's operator for each length; the batch rows of each length.
     """
-    from analysis.evaluation.summary import Circuit
+    from analysis.evaluation.summary import TrainedMember
     from emt import record
 
     device = choose_device(work.settings.accelerator)
@@ -76,7 +76,7 @@ def load_circuit(work: Work, number: int) -> tuple[Any, dict[int, Any], dict[int
     ]
     model = loaded.model
     recurrent = weights[model.recurrent_name] if model.recurrent_name else None
-    circuit = Circuit(
+    member = TrainedMember(
         name=f"model-{number}",
         recurrent=None if recurrent is None else recurrent.astype(float),
         readout=weights[model.readout_name].astype(float) if model.readout_name else None,
@@ -91,7 +91,7 @@ def load_circuit(work: Work, number: int) -> tuple[Any, dict[int, Any], dict[int
     )
     operators = {n: t["operator"].values for n, t in zip(lengths, traces, strict=True) if "operator" in t}
     rows = {n: slice(i * TEST_SEQUENCES, (i + 1) * TEST_SEQUENCES) for i, n in enumerate(lengths)}
-    return circuit, operators, rows
+    return member, operators, rows
 
 
 def _join(traces: Sequence[Any], name: str) -> Any:

@@ -15,7 +15,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from emt import dynamics_file as portrait
+from emt import dynamics_file
 from emt.dynamics.exponents import lyapunov_exponents, steady_weights
 from emt.dynamics.points import FIXED_SPEED, SLOW_SPEED, Search, StepMap, find_points, merge_points
 from emt.errors import UserError
@@ -99,7 +99,7 @@ def held_contents(model: Model, moving: str) -> list[str]:
     return held
 
 
-def portray(loaded: Loaded, batch: Batch, about: dict[str, Any], held: Sequence[str] | None = None) -> xr.Dataset:
+def describe(loaded: Loaded, batch: Batch, about: dict[str, Any], held: Sequence[str] | None = None) -> xr.Dataset:
     """Return the portrait of all members.
 
     Parameters
@@ -133,7 +133,7 @@ def portray(loaded: Loaded, batch: Batch, about: dict[str, Any], held: Sequence[
     search = find_points(step, starts)
     arrays = _describe_points(step, search, run, loaded.numbers)
     arrays |= {"spread": run.spread, "visited": visited.float(), "exponent": _exponents(model, run)}
-    return portrait.make(
+    return dynamics_file.make(
         {name: to_array(tensor) for name, tensor in arrays.items()},
         list(loaded.numbers),
         {

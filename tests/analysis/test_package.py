@@ -31,3 +31,9 @@ def test_importing_the_package_loads_nothing_heavy():
 def test_no_public_name_is_hidden_by_a_module():
     modules = {path.stem for path in Path(analysis.__file__).parent.iterdir()}
     assert not modules & set(analysis.__all__)
+
+
+@pytest.mark.parametrize(("old", "new"), analysis.RENAMED.items())
+def test_an_old_public_name_still_works_and_names_the_new_one(old, new):
+    with pytest.warns(DeprecationWarning, match=f"analysis.{old} is now called analysis.{new}"):
+        assert getattr(analysis, old) is getattr(analysis, new)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from analysis.evaluation.summary import Circuit
+from analysis.evaluation.summary import TrainedMember
 from analysis.variables.companion import companion_matrix
 from emt import trace
 from emt.tasks.variable_binding import VariableBinding
@@ -112,7 +112,7 @@ def make_circuits() -> Callable[..., Any]:
     return make
 
 
-Plant = Callable[..., Circuit]
+Plant = Callable[..., TrainedMember]
 
 
 def selection_operator(positions: list[int], signs: list[float], length: int) -> NDArray[np.float64]:
@@ -153,7 +153,7 @@ def plant_circuit(
     horizon: int = 11,
     seed: int = 0,
     name: str = "model-3",
-) -> Circuit:
+) -> TrainedMember:
     """Return W = Q Φ Q⁺ + a block of spectral radius about ``bulk`` outside + noise, C = (newest block) Q⁺."""
     rng = np.random.default_rng(seed)
     operator = repeat_copy(length, width) if operator is None else operator
@@ -175,7 +175,7 @@ def plant_circuit(
     arrays = (recurrent, readout, hidden, outputs, targets, scored)
     for array in arrays:
         array.setflags(write=False)
-    return Circuit(name, recurrent, readout, None, hidden, np.zeros((batch, horizon + 1, width)), *arrays[3:])
+    return TrainedMember(name, recurrent, readout, None, hidden, np.zeros((batch, horizon + 1, width)), *arrays[3:])
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emt import dynamics_file as portrait
+from emt import dynamics_file
 
 
 @pytest.fixture
@@ -50,6 +50,6 @@ def make_portrait() -> Callable[..., Any]:
             "slow_speed": 1e-4,
             "merge_distance": 1e-2,
         }
-        return portrait.make(variables, [2 * i + 1 for i in range(members)], about)
+        return dynamics_file.make(variables, [2 * i + 1 for i in range(members)], about)
 
     return make

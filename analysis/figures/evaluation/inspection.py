@@ -52,17 +52,17 @@ def draw_model(inspection: Inspection) -> Iterator[tuple[str, Figure]]:
 def plot_trial(inspection: Inspection, what: str = "prediction", ax: Axes | None = None) -> AxesImage:
     """Draw "prediction", "target" or "error" (output, step) of the first scored steps and return the image."""
     ax = single_axes(ax, "double", 1.4)
-    circuit = inspection.circuit
-    outputs, targets = (a[circuit.scored][:N_STEPS].T for a in (circuit.predictions, circuit.targets))
+    member = inspection.member
+    outputs, targets = (a[member.scored][:N_STEPS].T for a in (member.predictions, member.targets))
     if what == "error":
-        largest = 2 if circuit.rule == "sign" else 1
+        largest = 2 if member.rule == "sign" else 1
         image = ax.imshow(np.abs(outputs - targets), cmap="cividis", vmin=0, vmax=largest, aspect="auto")
-        bit, step = np.nonzero(wrong_outputs(outputs.T, targets.T, circuit.rule).T)
+        bit, step = np.nonzero(wrong_outputs(outputs.T, targets.T, member.rule).T)
         ax.plot(step, bit, "x", color=VERMILION, markersize=4, markeredgewidth=1.2)
     else:
         shown = outputs if what == "prediction" else targets
         scale: dict[str, Any] = (
-            {"cmap": "RdBu_r", "vmin": -1} if circuit.rule == "sign" else {"cmap": "viridis", "vmin": 0}
+            {"cmap": "RdBu_r", "vmin": -1} if member.rule == "sign" else {"cmap": "viridis", "vmin": 0}
         )
         image = ax.imshow(shown, vmax=1, aspect="auto", **scale)
     ax.set(ylabel="output", title=what, yticks=few_ticks(len(outputs)))
@@ -147,10 +147,10 @@ def _test_sample(inspection: Inspection) -> Figure:
         strict=True,
     ):
         figure.colorbar(plot_trial(inspection, what, ax), ax=ax, label=label, pad=0.01)
-    circuit = inspection.circuit
-    mark = "wrong sign" if circuit.rule == "sign" else "wrong choice"
+    member = inspection.member
+    mark = "wrong sign" if member.rule == "sign" else "wrong choice"
     axes[2, 0].set(xlabel="scored step", title=f"absolute error (× {mark})")
-    figure.suptitle(f"{circuit.name}: the first of n = {len(circuit.outputs)} sequences")
+    figure.suptitle(f"{member.name}: the first of n = {len(member.outputs)} sequences")
     return figure
 
 
@@ -167,7 +167,7 @@ def _distribution_by_length(inspection: Inspection) -> Figure:
     plot_length_distributions(inspection, "modulus", axes[0, 0])
     plot_length_distributions(inspection, "angle", axes[0, 1])
     counts = ", ".join(str(len(at.eigenvalues)) for at in inspection.lengths)
-    figure.suptitle(f"{inspection.circuit.name}: leading eigenvalues, n = {counts}; red: median")
+    figure.suptitle(f"{inspection.member.name}: leading eigenvalues, n = {counts}; red: median")
     return figure
 
 
@@ -179,7 +179,7 @@ def _statistics_by_length(inspection: Inspection) -> Figure:
     for ax in axes[0]:
         ax.set_xlabel("")
     counts = ", ".join(str(len(at.eigenvalues)) for at in inspection.lengths)
-    figure.suptitle(f"{inspection.circuit.name}: leading eigenvalues, n = {counts}")
+    figure.suptitle(f"{inspection.member.name}: leading eigenvalues, n = {counts}")
     return figure
 
 
@@ -191,7 +191,7 @@ def _distribution(
 ) -> None:
     """Histogram of one length; a row of shares for each of several."""
     lengths = inspection.lengths
-    name = inspection.circuit.name
+    name = inspection.member.name
     if len(lengths) == 1:
         (at,) = lengths
         ax.hist(measure(at.eigenvalues), edges.tolist(), color=BLUE)

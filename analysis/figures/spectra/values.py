@@ -36,7 +36,7 @@ def spectra_by_length(inspection: Inspection, plot: Callable[..., Axes], title: 
     for ax, at in zip(axes, inspection.lengths, strict=True):
         plot(inspection, at, ax).set_title(f"L = {at.length}: {len(at.eigenvalues)} of {len(inspection.spectrum)}")
     legend_below(figure, axes[0])
-    figure.suptitle(f"{inspection.circuit.name} (n = 1 network): {title} of {inspection.circuit.matrix_name}")
+    figure.suptitle(f"{inspection.member.name} (n = 1 network): {title} of {inspection.member.matrix_name}")
     return figure
 
 

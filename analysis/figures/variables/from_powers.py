@@ -67,7 +67,7 @@ def _matrices(inspection: Inspection, plot: Callable[..., Axes], title: str) -> 
         ax.set_title("", loc="left")
         ax.set_title(f"L = {at.length}: {verdict}" if verdict else f"L = {at.length}")
     _weight_bar(figure, axes)
-    figure.suptitle(f"{inspection.circuit.name} (n = 1 network): {title}")
+    figure.suptitle(f"{inspection.member.name} (n = 1 network): {title}")
     return figure
 
 
@@ -88,7 +88,7 @@ def _transition_functions(inspection: Inspection) -> Figure:
     for ax in axes[-1]:
         ax.set_xlabel("position in window (slot · d + bit)")
     _weight_bar(figure, list(axes.flat))
-    name = f"{inspection.circuit.name} (n = 1 network)"
+    name = f"{inspection.member.name} (n = 1 network)"
     figure.suptitle(f"{name}: how the next vector follows from the window (κ: condition of Ψ)")
     return figure
 
@@ -121,7 +121,7 @@ def _variable_spectra(inspection: Inspection) -> Figure:
     angles.set_ylim(-0.6, len(spectra) - 0.4)
     legend_below(figure, plane)
     counts = ", ".join(str(len(values)) for values in spectra)
-    figure.suptitle(f"{inspection.circuit.name}: eigenvalues of the empirical Φ on stored positions, n = {counts}")
+    figure.suptitle(f"{inspection.member.name}: eigenvalues of the empirical Φ on stored positions, n = {counts}")
     return figure
 
 

@@ -51,7 +51,7 @@ def plot_moduli_by_rank(inspection: Inspection, ax: Axes | None = None) -> Axes:
     """Draw all moduli in descending order, those of the theory, and where each length's subspace ends."""
     ax = single_axes(ax)
     moduli = np.abs(inspection.spectrum)
-    ax.plot(np.arange(1, len(moduli) + 1), moduli, ".", color=BLUE, markersize=3, label=inspection.circuit.matrix_name)
+    ax.plot(np.arange(1, len(moduli) + 1), moduli, ".", color=BLUE, markersize=3, label=inspection.member.matrix_name)
     for at in inspection.lengths:
         ax.axvline(len(at.eigenvalues) + 0.5, color=GRAY, linewidth=0.6, linestyle=":")
     last = inspection.lengths[-1]
@@ -108,9 +108,9 @@ def _subspaces(inspection: Inspection) -> Figure:
     axes[0, 1].set_title(f"leading subspaces, L = {last.length}")
     plot_activity(inspection, axes[0, 2])
     legend_below(figure, axes[0, 1])
-    states = int(inspection.circuit.scored.sum())
+    states = int(inspection.member.scored.sum())
     figure.suptitle(
-        f"{inspection.circuit.name}: {inspection.circuit.matrix_name}, n = {len(inspection.spectrum)} eigenvalues, "
+        f"{inspection.member.name}: {inspection.member.matrix_name}, n = {len(inspection.spectrum)} eigenvalues, "
         f"{states} recorded states; dotted: dimension L·d"
     )
     return figure
@@ -126,5 +126,5 @@ def _overlaps(inspection: Inspection, lengths: list[LengthInspection]) -> Figure
     else:
         plot_overlap_by_length(lengths, axes[0, 0])
         legend_below(figure, axes[0, 0], columns=2)
-    figure.suptitle(f"{inspection.circuit.name} (n = 1 network): overlap of subspaces")
+    figure.suptitle(f"{inspection.member.name} (n = 1 network): overlap of subspaces")
     return figure

@@ -92,8 +92,8 @@ def test_an_accuracy_that_is_undefined_is_nan():
 
 
 def test_an_exact_solution_in_a_rotated_basis_has_no_error(plant):
-    circuit = plant(units=31, length=5, width=3, bulk=0.4)
-    entry = summarise(circuit, {5: repeat_copy(5, 3)})
+    member = plant(units=31, length=5, width=3, bulk=0.4)
+    entry = summarise(member, {5: repeat_copy(5, 3)})
     assert entry["accuracy"] == 1
     assert entry["accuracy_interval"] == [1, 1]
     assert entry["spectral_error_deg_seq5"] < 1e-6
@@ -101,20 +101,20 @@ def test_an_exact_solution_in_a_rotated_basis_has_no_error(plant):
     assert entry["missing_modes_seq5"] == 0
     # Another basis is a large error for the reference implementation's measure.
     assert entry["frob_relative_seq5"] > 0.5
-    wrong = summarise(circuit, {6: repeat_copy(6, 3)})
+    wrong = summarise(member, {6: repeat_copy(6, 3)})
     assert wrong["spectral_error_deg_seq6"] > 10
 
 
 def test_the_entry_holds_the_documented_keys_and_goes_through_json(plant):
-    circuit = plant(units=31, length=5, width=3, noise=0.05)
-    entry = summarise(circuit, {4: repeat_copy(4, 3), 5: repeat_copy(5, 3)})
+    member = plant(units=31, length=5, width=3, noise=0.05)
+    entry = summarise(member, {4: repeat_copy(4, 3), 5: repeat_copy(5, 3)})
     assert {key for key in entry if "_seq" not in key} == PLAIN
     assert keys_at(entry, 4) >= PER_LENGTH | REFERENCE
     assert keys_at(entry, 5) - {"spectral_error_deg_reference"} == PER_LENGTH | REFERENCE
     assert [len(entry[f"eigenvalues_rnn_seq{s}"]) for s in (4, 5)] == [12, 15]
     assert (entry["hidden_dim"], entry["input_dim"], entry["batch_size"]) == (31, 3, 4)
     population = from_summary({"metrics": [json.loads(json.dumps(entry, allow_nan=False))]}, seq_length=5)
-    assert np.allclose(population.eigenvalues[0], leading_eigenvalues(circuit.matrix, 15))
+    assert np.allclose(population.eigenvalues[0], leading_eigenvalues(member.matrix, 15))
     assert np.allclose(population.theory, companion_eigenvalues(companion_matrix(repeat_copy(5, 3), 5)))
     assert population.scalars.loc["model-3", "spectral_error_deg"] == pytest.approx(
         spectral_error(population.eigenvalues[0], population.theory).angle_deg
@@ -122,8 +122,8 @@ def test_the_entry_holds_the_documented_keys_and_goes_through_json(plant):
 
 
 def test_a_network_narrower_than_the_window_is_summarised(plant):
-    circuit = plant(units=13, length=5, width=3)
-    entry = summarise(circuit, {5: repeat_copy(5, 3)})
+    member = plant(units=13, length=5, width=3)
+    entry = summarise(member, {5: repeat_copy(5, 3)})
     assert len(entry["eigenvalues_rnn_seq5"]) == 13
     assert entry["missing_modes_seq5"] >= 2
     assert "frob_error_seq5" not in entry
@@ -131,23 +131,23 @@ def test_a_network_narrower_than_the_window_is_summarised(plant):
 
 
 def test_without_an_operator_the_whole_spectrum_of_the_jacobian_is_stored(plant):
-    circuit = plant(units=24, length=3, width=2)
-    circuit = replace(circuit, recurrent=None, jacobian=circuit.recurrent)
-    entry = summarise(circuit, {}, lengths=[7])
+    member = plant(units=24, length=3, width=2)
+    member = replace(member, recurrent=None, jacobian=member.recurrent)
+    entry = summarise(member, {}, lengths=[7])
     assert keys_at(entry, 7) == {"eigenvalues_rnn", "angle_histogram_rnn", "magnitude_histogram_rnn"}
     assert len(entry["eigenvalues_rnn_seq7"]) == 24
-    with_theory = summarise(circuit, {3: repeat_copy(3, 2)})
+    with_theory = summarise(member, {3: repeat_copy(3, 2)})
     assert keys_at(with_theory, 3) == PER_LENGTH
 
 
 def test_weights_that_are_not_finite_are_named(plant):
-    circuit = plant()
-    broken = np.array(circuit.recurrent)
+    member = plant()
+    broken = np.array(member.recurrent)
     broken[2, 3] = np.nan
     with pytest.raises(AnalysisError, match=r"model-3: expected finite numbers in W_hh; got NaN or infinity"):
-        summarise(replace(circuit, recurrent=broken), {3: repeat_copy(3, 2)})
+        summarise(replace(member, recurrent=broken), {3: repeat_copy(3, 2)})
     with pytest.raises(AnalysisError, match=r"model-3: expected recurrent weights or a Jacobian; got neither"):
-        summarise(replace(circuit, recurrent=None), {3: repeat_copy(3, 2)})
+        summarise(replace(member, recurrent=None), {3: repeat_copy(3, 2)})
 
 
 def test_by_argmax_an_output_is_right_when_the_largest_number_is_in_the_right_place():
@@ -164,8 +164,8 @@ def test_by_argmax_an_output_is_right_when_the_largest_number_is_in_the_right_pl
 
 
 def test_by_argmax_predictions_are_probabilities(plant):
-    circuit = plant()
-    assert circuit.predictions is circuit.outputs
-    choosing = replace(circuit, rule="argmax", outputs=700 * circuit.outputs)
+    member = plant()
+    assert member.predictions is member.outputs
+    choosing = replace(member, rule="argmax", outputs=700 * member.outputs)
     np.testing.assert_allclose(choosing.predictions.sum(axis=-1), 1)
-    np.testing.assert_array_equal(choosing.predictions.argmax(axis=-1), circuit.outputs.argmax(axis=-1))
+    np.testing.assert_array_equal(choosing.predictions.argmax(axis=-1), member.outputs.argmax(axis=-1))

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from emt import dynamics_file as portrait
-from emt import record, runs
+from emt import dynamics_file, record, runs
 from emt.config import RunConfig, TrainingConfig
 from emt.dynamics import describe as portraying
-from emt.dynamics.describe import held_contents, portray
+from emt.dynamics.describe import describe, held_contents
 from emt.errors import UserError
 from emt.jacobians import advance, part
 from emt.models import MODELS
@@ -52,9 +51,9 @@ def batch_of(loaded):
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_has_a_portrait(name, load_run, tmp_path):
     loaded = load_run(name)
-    found = portray(loaded, batch_of(loaded), {"length": LENGTH, "fingerprint": "x"})
+    found = describe(loaded, batch_of(loaded), {"length": LENGTH, "fingerprint": "x"})
     assert found["member"].values.tolist() == list(NUMBERS)
-    about = portrait.about(found)
+    about = dynamics_file.about(found)
     assert about["held"] == list(loaded.model.held_state)
     assert sum(about["states"].values()) == found.sizes["state"]
     assert set(found["owner"].values) <= set(NUMBERS)
@@ -62,16 +61,16 @@ def test_every_model_has_a_portrait(name, load_run, tmp_path):
     assert (found["exponent"].values[:, :, :, :-1] >= found["exponent"].values[:, :, :, 1:]).all()
     assert next(loaded.model.parameters()).dtype == torch.float32
     path = tmp_path / "seq5.nc"
-    portrait.save(found, path)
-    assert portrait.load(path).identical(found)
+    dynamics_file.save(found, path)
+    assert dynamics_file.load(path).identical(found)
 
 
 @pytest.mark.parametrize("name", ["fw", "fwm"])
 def test_fast_weights_can_belong_to_the_state(name, load_run):
     loaded = load_run(name)
     held = held_contents(loaded.model, "whole")
-    found = portray(loaded, batch_of(loaded), {}, held)
-    about = portrait.about(found)
+    found = describe(loaded, batch_of(loaded), {}, held)
+    about = dynamics_file.about(found)
     assert (about["held"], held_contents(loaded.model, "moving")) == ([], ["fast_weights"])
     assert list(about["states"])[-1] == "fast_weights"
     assert sum(about["states"].values()) == found.sizes["state"] == found.sizes["from_state"]
@@ -97,7 +96,7 @@ def test_memories_without_derivatives_stand_still(name, rough, load_run):
 
 def test_points_belong_to_the_member_they_are_said_to_belong_to(load_run):
     loaded = load_run("lstm", bias=True)
-    found = portray(loaded, batch_of(loaded), {})
+    found = describe(loaded, batch_of(loaded), {})
     assert {3, 1} == set(found["owner"].values)
     model = loaded.model.double()
     for owner, position in zip(found["owner"].values, found["position"].values, strict=True):
@@ -110,7 +109,7 @@ def test_points_belong_to_the_member_they_are_said_to_belong_to(load_run):
 
 def test_a_portrait_is_a_function_of_the_run(load_run):
     loaded = load_run("rnn")
-    first, second = (portray(loaded, batch_of(loaded), {}) for _ in range(2))
+    first, second = (describe(loaded, batch_of(loaded), {}) for _ in range(2))
     assert first.identical(second)
 
 
@@ -118,7 +117,7 @@ def test_a_state_that_is_too_large_is_refused(load_run, monkeypatch):
     monkeypatch.setattr(portraying, "LARGEST_STATE", 11)
     loaded = load_run("lstm")
     with pytest.raises(UserError, match="loaded: expected a model of which at most 11 numbers move; got 12"):
-        portray(loaded, batch_of(loaded), {})
+        describe(loaded, batch_of(loaded), {})
 
 
 # A flip-flop that was trained
@@ -151,7 +150,7 @@ def validate(model, joined, steps=300):
 @pytest.mark.slow
 def test_a_trained_flip_flop_rests_in_eight_states_with_saddles_between():
     loaded = trained(seed=4, steps=500)
-    found = portray(loaded, loaded.task.test_batch(4, 48, 1, 32), {})
+    found = describe(loaded, loaded.task.test_batch(4, 48, 1, 32), {})
     model = loaded.model.double()
     position, matrices = found["position"].values, found["jacobian"].values.astype(float)
     assert (found["speed"].values < 1e-14).all()
@@ -180,7 +179,7 @@ def test_a_trained_flip_flop_rests_in_eight_states_with_saddles_between():
 @pytest.mark.slow
 def test_an_untrained_network_has_no_such_states():
     loaded = trained(seed=4, steps=0)
-    found = portray(loaded, loaded.task.test_batch(4, 48, 1, 32), {})
+    found = describe(loaded, loaded.task.test_batch(4, 48, 1, 32), {})
     values = np.linalg.eigvals(found["jacobian"].values.astype(float))
     assert len(values) == 1
     assert (np.abs(values) < 1).all()

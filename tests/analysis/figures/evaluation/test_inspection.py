@@ -5,7 +5,7 @@ from dataclasses import replace
 import matplotlib as mpl
 import numpy as np
 
-from analysis.evaluation.inspection import inspect_circuit
+from analysis.evaluation.inspection import inspect_member
 from analysis.figures.evaluation.inspection import draw_model, plot_full_spectrum, plot_trial
 from analysis.figures.style import caption, save_figure
 from analysis.figures.variables.from_powers import plot_transition
@@ -44,38 +44,38 @@ def names_of(inspection):
 
 
 def test_one_length_has_the_figures_that_make_sense_for_it(plant):
-    assert names_of(inspect_circuit(plant(), {3: repeat_copy(3, 2)})) == ALWAYS | THEORY | VARIABLES
+    assert names_of(inspect_member(plant(), {3: repeat_copy(3, 2)})) == ALWAYS | THEORY | VARIABLES
 
 
 def test_several_lengths_add_those_over_lengths(plant):
-    circuit = plant(units=31, length=5, width=3)
-    inspection = inspect_circuit(circuit, {s: repeat_copy(s, 3) for s in range(3, 8)})
+    member = plant(units=31, length=5, width=3)
+    inspection = inspect_member(member, {s: repeat_copy(s, 3) for s in range(3, 8)})
     assert names_of(inspection) == ALWAYS | THEORY | VARIABLES | SEVERAL
 
 
 def test_subspaces_that_fill_the_space_are_not_compared(plant):
-    inspection = inspect_circuit(plant(units=13, length=5, width=3), {5: repeat_copy(5, 3)})
+    inspection = inspect_member(plant(units=13, length=5, width=3), {5: repeat_copy(5, 3)})
     assert names_of(inspection) == (ALWAYS | THEORY | VARIABLES) - {"subspace_overlap_analysis"}
 
 
 def test_a_jacobian_has_no_variable_memories_and_without_a_theory_only_its_spectrum(plant):
-    circuit = plant()
-    circuit = replace(circuit, recurrent=None, jacobian=circuit.recurrent)
-    assert names_of(inspect_circuit(circuit, {3: repeat_copy(3, 2)})) == ALWAYS | THEORY
-    assert names_of(inspect_circuit(circuit, {}, lengths=[3])) == ALWAYS
+    member = plant()
+    member = replace(member, recurrent=None, jacobian=member.recurrent)
+    assert names_of(inspect_member(member, {3: repeat_copy(3, 2)})) == ALWAYS | THEORY
+    assert names_of(inspect_member(member, {}, lengths=[3])) == ALWAYS
 
 
 def test_the_trial_shows_scored_steps_of_the_first_sequence(plant):
-    circuit = plant(horizon=60)
-    inspection = inspect_circuit(circuit, {3: repeat_copy(3, 2)})
+    member = plant(horizon=60)
+    inspection = inspect_member(member, {3: repeat_copy(3, 2)})
     image = plot_trial(inspection, "target")
-    assert np.array_equal(image.get_array(), circuit.targets[0, 1:41].T)
+    assert np.array_equal(image.get_array(), member.targets[0, 1:41].T)
     error = plot_trial(inspection, "error").get_array()
-    assert np.allclose(error, np.abs(circuit.outputs - circuit.targets)[0, 1:41].T)
+    assert np.allclose(error, np.abs(member.outputs - member.targets)[0, 1:41].T)
 
 
 def test_the_spectrum_shows_every_eigenvalue_once_and_no_padded_theory(plant):
-    inspection = inspect_circuit(plant(), {3: repeat_copy(3, 2)})
+    inspection = inspect_member(plant(), {3: repeat_copy(3, 2)})
     rest, leading, theory = plot_full_spectrum(inspection, inspection.lengths[0]).collections
     assert len(rest.get_offsets()) + len(leading.get_offsets()) == 24
     assert len(leading.get_offsets()) == 6
@@ -83,15 +83,15 @@ def test_the_spectrum_shows_every_eigenvalue_once_and_no_padded_theory(plant):
 
 
 def test_a_basis_that_is_not_identifiable_says_so(plant):
-    narrow = inspect_circuit(plant(units=13, length=5, width=3), {5: repeat_copy(5, 3)})
+    narrow = inspect_member(plant(units=13, length=5, width=3), {5: repeat_copy(5, 3)})
     assert "not identifiable" in plot_transition(narrow, narrow.lengths[0]).get_title("left")
-    wide = inspect_circuit(plant(), {3: repeat_copy(3, 2)})
+    wide = inspect_member(plant(), {3: repeat_copy(3, 2)})
     assert "not identifiable" not in plot_transition(wide, wide.lengths[0]).get_title("left")
 
 
 def test_figures_are_saved_without_touching_the_settings(plant, tmp_path):
     before = dict(mpl.rcParams)
-    inspection = inspect_circuit(plant(noise=0.1), {s: repeat_copy(s, 2) for s in (2, 3)})
+    inspection = inspect_member(plant(noise=0.1), {s: repeat_copy(s, 2) for s in (2, 3)})
     for name, figure in draw_model(inspection):
         (path,) = save_figure(figure, tmp_path / name, formats=("png",), dpi=50)
         assert path.stat().st_size > 1000
@@ -99,15 +99,15 @@ def test_figures_are_saved_without_touching_the_settings(plant, tmp_path):
 
 
 def test_where_the_largest_output_counts_a_cross_marks_the_wrong_choice(plant):
-    circuit = plant()
-    targets = np.eye(circuit.targets.shape[2])[circuit.targets.argmax(axis=2)]
-    scored = np.zeros_like(circuit.scored)
+    member = plant()
+    targets = np.eye(member.targets.shape[2])[member.targets.argmax(axis=2)]
+    scored = np.zeros_like(member.scored)
     scored[:, -1] = True
     wrong = targets[:3, -1].argmax(axis=1)
     outputs = 5 * targets
     outputs[1, -1] = 5 * np.roll(targets[1, -1], 1)
-    choosing = replace(circuit, outputs=outputs, targets=targets, scored=scored, rule="argmax")
-    image = plot_trial(inspect_circuit(choosing, {}, [3]), "error")
+    choosing = replace(member, outputs=outputs, targets=targets, scored=scored, rule="argmax")
+    image = plot_trial(inspect_member(choosing, {}, [3]), "error")
     (crosses,) = image.axes.lines
     assert crosses.get_xdata().tolist() == [1], "one scored step of each sequence"
     assert crosses.get_ydata().tolist() == [(wrong[1] + 1) % targets.shape[2]]
