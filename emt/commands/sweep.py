@@ -6,10 +6,11 @@ Rerun the same command to resume an interrupted sweep.
 import argparse
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from types import ModuleType
 from typing import Any
 
 from emt import config as configuration
@@ -17,7 +18,7 @@ from emt import engine, runs
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig
 from emt.errors import renamed
 from emt.files import check_folder
-from emt.options import Parser, add_flags, check, options_of_model, validate
+from emt.options import Option, Parser, add_flags, check, options_of_model, validate
 
 SIZES = tuple(
     replace(option, default=None)
@@ -29,46 +30,94 @@ SIZES = tuple(
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, train, report; return the exit code."""
-    from emt.training import sweep
-
-    given = vars(parser().parse_args(arguments))
-    question = given["question"]
-    output = check_folder(Path(given.get("output_dir") or runs.default_folder()), "output_dir") / question
-    smaller, execution = run_settings(given)
-    configs = [with_overrides(config, smaller, execution) for config in read(question)]
-    with renamed({"folder": "output_dir"}):
-        populations = sweep.prepare(question, configs, output)
-    return train(populations, execution, output)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    several = next((word for word in words if "/" in word and word in questions()), None)
+    if several is not None:
+        # An experiment with several sweeps has a command line of its own, with flags of its own.
+        experiment, _, question = several.partition("/")
+        words[words.index(several)] = question
+        code: int = importlib.import_module(f"experiments.{experiment}.sweep").main(words)
+        return code
+    given = vars(parser().parse_args(words))
+    return run(given["question"], read(given["question"]), given)
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = Parser(
-        prog="emt sweep",
-        description=__doc__,
-        argument_default=argparse.SUPPRESS,
-    )
-    parser.add_argument("question", choices=questions(), help="folder below experiments/")
-    parser.add_argument(
-        "--output_dir", metavar="DIR", help="folder in which to create it (default: $EXPERIMENT_OUTPUT_DIR, else here)"
-    )
-    add_flags(parser.add_argument_group("a smaller trial (default: as in the configs)"), SIZES)
-    add_flags(parser.add_argument_group("execution"), options_of_model(ExecutionConfig))
-    return parser
+    text = "folder below experiments/, and in it the sweep; of those with a slash, QUESTION --help shows more flags"
+    return build_parser("emt sweep", __doc__, questions(), text)
+
+
+def build_parser(
+    prog: str,
+    description: str | None,
+    choices: Collection[str],
+    text: str,
+    groups: Mapping[str, Iterable[Option]] | None = None,
+) -> argparse.ArgumentParser:
+    """Return the command line of sweeps.
+
+    Parameters
+    ----------
+    prog, description
+        What is run, and what ``--help`` says about it.
+    choices, text
+        The questions, and what they are.
+    groups
+        Further options, by the title of their group.
+    """
+    result = Parser(prog=prog, description=description)
+    result.add_argument("question", choices=choices, metavar="QUESTION", help=f"{text}: {', '.join(choices)}")
+    where = "folder in which to create it (default: $EXPERIMENT_OUTPUT_DIR, else here)"
+    result.add_argument("--output_dir", metavar="DIR", help=where)
+    smaller = {"a smaller trial (default: as in the configs)": SIZES, "execution": options_of_model(ExecutionConfig)}
+    for title, options in {**(groups or {}), **smaller}.items():
+        add_flags(result.add_argument_group(title), options)
+    return result
 
 
 def questions() -> list[str]:
-    """Return the folders whose configurations are one sweep, ``CONFIGS``."""
+    """Return all sweeps: folders with one sweep, ``CONFIGS``, and FOLDER/NAME for each of a folder's ``SWEEPS``."""
     import experiments
 
-    files = (file for folder in experiments.__path__ for file in Path(folder).glob("*/configs.py"))
-    return sorted(path.parent.name for path in files if "\nCONFIGS" in path.read_text(encoding="utf-8"))
+    files = sorted(file for folder in experiments.__path__ for file in Path(folder).glob("*/configs.py"))
+    found: list[str] = []
+    for file in files:
+        name = file.parent.name
+        text = file.read_text(encoding="utf-8")
+        if "\nCONFIGS" in text:
+            found.append(name)
+        elif "\nSWEEPS" in text:
+            found += [f"{name}/{sweep}" for sweep in _configs_of(name).SWEEPS]
+    return found
 
 
 def read(question: str) -> tuple[RunConfig, ...]:
     """Return the configurations of a question."""
-    configs: tuple[RunConfig, ...] = importlib.import_module(f"experiments.{question}.configs").CONFIGS
+    name, _, sweep = question.partition("/")
+    configs: tuple[RunConfig, ...] = _configs_of(name).SWEEPS[sweep] if sweep else _configs_of(name).CONFIGS
     return configs
+
+
+def _configs_of(name: str) -> ModuleType:
+    return importlib.import_module(f"experiments.{name}.configs")
+
+
+def run(name: str, configs: Iterable[RunConfig], given: Mapping[str, Any]) -> int:
+    """Train a sweep's populations as small and where the flags say; return the exit code."""
+    from emt.training import sweep
+
+    smaller, execution = run_settings(given)
+    folder = folder_of(name, given)
+    ready = [with_overrides(config, smaller, execution) for config in configs]
+    with renamed({"folder": "output_dir"}):
+        populations = sweep.prepare(name, ready, folder)
+    return train(populations, execution, folder)
+
+
+def folder_of(name: str, given: Mapping[str, Any]) -> Path:
+    """Return where a sweep's populations are written."""
+    return check_folder(Path(given.get("output_dir") or runs.default_folder()), "output_dir") / name
 
 
 def given_options(given: Mapping[str, Any], options: Sequence[Any]) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def second_pass(task: str, model: str, first: argparse.Namespace, base: RunConfi
         argument_default=argparse.SUPPRESS,
     )
     run = parser.add_argument_group("run")
-    run.add_argument("--experiment_name", metavar="NAME", help="name of the run's folder (required without --config)")
+    run.add_argument("--experiment_name", metavar="NAME", required=base is None, help="name of the run's folder")
     run.add_argument(
         "--output_dir", metavar="DIR", help="folder in which to create it (default: $EXPERIMENT_OUTPUT_DIR, else here)"
     )

@@ -35,6 +35,19 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **{"formatter_class": HelpFormatter} | settings)
 
+    def format_help(self) -> str:
+        """Return the help text; its usage shows what is required, and not dozens of options."""
+        self.usage = self.usage or self._short_usage()
+        return super().format_help()
+
+    def _short_usage(self) -> str:
+        required = [action for action in self._actions if action.required or not action.option_strings]
+        words = ["%(prog)s [options]"]
+        for action in required:
+            values = _usage_of_values(action)
+            words.append(f"{action.option_strings[0]} {values}" if action.option_strings else values)
+        return " ".join(words)
+
     def error(self, message: str) -> NoReturn:
         """Refuse; whoever runs the script prints the line."""
         raise UserError(f"{message} (--help shows all flags)")
@@ -65,9 +78,17 @@ def add_flags(parser: argparse._ActionsContainer, options: Iterable[Option], *, 
 def help_text(option: Option) -> str:
     """Return the help of a flag: no full stop at its end, then the default; a switch that is off has none to name."""
     text = option.help.strip().removesuffix(".").replace("%", "%%")
-    if option.required or option.default is None or option.default is False:
+    # Not by ==: 0 equals False.
+    if option.required or option.default is None or option.default is False or option.default in ("", ()):
         return text
     return f"{text} (default: {'on' if option.default is True else text_of(option.default)})"
+
+
+def _usage_of_values(action: argparse.Action) -> str:
+    """Return what follows a flag, or stands for a positional, in the usage line."""
+    choices = f"{{{','.join(map(str, action.choices))}}}" if action.choices else action.dest.upper()
+    name = action.metavar if isinstance(action.metavar, str) else choices
+    return {"+": f"{name} [{name} ...]", argparse.PARSER: f"{name} ..."}.get(str(action.nargs), name)
 
 
 def _metavar(option: Option) -> str:

@@ -31,7 +31,8 @@ class CatBabi:
     Parameters
     ----------
     data
-        folder of the unpacked archive "bAbI tasks 1-20 v1.2", or the one that holds it; required.
+        folder of the unpacked archive "bAbI tasks 1-20 v1.2", or the one that holds it;
+        published at https://research.facebook.com/downloads/babi/.
     folder
         10,000 or 1,000 questions a task for training and validation.
     mode
@@ -55,7 +56,7 @@ class CatBabi:
     def __init__(
         self,
         *,
-        data: str = "",
+        data: str,
         folder: Literal["en-valid-10k", "en-valid"] = "en-valid-10k",
         mode: Literal["qa", "lm"] = "qa",
         segment: Annotated[int, Field(ge=1)] = 200,

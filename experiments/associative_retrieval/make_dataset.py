@@ -10,16 +10,16 @@ from pathlib import Path
 from emt import files
 from emt.commands.script import run_script
 from emt.errors import UserError
-from emt.options import Parser
 from emt.streams import Split
 from emt.tasks.retrieval_data import CHUNK, LETTERS, count_shared, make_data_set, to_npz
+from experiments.command_line import build_parser
 
 COUNTS: dict[Split, int] = {"train": 100_000, "validation": 10_000, "test": 20_000}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, generate, write, report; return the exit code."""
-    parser = Parser(prog="experiments.associative_retrieval.make_dataset", description=__doc__)
+    parser = build_parser("experiments.associative_retrieval.make_dataset", __doc__)
     add = parser.add_argument
     add("--K", type=int, default=8, metavar="N", help="pairs in a row (default: 8)")
     for split, flag in (("train", "train_n"), ("validation", "val_n"), ("test", "test_n")):

@@ -16,26 +16,23 @@ from analysis.accuracy.learning import Learner, summarise_learning
 from analysis.figures.accuracy.learning import draw
 from analysis.figures.style import save_figure
 from analysis.tables import save_results
-from emt import config as configuration
 from emt import runs
 from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.errors import UserError
-from emt.options import Parser
 from experiments.associative_retrieval.configs import LABELS, PAPER_ERRORS
 from experiments.associative_retrieval.results import write_results
+from experiments.command_line import add_folder, build_parser, find_runs
 from experiments.training import validation_errors
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, collect, summarise, save, print; return the exit code."""
-    parser = Parser(prog="experiments.associative_retrieval.summary", description=__doc__)
-    parser.add_argument("folder", metavar="DIR", help="folder with the runs")
-    parser.add_argument("--output_dir", metavar="DIR", help="where results go (default: DIR/summary)")
+    parser = build_parser("experiments.associative_retrieval.summary", __doc__)
+    add_folder(parser, "folder with the runs")
     options = parser.parse_args(arguments)
     folder = runs.find(options.folder, "folder")
-    configs = {path.parent: configuration.read(path) for path in sorted(folder.rglob("config.json"))}
-    ours = {run: config for run, config in configs.items() if config.task_name == "associative_retrieval"}
+    ours = find_runs(folder, "associative_retrieval")
     found = {run: config for run, config in ours.items() if config.model_type in LABELS}
     results = {run: tests for run, config in found.items() if (tests := write_results(run, config))}
     if not results:

@@ -18,8 +18,8 @@ from emt import runs
 from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.errors import UserError
-from emt.options import Parser
 from experiments.catbabi.configs import LABELS
+from experiments.command_line import build_parser
 
 if TYPE_CHECKING:
     from experiments.catbabi.results import Start
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, run both models, compare, save, print; return the exit code."""
-    parser = Parser(prog="experiments.catbabi.compare", description=__doc__)
+    parser = build_parser("experiments.catbabi.compare", __doc__)
     add = parser.add_argument
     for which in ("a", "b"):
         add(f"run_{which}", metavar=f"RUN_{which.upper()}", help=f"run of model {which}")

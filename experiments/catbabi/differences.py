@@ -18,8 +18,8 @@ from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.errors import UserError
 from emt.files import write_bytes
-from emt.options import Parser
 from experiments.catbabi.summary import members_of, tested_runs, words_read
+from experiments.command_line import build_parser
 
 STARTS = ("first_row", "zero")
 
@@ -34,7 +34,7 @@ PRINTED = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, pair, save, print; return the exit code."""
-    parser = Parser(prog="experiments.catbabi.differences", description=__doc__)
+    parser = build_parser("experiments.catbabi.differences", __doc__)
     add = parser.add_argument
     add("folder", metavar="DIR", help="folder of runs")
     add(

@@ -7,13 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emt import config as configuration
-from emt import runs
 from emt.commands.script import run_script
-from emt.config import RunConfig
 from emt.devices import choose_device
 from emt.errors import UserError
-from emt.options import Parser
+from emt.options import Option
+from experiments.command_line import ACCELERATORS, Count, add_device, add_folder, build_parser, find_runs, values_of
 
 if TYPE_CHECKING:
     from experiments.catbabi.results import Start
@@ -24,57 +22,34 @@ STARTS: dict[str, tuple["Start", ...]] = {
     "both": ("first_row", "zero"),
 }
 
+BATCH = Option("batch", Count, 1, "number of rows into which the stories are divided")
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, test, report; return the exit code."""
-    parser = Parser(prog="experiments.catbabi.evaluate", description=__doc__)
-    add = parser.add_argument
-    add("folder", metavar="DIR", help="a run, or a folder of runs")
-    add(
+    parser = build_parser("experiments.catbabi.evaluate", __doc__, {"": (BATCH,)})
+    add_folder(parser, "a run, or a folder of runs", output=None)
+    add_device(parser, "test")
+    parser.add_argument(
         "--start",
         choices=STARTS,
         default="both",
         help="state before the first word: zeros, as the published code; that of the first row in training, as the "
         "paper; or one after the other (default: both)",
     )
-    add(
-        "--batch",
-        type=int,
-        default=1,
-        metavar="N",
-        help="number of rows into which the stories are divided (default: 1)",
-    )
-    add("--device", choices=("cpu", "cuda"), default="cpu", help="where to test (default: cpu)")
     options = parser.parse_args(arguments)
-    if options.batch < 1:
-        raise UserError(f"--batch: expected at least 1; got {options.batch}")
-    found = find_runs(Path(options.folder))
+    batch = values_of((BATCH,), vars(options), "test")["batch"]
+    found = find_runs(options.folder, "catbabi")
 
     from experiments.catbabi.results import write_results
 
-    how = STARTS[options.start], options.batch, choose_device({"cpu": "cpu", "cuda": "gpu"}[options.device])
+    how = STARTS[options.start], batch, choose_device(ACCELERATORS[options.device])
     tested = {run: write_results(run, config, *how) for run, config in found.items()}
     if not any(tested.values()):
         raise UserError(f"{options.folder}: expected finished models; found none")
     for run, results in tested.items():
         _report(run, found[run].task["mode"], results)
     return 0
-
-
-def find_runs(folder: Path) -> dict[Path, RunConfig]:
-    """Return the runs of this task in a folder, sorted by path.
-
-    Raises
-    ------
-    UserError
-        If there are none.
-    """
-    folder = runs.find(folder, "folder")
-    configs = {path.parent: configuration.read(path) for path in sorted(folder.rglob("config.json"))}
-    found = {run: config for run, config in configs.items() if config.task_name == "catbabi"}
-    if not found:
-        raise UserError(f"{folder}: expected runs of catbabi; found none")
-    return found
 
 
 def _report(run: Path, mode: str, results: dict[int, dict[str, Any]]) -> None:

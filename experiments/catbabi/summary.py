@@ -21,10 +21,9 @@ from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.errors import UserError
 from emt.files import write_bytes
-from emt.options import Parser
 from emt.tasks.catbabi import CatBabi
 from experiments.catbabi.configs import LABELS, PAPER_ACCURACIES
-from experiments.catbabi.evaluate import find_runs
+from experiments.command_line import add_folder, build_parser, find_runs
 from experiments.training import validation_errors
 
 MODES = {"qa": "question answering", "lm": "language modelling"}
@@ -32,9 +31,8 @@ MODES = {"qa": "question answering", "lm": "language modelling"}
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, collect, summarise, save, print; return the exit code."""
-    parser = Parser(prog="experiments.catbabi.summary", description=__doc__)
-    parser.add_argument("folder", metavar="DIR", help="a run, or a folder of runs")
-    parser.add_argument("--output_dir", metavar="DIR", help="where results go (default: DIR/summary)")
+    parser = build_parser("experiments.catbabi.summary", __doc__)
+    add_folder(parser, "a run, or a folder of runs")
     options = parser.parse_args(arguments)
     tested = tested_runs(Path(options.folder))
     output = Path(options.output_dir or runs.find(options.folder, "folder") / "summary")
@@ -62,7 +60,7 @@ def tested_runs(folder: Path) -> dict[Path, RunConfig]:
     UserError
         If there are none.
     """
-    found = find_runs(folder)
+    found = find_runs(folder, "catbabi")
     tested = {run: config for run, config in found.items() if (run / "test.json").exists()}
     for run in found.keys() - tested.keys():
         print(f"{run}: not tested yet: python -m experiments.catbabi.evaluate {run}")

@@ -5,52 +5,35 @@ Rerun the same command to resume an interrupted sweep.
 
 import argparse
 import sys
-from pathlib import Path
+from typing import Literal
 
-from emt import runs
 from emt.commands import sweep as sweeps
 from emt.commands.script import run_script
-from emt.config import ExecutionConfig, RunConfig
-from emt.options import Parser, add_flags, check, options_of, options_of_model
+from emt.config import RunConfig
+from emt.options import Option, options_of
 from emt.tasks import TASKS
 from experiments.catbabi.configs import SWEEPS
 from experiments.catbabi.train import VARIANTS, with_whole_validation
+from experiments.command_line import values_of
 
 STORIES = tuple(o for o in options_of(TASKS["catbabi"]) if o.name in ("data", "tasks", "derived_files"))
+VARIANT = Option("variant", Literal[tuple(VARIANTS)], "10k", "questions per task, 10,000 or 1,000")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, train, report; return the exit code."""
-    from emt.training import sweep
-
     given = vars(parser().parse_args(arguments))
-    question = f"catbabi_{given['question']}"
-    output = Path(given.get("output_dir") or runs.default_folder()) / question
-    smaller, execution = sweeps.run_settings(given)
-    stories = check(STORIES, sweeps.given_options(given, STORIES), "task catbabi", words=True, partial=True)
-    task = {**stories, "folder": VARIANTS[given["variant"]]}
-    configs = [
-        sweeps.with_overrides(with_stories(config, task), smaller, execution) for config in SWEEPS[given["question"]]
-    ]
-    return sweeps.train(sweep.prepare(question, configs, output), execution, output)
+    stories = values_of(STORIES, given, "task catbabi", partial=True)
+    task = {**stories, "folder": VARIANTS[values_of((VARIANT,), given, "stories")["variant"]]}
+    configs = (with_stories(config, task) for config in SWEEPS[given["question"]])
+    return sweeps.run(f"catbabi_{given['question']}", configs, given)
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    result = Parser(
-        prog="python -m experiments.catbabi.sweep",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
-    )
-    add = result.add_argument
-    add("question", choices=SWEEPS, help="which populations, see experiments/catbabi/README.md")
-    add("--output_dir", metavar="DIR", help="folder in which to create it (default: $EXPERIMENT_OUTPUT_DIR, else here)")
-    add("--variant", choices=VARIANTS, default="10k", help="questions per task, 10,000 or 1,000 (default: 10k)")
-    add_flags(result.add_argument_group("stories"), STORIES)
-    add_flags(result.add_argument_group("a smaller trial (default: as in the paper)"), sweeps.SIZES)
-    add_flags(result.add_argument_group("execution"), options_of_model(ExecutionConfig))
-    return result
+    text = "which populations; experiments/catbabi/README.md describes them"
+    groups = {"stories": (VARIANT, *STORIES)}
+    return sweeps.build_parser("python -m experiments.catbabi.sweep", __doc__, SWEEPS, text, groups)
 
 
 def with_stories(config: RunConfig, task: dict[str, object]) -> RunConfig:

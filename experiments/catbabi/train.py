@@ -1,27 +1,34 @@
 """Train one of the paper's models on bAbI's stories in one stream, several seeds at once as a population.
 
-Writes a run directory that evaluate_multiple.py and analyze.py read. A run that was interrupted continues with the same
-command.
+Writes a run directory that `emt evaluate` and `emt analyze` read. Rerun the same command to resume an
+interrupted run.
 """
 
 import argparse
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from emt.commands.script import run_script
-from emt.config import ExecutionConfig, RunConfig, TrainingConfig, metadata
-from emt.devices import choose_device
-from emt.errors import UserError
+from emt.config import RunConfig, TrainingConfig, metadata
 from emt.models import MODELS
-from emt.options import Option, Parser, add_flags, check, options_of, summary_of, target_of, validate
+from emt.options import Option, Parser, check, options_of, summary_of, target_of, validate
 from emt.streams import Split
 from emt.tasks import TASKS
 from emt.tasks.catbabi import CatBabi
+from experiments.command_line import (
+    ON_DEVICE,
+    build_parser,
+    execution_of,
+    renamed,
+    require_device,
+    step_options,
+    training_of,
+    values_of,
+)
 from experiments.training import train_in_view
 
 MODEL_TYPES = {"fwm": "fwm", "lstm": "stacked_lstm", "fw": "fw"}
@@ -39,11 +46,13 @@ RENAMED = {"variant": "rule"}
 """Options of models whose flag has another name here."""
 
 
+TRAINING = step_options(steps=7_000, batch=32, eval_every=250, out="runs/catbabi")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Parse, train, report; return the exit code."""
     config, folder = parse(sys.argv[1:] if arguments is None else arguments)
-    if config.execution.accelerator == "gpu":
-        choose_device("gpu")
+    require_device(config.execution)
     return train(config, folder)
 
 
@@ -59,76 +68,42 @@ def parse(arguments: list[str]) -> tuple[RunConfig, Path]:
     first.add_argument("--model", choices=MODEL_TYPES, default="fwm")
     model = first.parse_known_args(arguments)[0].model
     given = vars(parser(model).parse_args(arguments))
-    return build_config(model, given), Path(given["out"])
+    return build_config(model, given), Path(values_of(TRAINING, given, "training")["out"])
 
 
 def parser(model: str) -> argparse.ArgumentParser:
     """Return the command line for a model."""
-    result = Parser(
-        prog="experiments.catbabi.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    groups = {
+        "stories": [o for o in options_of(TASKS["catbabi"]) if o.name in TASK_FLAGS],
+        f"model {model}: {summary_of(_target(model))}": model_flags(model),
+        "training": TRAINING,
+        "execution": ON_DEVICE,
+    }
+    result = build_parser("experiments.catbabi.train", __doc__, groups)
     add = result.add_argument
     add("--model", choices=MODEL_TYPES, default="fwm", help="which (default: fwm); --model NAME --help shows its flags")
-    task = options_of(TASKS["catbabi"])
     add("--variant", choices=VARIANTS, default="10k", help="questions per task, 10,000 or 1,000 (default: 10k)")
-    add_flags(result.add_argument_group("stories"), [o for o in task if o.name in TASK_FLAGS])
-    add_flags(result.add_argument_group(f"model {model}", summary_of(_target(model))), model_flags(model))
-    group = result.add_argument_group("training")
-    for flag, default, text in (
-        ("steps", 7_000, "training steps"),
-        ("batch", 32, "rows of stories"),
-        ("eval_every", 250, "training steps between validations"),
-        ("seed", 0, "seed of the first model; each further model adds 1000"),
-        ("num_models", 1, "number of seeds, trained as a population"),
-        ("num_workers", 2, "worker processes"),
-    ):
-        group.add_argument(f"--{flag}", type=int, default=default, metavar="N", help=f"{text} (default: {default})")
-    group.add_argument("--lr", type=float, default=1e-3, metavar="X", help="Adam's step size (default: 0.001)")
-    group.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to train (default: cpu)")
-    group.add_argument("--out", default="runs/catbabi", metavar="DIR", help="the run's folder (default: runs/catbabi)")
     return result
 
 
 def model_flags(model: str) -> list[Option]:
     """Return the options of a model under the names of their flags."""
-    return [replace(o, name=RENAMED.get(o.name, o.name)) for o in options_of(_target(model))]
+    return renamed(options_of(_target(model)), RENAMED)
 
 
 def build_config(model: str, given: Mapping[str, Any]) -> RunConfig:
     """Return the run that the flags describe; see `parse`."""
-    for flag in ("steps", "batch", "eval_every"):
-        if given[flag] < 1:
-            raise UserError(f"--{flag}: expected at least 1; got {given[flag]}")
-    if given["steps"] % given["eval_every"]:
-        raise UserError(f"--steps: expected a multiple of --eval_every {given['eval_every']}; got {given['steps']}")
-    words = {name: given[name] for name in TASK_FLAGS if name in given}
-    task = check(options_of(TASKS["catbabi"]), words, "task catbabi", words=True)
-    flags = model_flags(model)
-    values = check(flags, {o.name: given[o.name] for o in flags if o.name in given}, f"model {model}", words=True)
+    values = values_of(TRAINING, given, "training")
+    stories = values_of([o for o in options_of(TASKS["catbabi"]) if o.name in TASK_FLAGS], given, "task catbabi")
+    options = values_of(model_flags(model), given, f"model {model}")
     own_names = {flag: option for option, flag in RENAMED.items()}
-    training = {
-        "num_models": given["num_models"],
-        "seed": given["seed"],
-        "epochs": given["steps"] // given["eval_every"],
-        "epoch_batches": given["eval_every"],
-        "batch_size": given["batch"],
-        "learning_rate": given["lr"],
-        "gradient_clip": 0.0,
-        "curriculum": False,
-        "curriculum_horizons": (1,),
-        "validation_batches": 1,
-        "keep": "best",
-    }
-    execution = {
-        "accelerator": {"cpu": "cpu", "cuda": "gpu"}[given["device"]],
-        "num_workers": given["num_workers"],
-    }
+    task = check(options_of(TASKS["catbabi"]), stories, "task catbabi")
     config = RunConfig(
-        metadata=metadata(Path(given["out"]).name, "experiments.catbabi.train"),
+        metadata=metadata(Path(values["out"]).name, "experiments.catbabi.train"),
         task={"name": "catbabi", **task, "folder": VARIANTS[given["variant"]]},
-        model={"type": MODEL_TYPES[model], **{own_names.get(k, k): v for k, v in values.items()}},
-        training=validate(TrainingConfig, training, "training"),
-        execution=validate(ExecutionConfig, execution, "execution"),
+        model={"type": MODEL_TYPES[model], **{own_names.get(k, k): v for k, v in options.items()}},
+        training=validate(TrainingConfig, training_of(values) | {"validation_batches": 1}, "training"),
+        execution=execution_of(given, values["device"]),
     )
     return with_whole_validation(config)
 

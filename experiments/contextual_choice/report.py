@@ -20,8 +20,9 @@ from emt import runs
 from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.errors import UserError
-from emt.options import Parser, load
+from emt.options import load
 from emt.tasks import TASKS
+from experiments.command_line import build_parser
 from experiments.contextual_choice.results import CONDITIONS, evaluate, last_returns, returns_of
 from experiments.contextual_choice.train import TASK
 
@@ -48,7 +49,7 @@ class Report:
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, evaluate, save, print; return the exit code."""
-    parser = Parser(prog="experiments.contextual_choice.report", description=__doc__)
+    parser = build_parser("experiments.contextual_choice.report", __doc__)
     parser.add_argument("runs", nargs="+", metavar="DIR", help="folders of trained runs")
     parser.add_argument(
         "--output_dir", metavar="DIR", help="where the comparison of runs goes (default: the first run)"

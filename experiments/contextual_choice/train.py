@@ -1,6 +1,6 @@
 """Train DND-LSTM agents on contextual choice, several seeds at once as a population.
 
-Writes a run directory that evaluate_multiple.py, analyze.py and experiments.contextual_choice.report read. Rerun the
+Writes a run directory that `emt evaluate`, `emt analyze` and experiments.contextual_choice.report read. Rerun the
 same command to resume an interrupted run.
 """
 
@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from emt.commands.script import run_script
-from emt.config import ExecutionConfig, RunConfig, TrainingConfig, metadata
+from emt.config import RunConfig, TrainingConfig, metadata
 from emt.models import MODELS
-from emt.options import Option, Parser, add_flags, check, load, options_of, options_of_model, validate
+from emt.options import Option, load, options_of, options_of_model, validate
 from emt.tasks import TASKS
+from experiments.command_line import EXECUTION, ONE_HORIZON, build_parser, execution_of, values_of
 from experiments.contextual_choice.results import last_returns, returns_of
 from experiments.training import train_in_view
 
-TASK, MODEL = "contextual_choice", "dnd_lstm"
+TASK, MODEL, OUT = "contextual_choice", "dnd_lstm", "runs/dnd"
 
 DEFAULTS: dict[str, Any] = {
     "num_models": 1,
@@ -43,21 +44,14 @@ def training_options() -> tuple[Option, ...]:
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = Parser(
-        prog="experiments.contextual_choice.train",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--out", default="runs/dnd", metavar="DIR", help="the run's folder (default: runs/dnd)")
     groups = {
+        "": (Option("out", str, OUT, "folder of the run"),),
         "task": options_of(TASKS[TASK]),
         "model": options_of(MODELS[MODEL]),
         "training": training_options(),
-        "execution": options_of_model(ExecutionConfig),
+        "execution": EXECUTION,
     }
-    for name, options in groups.items():
-        add_flags(parser.add_argument_group(name), options)
-    return parser
+    return build_parser("experiments.contextual_choice.train", __doc__, groups)
 
 
 def build_config(options: argparse.Namespace) -> RunConfig:
@@ -68,31 +62,28 @@ def build_config(options: argparse.Namespace) -> RunConfig:
     UserError
         For a flag with a value that it may not have.
     """
-
-    def given_options(known: tuple[Option, ...], where: str) -> dict[str, Any]:
-        return check(known, {k: v for k, v in vars(options).items() if k in {o.name for o in known}}, where, words=True)
-
-    task = given_options(options_of(TASKS[TASK]), f"task {TASK}")
+    given = vars(options)
+    task = values_of(options_of(TASKS[TASK]), given, f"task {TASK}")
     episode = load(TASKS, TASK, "task")(**task).epoch_batches
-    training = given_options(training_options(), "training") | {
-        "curriculum": False,
-        "curriculum_horizons": (1,),
-        "epoch_batches": episode,
-        "validation_batches": episode,
-    }
+    training = ONE_HORIZON | values_of(training_options(), given, "training")
+    training |= {"epoch_batches": episode, "validation_batches": episode}
     return RunConfig(
-        metadata=metadata(Path(options.out).name, "experiments.contextual_choice.train"),
+        metadata=metadata(_folder(options).name, "experiments.contextual_choice.train"),
         task={"name": TASK, **task},
-        model={"type": MODEL, **given_options(options_of(MODELS[MODEL]), f"model {MODEL}")},
+        model={"type": MODEL, **values_of(options_of(MODELS[MODEL]), given, f"model {MODEL}")},
         training=validate(TrainingConfig, training, "training"),
-        execution=validate(ExecutionConfig, given_options(options_of_model(ExecutionConfig), "execution"), "execution"),
+        execution=execution_of(given),
     )
+
+
+def _folder(options: argparse.Namespace) -> Path:
+    return Path(vars(options).get("out", OUT))
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, train, report; return the exit code."""
     options = parser().parse_args(arguments)
-    return train(build_config(options), Path(options.out))
+    return train(build_config(options), _folder(options))
 
 
 def train(config: RunConfig, folder: Path) -> int:

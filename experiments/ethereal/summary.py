@@ -15,12 +15,11 @@ import pandas as pd
 from analysis.figures.style import save_figure
 from analysis.statistics import mean_interval
 from analysis.tables import save_results
-from emt import config as configuration
-from emt import files, runs
+from emt import runs
 from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.errors import UserError
-from emt.options import Parser
+from experiments.command_line import add_folder, build_parser, find_runs
 from experiments.ethereal.figures import draw_curves, draw_map
 from experiments.ethereal.results import curve_of, level_figures, write_results
 
@@ -56,12 +55,11 @@ class Summary:
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, collect, summarise, save, print; return the exit code."""
-    parser = Parser(prog="experiments.ethereal.summary", description=__doc__)
-    parser.add_argument("folder", metavar="DIR", help="a run, or a folder of runs")
-    parser.add_argument("--output_dir", metavar="DIR", help="where results go (default: DIR/summary)")
+    parser = build_parser("experiments.ethereal.summary", __doc__)
+    add_folder(parser, "a run, or a folder of runs")
     options = parser.parse_args(arguments)
     folder = runs.find(options.folder, "folder")
-    found = find_runs(folder)
+    found = find_runs(folder, "characters")
     tested = {run: results for run, config in found.items() if (results := write_results(run, config))}
     if not tested:
         raise UserError(f"{folder}: expected finished models; found none")
@@ -75,23 +73,6 @@ def main(arguments: list[str] | None = None) -> int:
     _print(summary.runs)
     print(f"Written to {output}: {', '.join(path.name for path in written)}")
     return 0
-
-
-def find_runs(folder: Path) -> dict[Path, RunConfig]:
-    """Return the runs of this task in a folder: in a sweep in its order, else by path.
-
-    Raises
-    ------
-    UserError
-        If there are none.
-    """
-    configs = {path.parent: configuration.read(path) for path in sorted(folder.rglob("config.json"))}
-    found = {run: config for run, config in configs.items() if config.task_name == "characters"}
-    if not found:
-        raise UserError(f"{folder}: expected runs of the task characters; found none")
-    sweep = folder / "sweep.json"
-    order = [folder / name for name in files.read_json(sweep)["experiments"]] if sweep.exists() else []
-    return {run: found[run] for run in sorted(found, key=lambda run: (order.index(run) if run in order else 0, run))}
 
 
 def summarise(found: dict[Path, RunConfig], tested: dict[Path, dict[int, dict[str, Any]]]) -> Summary:

@@ -5,15 +5,13 @@ Rerun the same command to resume an interrupted sweep.
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
-from emt import runs
 from emt.commands import sweep as sweeps
 from emt.commands.script import run_script
-from emt.config import ExecutionConfig, RunConfig
+from emt.config import RunConfig
 from emt.errors import UserError
-from emt.options import Option, Parser, add_flags, check, options_of_model
+from emt.options import Option, check
 from experiments.ethereal import configs as shipped
 from experiments.ethereal import summary
 
@@ -34,32 +32,17 @@ MAP = tuple(
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, train, test, summarise; return the exit code."""
-    from emt.training import sweep
-
     given = vars(parser().parse_args(arguments))
-    question = given["question"]
-    output = Path(given.get("output_dir") or runs.default_folder()) / f"ethereal_{question}"
-    smaller, execution = sweeps.run_settings(given)
-    configs = [sweeps.with_overrides(config, smaller, execution) for config in _configs(question, given)]
-    code = sweeps.train(sweep.prepare(f"ethereal_{question}", configs, output), execution, output)
-    return code or summary.main([str(output)])
+    name = f"ethereal_{given['question']}"
+    code = sweeps.run(name, _configs(given["question"], given), given)
+    return code or summary.main([str(sweeps.folder_of(name, given))])
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    result = Parser(
-        prog="python -m experiments.ethereal.sweep",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
-    )
-    add = result.add_argument
-    add("question", choices=shipped.SWEEPS, help="which populations, see experiments/ethereal/README.md")
-    add("--output_dir", metavar="DIR", help="folder in which to create it (default: $EXPERIMENT_OUTPUT_DIR, else here)")
-    add_flags(result.add_argument_group("the map"), MAP)
-    add_flags(result.add_argument_group("a smaller trial (default: as in configs.py)"), sweeps.SIZES)
-    add_flags(result.add_argument_group("execution"), options_of_model(ExecutionConfig))
-    return result
+    text = "which populations; experiments/ethereal/README.md describes them"
+    groups = {"the map": MAP}
+    return sweeps.build_parser("python -m experiments.ethereal.sweep", __doc__, shipped.SWEEPS, text, groups)
 
 
 def _configs(question: str, given: dict[str, Any]) -> tuple[RunConfig, ...]:

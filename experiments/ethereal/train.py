@@ -1,6 +1,6 @@
 """Train EtherealRNN or a plain RNN to name the next character, several seeds at once as a population.
 
-Writes a run directory that evaluate_multiple.py, analyze.py and experiments.ethereal.summary read, with log.csv and
+Writes a run directory that `emt evaluate`, `emt analyze` and experiments.ethereal.summary read, with log.csv and
 test.json in the folder of each model. Rerun the same command to resume an interrupted run.
 """
 
@@ -15,23 +15,21 @@ from typing import Any, Literal
 from emt import config as configuration
 from emt import runs
 from emt.commands.script import run_script
-from emt.config import ExecutionConfig, RunConfig, TrainingConfig, metadata
-from emt.devices import choose_device
+from emt.config import RunConfig, TrainingConfig, metadata
 from emt.errors import UserError, install_hint
 from emt.models import MODELS
-from emt.options import (
-    Option,
-    Parser,
-    add_flags,
-    check,
-    load,
-    options_of,
-    options_of_model,
-    summary_of,
-    target_of,
-    validate,
-)
+from emt.options import Option, Parser, check, load, options_of, summary_of, target_of, validate
 from emt.tasks import TASKS
+from experiments.command_line import (
+    EXECUTION,
+    Count,
+    Natural,
+    build_parser,
+    epochs_of,
+    execution_of,
+    require_device,
+    values_of,
+)
 from experiments.ethereal import tracking
 from experiments.ethereal.results import describe_levels, report, write_results
 from experiments.ethereal.settings import DATASET, FLAGS, MODEL_TYPES, Setting, setting_of, task_of, training_of
@@ -44,15 +42,33 @@ CURVE_EVERY = 50
 SET_BY_OTHERS = ("updater", "eta")
 """Options of the models that have no flag of their own here."""
 
-TRACKING = ("log_freq", "notes", "group", "tags")
+DATA = (
+    Option("dataset", str, DATASET, "published name, or path of a text"),
+    Option("window", int | None, None, "characters predicted in a row, for a text (default: 64)"),
+)
+
+TRACKING = (
+    Option("log_freq", Count | None, None, "steps between logged points (default: all points)"),
+    Option("notes", str, "", "notes on the run, for Weights & Biases"),
+    Option("group", str | None, None, "group of the runs (default: name of the folder)"),
+    Option("tags", tuple[str, ...], (), "tags of the runs"),
+)
+
+SWITCH = Literal["True", "False"]
+
+RUN = (
+    Option("resume_checkpoint", str | None, None, "resume the run in this folder with its settings"),
+    Option("no_resume", SWITCH, "False", "refuse a folder that contains a run instead of resuming it"),
+    Option("track", SWITCH, "False", f"log to Weights & Biases: {install_hint('track')}"),
+    *TRACKING,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, train, test, report; return the exit code."""
-    config, folder, given = parse(sys.argv[1:] if arguments is None else arguments)
-    if config.execution.accelerator == "gpu" and config.execution.engine in ("local", "inline"):
-        choose_device("gpu")
-    track = _truth(given["track"])
+    config, folder, run = parse(sys.argv[1:] if arguments is None else arguments)
+    require_device(config.execution)
+    track = _truth(run["track"])
     if track:
         tracking.require()
     print("\n".join(describe_levels(config)))
@@ -60,14 +76,14 @@ def main(arguments: list[str] | None = None) -> int:
     results = write_results(folder, config)
     report(results)
     if track:
-        tracking.send(config, folder, results, **{name: given[name] for name in TRACKING})
+        tracking.send(config, folder, results, **{option.name: run[option.name] for option in TRACKING})
     if results:
         print(f"Next: python -m experiments.ethereal.summary {shlex.quote(str(folder))}")
     return 1 if outcome.failures else 0
 
 
 def parse(arguments: list[str]) -> tuple[RunConfig, Path, dict[str, Any]]:
-    """Return the run that a command line describes, everything checked, its folder, and all flags.
+    """Return the run that a command line describes, everything checked, its folder, and the values of `RUN`.
 
     Raises
     ------
@@ -80,58 +96,51 @@ def parse(arguments: list[str]) -> tuple[RunConfig, Path, dict[str, Any]]:
     choice = first.parse_known_args(arguments)[0]
     setting = setting_of(choice.model_type, choice.updater, compatibility=_truth(choice.compatibility))
     given = vars(parser(choice.model_type, setting).parse_args(arguments))
-    if given["resume_checkpoint"]:
-        folder = runs.find(given["resume_checkpoint"], "resume_checkpoint")
-        return configuration.read(folder / "config.json"), folder, given
+    run = values_of(RUN, given, "run")
+    if run["resume_checkpoint"]:
+        folder = runs.find(run["resume_checkpoint"], "resume_checkpoint")
+        return configuration.read(folder / "config.json"), folder, run
     folder = Path(given["out"])
-    if _truth(given["no_resume"]) and (folder / "config.json").exists():
+    if _truth(run["no_resume"]) and (folder / "config.json").exists():
         raise UserError(f"--no_resume: {folder} already contains a run; choose another --out or omit --no_resume")
-    return build_config(given, setting), folder, given
+    return build_config(given, setting), folder, run
 
 
 def parser(model_type: str, setting: Setting) -> argparse.ArgumentParser:
     """Return the command line for a model, with a setting's defaults."""
-    result = Parser(
-        prog="experiments.ethereal.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    _add_choice(result)
-    add = result.add_argument
-    add("--dataset", default=DATASET, metavar="NAME", help=f"published name, or path of a text (default: {DATASET})")
-    add("--window", type=int, metavar="N", help="characters predicted in a row, for a text (default: 64)")
-    model = result.add_argument_group(f"model {model_type}", summary_of(_target(model_type)))
-    add_flags(model, map(_spelled, model_flags(model_type, setting)))
-    training = result.add_argument_group("training")
-    for flag, default, text in (
-        ("batch_size", setting.batch_size, "strings in a batch"),
-        ("n_iters", setting.n_iters, "training steps"),
-        ("print_freq", CURVE_EVERY, f"steps between rows of log.csv, a multiple of {CURVE_EVERY}"),
-        ("checkpoint_save_freq", 500, "steps between validations, after which the state is saved; 0: --n_iters"),
-        ("seed", 0, "seed of the first model; each further model adds 1000"),
-        ("num_models", 1, "number of seeds, trained as a population"),
-    ):
-        training.add_argument(f"--{flag}", type=int, default=default, metavar="N", help=f"{text} (default: {default})")
-    text = f"learning rate, within a sequence and of the weights (default: {setting.learning_rate:g})"
-    training.add_argument("--learning_rate", type=float, default=setting.learning_rate, metavar="X", help=text)
-    if model_type == "rnn":
-        text = "largest gradient norm; 0: no clipping (default: 0)"
-        training.add_argument("--grad_clip", type=float, default=0.0, metavar="X", help=text)
-    run = result.add_argument_group("run")
-    text = "the run's folder (default: runs/ethereal)"
-    run.add_argument("--out", "--checkpoint_dir", default="runs/ethereal", metavar="DIR", help=text)
-    run.add_argument("--resume_checkpoint", metavar="DIR", help="resume the run in DIR with its settings")
-    switches = {
-        "no_resume": "refuse a folder that contains a run instead of resuming it",
-        "track": f"log to Weights & Biases: {install_hint('track')}",
+    groups = {
+        "data": DATA,
+        f"model {model_type}: {summary_of(_target(model_type))}": map(_spelled, model_flags(model_type, setting)),
+        "training": training_options(model_type, setting),
+        "run": RUN,
+        "execution": EXECUTION,
     }
-    for flag, text in switches.items():
-        add_flags(run, [_spelled(Option(flag, bool, False, text))])
-    run.set_defaults(**dict.fromkeys(switches, "False"))
-    run.add_argument("--log_freq", type=int, metavar="N", help="steps between logged points (default: all points)")
-    run.add_argument("--notes", metavar="TEXT", default="", help="notes on the run, for Weights & Biases")
-    run.add_argument("--group", metavar="TEXT", help="group of the runs (default: name of the folder)")
-    run.add_argument("--tags", metavar="TEXT", nargs="+", default=[], help="tags of the runs")
-    add_flags(result.add_argument_group("execution"), options_of_model(ExecutionConfig))
+    result = build_parser("experiments.ethereal.train", __doc__, groups)
+    _add_choice(result)
+    text = "folder of the run (default: runs/ethereal)"
+    result.add_argument("--out", "--checkpoint_dir", default="runs/ethereal", metavar="DIR", help=text)
     return result
+
+
+def training_options(model_type: str, setting: Setting) -> tuple[Option, ...]:
+    """Return the training flags, with a setting's defaults."""
+    rate = "learning rate, within a sequence and of the weights"
+    clip = Option("grad_clip", float, 0.0, "largest gradient norm; 0: no clipping")
+    return (
+        Option("batch_size", Count, setting.batch_size, "strings in a batch"),
+        Option("n_iters", Count, setting.n_iters, "training steps"),
+        Option("learning_rate", float, setting.learning_rate, rate),
+        *([clip] if model_type == "rnn" else []),
+        Option("print_freq", Count, CURVE_EVERY, f"steps between rows of log.csv, a multiple of {CURVE_EVERY}"),
+        Option(
+            "checkpoint_save_freq",
+            Natural,
+            500,
+            "steps between validations, after which the state is saved; 0: --n_iters",
+        ),
+        Option("seed", int, 0, "seed of the first model; each further model adds 1000"),
+        Option("num_models", Count, 1, "number of seeds, trained as a population"),
+    )
 
 
 def model_flags(model_type: str, setting: Setting) -> list[Option]:
@@ -146,44 +155,35 @@ def model_flags(model_type: str, setting: Setting) -> list[Option]:
 def build_config(given: Mapping[str, Any], setting: Setting) -> RunConfig:
     """Return the run that the flags describe; see `parse`."""
     model_type, updater = given["model_type"], given["updater"]
-    flags = model_flags(model_type, setting)
-    values = check(flags, {o.name: given[o.name] for o in flags if o.name in given}, f"model {model_type}", words=True)
+    options = values_of(model_flags(model_type, setting), given, f"model {model_type}")
+    training = values_of(training_options(model_type, setting), given, "training")
     own_names = {flag: option for option, flag in FLAGS.items()}
-    model = {"type": MODEL_TYPES[model_type], "updater": updater, **{own_names.get(k, k): v for k, v in values.items()}}
+    model = {"type": MODEL_TYPES[model_type], "updater": updater}
+    model |= {own_names.get(k, k): v for k, v in options.items()}
     if model_type == "ethereal":
-        model["eta"] = given["learning_rate"]
-    window = {} if given["window"] is None else {"window": given["window"]}
-    task = check(options_of(TASKS["characters"]), task_of(given["dataset"]) | window, "task characters")
+        model["eta"] = training["learning_rate"]
+    data = values_of(DATA, given, "data")
+    window = {} if data["window"] is None else {"window": data["window"]}
+    task = check(options_of(TASKS["characters"]), task_of(data["dataset"]) | window, "task characters")
     load(TASKS, "characters", "task")(**task)
-    options = options_of_model(ExecutionConfig)
-    words = {o.name: given[o.name] for o in options if o.name in given}
+    about = metadata(Path(given["out"]).name, "experiments.ethereal.train")
     return RunConfig(
-        metadata=metadata(Path(given["out"]).name, "experiments.ethereal.train")
-        | {"print_freq": str(given["print_freq"])},
+        metadata=about | {"print_freq": str(training["print_freq"])},
         task={"name": "characters", **task},
         model=model,
-        training=validate(TrainingConfig, _training(given), "training"),
-        execution=validate(ExecutionConfig, check(options, words, "execution", words=True), "execution"),
+        training=validate(TrainingConfig, _training(training), "training"),
+        execution=execution_of(given),
     )
 
 
-def _training(given: Mapping[str, Any]) -> dict[str, Any]:
-    for flag in ("batch_size", "n_iters", "print_freq", "num_models"):
-        if given[flag] < 1:
-            raise UserError(f"--{flag}: expected at least 1; got {given[flag]}")
-    every = given["checkpoint_save_freq"] or given["n_iters"]
-    if every < 1 or given["n_iters"] % every:
-        raise UserError(f"--n_iters: expected a multiple of --checkpoint_save_freq {every}; got {given['n_iters']}")
-    if given["print_freq"] % CURVE_EVERY:
-        raise UserError(f"--print_freq: expected a multiple of {CURVE_EVERY}; got {given['print_freq']}")
+def _training(values: Mapping[str, Any]) -> dict[str, Any]:
+    every = values["checkpoint_save_freq"] or values["n_iters"]
+    epochs_of({**values, "checkpoint_save_freq": every}, "n_iters", "checkpoint_save_freq")
+    if values["print_freq"] % CURVE_EVERY:
+        raise UserError(f"--print_freq: expected a multiple of {CURVE_EVERY}; got {values['print_freq']}")
+    names = ("n_iters", "batch_size", "learning_rate", "num_models", "seed")
     return training_of(
-        n_iters=given["n_iters"],
-        every=every,
-        batch_size=given["batch_size"],
-        learning_rate=given["learning_rate"],
-        gradient_clip=given["grad_clip"] if given["model_type"] == "rnn" else 0.0,
-        num_models=given["num_models"],
-        seed=given["seed"],
+        every=every, gradient_clip=values.get("grad_clip", 0.0), **{name: values[name] for name in names}
     )
 
 

@@ -9,7 +9,6 @@ the theory, and `of found` is the median of their mean angles over the modes tha
 fewer seeds than were trained, their number follows.
 """
 
-import argparse
 import math
 import sys
 from pathlib import Path
@@ -26,9 +25,9 @@ from emt import config as configuration
 from emt import files, runs
 from emt.commands.script import run_script
 from emt.errors import UserError
-from emt.options import Parser
 from emt.training.sweep import complete
 from experiments.all_linear_vb.configs import PAPER_ERRORS
+from experiments.command_line import add_folder, build_parser
 from experiments.table1.configs import CONFIGS
 
 CONVERGED = 0.99
@@ -44,10 +43,8 @@ ERRORS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, read, print, save; return the exit code."""
-    parser = Parser(
-        prog="experiments.table1.table", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", metavar="DIR", help="folder of the sweep")
+    parser = build_parser("experiments.table1.table", __doc__)
+    add_folder(parser, "folder of the sweep", output=None)
     folder = runs.find(parser.parse_args(arguments).folder, "folder")
     rows, seeds, remarks = [], [], []
     for config in CONFIGS:

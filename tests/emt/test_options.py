@@ -205,6 +205,24 @@ def test_help_of_a_flag_ends_without_a_full_stop_and_names_no_default_that_is_of
     assert help_text(Option("size", int, help="100 % of it.")) == "100 %% of it"
 
 
+def test_a_default_of_zero_is_shown_and_an_empty_one_is_not():
+    assert help_text(Option("seed", int, 0, "the first.")) == "the first (default: 0)"
+    assert (
+        help_text(Option("notes", str, "", "some.")) == help_text(Option("tags", tuple[str, ...], (), "some")) == "some"
+    )
+
+
+def test_usage_shows_what_is_required_and_no_other_option():
+    parser = Parser(prog="x")
+    parser.add_argument("folder", metavar="DIR")
+    parser.add_argument("runs", nargs="+")
+    parser.add_argument("--kind", choices=("a", "b"), required=True)
+    add_flags(parser, (Option("size", int), Option("seed", int, 0)))
+    usage = parser.format_help().partition("\n\n")[0]
+    assert usage == "usage: x [options] DIR RUNS [RUNS ...] --kind {a,b} --size N"
+    assert "--seed N" in parser.format_help()
+
+
 def test_names_are_listed_one_a_line_and_continued_under_their_summary():
     listed = names_text({"a": "One thing.", "long_name": "Another, with more words."})
     assert listed == "  a         One thing\n  long_name Another, with more words"

@@ -203,7 +203,7 @@ def test_the_defaults_are_the_published_ones(data):
     [
         ("--steps 30 --eval_every 20", "--steps: expected a multiple of --eval_every 20; got 30"),
         ("--K 27", "--K: expected 1 to 26; got 27"),
-        ("--batch 0", "--batch: expected at least 1; got 0"),
+        ("--batch 0", "--batch: expected an integer from 1; got 0"),
         ("--identity_scale 1.0", "--identity_scale: model fw has no such option"),
         ("--num_workers 0", "--num_workers: expected .*1; got 0"),
         ("--engine cloud", "--engine.*invalid choice: 'cloud'"),
@@ -232,5 +232,5 @@ def test_the_paper_has_twelve_cells_and_each_is_shipped():
 
 
 def test_a_summary_of_nothing_says_so(tmp_path):
-    with pytest.raises(UserError, match="expected runs of associative retrieval with finished models; found none"):
+    with pytest.raises(UserError, match="expected runs of the task associative_retrieval; found none"):
         summary.main([str(tmp_path)])

@@ -234,7 +234,7 @@ def test_the_whole_validation_split_is_used(batch, mini_babi):
     ("flags", "message"),
     [
         ("--steps 30 --eval_every 20", "--steps: expected a multiple of --eval_every 20; got 30"),
-        ("--batch 0", "--batch: expected at least 1; got 0"),
+        ("--batch 0", "--batch: expected an integer from 1; got 0"),
         ("--reads 2", "--reads"),
         ("--layers 9", "--layers: expected an integer up to 8; got 9"),
         ("--tasks 21", "--tasks: expected some of the numbers 1 to 20"),
@@ -246,9 +246,11 @@ def test_what_does_not_fit_is_refused_by_flag(flags, message, mini_babi, refused
         parse(mini_babi, *split(flags))
 
 
-def test_without_data_the_message_says_where_they_are(refused):
-    with refused(r"--data: .* published at https://research.facebook.com.*licence CC BY 3.0"):
+def test_data_are_required_and_the_message_says_where_they_are(refused):
+    with refused("the following arguments are required: --data"):
         train.parse([])
+    with refused(r"--data: .* published at https://research.facebook.com.*licence CC BY 3.0"):
+        train.parse(["--data", "nowhere"])
 
 
 def test_without_validation_stories_there_is_no_run(tmp_path, mini_babi, refused):
@@ -261,9 +263,9 @@ def test_without_validation_stories_there_is_no_run(tmp_path, mini_babi, refused
 
 def test_a_folder_without_runs_says_so(tmp_path, refused):
     for command in (evaluate, summary):
-        with pytest.raises(UserError, match="expected runs of catbabi; found none"):
+        with pytest.raises(UserError, match="expected runs of the task catbabi; found none"):
             command.main([str(tmp_path)])
-    with refused("--batch: expected at least 1; got 0"):
+    with refused("--batch: expected an integer from 1; got 0"):
         evaluate.main([str(tmp_path), "--batch", "0"])
 
 

@@ -8,11 +8,17 @@ from emt.options import load
 from emt.tasks import TASKS
 from emt.training import sweep as sweeps
 
-SHIPPED = {f"{q}-{c.metadata['experiment_name']}": c for q in questions() for c in read(q)}
+SHIPPED = {
+    f"{question}-{config.metadata['experiment_name']}": config
+    for question in questions()
+    for config in read(question)
+    # Their stories are the user's; tests/experiments/test_catbabi.py trains some.
+    if not question.startswith("catbabi/")
+}
 
 
 def test_every_question_has_configurations_with_names_of_their_own():
-    assert {"all_linear_vb", "repeat_copy"} <= set(questions())
+    assert {"all_linear_vb", "repeat_copy", "catbabi/table1", "ethereal/map"} <= set(questions())
     for question in questions():
         names = [config.metadata["experiment_name"] for config in read(question)]
         assert len(set(names)) == len(names) > 0

@@ -167,7 +167,7 @@ def test_data_sets_have_their_published_names(name, task):
         ("--dataset roneneldan/tinystories", "--dataset: .* is not fetched; expected the path of a file"),
         ("--n_iters 300 --checkpoint_save_freq 200", "--n_iters: expected a multiple of --checkpoint_save_freq 200"),
         ("--print_freq 70", "--print_freq: expected a multiple of 50; got 70"),
-        ("--batch_size 0", "--batch_size: expected at least 1; got 0"),
+        ("--batch_size 0", "--batch_size: expected an integer from 1; got 0"),
         ("--plast_proportion 1.5", "--plast_proportion: expected a number up to 1"),
         ("--hidden_size none", "--hidden_size: expected an integer"),
         ("--normalize maybe", "--normalize: invalid choice: 'maybe'"),

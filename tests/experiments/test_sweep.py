@@ -35,6 +35,11 @@ def test_a_shard_of_the_grid_does_its_part(tmp_path, capsys):
     ("words", "message"),
     [
         (["nonsense"], "invalid choice: 'nonsense'"),
+        (["ethereal/nonsense"], "invalid choice: 'ethereal/nonsense'"),
+        (["ethereal"], "invalid choice: 'ethereal'"),
+        (["ethereal/table", "--rates", "0.1"], "--rates: applies to the map only; table is defined in configs.py"),
+        (["catbabi/main"], "the following arguments are required: --data"),
+        (["catbabi/main", "--data", "nowhere"], "--data: .* published at"),
         (["repeat_copy", "--num_models", "0"], "--num_models: "),
         (["repeat_copy", "--engine", "dask"], "--scheduler: expected the address"),
         (["repeat_copy", "--shard", "3/2"], "--shard: expected I/N"),

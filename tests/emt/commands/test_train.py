@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("empty_folder")
         ("--experiment_name a --seq_length 8 --hiden_dim 9", "unrecognized arguments: --hiden_dim 9"),
         ("--experiment_name a --seq_length 8 --hidden 9", "unrecognized arguments: --hidden 9"),
         ("--experiment_name a", "--seq_length"),
-        ("--seq_length 8", "--experiment_name: expected a name"),
+        ("--seq_length 8", "the following arguments are required: --experiment_name"),
         ("--experiment_name a/b --seq_length 8", "--experiment_name: expected a plain folder name; got 'a/b'"),
         ("--experiment_name a --seq_length 3 4 5", "--seq_length: expected an integer or 2 integers; got 3 4 5"),
         ("--experiment_name a --seq_length 7 3", "--seq_length: expected one length from 1 or an ascending range"),

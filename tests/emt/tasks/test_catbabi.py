@@ -193,9 +193,9 @@ def test_some_tasks_have_their_own_smaller_vocabulary(task, mini_babi):
 
 def test_what_does_not_fit_is_refused_by_flag(mini_babi):
     with pytest.raises(UserError, match=r"data: expected the folder of the bAbI tasks; got none: unpack .*CC BY 3\.0"):
-        CatBabi()
+        CatBabi(data="")
     for wrong in ((0, 1), (21,), ()):
         with pytest.raises(UserError, match="tasks: expected some of the numbers 1 to 20; got"):
             make(mini_babi, tasks=wrong)
     with pytest.raises(UserError, match="segment: expected an integer from 1"):
-        check(options_of(TASKS["catbabi"]), {"segment": 0}, "task")
+        check(options_of(TASKS["catbabi"]), {"data": str(mini_babi), "segment": 0}, "task")
