@@ -1,5 +1,8 @@
 """ANALYSIS_GUIDE.md: its code runs as it stands."""
 
+import functools
+import importlib
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -51,6 +54,32 @@ def test_commands_parse(command):
     else:
         assert stage == "analyze"
         assert analyze.build_parser().parse_args(words).command == words[0]
+
+
+def resolve(name):
+    """Return what a dotted name stands for: a module, or what modules hold."""
+    parts = name.split(".")
+    found, rest = importlib.import_module(parts[0]), parts[1:]
+    while rest and importlib.util.find_spec(f"{found.__name__}.{rest[0]}"):
+        found, rest = importlib.import_module(f"{found.__name__}.{rest[0]}"), rest[1:]
+        if not hasattr(found, "__path__"):
+            break
+    return functools.reduce(getattr, rest, found)
+
+
+NAMES = sorted(set(re.findall(r"(?<![\w./-])(?:analysis|emt)(?:\.[A-Za-z]\w*)+", GUIDE)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_of_the_guide_exists(name):
+    assert resolve(name) is not None
+
+
+def test_a_name_that_is_not_there_is_noticed():
+    assert len(NAMES) > 3
+    for name in ("analysis.spectra.no_such_name", "analysis.no_such_module.values", "analysis.spectra.values.no_such"):
+        with pytest.raises((AttributeError, ImportError)):
+            resolve(name)
 
 
 def test_every_section_is_there():

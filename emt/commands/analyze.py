@@ -15,10 +15,10 @@ from typing import Any
 from analysis import COMMANDS
 from analysis.command import SUBJECTS, Command
 from emt.commands.script import program, shell_command
-from emt.errors import UserError, renamed, repeated
+from emt.errors import RegistrationError, UserError, renamed, repeated
 from emt.files import check_folder
 from emt.models import MODELS
-from emt.options import Parser, add_flags, assigns, check, options_of, summary_of
+from emt.options import Parser, add_flags, assigns, check, options_of, require, summary_of
 from emt.runs import find, read_summary
 
 
@@ -83,10 +83,17 @@ class Request:
 
 def run(command: Command, given: dict[str, Any]) -> None:
     """Read what the analysis takes, analyse it, save tables and then figures, and say where they are."""
+    if command.takes != "experiment":
+        require(f"{command.figures}:draw", f"which yields names and figures of a result of {command.name!r}")
     request = _request(command, given)
     options = check(options_of(command.function), given, f"{program('analyze')} {command.name}", words=True)
     subject = READERS[command.takes](request)
     result = _analyse(command, subject, options, request.folder)
+    if not hasattr(result, "pages") and not hasattr(result, "tables"):
+        raise RegistrationError(
+            f"{command.function}: expected a result with a method tables(), which returns name -> DataFrame; "
+            f"got {type(result).__name__}"
+        )
     if hasattr(result, "pages"):
         _save_pages(result, request.folder)
     else:

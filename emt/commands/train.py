@@ -33,6 +33,7 @@ from emt.options import (
     validate,
 )
 from emt.tasks import TASKS
+from emt.tasks.base import check_task
 
 DEFAULT_TASK, DEFAULT_MODEL = "variable_binding", "rnn"
 
@@ -122,7 +123,7 @@ def build_config(given: dict[str, Any], task: str, model: str, base: RunConfig |
         sections[section] = validate(kind, values | words, section)
     task_values = merge(options_of(task), task_base, given_options(options_of(task)), f"task {task_name}")
     model_values = merge(options_of(model), model_base, given_options(options_of(model)), f"model {model_name}")
-    load(TASKS, task_name, "task")(**task_values)
+    check_task(load(TASKS, task_name, "task")(**task_values), task_name)
     return RunConfig(task={"name": task_name, **task_values}, model={"type": model_name, **model_values}, **sections)
 
 

@@ -14,6 +14,7 @@ from emt.options.signatures import (
     assigns,
     options_of,
     options_of_model,
+    require,
     summary_of,
 )
 
@@ -30,6 +31,7 @@ __all__ = [
     "options_of",
     "options_of_model",
     "validate",
+    "require",
     "summary_of",
     "target_of",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from textwrap import wrap
 from typing import Any, NoReturn
 
-from emt.errors import UserError
+from emt.errors import RegistrationError, UserError
 from emt.options.checks import text_of
 from emt.options.signatures import Option
 
@@ -57,8 +57,14 @@ def add_flags(parser: argparse._ActionsContainer, options: Iterable[Option], *, 
     """Add one flag for each option, with the user's spelling; a true-by-default switch becomes ``--x`` / ``--no_x``.
 
     Flags that were not given leave no trace in the namespace, so that a configuration file can stand below them.
+
+    Raises
+    ------
+    RegistrationError
+        If the parser has a flag of that name already.
     """
     for option in options:
+        _check_free(parser, option)
         text = help_text(option)
         common: dict[str, Any] = {"dest": option.name, "default": argparse.SUPPRESS}
         if option.annotation is bool:
@@ -89,6 +95,16 @@ def _usage_of_values(action: argparse.Action) -> str:
     choices = f"{{{','.join(map(str, action.choices))}}}" if action.choices else action.dest.upper()
     name = action.metavar if isinstance(action.metavar, str) else choices
     return {"+": f"{name} [{name} ...]", argparse.PARSER: f"{name} ..."}.get(str(action.nargs), name)
+
+
+def _check_free(parser: argparse._ActionsContainer, option: Option) -> None:
+    flags = [f"--{option.name}"] + ([f"--no_{option.name}"] if option.annotation is bool else [])
+    taken = [flag for flag in flags if flag in parser._option_string_actions]
+    if taken:
+        group = getattr(parser, "title", None) or "this command"
+        raise RegistrationError(
+            f"{taken[0]}: {group} and another part of the command line have an option of this name; rename yours"
+        )
 
 
 def _metavar(option: Option) -> str:

@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from emt.errors import UserError
+from emt.options.signatures import require
 
 
 def load(registry: Mapping[str, str], name: str, kind: str) -> Any:
     """Import and return what ``registry[name]`` names; ``kind`` is the flag the user gave the name with."""
-    module, _, attribute = target_of(registry, name, kind).partition(":")
+    target = target_of(registry, name, kind)
+    require(target, f"as the registry says of {name!r}")
+    module, _, attribute = target.partition(":")
     return getattr(importlib.import_module(module), attribute)
 
 

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from emt.errors import RegistrationError
+
 REQUIRED: Any = ...
 """The default of an option that has none."""
 
@@ -74,8 +76,8 @@ def options_of(target: str) -> tuple[Option, ...]:
 
     Raises
     ------
-    LookupError
-        If the module has no such class or function.
+    RegistrationError
+        If the module has no such class or function, or an option has no type, or a default that is no literal.
     """
     module, _, name = target.partition(":")
     definition = _definition(module, name)
@@ -89,8 +91,8 @@ def options_of(target: str) -> tuple[Option, ...]:
     return tuple(
         Option(
             argument.arg,
-            _evaluate_annotation(argument.annotation, target),
-            REQUIRED if default is None else ast.literal_eval(default),
+            _evaluate_annotation(argument, target),
+            REQUIRED if default is None else _literal(default, argument.arg, target),
             texts.get(argument.arg, ""),
         )
         for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
@@ -108,9 +110,35 @@ def options_of_model(model: type[BaseModel]) -> tuple[Option, ...]:
 
 
 def summary_of(target: str) -> str:
-    """First line of the docstring of ``"module:name"``, without importing it."""
+    """First line of the docstring of ``"module:name"``, without importing it.
+
+    Raises
+    ------
+    RegistrationError
+        If there is no docstring, or nothing of that name.
+    """
     module, _, name = target.partition(":")
-    return (ast.get_docstring(_definition(module, name)) or "").partition("\n")[0]
+    docstring = ast.get_docstring(_definition(module, name))
+    if not docstring:
+        raise RegistrationError(
+            f"{_file(module)}: expected {name} to have a docstring; its first line is shown as help"
+        )
+    return docstring.partition("\n")[0]
+
+
+def require(target: str, what: str) -> None:
+    """Refuse ``"module:name"`` where there is no such module, class or function; ``what`` says what it is for.
+
+    Raises
+    ------
+    RegistrationError
+        Naming the file and what to write there.
+    """
+    module, _, name = target.partition(":")
+    try:
+        _definition(module, name)
+    except RegistrationError:
+        raise RegistrationError(f"{_file(module)}: expected this file to define {name}, {what}") from None
 
 
 def assigns(target: str, name: str) -> bool:
@@ -130,9 +158,12 @@ def _without_constraints(annotation: Any) -> Any:
 @cache
 def _tree(module: str) -> ast.Module:
     # find_spec imports the parent packages, which hold no heavy imports, but not the module itself.
-    spec = importlib.util.find_spec(module)
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        spec = None
     if spec is None or spec.origin is None:
-        raise LookupError(f"no module {module!r}")
+        raise RegistrationError(f"{_file(module)}: a registry names this file; it does not exist")
     return ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
 
 
@@ -140,7 +171,11 @@ def _definition(module: str, name: str) -> ast.ClassDef | ast.FunctionDef:
     for node in _tree(module).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
             return node
-    raise LookupError(f"module {module!r} defines no {name!r}")
+    raise RegistrationError(f"{_file(module)}: expected a class or function {name!r}, which a registry names")
+
+
+def _file(module: str) -> str:
+    return module.replace(".", "/") + ".py"
 
 
 def _constructor(module: str, definition: ast.ClassDef) -> tuple[ast.FunctionDef | None, dict[str, str]]:
@@ -171,11 +206,32 @@ def _ancestry(module: str, definition: ast.ClassDef) -> Iterator[ast.ClassDef]:
                 yield from _ancestry(where, found)
 
 
-def _evaluate_annotation(node: ast.expr | None, target: str) -> Any:
+def _evaluate_annotation(argument: ast.arg, target: str) -> Any:
+    node, where = argument.annotation, _place(argument.arg, target)
     if node is None:
-        raise LookupError(f"{target}: every option needs a type annotation")
+        raise RegistrationError(f"{where}: expected a type annotation, such as {argument.arg}: int = 3")
     # The text is this package's own source; only the names above are visible to it.
-    return eval(compile(ast.Expression(node), target, "eval"), {"__builtins__": {}}, _ANNOTATION_NAMES)  # noqa: S307
+    code = compile(ast.Expression(node), target, "eval")
+    try:
+        return eval(code, {"__builtins__": {}}, _ANNOTATION_NAMES)  # noqa: S307
+    except (NameError, AttributeError, TypeError):
+        names = ", ".join(_ANNOTATION_NAMES)
+        raise RegistrationError(f"{where}: expected a type made of {names}; got {ast.unparse(node)}") from None
+
+
+def _literal(node: ast.expr, option: str, target: str) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        where = _place(option, target)
+        raise RegistrationError(
+            f"{where}: expected a default written out, such as 3; got {ast.unparse(node)}"
+        ) from None
+
+
+def _place(option: str, target: str) -> str:
+    module, _, name = target.partition(":")
+    return f"{_file(module)}: option {option!r} of {name}"
 
 
 def _parameter_help(docstring: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from emt.errors import RegistrationError
 from emt.streams import Split
 
 Loss = Literal["mse", "cross_entropy", "actor_critic"]
@@ -119,6 +120,22 @@ def one_hot(values: NDArray[Any], width: int) -> NDArray[np.float32]:
     if values.ndim == 4:
         return values
     return np.asarray(values[..., None] == np.arange(width), np.float32)
+
+
+def check_task(task: Any, name: str) -> None:
+    """Refuse a task that lacks what `Task` lists.
+
+    Raises
+    ------
+    RegistrationError
+        Naming the members that are missing.
+    """
+    methods = [member for member in vars(Task) if not member.startswith("_") and callable(getattr(Task, member))]
+    missing = [member for member in (*Task.__annotations__, *methods) if not hasattr(task, member)]
+    if missing:
+        raise RegistrationError(
+            f"task {name!r}: expected {type(task).__name__} to have {', '.join(missing)} (emt/tasks/base.py says what)"
+        )
 
 
 class Task(Protocol):

@@ -25,6 +25,7 @@ from emt.errors import UserError
 from emt.models import MODELS
 from emt.options import check, load, options_of, target_of
 from emt.tasks import TASKS
+from emt.tasks.base import check_task
 from emt.training.population import decide, done_markers
 
 MARKER_COLUMNS = ("status", "step", "horizon", "passed_step", "train_acc")
@@ -41,7 +42,7 @@ def complete(config: RunConfig) -> RunConfig:
     task, model = target_of(TASKS, config.task_name, "task"), target_of(MODELS, config.model_type, "model_type")
     task_options = check(options_of(task), config.task_options(), f"task {config.task_name}")
     model_options = check(options_of(model), config.model_options(), f"model {config.model_type}")
-    load(TASKS, config.task_name, "task")(**task_options)
+    check_task(load(TASKS, config.task_name, "task")(**task_options), config.task_name)
     sections = {
         "task": {"name": config.task_name, **task_options},
         "model": {"type": config.model_type, **model_options},

@@ -1,0 +1,154 @@
+"""CONTRIBUTING.md: its examples run, and typical mistakes are told in one line."""
+
+import ast
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+import analysis
+import analysis.figures
+import analysis.figures.states
+import analysis.states
+import emt.models
+import emt.tasks
+from analysis import COMMANDS
+from analysis.command import Command
+from emt import engine
+from emt.commands.main import main as run_emt
+from emt.engine import inline
+from emt.options import signatures
+
+TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+FILES = dict(re.findall(r"^```python\n# (\S+)\n(.*?)^```", TEXT, re.S | re.M))
+TASK, MODEL = (ast.literal_eval("{" + line + "}") for line in re.findall(r'`("\w+": "emt[\w.:]+",)`', TEXT))
+COMMAND = eval(re.search(r"`(Command\(.*?\)),`", TEXT)[1], {"Command": Command})
+PACKAGES = (emt.tasks, emt.models, analysis.states, analysis.figures.states)
+
+# Lightning's own, where a population trains in this process.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture
+def extend(tmp_path, monkeypatch):
+    """Return a function that adds the examples, with texts replaced, to the packages and registries."""
+
+    def add(file="", old="", new="", registered=COMMAND):
+        for name, text in FILES.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            assert name != file or old in text
+            path.write_text(text.replace(old, new) if name == file else text, encoding="utf-8")
+        for package in PACKAGES:
+            folder = tmp_path / package.__name__.replace(".", "/")
+            monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
+        for registry, added in ((emt.tasks.TASKS, TASK), (emt.models.MODELS, MODEL)):
+            for name, target in added.items():
+                monkeypatch.setitem(registry, name, target)
+        monkeypatch.setitem(COMMANDS, registered.name, registered)
+        return tmp_path
+
+    for name in FILES:
+        monkeypatch.delitem(sys.modules, name.removesuffix(".py").replace("/", "."), raising=False)
+    signatures._tree.cache_clear()
+    monkeypatch.setattr(engine, "run", lambda function, items, *_: inline.run(function, items))
+    monkeypatch.chdir(tmp_path)
+    yield add
+    signatures._tree.cache_clear()
+    for name in FILES:
+        module = name.removesuffix(".py").replace("/", ".")
+        sys.modules.pop(module, None)
+
+
+SMALL = "--experiment_name run --num_models 3 --epochs 1 --epoch_batches 2 --validation_batches 1 --batch_size 4"
+TRAIN = f"train --task running_parity --model_type identity_rnn --signs 6 --hidden_dim 7 --engine inline {SMALL}"
+EVALUATE = "evaluate --models_dir run --test_horizon 4 --num_workers 1 --no_figures"
+ANALYZE = "analyze speed --summary_file run --first 1"
+
+
+def test_the_examples_are_whole():
+    assert len(FILES) == 4
+    assert [*TASK, *MODEL, COMMAND.name] == ["running_parity", "identity_rnn", "speed"]
+
+
+def test_what_is_added_as_described_trains_evaluates_and_is_analysed_and_reported(extend, capsys):
+    folder = extend() / "run"
+    for words in (TRAIN, EVALUATE, ANALYZE, "analyze report --summary_file run"):
+        assert run_emt(shlex.split(words)) == 0, capsys.readouterr().err
+    results = {path.name for path in (folder / "speed_analysis").iterdir()}
+    assert {"speed_members.csv", "speed.png"} <= results
+    assert "mean speed" in (folder / "report.html").read_text(encoding="utf-8")
+    assert "(n = 3 members)" in capsys.readouterr().out
+
+
+TASK_FILE, MODEL_FILE, ANALYSIS_FILE, FIGURE_FILE = FILES
+MISTAKES = {
+    "a task without a docstring": (
+        (TASK_FILE, '"""Running parity: each', 'x = """Running parity: each'),
+        "train --help",
+        "emt/tasks/running_parity.py: expected RunningParity to have a docstring",
+    ),
+    "an option without a type": (
+        (TASK_FILE, "signs: int = 5", "signs=5"),
+        TRAIN,
+        "emt/tasks/running_parity.py: option 'signs' of RunningParity: expected a type annotation, such as signs: int",
+    ),
+    "an option of an unknown type": (
+        (TASK_FILE, "signs: int = 5", "signs: np.int64 = 5"),
+        TRAIN,
+        "option 'signs' of RunningParity: expected a type made of int, float, .*; got np.int64",
+    ),
+    "a default that is computed": (
+        (TASK_FILE, "signs: int = 5", "signs: int = len('five')"),
+        TRAIN,
+        "option 'signs' of RunningParity: expected a default written out, such as 3",
+    ),
+    "an option that training has": (
+        (TASK_FILE, "signs", "seed"),
+        TRAIN,
+        "--seed: training and another part of the command line have an option of this name",
+    ),
+    "an option of an analysis that its command has": (
+        (ANALYSIS_FILE, "first: int", "seq_length: int"),
+        ANALYZE,
+        "--seq_length: this command and another part of the command line have an option of this name",
+    ),
+    "a class of another name": (
+        (MODEL_FILE, "class IdentityRNN", "class Identity"),
+        TRAIN,
+        "emt/models/identity_rnn.py: expected a class or function 'IdentityRNN', which a registry names",
+    ),
+    "a task that lacks a member": (
+        (TASK_FILE, "    carries = False\n", ""),
+        TRAIN,
+        "task 'running_parity': expected RunningParity to have carries",
+    ),
+    "a figure module without draw": (
+        (FIGURE_FILE, "def draw", "def paint"),
+        ANALYZE,
+        "analysis/figures/states/speed.py: expected this file to define draw, which yields names and figures",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "words", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_a_typical_mistake_is_told_in_one_line(extend, capsys, change, words, message):
+    extend(*change)
+    assert run_emt(shlex.split(words)) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert re.search(message, line), line
+
+
+def test_no_figure_module_and_no_tables_are_told(extend, capsys):
+    folder = extend(ANALYSIS_FILE, "def tables", "def table")
+    for words in (TRAIN, EVALUATE):
+        assert run_emt(shlex.split(words)) == 0
+    capsys.readouterr()
+    assert run_emt(shlex.split(ANALYZE)) == 2
+    assert "measure_speed: expected a result with a method tables()" in capsys.readouterr().err
+    (folder / FIGURE_FILE).unlink()
+    signatures._tree.cache_clear()
+    assert run_emt(shlex.split(ANALYZE)) == 2
+    assert "analysis/figures/states/speed.py: expected this file to define draw" in capsys.readouterr().err
