@@ -110,7 +110,7 @@ class Embedding:
         members = len(self.population)
         shared = f"{members} members have {self.places} places, since some are equal; " if self.places < members else ""
         return (
-            f"{self.measure}; {shared}"
+            f"distances: {self.measure}; {shared}"
             f"rank correlation of distances in the map with these {self.quality['spearman']:z.2f}; "
             f"{self.quality['intrinsic_dimension']} dimensions explain 95 % of the variance; "
             f"outliers: {', '.join(outliers) or 'none'}"
@@ -207,7 +207,7 @@ def _by_transport(population: Population, signature_type: str, metric: str | Non
             parameter="population",
         )
     how = "exact" if exact else f"sliced along {N_DIRECTIONS} directions"
-    return f"distance of spectra: optimal transport, {how}", distances, points, precision
+    return f"optimal transport, {how}", distances, points, precision
 
 
 def _by_features(population: Population, signature_type: Any, metric: str | None) -> Measured:

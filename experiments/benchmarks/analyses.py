@@ -1,19 +1,22 @@
-"""How long do the commands of analyze.py take on a large population?
+"""How long do the commands of analyze.py take on a large population, and how much memory?
 
 The population is planted: spectra of Elman networks that hold repeat copy (64 modes) in an exact circuit with noise in
-every weight, some networks with more of it than others. Each command runs as a user runs it, in a process of its own;
-seconds are those of the clock, and CPU seconds those of all its processes. `persistence` runs once more with one member
-added, to see what the distances kept from the first run save.
+every weight, some networks with more of it than others. With `--eigenvalues` spectra have more modes: those of the
+theory, each displaced by noise, since eigenvalues of a thousand large matrices would take hours.
+
+Each command runs as a user runs it, in a process of its own; seconds are those of the clock, CPU seconds those of all its
+processes, and memory is the largest that one of them had. `persistence` runs once more with one member added, to see
+what the distances kept from the first run save.
 """
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +29,7 @@ from emt.options import Parser
 from emt.tasks.variable_binding import VariableBinding
 
 SCRIPT = Path(__file__).parents[2] / "analyze.py"
+COMMANDS = ("eigenvalue", "embedding", "persistence", "compare")
 LENGTH = BITS = 8
 NOISE = (0.02, 0.3)
 """Smallest and largest standard deviation of a weight times the square root of the number of units."""
@@ -35,37 +39,62 @@ def main(arguments: list[str] | None = None) -> int:
     """Parse, plant, run, print; return the exit code."""
     parser = Parser(prog="experiments.benchmarks.analyses", description=__doc__)
     parser.add_argument("--members", type=int, default=1000, metavar="N", help="networks (default: 1000)")
+    parser.add_argument(
+        "--eigenvalues", type=int, default=64, metavar="N", help="of each network, a multiple of 8 (default: 64)"
+    )
+    parser.add_argument(
+        "--commands",
+        nargs="+",
+        default=list(COMMANDS),
+        choices=(*COMMANDS, "report"),
+        help="what to run, in this order (default: eigenvalue embedding persistence compare)",
+    )
     parser.add_argument("--out", metavar="DIR", help="keep the populations and their analyses in this folder")
     options = parser.parse_args(arguments)
     if options.members < 4:
         raise UserError(f"--members: expected at least 4; got {options.members}")
+    if options.eigenvalues < LENGTH or options.eigenvalues % LENGTH:
+        raise UserError(f"--eigenvalues: expected a multiple of {LENGTH}; got {options.eigenvalues}")
     with tempfile.TemporaryDirectory() as temporary:
-        report(Path(options.out or temporary), options.members)
+        report(Path(options.out or temporary), options.members, options.eigenvalues, options.commands)
     return 0
 
 
-def report(folder: Path, members: int) -> None:
+def report(folder: Path, members: int, eigenvalues: int, commands: Sequence[str]) -> None:
     """Run the commands on populations in a folder and print a table."""
-    first, second = plant(folder / "first", members), plant(folder / "second", members, seed=1)
-    print(f"{members} members in each set, {len(os.sched_getaffinity(0))} cores")
-    print(f"{'':34}{'seconds':>9}{'CPU s':>9}")
-    for command in ("eigenvalue", "embedding", "persistence"):
-        show(command, *run(command, "--summary_file", first))
-    plant(folder / "first", members + 1)
-    show("persistence, one additional member", *run("persistence", "--summary_file", first))
-    show("compare, two sets", *run("compare", "--summary_files", first, second, "--output_dir", folder / "compare"))
+    first = plant(folder / "first", members, eigenvalues)
+    cores = len(os.sched_getaffinity(0))
+    print(f"{members} members in each set, {eigenvalues} eigenvalues each, {cores} cores")
+    print(f"{'':34}{'seconds':>9}{'CPU s':>9}{'MB':>9}")
+    for command in commands:
+        if command == "compare":
+            second = plant(folder / "second", members, eigenvalues, seed=1)
+            out = folder / "compare"
+            show("compare, two sets", run(command, "--summary_files", first, second, "--output_dir", out))
+        else:
+            show(command, run(command, "--summary_file", first))
+        if command == "persistence":
+            plant(folder / "first", members + 1, eigenvalues)
+            show("persistence, one additional member", run(command, "--summary_file", first))
+        if command == "report":
+            size = (folder / "first" / "report.html").stat().st_size
+            print(f"{'  size of the page':34}{'':18}{size / 1e6:9.1f}")
 
 
-def plant(folder: Path, members: int, seed: int = 0) -> Path:
+def plant(folder: Path, members: int, eigenvalues: int = LENGTH * BITS, seed: int = 0) -> Path:
     """Write an evaluation summary of planted members; return its path."""
-    task = VariableBinding(seq_length=LENGTH, input_dim=BITS)
+    task = VariableBinding(seq_length=LENGTH, input_dim=eigenvalues // LENGTH)
     companion = companion_matrix(task.operator(LENGTH), LENGTH)
     theory = companion_eigenvalues(companion)
     metrics = []
     for number in range(1, members + 1):
         rng = np.random.default_rng((seed, number))
         noise = rng.uniform(*NOISE) / np.sqrt(len(companion))
-        metrics.append(entry(number, np.linalg.eigvals(companion + noise * rng.normal(size=companion.shape)), theory))
+        if eigenvalues == LENGTH * BITS:
+            values = np.linalg.eigvals(companion + noise * rng.normal(size=companion.shape))
+        else:
+            values = theory * (1 + rng.uniform(*NOISE) * (rng.normal(size=(2, eigenvalues)).T @ [0.3, 0.3j]))
+        metrics.append(entry(number, values, theory))
     path = folder / "evaluation_summary.json"
     files.write_json(path, {"n_models": members, "evaluation_config": {}, "metrics": metrics})
     return path
@@ -91,23 +120,30 @@ def entry(number: int, eigenvalues: Any, theory: Any) -> dict[str, Any]:
     }
 
 
-def run(*words: str | Path) -> tuple[float, float]:
-    """Run a command of analyze.py; return seconds of the clock and of CPUs."""
-    before, start = _cpu_seconds(), time.perf_counter()
-    done = subprocess.run([sys.executable, str(SCRIPT), *map(str, words)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"analyze.py {words[0]}: {done.stderr}")
-    return time.perf_counter() - start, _cpu_seconds() - before
+class Cost(NamedTuple):
+    """Seconds of the clock and of CPUs, and the largest memory of a process in MB."""
+
+    seconds: float
+    cpu_seconds: float
+    megabytes: float
 
 
-def _cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+def run(*words: str | Path) -> Cost:
+    """Run a command of analyze.py and say what it took."""
+    start = time.perf_counter()
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen([sys.executable, str(SCRIPT), *map(str, words)], stdout=said, stderr=said)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds, process.returncode = time.perf_counter() - start, os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        if process.returncode:
+            raise UserError(f"analyze.py {words[0]}: {said.read().decode()}")
+    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def show(name: str, seconds: float, cpu_seconds: float) -> None:
+def show(name: str, cost: Cost) -> None:
     """Print a line of the table."""
-    print(f"{name:34}{seconds:9.1f}{cpu_seconds:9.1f}", flush=True)
+    print(f"{name:34}{cost.seconds:9.1f}{cost.cpu_seconds:9.1f}{cost.megabytes:9.0f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -272,7 +272,7 @@ def test_spectra_may_have_any_unit(make_population, signature_type, unit):
 
 
 def test_the_method_of_the_distance_stands_in_the_headline(make_population):
-    assert embed_population(make_population(4)).headline().startswith("distance of spectra: optimal transport, exact; ")
+    assert embed_population(make_population(4)).headline().startswith("distances: optimal transport, exact; ")
     large = make_population(4)
     large = dataclasses.replace(large, eigenvalues=tuple(np.tile(v, 9) for v in large.eigenvalues))  # 135 each
     assert "optimal transport, sliced along 32 directions" in embed_population(large).headline()

@@ -31,3 +31,7 @@ def test_outliers_are_named_only_when_asked(make_population):
 def test_all_components_have_a_bar(make_population):
     embedding = embed_population(make_population(6))
     assert len(plot_variance(embedding).patches) == len(embedding.variance_ratio)
+
+
+def test_the_title_says_how_distances_are_measured(make_population):
+    assert plot_embedding(embed_population(make_population(4))).get_title().endswith("optimal transport, exact")
