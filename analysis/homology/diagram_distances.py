@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.cache import all_pairs, content_hash
+from analysis.statistics import scale_of
 
 Diagram = NDArray[np.float64]
 Diagrams = tuple[Diagram, ...]
@@ -147,9 +148,12 @@ def _wasserstein(a: Diagram, b: Diagram) -> float:
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
 
+    unit = scale_of(a, b)
+    a, b = a / unit, b / unit
     to_diagonal = [np.ptp(bars, axis=1) / math.sqrt(2) for bars in (a, b)]
     if not (len(a) and len(b)):
-        return float(sum(d.sum() for d in to_diagonal))
+        return unit * float(sum(d.sum() for d in to_diagonal))
     # A pair costs its distance or, where that is less, two ways to the diagonal; bars without a partner cost theirs.
     saved = np.maximum(to_diagonal[0][:, None] + to_diagonal[1] - cdist(a, b), 0.0)
-    return float(sum(d.sum() for d in to_diagonal) - saved[linear_sum_assignment(saved, maximize=True)].sum())
+    matched = saved[linear_sum_assignment(saved, maximize=True)].sum()
+    return unit * float(sum(d.sum() for d in to_diagonal) - matched)

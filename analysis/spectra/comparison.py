@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from analysis.comparability import ACCURACY, Conditions, differences, remark
 from analysis.errors import AnalysisError
 from analysis.population import Population, mean_over_members, undefined_text
-from analysis.spectra.distances import pairwise_distances
+from analysis.spectra.distances import pairwise_distances, transport_method
 from analysis.spectra.values import RANGES, check_eigenvalues, corrected_statistics, eigenvalue_statistics
 from analysis.statistics import (
     benjamini_hochberg,
@@ -27,6 +27,7 @@ from analysis.statistics import (
     paired_distance_test,
     permutation_test,
     pooled_std,
+    scale_of,
     sign_flip_test,
 )
 
@@ -35,6 +36,9 @@ BESIDE = ("seq_length", "task", "theory")
 
 SCALARS = ("accuracy", "spectral_error_deg", "spectral_relative_error", "missing_modes")
 """Numbers of an evaluation that are compared beside the statistics of spectra, where sets have them."""
+
+OF_A_LENGTH = ("mag_", "real_", "imag_", "spectral_radius")
+"""How names of statistics begin that have the unit of eigenvalues."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,11 @@ class Comparison:
     populations
         The sets, their labels all different.
     members
-        Statistics of all members, indexed by (label, model_name), rounded to 12 decimals: numbers that vanish by
-        symmetry, such as the mean imaginary part, otherwise differ by rounding errors. Without the circular mean of the
-        angle, a direction, of which there are no means and differences on a line, and without accuracies that were
-        measured over different numbers of output steps or by different rules.
+        Statistics of all members, indexed by (label, model_name), rounded to 12 decimals (those with the unit of
+        eigenvalues, of the largest eigenvalue): numbers that vanish by symmetry, such as the mean imaginary part,
+        otherwise differ by rounding errors. Without the circular mean of the angle, a direction, of which there are no
+        means and differences on a line, and without accuracies that were measured over different numbers of output
+        steps or by different rules.
     summary
         Indexed by (label, statistic): n, mean, std (dividing by n), min, max, and the Student t interval low, high,
         which respects the statistic's range (`mean_interval`).
@@ -144,7 +149,7 @@ class Comparison:
     def _pair_sentence(self, pair: tuple[str, str]) -> str:
         rows = self.differences.xs(pair, level=["set_a", "set_b"]).dropna(subset="smallest_p")
         distance = self.distance_tests.loc[pair]
-        found = f"{' and '.join(pair)}: spectra differ by {distance['between']:.3g} between the sets"
+        found = f"{' and '.join(pair)}: spectra differ by {distance['between']:.3g} ({self.metric}) between the sets"
         if not math.isnan(distance["separation"]):
             found += f", by {distance['within_a']:.3g} and {distance['within_b']:.3g} within"
         found += f" ({p_text(distance['p'], distance['smallest_p'])}); "
@@ -191,8 +196,16 @@ def compare_populations(
     populations: Sequence[Population],
     *,
     distance_metric: Literal[
-        "2d", "emd", "separate", "separate_circular", "magnitude_only", "angle_only", "angle_circular", "hausdorff"
-    ] = "2d",
+        "transport",
+        "2d",
+        "emd",
+        "separate",
+        "separate_circular",
+        "magnitude_only",
+        "angle_only",
+        "angle_circular",
+        "hausdorff",
+    ] = "transport",
     confidence: float = 0.95,
     paired: bool = False,
     seed: int = 0,
@@ -204,7 +217,8 @@ def compare_populations(
     populations
         The sets; one is described only. A set of one model has no intervals.
     distance_metric
-        distance of two spectra; 2d is the sliced Wasserstein distance, emd needs spectra of equal size
+        distance of two spectra; transport is exact for spectra of one size up to 128, else sliced; 2d is always sliced,
+        emd needs spectra of one size
     confidence
         coverage of the intervals; 1 - confidence is the level of the tests
     paired
@@ -227,7 +241,9 @@ def compare_populations(
     if paired:
         _check_pairs(populations)
     members = _members(populations)
-    distances = pairwise_distances([values for p in populations for _, values in _spectra(p)], distance_metric)
+    spectra = [values for population in populations for _, values in _spectra(population)]
+    distances = pairwise_distances(spectra, distance_metric)
+    method = f", {transport_method(spectra)}" if distance_metric == "transport" else ""
     sets = _positions(populations)
     return Comparison(
         populations=tuple(populations),
@@ -238,7 +254,7 @@ def compare_populations(
         set_distances=_set_distances(distances, sets),
         distance_tests=_distance_tests(distances, sets, members.index, 1 - confidence, paired, seed),
         medoids=tuple(members.index[where[_medoid(distances, where)]][1] for where in sets.values()),
-        metric=distance_metric,
+        metric=distance_metric + method,
         confidence=confidence,
         paired=paired,
     )
@@ -279,7 +295,11 @@ def _members(populations: Sequence[Population]) -> pd.DataFrame:
         for population in populations
         for name, values in _spectra(population)
     }
-    members = pd.DataFrame.from_dict(rows, orient="index").drop(columns="angle_circular_mean").round(12)
+    members = pd.DataFrame.from_dict(rows, orient="index").drop(columns="angle_circular_mean")
+    largest = scale_of(members["mag_max"])
+    units = pd.Series({name: largest if name.startswith(OF_A_LENGTH) else 1.0 for name in members})
+    # Adding zero makes zeros of negative ones.
+    members = (members / units).round(12) * units + 0.0
     members.index = pd.MultiIndex.from_tuples(rows, names=["label", "model_name"])
     return members
 

@@ -170,16 +170,18 @@ def distance_statistics(distances: ArrayLike) -> dict[str, float]:
     pairs = matrix[np.triu_indices_from(matrix, k=1)]
     if pairs.size == 0:
         raise AnalysisError(f"distances: expected at least two models; got {len(matrix)}")
+    unit = scale_of(pairs)
+    mean, std = (pairs / unit).mean(), (pairs / unit).std()
     return {
-        "mean": float(pairs.mean()),
+        "mean": unit * float(mean),
         "median": float(np.median(pairs)),
-        "std": float(pairs.std()),
+        "std": unit * float(std),
         "min": float(pairs.min()),
         "max": float(pairs.max()),
         "q25": float(np.percentile(pairs, 25)),
         "q75": float(np.percentile(pairs, 75)),
         "range": float(np.ptp(pairs)),
-        "relative_spread": float(pairs.std() / (pairs.mean() + _GUARD)),
+        "relative_spread": float(std / mean) if mean > 0 else 0.0,
         "n_pairs": int(pairs.size),
     }
 

@@ -79,3 +79,14 @@ def test_many_pairs_are_shared_among_processes(monkeypatch, metric):
     alone = pairwise_diagram_distances(diagrams, metric)
     monkeypatch.setattr("analysis.cache.MANY_PAIRS", 1)
     np.testing.assert_array_equal(pairwise_diagram_distances(diagrams, metric), alone)
+
+
+@pytest.mark.parametrize("metric", ["bottleneck", "wasserstein"])
+@pytest.mark.parametrize("unit", [2.0**-900, 2.0**900])
+def test_distances_have_the_unit_of_the_diagrams(metric, unit):
+    births, lengths = np.random.default_rng(0).uniform(size=(2, 9))
+    bars = np.column_stack([births, births + lengths])
+    a, b = bars[:5], bars[5:]
+    # A power of two is divided out without rounding.
+    assert diagram_distance(unit * a, unit * b, metric) / unit == diagram_distance(a, b, metric) > 0.1
+    assert diagram_distance(unit * a, unit * a[:0], metric) / unit == diagram_distance(a, a[:0], metric) > 0.1

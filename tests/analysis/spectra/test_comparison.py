@@ -245,3 +245,19 @@ def test_inputs_are_left_alone(two_sets):
     before = copy.deepcopy([population.eigenvalues for population in two_sets])
     compare_populations(two_sets)
     np.testing.assert_equal([population.eigenvalues for population in two_sets], before)
+
+
+def test_the_method_of_the_distance_stands_in_the_headline_and_on_the_figure(two_sets):
+    assert "(transport, exact) between the sets" in compare_populations(two_sets).headline()
+    assert "(2d) between the sets" in compare_populations(two_sets, distance_metric="2d").headline()
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e100])
+def test_what_is_compared_has_the_unit_of_the_eigenvalues(two_sets, unit):
+    plain = compare_populations(two_sets)
+    scaled = [dataclasses.replace(p, eigenvalues=tuple(unit * v for v in p.eigenvalues)) for p in two_sets]
+    result = compare_populations(scaled)
+    np.testing.assert_allclose(result.members["mag_mean"] / unit, plain.members["mag_mean"], rtol=1e-9)
+    np.testing.assert_allclose(result.distances / unit, plain.distances, rtol=1e-9)
+    assert (result.members["imag_mean"] == 0).all()  # conjugate pairs, whatever rounding leaves of the sum
+    assert not np.signbit(result.members["imag_mean"]).any()

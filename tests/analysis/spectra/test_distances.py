@@ -160,6 +160,15 @@ def test_statistics_of_a_distance_matrix():
     assert statistics["relative_spread"] == pytest.approx(np.sqrt(2 / 3) / 2)
     with pytest.raises(AnalysisError, match="two models"):
         distance_statistics([[0.0]])
+    assert distance_statistics(np.zeros((3, 3)))["relative_spread"] == 0
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e200])
+def test_statistics_of_distances_have_their_unit(unit):
+    distances = np.array([[0, 1, 2], [1, 0, 3], [2, 3, 0]])
+    plain, scaled = distance_statistics(distances), distance_statistics(unit * distances)
+    for name, value in plain.items():
+        assert scaled[name] / (1 if name in ("relative_spread", "n_pairs") else unit) == pytest.approx(value)
 
 
 @pytest.mark.parametrize("metric", METRICS)
