@@ -150,6 +150,20 @@ def test_a_killed_evaluation_continues_to_the_same_numbers(make_run):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("send", "number"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)])
+def test_a_stopped_evaluation_keeps_what_is_done(make_run, send, number):
+    folder = make_run()
+    process = start("evaluate_multiple", "--models_dir", folder, "--test_horizon", "9", "--num_workers", "1")
+    wait_until(lambda: list(folder.glob("model-*/results/metrics.json")), process)
+    send(process.pid, number)
+    _, errors = process.communicate()
+    assert process.returncode == 128 + number
+    assert errors == "evaluate_multiple.py: interrupted; rerun the same command to resume\n"
+    assert not (folder / "evaluation_summary.json").exists()
+    assert not list(folder.rglob(".*")), "a file is half written"
+
+
+@pytest.mark.slow
 def test_a_second_process_on_one_run_is_refused_by_name():
     words = ["train_multiple", "--experiment_name", "a", *LONG, "--epochs", "100"]
     process = start(*words)

@@ -14,6 +14,7 @@ from typing import Any
 
 from analysis import COMMANDS
 from analysis.command import SUBJECTS, Command
+from emt import stopping
 from emt.commands.script import program, shell_command
 from emt.errors import RegistrationError, UserError, renamed, repeated
 from emt.files import check_folder
@@ -290,9 +291,11 @@ def _save(result: Any, command: Command, folder: Path, question: dict[str, Any])
     headline = result.headline() if hasattr(result, "headline") else ""
     if headline:
         print(headline)
-    tables = save_results(result, folder)
-    about = {"headline": headline, **question, "files": [path.name for path in tables]}
-    write_bytes(folder / "about.json", to_json(about))
+    with stopping.deferred():
+        # These files belong together.
+        tables = save_results(result, folder)
+        about = {"headline": headline, **question, "files": [path.name for path in tables]}
+        write_bytes(folder / "about.json", to_json(about))
     print(f"tables in {folder}: {_by_stem(tables)}")
 
     # Imported here: a figure that fails must not cost the tables.

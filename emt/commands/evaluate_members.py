@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from emt import files, runs
+from emt import files, runs, stopping
 from emt.devices import choose_device
 from emt.errors import UserError
 from emt.evaluation import TEST_SEQUENCES, Work, entry_path, fingerprint, is_current, trace_batch
@@ -26,6 +26,8 @@ def evaluate_share(work: Work) -> dict[int, str]:
         except OSError as error:
             failed[number] = str(error)
         except Exception as error:
+            # Compiled code may turn an interruption into an error of its own.
+            stopping.check()
             failed[number] = f"{type(error).__name__}: {error}"
     return failed
 

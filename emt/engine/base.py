@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from emt import stopping
 from emt.errors import UserError
 
 TICK_S = 0.5
@@ -41,6 +42,8 @@ def attempt(function: Function, item: Any) -> Result:
     except OSError as error:
         return Result(item, failure=str(error))
     except Exception as error:
+        # Compiled code may turn an interruption into an error of its own.
+        stopping.check()
         return Result(item, failure=f"{type(error).__name__}: {error}", details=traceback.format_exc())
 
 

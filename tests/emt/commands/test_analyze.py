@@ -2,12 +2,15 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from signals import signal_at
 
 from analysis import COMMANDS
 from emt import trace
@@ -381,6 +384,27 @@ def test_interruption_is_said_in_one_line(summary, monkeypatch, capsys):
     monkeypatch.setattr("emt.commands.analyze.read_summary", interrupt)
     assert emt(["analyze", "eigenvalue", "--summary_file", str(summary)]) == 130
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_signals_at_random_moments_leave_whole_files(summary, tmp_path, capsys):
+    arguments = ["analyze", "eigenvalue", "--summary_file", str(summary), "--output_dir"]
+    assert emt([*arguments, "whole"]) == 0
+    with signal_at() as calls:
+        emt([*arguments, "again"])
+    expected = {path.name: path.read_bytes() for path in Path("whole").iterdir()}
+    rng, tables = np.random.default_rng(3), []
+    for moment in range(6):
+        capsys.readouterr()
+        number = (signal.SIGINT, signal.SIGTERM)[moment % 2]
+        # Most calls are made for figures: moments are even in the logarithm.
+        with signal_at(int(calls[0] ** rng.uniform(0.6, 1)), number):
+            assert emt([*arguments, f"cut-{moment}"]) == 128 + number
+        assert capsys.readouterr().err == "emt analyze: interrupted; rerun the same command to resume\n"
+        found = {path.name: path.read_bytes() for path in Path(f"cut-{moment}").glob("[!a]*")}
+        assert found.items() <= expected.items(), "what is there is whole"
+        tables.append("eigenvalue_statistics.csv" in found)
+    assert len(set(tables)) == 2, "some moments lie before the tables and some after"
 
 
 def test_without_a_command_help_is_printed(capsys):

@@ -2,11 +2,11 @@
 
 import json
 import signal
-import sys
 
 import numpy as np
 import pytest
 from safetensors import safe_open
+from signals import signal_at
 
 from emt import runs, stopping
 from emt.training import chunk as chunks
@@ -41,21 +41,9 @@ def steps(monkeypatch):
 
 def train(work, at=None, number=signal.SIGINT):
     """Train a chunk; send this process a signal at its ``at``-th call of a function. Return the number of calls."""
-    calls = 0
-
-    def count(_frame, event, _argument):
-        nonlocal calls
-        calls += event == "call"
-        if calls == at and event == "call":
-            signal.raise_signal(number)
-
-    with stopping.deferred():
-        sys.setprofile(count)
-        try:
-            chunks.train_chunk(work)
-        finally:
-            sys.setprofile(None)
-    return calls
+    with stopping.deferred(), signal_at(at, number) as calls:
+        chunks.train_chunk(work)
+    return calls[0]
 
 
 def saved_step(work):
