@@ -12,8 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from emt import files, runs
+from emt.training.course import Course
 from emt.training.population import Chunk
-from emt.training.stack import Stack, StepReport
+from emt.training.stack import STOP_WINDOW, Stack, StepReport
 
 LOG_EVERY = 50
 """Training steps that one point of a curve averages over; fewer where a validation comes before."""
@@ -26,6 +27,8 @@ class Journal:
     ----------
     curves
         For each model number, rows as `emt.files.CurvePoint`: figures of training or of a validation, the others NaN.
+    course
+        The members on their way through the curriculum.
     seconds_per_model_step
         What a step at the last horizon takes for each member; None where nobody has measured it.
     """
@@ -38,6 +41,7 @@ class Journal:
         self._sums: dict[int, NDArray[np.float64]] = {n: np.zeros(3) for n in numbers}
         self._recent: dict[int, tuple[int, float]] = dict.fromkeys(numbers, (0, 0.0))
         self._done: dict[int, str] = {}
+        self.course = Course()
         self.seconds_per_model_step: float | None = None
 
     def note(self, number: int, step: int, text: str) -> None:
@@ -51,6 +55,7 @@ class Journal:
                 continue
             self._sums[number] += (report.loss[position], report.accuracy[position], 1)
             self._recent[number] = (int(report.horizon[position]), float(report.accuracy[position]))
+            self.course.record(number, stack.step, int(report.horizon[position]))
             if stack.step % LOG_EVERY == 0:
                 self._add_point(number, stack.step)
 
@@ -81,6 +86,8 @@ class Journal:
         """Write a member's weights and done marker, unless an earlier process has."""
         number = stack.numbers[position]
         self._done[number] = status
+        if status == "stopped early":
+            self.course.leave(number, stack.step)
         folder = runs.model_folder(self.experiment, number)
         if runs.is_done(self.experiment, number):
             return
@@ -114,7 +121,7 @@ class Journal:
                 -1, len(files.CurvePoint._fields)
             )
             tensors[f"sums.{number}"] = torch.from_numpy(self._sums[number].copy())
-        about |= {"notes": {str(n): self.notes[n] for n in stack.numbers}}
+        about |= {"notes": {str(n): self.notes[n] for n in stack.numbers}, "course": self.course.to_json()}
         files.write_bytes(self.state_path, save(tensors, metadata={"about": json.dumps(about)}))
 
     def close(self, stack: Stack) -> None:
@@ -146,6 +153,7 @@ class Journal:
             return False
         try:
             stack.load_state_dict(tensors, about)
+            self.course = Course.from_json(about.get("course", {}))
             for number in stack.numbers:
                 self.curves[number] = tensors[f"curve.{number}"].tolist()
                 self._sums[number] = tensors[f"sums.{number}"].numpy().copy()
@@ -171,6 +179,8 @@ class Journal:
             "done": self._done,
             "model_steps_per_s": model_steps_per_s,
             "seconds_per_model_step": self.seconds_per_model_step,
+            "course": self.course.to_json(),
+            "stop_window": STOP_WINDOW,
         }
         files.write_json(self.status_path, content, indent=None)
 

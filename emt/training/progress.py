@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapreplace
 from typing import Any
@@ -10,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from emt import stopping
+from emt.training.course import steps_to_come
 from emt.training.population import Chunk
 
 LINE_EVERY_S = 15.0
@@ -20,8 +23,9 @@ STALE_S = 60.0
 class Standing:
     """Where a population stands.
 
-    ``seconds_left`` counts all steps that are left as steps at the last horizon, where they take longest, without early
-    stopping; None while no chunk has measured one.
+    ``seconds_at_most`` counts all steps that are left as steps at the last horizon, where they take longest, without
+    early stopping; None while no chunk has measured one. ``seconds_expected`` counts those that models take until they
+    stop early, as far as others have gone (`emt.training.course`), at the speed seen; None where nothing is known.
     """
 
     members: int
@@ -32,55 +36,110 @@ class Standing:
     horizon: float
     accuracy: float
     model_steps_per_s: float
-    seconds_left: float | None
+    seconds_at_most: float | None
+    seconds_expected: float | None
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """A chunk with what its status file says, ``status`` None if nobody has started it, and whether it is at work."""
+
+    chunk: Chunk
+    status: dict[str, Any] | None
+    at_work: bool
+    failed: bool
+
+    @property
+    def unfinished(self) -> int:
+        return len(self.status["members"] if self.status else self.chunk.numbers)
+
+    @property
+    def rate(self) -> float:
+        """Model-steps a second; what was killed wrote its last rate and nothing since."""
+        return float(self.status["model_steps_per_s"]) if self.status and self.at_work else 0.0
+
+    @property
+    def cost(self) -> float | None:
+        return self.status.get("seconds_per_model_step") if self.status else None
+
+    def steps_left(self, longest: int) -> int:
+        status = self.status or {"total_steps": longest, "step": 0}
+        return int((status["total_steps"] - status["step"]) * self.unfinished)
 
 
 def standing(chunks: list[Chunk], workers: int = 1) -> Standing:
     """Sum up the status files of all chunks; one that nobody has started has as many steps before it as the longest."""
-    done = diverged = failed = longest = 0
-    rate, expected_rate, work_done, figures = 0.0, 0.0, 0.0, []
-    waiting, started, costs = [], [], []
-    for chunk in chunks:
-        status, age = _status(chunk)
-        if chunk.failed_path.exists():
-            unfinished = len(status["members"] if status else chunk.numbers)
-            done += len(chunk.numbers) - unfinished
-            failed += unfinished
-            continue
-        if status is None:
-            waiting.append(len(chunk.numbers))
-            continue
-        members, total, cost = status["members"].values(), status["total_steps"], status.get("seconds_per_model_step")
-        gone, longest = len(chunk.numbers) - len(members), max(longest, total)
-        done += gone
-        diverged += sum(m["frozen"] for m in members) + list(status["done"].values()).count("diverged")
-        figures += [(m["horizon"], m["accuracy"]) for m in members if not m["frozen"]]
-        work_done += status["step"] * len(members) + total * gone
-        started.append(((total - status["step"]) * len(members), cost))
-        costs += [cost] if cost else []
-        # What was killed wrote its last rate and nothing since.
-        if age < STALE_S and members:
-            rate += status["model_steps_per_s"]
-            expected_rate += 1 / cost if cost and status["model_steps_per_s"] else 0.0
-    work = started + [(n * longest, None) for n in waiting]
-    work_left, count = sum(steps for steps, _ in work), max(1, len(figures))
-    seconds_left = None
-    if costs:
-        mean = sum(costs) / len(costs)
-        # A machine that is busy with something else is slower than the measurement; shorter horizons are faster.
-        slower = max(1.0, expected_rate / rate) if rate else 1.0
-        seconds_left = slower * _makespan([steps * (cost or mean) for steps, cost in work], workers)
+    all_chunks = [_look(chunk) for chunk in chunks]
+    whole = [c for c in all_chunks if not c.failed]
+    statuses = [c.status for c in whole if c.status]
+    longest = max((s["total_steps"] for s in statuses), default=0)
+    moving = [m for s in statuses for m in s["members"].values() if not m["frozen"]]
+    work_left = sum(c.steps_left(longest) for c in whole)
+    work_done = sum(len(c.chunk.numbers) * longest - c.steps_left(longest) for c in whole if c.status)
     return Standing(
         members=sum(len(c.numbers) for c in chunks),
-        done=done,
-        diverged=diverged,
-        failed=failed,
+        done=sum(len(c.chunk.numbers) - c.unfinished for c in all_chunks),
+        diverged=sum(_diverged(s) for s in statuses),
+        failed=sum(c.unfinished for c in all_chunks if c.failed),
         share=work_done / max(1.0, work_done + work_left),
-        horizon=sum(h for h, _ in figures) / count,
-        accuracy=sum(a for _, a in figures) / count,
-        model_steps_per_s=rate,
-        seconds_left=seconds_left,
+        horizon=sum(m["horizon"] for m in moving) / max(1, len(moving)),
+        accuracy=sum(m["accuracy"] for m in moving) / max(1, len(moving)),
+        model_steps_per_s=sum(c.rate for c in whole),
+        seconds_at_most=_seconds(whole, [c.steps_left(longest) for c in whole], workers),
+        seconds_expected=_seconds_expected(whole, longest, workers),
     )
+
+
+def _look(chunk: Chunk) -> _Chunk:
+    status, age = _status(chunk)
+    at_work = status is not None and age < STALE_S and bool(status["members"])
+    return _Chunk(chunk, status, at_work, chunk.failed_path.exists())
+
+
+def _diverged(status: Mapping[str, Any]) -> int:
+    frozen = sum(m["frozen"] for m in status["members"].values())
+    return int(frozen + list(status["done"].values()).count("diverged"))
+
+
+def _seconds(chunks: Sequence[_Chunk], steps: Sequence[float], workers: int) -> float | None:
+    """Return how long these model-steps of each chunk take at the last horizon; None where no chunk has measured it."""
+    costs = [c.cost for c in chunks if c.cost]
+    if not costs:
+        return None
+    mean = sum(costs) / len(costs)
+    measured = sum(1 / c.cost for c in chunks if c.cost and c.rate)
+    rate = sum(c.rate for c in chunks)
+    # A machine that is busy with something else is slower than the measurement; shorter horizons are faster.
+    slower = max(1.0, measured / rate) if rate else 1.0
+    return slower * _makespan([n * (c.cost or mean) for c, n in zip(chunks, steps, strict=True)], workers)
+
+
+def _seconds_expected(chunks: Sequence[_Chunk], longest: int, workers: int) -> float | None:
+    """Return how long models take until they stop early; None where they do not, or where nothing is known of it."""
+    spent = [steps for c in chunks if c.status for steps in c.status.get("course", {}).get("spent", {}).items()]
+    known: dict[int, list[int]] = defaultdict(list)
+    for horizon, steps in spent:
+        known[int(horizon)] += steps
+    window = max((c.status.get("stop_window", 0) for c in chunks if c.status), default=0)
+    expected = [_expected_steps(c, known, longest, window) for c in chunks]
+    steps = [n for n in expected if n is not None]
+    return _seconds(chunks, steps, workers) if len(steps) == len(expected) else None
+
+
+def _expected_steps(chunk: _Chunk, known: Mapping[int, Sequence[int]], longest: int, window: int) -> float | None:
+    """Return the model-steps to come of all members of a chunk; None where nothing is known of them."""
+    training, status = chunk.chunk.config.training, chunk.status or {}
+    if training.stop_accuracy is None:
+        return None
+    horizons = training.curriculum_horizons
+    start = horizons[0] if training.curriculum else horizons[-1]
+    places, left = [(start, 0)] * chunk.unfinished, longest
+    if status:
+        at, step, left = status.get("course", {}).get("at", {}), status["step"], status["total_steps"] - status["step"]
+        moving = [n for n, member in status["members"].items() if not member["frozen"]]
+        places = [(at[n][0], step - at[n][1]) if n in at else (start, step) for n in moving]
+    steps = [steps_to_come(horizon, n, known, horizons, window) for horizon, n in places]
+    return None if None in steps else float(sum(min(n, left) for n in steps if n is not None))
 
 
 def _makespan(seconds: list[float], workers: int) -> float:
@@ -133,9 +192,9 @@ class Display:
             self._bar.update(self._task, text="stopping at the next whole step; Ctrl-C again ends at once")
             return
         now = standing(chunks, self.workers)
-        if not self._estimated and now.seconds_left:
+        if not self._estimated and now.seconds_at_most:
             self._estimated = True
-            self.console.print(self._estimate(now.seconds_left))
+            self.console.print(self._first_estimate(now.seconds_at_most))
         if not now.model_steps_per_s:
             return
         text = describe(now, early=self.stop_accuracy is not None)
@@ -145,14 +204,20 @@ class Display:
             self._printed_at = time.monotonic()
             self.console.print(text)
 
-    def _estimate(self, seconds: float) -> str:
-        if self.stop_accuracy is not None:
-            return f"At most {duration(seconds)}; less if models reach --stop_accuracy {self.stop_accuracy:g} early."
-        return f"Estimated time remaining: {duration(seconds)}. {self.hint}".rstrip()
+    def _first_estimate(self, seconds: float) -> str:
+        if self.stop_accuracy is None:
+            return f"Estimated time remaining: {duration(seconds)}. {self.hint}".rstrip()
+        return (
+            f"Time remaining: at most {duration(seconds)} for all epochs; models that reach --stop_accuracy "
+            f"{self.stop_accuracy:g} stop earlier. An estimate follows once one has moved up a horizon or stopped."
+        )
 
 
 def describe(now: Standing, *, early: bool = False) -> str:
-    """Return a population's standing as one line; where models may stop ``early``, the time left is a bound."""
+    """Return a population's standing as one line.
+
+    Where models may stop ``early`` the time for all steps is an upper bound, and said to be one.
+    """
     parts = [f"{now.done} of {now.members} models done"]
     parts += [f"{n} {how}" for n, how in ((now.diverged, "diverged"), (now.failed, "failed")) if n]
     parts += [
@@ -160,8 +225,11 @@ def describe(now: Standing, *, early: bool = False) -> str:
         f"accuracy {now.accuracy:.3f}",
         f"{now.model_steps_per_s:.0f} model-steps/s",
     ]
-    if now.seconds_left is not None:
-        parts.append(f"{'at most' if early else 'about'} {duration(now.seconds_left)} left")
+    expected = now.seconds_expected if early else now.seconds_at_most
+    if expected is not None:
+        parts.append(f"estimated time remaining: {duration(expected)}")
+    elif now.seconds_at_most is not None:
+        parts.append(f"time remaining: at most {duration(now.seconds_at_most)}")
     return ", ".join(parts)
 
 
