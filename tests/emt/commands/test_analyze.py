@@ -386,6 +386,8 @@ def test_interruption_is_said_in_one_line(summary, monkeypatch, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+# An interruption may leave a file that is being read to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed:ResourceWarning")
 @pytest.mark.slow
 def test_signals_at_random_moments_leave_whole_files(summary, tmp_path, capsys):
     arguments = ["analyze", "eigenvalue", "--summary_file", str(summary), "--output_dir"]
