@@ -406,7 +406,13 @@ def sign_flip_test(
 
 
 def chance_test(
-    observed: ArrayLike, relabelled: ArrayLike, *, shared: bool = True, seed: int = 0, level: float = LEVEL
+    observed: ArrayLike,
+    relabelled: ArrayLike,
+    *,
+    different: int | None = None,
+    shared: bool = True,
+    seed: int = 0,
+    level: float = LEVEL,
 ) -> ChanceTest:
     """Test, one-sided, that members exceed chance, where chance is the same with trials relabelled.
 
@@ -422,6 +428,9 @@ def chance_test(
     relabelled
         The same for relabelled trials, (relabelling, member), one relabelling in each row. Rows that are undefined for
         a member are left out.
+    different
+        How many of the labellings, the observed one included, are different; without it all. Those that change nothing
+        are no sample: of k different ones no p below 1 / k can be claimed.
     shared
         Whether all members saw the same trials.
     seed
@@ -438,9 +447,7 @@ def chance_test(
         return ChanceTest(none if shared else None, none)
     members = sign_flip_test(values - null.mean(axis=0), seed, level, one_sided=True)
     means = np.append(values.mean(), null.mean(axis=1))
-    # Relabellings that change nothing are no sample: of k different ones no p below 1 / k can be claimed.
-    different = int(levels(means).max()) + 1
-    smallest = 1 / min(different, len(means))
+    smallest = 1 / min(len(means) if different is None else different, len(means))
     trials = _outcome(means, max(_share_as_large(means), smallest), smallest, len(values), False, level)
     return ChanceTest(trials if shared else None, members)
 

@@ -13,7 +13,7 @@ from analysis.errors import AnalysisError
 from analysis.memory.log import Array, event_of, memory_log, memory_names, select
 from analysis.memory.queries import read_asks
 from analysis.memory.query_scores import score_member
-from analysis.memory.relabelling import NONE, relabelled_separations, share_trials, trial_orders
+from analysis.memory.relabelling import NONE, count_different, relabelled_separations, share_trials, trial_orders
 from analysis.memory.replay import replay_memory
 from analysis.memory.write_similarity import WriteSimilarity, compare_writes
 from analysis.population import median_over_members, undefined_text
@@ -279,7 +279,9 @@ def _look_at(recording: xr.DataTree, memory: str, contents: str, event: str) -> 
         coordinates=columns[1],
         variance_ratio=columns[2],
         separation=separation,
-        beyond_chance=chance_test(separation, relabelled, shared=share_trials(recording, event)),
+        beyond_chance=chance_test(
+            separation, relabelled, different=columns[6][0], shared=share_trials(recording, event)
+        ),
         auc=np.array([component_auc(x[:, 0], c) for x, c in points]),
         shuffled_auc=np.array([component_auc(x[:, 0], _shuffled(c)) for x, c in points]),
         recalled=np.array([score_member(read_asks(one, memory)).row["score"] for one in ones]),
@@ -357,6 +359,7 @@ def _member_contents(one: xr.DataTree, memory: str, contents: str, event: str) -
         class_separation(points, classes),
         _spectra(replayed, _base(one, memory)),
         relabelled_separations(points, others),
+        count_different(np.vstack([classes, others])),
     )
 
 

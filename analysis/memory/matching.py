@@ -1,6 +1,6 @@
 """Which write each read of an associative memory matched: grids, and how often it was the one that was asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from analysis.errors import AnalysisError
+from analysis.memory.exchanged_queries import relabelled_scores, same_queries
 from analysis.memory.log import Array, event_of, items_of, memory_names, select
 from analysis.memory.queries import Reading, asked_writes, read_asks
-from analysis.memory.query_scores import over_members, score_member
+from analysis.memory.query_scores import MemberScores, over_members, score_member
 from analysis.memory.question_grids import QuestionGrid, choose_questions, describe_asks, labels, question_grid
 from analysis.memory.replay import MatchGrids, match_grids
-from analysis.statistics import mean_interval
+from analysis.population import undefined_text
+from analysis.statistics import ChanceTest, chance_test, mean_interval
 from emt import trace
 
 LARGEST_GRID = 64
@@ -69,7 +71,10 @@ class Match:
         ``trials`` they stand in, asks ``too_many`` for more items than reads, and how far weights times written values
         are from what the memory returned (``recall_error``) at steps that ask and in the first sequence.
     population
-        A row for each memory: mean score over members with its interval (Student t), chance, shuffled, members.
+        A row for each memory: mean score over members with its interval (Student t), chance, shuffled, members; p, the
+        larger of p_trials and p_members (`tests`).
+    tests
+        For each memory whether scores exceed those of exchanged trials (`analysis.memory.exchanged_queries`).
     items, groups
         The same by number of items asked for, and by group of trials where the task has groups.
     reads
@@ -87,6 +92,7 @@ class Match:
     label: str
     scores: pd.DataFrame
     population: pd.DataFrame
+    tests: Mapping[str, ChanceTest]
     items: pd.DataFrame
     groups: pd.DataFrame
     reads: pd.DataFrame
@@ -130,11 +136,14 @@ class Match:
             "each queried item has the largest weight of a read",
         )
         interval = f"95 % interval {_percent(row['low'])} to {_percent(row['high'])}, " if row["members"] > 1 else ""
+        missing = undefined_text(scores["score"])
+        undefined = f"; {missing}" if missing else ""
         shuffled = "" if np.isnan(row["shuffled"]) else f", shuffled {_percent(row['shuffled'])}"
         return (
             f"memory {memory}: {items if several else one_item} in {_percent(row['score'])} of queries "
             f"({interval}members: {int(row['members'])}, queries: {int(scores['asks'].max())} in "
-            f"{int(scores['trials'].max())} trials); chance {_percent(row['chance'])}{shuffled}{left_out}; {exact}"
+            f"{int(scores['trials'].max())} trials); chance {_percent(row['chance'])}{shuffled} "
+            f"({self.tests[memory]}){undefined}{left_out}; {exact}"
         )
 
 
@@ -174,7 +183,9 @@ def match_memories(
         raise AnalysisError(f"expected one of {', '.join(map(str, numbers))}; got {model}", parameter="model")
     names = memory_names(recording, memory)
     members = [select(recording, member=[place]) for place in range(len(numbers))]
-    scored = {name: [score_member(read_asks(one, name)) for one in members] for name in names}
+    scored, tests = {}, {}
+    for name in names:
+        scored[name], tests[name] = _score(members, name)
     index = pd.MultiIndex.from_product([names, trace.member_names(recording)], names=["memory", "model_name"])
     scores = pd.DataFrame([one.row for name in names for one in scored[name]], index=index)
     places = {
@@ -187,7 +198,10 @@ def match_memories(
     return Match(
         label=trace.label(recording),
         scores=scores,
-        population=pd.DataFrame([_population_row(scores.loc[n]) for n in names], index=pd.Index(names, name="memory")),
+        population=pd.DataFrame(
+            [_population_row(scores.loc[n]) | tests[n].row() for n in names], index=pd.Index(names, name="memory")
+        ),
+        tests=tests,
         items=over_members({name: [one.by("items") for one in scored[name]] for name in names}),
         groups=over_members({name: [one.by("group") for one in scored[name]] for name in names}),
         reads=over_members({name: [one.reads for one in scored[name]] for name in names}),
@@ -198,6 +212,22 @@ def match_memories(
         grids=tuple(g for n, one in readings.items() if n not in questions for g in _trial_grids(one, trials)),
         questions=tuple(g for n in questions for g in _question_grids(readings[n], tables[n], trials, asks)),
     )
+
+
+def _score(members: Sequence[xr.DataTree], memory: str) -> tuple[list[MemberScores], ChanceTest]:
+    """Return the scores of each member, and whether they exceed those of exchanged trials."""
+    scores, relabelled, queries, different = [], [], [], 0
+    for one in members:
+        reading = read_asks(one, memory)
+        scores.append(score_member(reading))
+        null, different = relabelled_scores(reading, scores[-1].asks["score"].notna().to_numpy())
+        relabelled.append(null)
+        queries.append(reading.asks)
+    observed = [one.row["score"] for one in scores]
+    shared = same_queries(queries)
+    length = min(map(len, relabelled))
+    null = np.stack([one[:length] for one in relabelled], axis=1)
+    return scores, chance_test(observed, null, different=different, shared=shared)
 
 
 def grid_name(grid: TrialGrid) -> str:

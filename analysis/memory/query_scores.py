@@ -200,7 +200,7 @@ def _all_found(chosen: NDArray[np.bool_], held: NDArray[np.bool_], wanted: NDArr
     S). Queries of more items than reads have probability zero and need no sum.
     """
     total = np.zeros(len(wanted))
-    for some in _subsets(min(held.shape[1], chosen.shape[1])):
+    for some in subsets(min(held.shape[1], chosen.shape[1])):
         missed = np.prod(1 - shares_on(chosen, _any(held[:, some], 1)[:, None]), axis=(-2, -1))
         total += (-1) ** len(some) * wanted[:, some].all(axis=-1) * missed
     return total.clip(0, 1)
@@ -210,5 +210,6 @@ def _any(array: NDArray[np.bool_], axis: int) -> NDArray[np.bool_]:
     return np.asarray(array.any(axis=axis))
 
 
-def _subsets(n: int) -> Sequence[list[int]]:
+def subsets(n: int) -> Sequence[list[int]]:
+    """Return all subsets of the first ``n`` places, the empty one first."""
     return [list(some) for size in range(n + 1) for some in combinations(range(n), size)]

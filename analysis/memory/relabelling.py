@@ -26,6 +26,11 @@ def trial_orders(n_trials: int, seed: int = 0) -> NDArray[np.intp]:
     return np.stack([rng.permutation(n_trials) for _ in range(RELABELLINGS)])
 
 
+def count_different(labellings: NDArray[np.int64]) -> int:
+    """Return how many of some labellings (labelling, …) are different."""
+    return len({labelling.tobytes() for labelling in labellings})
+
+
 def share_trials(recording: xr.DataTree, event: str) -> bool:
     """Whether all members saw the same trials: neither inputs nor the event depend on the member."""
     names = [name for name in ("inputs", event) if name in recording.data_vars]

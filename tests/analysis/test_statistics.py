@@ -384,9 +384,12 @@ def test_both_p_values_stand_beside_the_larger_one():
 
 def test_relabellings_that_change_nothing_and_members_that_are_too_few_give_no_p():
     observed, relabelled = agreement(np.random.default_rng(2), effect=1.0)
-    same = chance_test(observed, np.tile(observed, (99, 1)) + 1e-15)
+    same = chance_test(observed, np.tile(observed, (99, 1)) + 1e-15, different=1)
     assert same.trials.smallest_p == 1
     assert math.isnan(same.p)
+    four = chance_test(observed, relabelled, different=4)
+    assert four.trials.smallest_p == 0.25
+    assert math.isnan(four.p)
     few = chance_test(observed[:4], relabelled[:, :4])
     assert few.members.smallest_p == 1 / 16
     assert math.isnan(few.p)

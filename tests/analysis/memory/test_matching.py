@@ -131,10 +131,21 @@ def test_results_are_tables_arrays_and_a_sentence(make_recording):
     assert match.headline() == (
         "memory fast: the largest weight is on the queried item in 100.0 % of queries (95 % interval 100.0 % to "
         "100.0 %, members: 3, queries: 20 in 20 trials); chance 10.0 %, "
-        f"shuffled {100 * match.population.loc['fast', 'shuffled']:.1f} %; weights reproduce the reads to "
-        f"{match.scores['recall_error'].max():.0e} of the largest value"
+        f"shuffled {100 * match.population.loc['fast', 'shuffled']:.1f} % ({match.tests['fast']}); "
+        f"weights reproduce the reads to {match.scores['recall_error'].max():.0e} of the largest value"
     )
+    assert str(match.tests["fast"]).startswith("p = 0.005 over trials, too few for a p: 0.12 is the smallest")
+    row = match.population.loc["fast"]
+    assert row["p_trials"] == 1 / 200
+    assert np.isnan(row["p"])
     assert "interval" not in match_memories(make_recording(members=1)).headline()
+
+
+def test_a_memory_that_answers_is_told_from_one_that_does_not_over_trials_and_members(make_recording):
+    planted, shuffled = (match_memories(make_recording(members=6, shuffled=s)) for s in (False, True))
+    assert planted.population.loc["fast", "p"] == planted.tests["fast"].members.p == 1 / 2**6
+    assert "(p = 0.016, the larger of 0.005 over trials and 0.016 over members)" in planted.headline()
+    assert not shuffled.population.loc["fast", "p"] <= 0.05
 
 
 def test_nothing_is_written_to_the_recording(make_recording):
