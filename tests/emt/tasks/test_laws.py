@@ -105,7 +105,7 @@ def test_what_is_asked_for_was_written_somewhere(name, make_task):
     assert batch.events.get("asked") is None or "written" in batch.events
 
 
-def tested(task, length):
+def outcome_of(task, length):
     """Return the leading axes of a test batch of a length, or which parameter is refused."""
     try:
         return task.test_batch(5, length, HORIZON, SIZE).scored.shape[:2]
@@ -120,7 +120,7 @@ def test_a_length_is_tested_or_refused(name, length, make_task):
     trained = task.test_batch(5, task.lengths[0], HORIZON, SIZE)
     assert trained.scored.shape[:2] == (1, SIZE)
     assert trained.scored.any()
-    assert tested(task, length) in ("refused: length", (1, SIZE))
+    assert outcome_of(task, length) in ("refused: length", (1, SIZE))
 
 
 @pytest.mark.parametrize("model", MODELS)
