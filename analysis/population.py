@@ -151,7 +151,7 @@ def from_summary(summary: Mapping[str, Any], *, label: str = "population", seq_l
     if not present:
         held = ", ".join(map(str, lengths)) or "none"
         raise AnalysisError(
-            f"expected one of the lengths in the summary ({held}); got {seq_length}", parameter="seq_length"
+            f"must be one of the lengths in the summary ({held}); got {seq_length}", parameter="seq_length"
         )
     theory = next((entry[key] for entry in present if (key := f"eigenvalues_theory{suffix}") in entry), None)
     names = tuple(entry["model_name"] for entry in present)

@@ -416,7 +416,7 @@ def chance_test(
 ) -> ChanceTest:
     """Test, one-sided, that members exceed chance, where chance is the same with trials relabelled.
 
-    A label that means nothing agrees with states by accident in the trials at hand, and in all members alike if all saw
+    A label that means nothing agrees with states by accident in these trials, and in all members alike if all saw
     these trials: members are no sample of trials, and sign flips over them find what is not there in most draws.
     Therefore two tests: the mean over members against that of each relabelling, which is applied to all members alike,
     and members against the means of their own relabellings. A claim needs both (`ChanceTest.p`).
@@ -434,7 +434,7 @@ def chance_test(
     shared
         Whether all members saw the same trials.
     seed
-        Seed of the sign flips where there are too many to enumerate.
+        Seed of the sign flips if there are too many to enumerate.
     level
         Level of significance aimed at.
     """

@@ -75,7 +75,7 @@ class TrainingConfig(_Section):
         horizons = self.curriculum_horizons
         if not horizons or list(horizons) != sorted(set(horizons)):
             raise UserError(
-                f"expected ascending numbers; got {' '.join(map(str, horizons))}", parameter="curriculum_horizons"
+                f"must be ascending numbers; got {' '.join(map(str, horizons))}", parameter="curriculum_horizons"
             )
         return self
 
@@ -114,7 +114,7 @@ class ExecutionConfig(_Section):
     @model_validator(mode="after")
     def _shard_exists(self) -> "ExecutionConfig":
         if self.shard is not None and not (re.fullmatch(r"\d+/\d+", self.shard) and 1 <= self.part[0] <= self.part[1]):
-            raise UserError(f"expected I/N with I from 1 to N, such as 3/20; got {self.shard}", parameter="shard")
+            raise UserError(f"must be I/N with I from 1 to N, such as 3/20; got {self.shard}", parameter="shard")
         return self
 
     @property
@@ -156,7 +156,7 @@ class RunConfig(_Section):
     def _named(self) -> "RunConfig":
         for section, field, default in ((self.task, "name", "variable_binding"), (self.model, "type", "rnn")):
             if not isinstance(section.setdefault(field, default), str):
-                raise UserError(f"expected text; got {section[field]!r}", parameter=field)
+                raise UserError(f"must be text; got {section[field]!r}", parameter=field)
         return self
 
 
@@ -178,7 +178,7 @@ def parse(text: str, source: str) -> RunConfig:
     try:
         json.loads(text)
     except ValueError as error:
-        raise UserError(f"{source}: expected a whole JSON document; got {error}") from None
+        raise UserError(f"{source}: not valid JSON: {error}") from None
     try:
         config = RunConfig.model_validate_json(text)
     except ValidationError as error:
@@ -197,9 +197,9 @@ def read(path: Path) -> RunConfig:
     try:
         return parse(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
-        raise UserError(f"{path}: expected a configuration file; it does not exist") from None
+        raise UserError(f"no such file: {path}") from None
     except UnicodeDecodeError:
-        raise UserError(f"{path}: expected a whole JSON document; got bytes that are no text") from None
+        raise UserError(f"{path}: not valid JSON: not UTF-8 text") from None
 
 
 def fields(config: RunConfig) -> dict[str, Any]:

@@ -20,9 +20,9 @@ class UserError(ValueError):
 
     Examples
     --------
-    >>> error = UserError("expected 0 or more; got -1", parameter="trials")
+    >>> error = UserError("must be 0 or more; got -1", parameter="trials")
     >>> str(error), error.in_flags()
-    ('trials: expected 0 or more; got -1', '--trials: expected 0 or more; got -1')
+    ('trials: must be 0 or more; got -1', '--trials: must be 0 or more; got -1')
     """
 
     def __init__(self, message: str, parameter: str | None = None) -> None:

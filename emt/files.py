@@ -85,9 +85,9 @@ def read_json(path: Path) -> Any:
     try:
         return _from_json(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise UserError(f"expected the file {path}; it does not exist") from None
+        raise UserError(f"no such file: {path}") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: expected a whole JSON document; got {error}") from None
+        raise UserError(f"{path}: not valid JSON: {error}") from None
 
 
 def read_long_list(path: Path, name: str, keep: Callable[[Any], Any]) -> Any:
@@ -226,7 +226,7 @@ def read_curve(path: Path) -> list[CurvePoint]:
             raise ValueError(f"the columns {','.join(header) or 'of an empty file'}")
         return [_read_point(number, row) for number, row in enumerate(rows, start=2)]
     except FileNotFoundError:
-        raise UserError(f"expected the file {path}; it does not exist") from None
+        raise UserError(f"no such file: {path}") from None
     except (ValueError, csv.Error) as error:
         expected = f"expected a training curve with the columns {','.join(CurvePoint._fields)}"
         raise UserError(f"{path}: {expected}; got {error}") from None

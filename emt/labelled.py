@@ -110,6 +110,6 @@ def read(path: Path, opener: Callable[..., Kind], what: str) -> Kind:
         with opener(path, engine="h5netcdf") as file:
             return file.load()
     except FileNotFoundError:
-        raise TraceError(f"expected the {what} {path}; it does not exist") from None
+        raise TraceError(f"no such file: {path} ({what})") from None
     except (OSError, ValueError) as error:
         raise TraceError(f"{path}: expected a whole NetCDF file; got {error}") from None

@@ -54,7 +54,7 @@ def load_members(
     seeds = config.training.seeds()
     unknown = [n for n in numbers if n > len(seeds)]
     if unknown:
-        raise UserError(f"model-{unknown[0]}: expected one of the {len(seeds)} models of the run in config.json")
+        raise UserError(f"model-{unknown[0]} is not part of this run (config.json has {len(seeds)} models)")
     build = load(MODELS, config.model_type, "model_type")
     stack: Model = build(
         [seeds[n - 1] for n in numbers], task.input_channels, task.output_channels, **config.model_options()
@@ -229,7 +229,7 @@ def states_of(model: Model, inputs: Tensor, steps: int, context: Context | None 
 
 
 def state_jacobian(model: Model, state: State, x: Tensor) -> NDArray[np.float64]:
-    """Return ∂(next state)/∂(state), the state tensors joined in the order of ``state_dims``; memories stand still.
+    """Return ∂(next state)/∂(state), the state tensors joined in the order of ``state_dims``; memories are constant.
 
     Parameters
     ----------

@@ -91,7 +91,8 @@ def find(path: str | Path, flag: str) -> Path:
     for candidate in candidates:
         if candidate.exists():
             return candidate
-    raise UserError(f"expected an existing path; there is no {' and no '.join(map(str, candidates))}", parameter=flag)
+    tried = f" (also tried {candidates[1]})" if len(candidates) > 1 else ""
+    raise UserError(f"no such file: {candidates[0]}{tried}", parameter=flag)
 
 
 def read_summary(path: Path, *, compact: bool = False) -> dict[str, Any]:
@@ -163,7 +164,7 @@ def model_folders(experiment: Path, pattern: str = "model-*") -> list[Path]:
         If there are none.
     """
     if not pattern or "/" in pattern or ".." in pattern:
-        raise UserError(f"expected a pattern for names inside {experiment}; got {pattern!r}", parameter="pattern")
+        raise UserError(f"must be a pattern for names inside {experiment}; got {pattern!r}", parameter="pattern")
     folders = sorted((p for p in experiment.glob(pattern) if p.is_dir()), key=lambda p: sort_key(p.name))
     if not folders:
         raise UserError(f"expected folders named {pattern!r} in {experiment}; found none", parameter="pattern")

@@ -124,7 +124,7 @@ def about(tree: xr.DataTree, where: str = "trace") -> About:
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         field = ".".join(map(str, problem["loc"]))
-        expected = problem["msg"].replace("Input should be", "expected")
+        expected = problem["msg"].replace("Input should be", "must be")
         raise TraceError(f"{where}: about: {field}: {expected}; got {problem['input']!r}") from None
 
 

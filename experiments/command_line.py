@@ -126,7 +126,7 @@ def epochs_of(values: Mapping[str, int], steps: str, every: str) -> dict[str, in
         If the steps end within an epoch.
     """
     if values[steps] % values[every]:
-        raise UserError(f"--{steps}: expected a multiple of --{every} {values[every]}; got {values[steps]}")
+        raise UserError(f"--{steps}: must be a multiple of --{every} {values[every]}; got {values[steps]}")
     return {"epochs": values[steps] // values[every], "epoch_batches": values[every]}
 
 

@@ -44,7 +44,7 @@ def test_portraits_become_tables_and_figures(write_summary, make_portrait, tmp_p
     assert {"dynamics_phase_portraits.png", "dynamics_spectra.pdf", "lyapunov_spectra.png"} <= written
     assert "run: 2 models, 8 fixed and slow points" in capsys.readouterr().out
     assert emt(["analyze", "dynamics", "--summary_file", str(path), "--seq_length", "7"]) == 2
-    assert "expected one of the lengths recorded (5); got 7" in capsys.readouterr().err
+    assert "must be one of the lengths recorded (5); got 7" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("in_this_process")

@@ -232,7 +232,7 @@ def bar_tests(
     """
     if 1 / (1 + n_nulls) > level:
         raise AnalysisError(
-            f"expected at least {math.ceil(1 / level - 1 - 1e-9)} for level {level:g}; got {n_nulls}",
+            f"must be at least {math.ceil(1 / level - 1 - 1e-9)} for level {level:g}; got {n_nulls}",
             parameter="n_nulls",
         )
     one = partial(_test_one, max_dimension, n_nulls, level, seed)

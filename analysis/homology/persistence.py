@@ -248,7 +248,7 @@ def persistence_diagrams(eigenvalues: ArrayLike, max_dimension: int = 1, toleran
         If an eigenvalue is not finite or an option is out of range.
     """
     if not 0 <= tolerance < math.inf:
-        raise AnalysisError(f"expected a length of zero or more; got {tolerance}", parameter="tolerance")
+        raise AnalysisError(f"must be a length of zero or more; got {tolerance}", parameter="tolerance")
     check_dimension(max_dimension)
     if np.size(eigenvalues) == 0:
         return tuple(np.empty((0, 2)) for _ in range(max_dimension + 1))
@@ -271,7 +271,7 @@ def _diagrams(clouds: Sequence[NDArray[np.complex128]], max_dimension: int, tole
 def check_dimension(max_dimension: int) -> None:
     """Refuse dimensions of homology that are out of range."""
     if not 0 <= max_dimension <= LARGEST_DIMENSION:
-        raise AnalysisError(f"expected 0 to {LARGEST_DIMENSION}; got {max_dimension}", parameter="max_dimension")
+        raise AnalysisError(f"must be 0 to {LARGEST_DIMENSION}; got {max_dimension}", parameter="max_dimension")
 
 
 def distance_diagrams(distances: NDArray[np.float64], max_dimension: int = 1, tolerance: float = 0.0) -> Diagrams:
@@ -395,7 +395,7 @@ def _color(population: Population, features: pd.DataFrame, color_by: str) -> pd.
     column = {"h0_births": "h0_mean_birth", "h1_deaths": "h1_mean_death"}[color_by]
     if column not in features:
         raise AnalysisError(
-            "expected none, accuracy or h0_births with max_dimension 0; got h1_deaths", parameter="color_by"
+            "must be none, accuracy or h0_births with max_dimension 0; got h1_deaths", parameter="color_by"
         )
     return features[column]
 

@@ -103,7 +103,7 @@ def analyse_topology(
         If an option does not fit or states are not finite.
     """
     if points < 4:
-        raise AnalysisError(f"expected at least 4, which a loop needs; got {points}", parameter="points")
+        raise AnalysisError(f"must be at least 4, which a loop needs; got {points}", parameter="points")
     check_dimension(max_dimension)
     hidden = recording["hidden"].to_numpy().astype(float)
     names = trace.member_names(recording)

@@ -209,7 +209,7 @@ def analyse_memory(
     names = memory_names(recording, memory)
     events = [e for e in ("written", "asked", "token", "phase", "trial") if e in recording.data_vars] + ["step"]
     if color_by is not None and color_by not in events:
-        raise AnalysisError(f"expected one of {', '.join(events)}; got {color_by!r}", parameter="color_by")
+        raise AnalysisError(f"must be one of {', '.join(events)}; got {color_by!r}", parameter="color_by")
     event = color_by or events[0]
     return MemoryAnalysis(
         label=trace.label(recording),

@@ -109,7 +109,7 @@ def memory_names(recording: xr.DataTree, memory: str | None = None) -> tuple[str
         model = trace.about(recording).model.get("type", "unknown")
         raise NoMemoryError(f"model {model!r} has no associative memory")
     if memory is not None and memory not in names:
-        raise AnalysisError(f"expected one of {', '.join(names)}; got {memory!r}", parameter="memory")
+        raise AnalysisError(f"must be one of {', '.join(names)}; got {memory!r}", parameter="memory")
     return names if memory is None else (memory,)
 
 

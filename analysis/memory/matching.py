@@ -177,10 +177,10 @@ def match_memories(
         If the model keeps no such memory, or the trace has no such model or ask.
     """
     if trials < 0:
-        raise AnalysisError(f"expected 0 or more; got {trials}", parameter="trials")
+        raise AnalysisError(f"must be 0 or more; got {trials}", parameter="trials")
     numbers = np.asarray(recording["member"]).tolist()
     if model is not None and model not in numbers:
-        raise AnalysisError(f"expected one of {', '.join(map(str, numbers))}; got {model}", parameter="model")
+        raise AnalysisError(f"must be one of {', '.join(map(str, numbers))}; got {model}", parameter="model")
     names = memory_names(recording, memory)
     members = [select(recording, member=[place]) for place in range(len(numbers))]
     scored, tests = {}, {}
@@ -269,7 +269,7 @@ def _question_grids(
 ) -> Iterator[QuestionGrid]:
     unknown = [ask for ask in asks if ask not in table.index]
     if unknown:
-        raise AnalysisError(f"expected numbers from 1 to {len(table)}; got {unknown[0]}", parameter="asks")
+        raise AnalysisError(f"must be numbers from 1 to {len(table)}; got {unknown[0]}", parameter="asks")
     for ask in asks or choose_questions(table, trials):
         yield question_grid(reading, ask)
 

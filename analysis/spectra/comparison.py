@@ -235,9 +235,9 @@ def compare_populations(
     if not populations:
         raise AnalysisError("expected at least one set of models; got none", parameter="populations")
     if len(set(labels)) < len(labels):
-        raise AnalysisError(f"expected labels that all differ; got {', '.join(labels)}", parameter="populations")
+        raise AnalysisError(f"labels must all differ; got {', '.join(labels)}", parameter="populations")
     if not 0 < confidence < 1:
-        raise AnalysisError(f"expected a share between 0 and 1; got {confidence}", parameter="confidence")
+        raise AnalysisError(f"must be a share between 0 and 1; got {confidence}", parameter="confidence")
     if paired:
         _check_pairs(populations)
     members = _members(populations)

@@ -98,7 +98,7 @@ def pairwise_distances(
         distance = _earth_movers if metric == "emd" else _hausdorff
         return _pairwise(metric, values, partial(_distances_of, values, distance))
     known = ", ".join(get_args(SpectralMetric))
-    raise AnalysisError(f"metric: expected one of {known}; got {metric!r}")
+    raise AnalysisError(f"metric: must be one of {known}; got {metric!r}")
 
 
 def transport_method(spectra: Sequence[ArrayLike]) -> Literal["exact", "sliced"]:
@@ -149,7 +149,7 @@ def histogram_distance(a: ArrayLike, b: ArrayLike, metric: HistogramMetric = "eu
         "jensen_shannon": lambda: np.nan_to_num(jensenshannon(p, q)),
     }
     if metric not in formulas:
-        raise AnalysisError(f"metric: expected one of {', '.join(formulas)}; got {metric!r}")
+        raise AnalysisError(f"metric: must be one of {', '.join(formulas)}; got {metric!r}")
     return float(formulas[metric]())
 
 
@@ -201,7 +201,7 @@ def nearest_neighbours(distances: ArrayLike, k: int = 1) -> NDArray[np.intp]:
     """Return the positions (model, k) of each model's nearest other models, nearest first."""
     matrix = np.array(distances, dtype=float)
     if not 0 < k < len(matrix):
-        raise AnalysisError(f"k: expected 1 to {len(matrix) - 1} neighbours of {len(matrix)} models; got {k}")
+        raise AnalysisError(f"k: must be 1 to {len(matrix) - 1} neighbours of {len(matrix)} models; got {k}")
     np.fill_diagonal(matrix, np.inf)
     return np.argsort(matrix, axis=1, kind="stable")[:, :k]
 

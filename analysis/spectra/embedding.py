@@ -245,7 +245,7 @@ def signature_distances(features: ArrayLike, metric: str = "euclidean") -> NDArr
             f"expected a metric of scipy's pdist; got {metric!r} ({error})", parameter="metric"
         ) from None
     if not np.isfinite(distances).all():
-        raise AnalysisError(f"expected a metric defined for real features; got {metric!r}", parameter="metric")
+        raise AnalysisError(f"must be a metric defined for real features; got {metric!r}", parameter="metric")
     return squareform(distances)
 
 

@@ -124,9 +124,9 @@ def follow_training(
             f"expected at least two evaluated checkpoints; got {len(checkpoints)}", parameter="checkpoints"
         )
     if not 0 < accuracy_bar <= 1:
-        raise AnalysisError(f"expected a share above 0, at most 1; got {accuracy_bar:g}", parameter="accuracy_bar")
+        raise AnalysisError(f"must be a share above 0, at most 1; got {accuracy_bar:g}", parameter="accuracy_bar")
     if not 0 < error_bar < 180:
-        raise AnalysisError(f"expected an angle between 0 and 180 degrees; got {error_bar:g}", parameter="error_bar")
+        raise AnalysisError(f"must be an angle between 0 and 180 degrees; got {error_bar:g}", parameter="error_bar")
     steps = sorted(checkpoints)
     first = checkpoints[steps[0]]
     for step in steps:

@@ -167,7 +167,7 @@ def compare_states(
         If there are fewer than two members, members saw different inputs, states do not vary, or sets have no pairs.
     """
     if not -1 <= bar <= 1:
-        raise AnalysisError(f"expected a correlation from -1 to 1; got {bar:g}", parameter="bar")
+        raise AnalysisError(f"must be a correlation from -1 to 1; got {bar:g}", parameter="bar")
     _check_inputs(recordings)
     index = pd.MultiIndex.from_tuples(
         [(label, name) for label, r in recordings.items() for name in trace.member_names(r)],

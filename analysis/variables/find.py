@@ -120,9 +120,9 @@ def _check(recording: xr.DataTree, numbers: list[int], model: int | None, trial:
     if "step_matrix" not in recording.data_vars:
         raise AnalysisError("expected a recorded run with 'step_matrix'; run `emt evaluate` again")
     if model is not None and model not in numbers:
-        raise AnalysisError(f"expected one of {', '.join(map(str, numbers))}; got {model}", parameter="model")
+        raise AnalysisError(f"must be one of {', '.join(map(str, numbers))}; got {model}", parameter="model")
     if not 1 <= trial <= recording.sizes["batch"]:
-        raise AnalysisError(f"expected 1 to {recording.sizes['batch']}; got {trial}", parameter="trial")
+        raise AnalysisError(f"must be 1 to {recording.sizes['batch']}; got {trial}", parameter="trial")
 
 
 def _theory(recording: xr.DataTree) -> Theory:

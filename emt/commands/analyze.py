@@ -242,7 +242,7 @@ def _file_of_length(folder: Path, seq_length: int | None, expected: str) -> Path
     length = default_length(files) if seq_length is None else seq_length
     if length not in files:
         held = ", ".join(map(str, sorted(files)))
-        raise UserError(f"--seq_length: expected one of the lengths recorded ({held}); got {length}")
+        raise UserError(f"--seq_length: must be one of the lengths recorded ({held}); got {length}")
     return files[length]
 
 
@@ -264,7 +264,7 @@ def _labels(given: Sequence[str], n_sets: int) -> list[str]:
     if not all(label.strip() for label in given):
         raise UserError("--labels: expected labels with at least one character; got an empty one")
     if repeated(given):
-        raise UserError(f"--labels: expected labels that all differ; got {', '.join(given)}")
+        raise UserError(f"--labels: labels must all differ; got {', '.join(given)}")
     labels = list(given)
     for place in range(len(given) + 1, n_sets + 1):
         free = itertools.chain([f"Set {place}"], (f"Set {place} ({k})" for k in itertools.count(2)))

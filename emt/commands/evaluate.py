@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     lengths = wanted_lengths(options.seq_length, task)
     for name in ("test_horizon", "num_workers"):
         if getattr(options, name) < 1:
-            raise UserError(f"--{name}: expected at least 1; got {getattr(options, name)}")
+            raise UserError(f"--{name}: must be at least 1; got {getattr(options, name)}")
     if options.accelerator == "gpu":
         choose_device("gpu")
     settings = Settings(lengths, options.test_horizon, options.accelerator, options.figures)
@@ -102,9 +102,7 @@ def wanted_lengths(given: list[int] | None, task: Any) -> tuple[int, ...]:
     if given is None:
         return tuple(task.lengths)
     if len(given) > 2 or min(given) < 1 or given != sorted(given):
-        raise UserError(
-            f"--seq_length: expected one length from 1 or an ascending range; got {' '.join(map(str, given))}"
-        )
+        raise UserError(f"--seq_length: must be one length ≥ 1 or an ascending range; got {' '.join(map(str, given))}")
     lengths = tuple(range(given[0], given[-1] + 1))
     for length in lengths:
         with renamed({"length": "seq_length"}):

@@ -60,9 +60,9 @@ def parse(arguments: list[str]) -> tuple[RunConfig, Path]:
     folder = given.get("output_dir") or str(runs.default_folder())
     name = given.get("experiment_name") or (base.metadata.get("experiment_name") if base else None)
     if not name:
-        raise UserError("--experiment_name: expected a name for the run's folder; got none")
+        raise UserError("--experiment_name: must be a name for the run's folder; got none")
     if Path(name).name != name or name in (".", ".."):
-        raise UserError(f"--experiment_name: expected a plain folder name; got {name!r}")
+        raise UserError(f"--experiment_name: must be a plain folder name; got {name!r}")
     output = check_folder(Path(folder), "output_dir") / name
     return config.model_copy(update={"metadata": configuration.metadata(name, "train_multiple.py")}), output
 

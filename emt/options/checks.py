@@ -10,11 +10,15 @@ from emt.errors import UserError
 from emt.options.signatures import Option
 
 _BOUNDS = {
-    "greater_than_equal": " from {ge}",
-    "less_than_equal": " up to {le}",
+    "greater_than_equal": " ≥ {ge}",
+    "less_than_equal": " ≤ {le}",
     "multiple_of": ", a multiple of {multiple_of}",
 }
 """End of a message about a number of the right type that is out of bounds, by pydantic's name of the error."""
+
+
+_SIGNS = {"greater than or equal to": "≥", "less than or equal to": "≤", "greater than": ">", "less than": "<"}
+"""Pydantic's words for bounds, and ours."""
 
 
 def check(
@@ -54,7 +58,7 @@ def check(
         wrong = known[str(details["loc"][0])]
         bound = _BOUNDS.get(details["type"], "").format_map(details.get("ctx", {}))
         got = text_of(given[wrong.name]) if wrong.name in given else "none"
-        raise UserError(f"expected {_describe(wrong)}{bound}; got {got} ({where})", parameter=wrong.name) from None
+        raise UserError(f"must be {_describe(wrong)}{bound}; got {got} ({where})", parameter=wrong.name) from None
 
 
 def validate(model: type[BaseModel], values: Mapping[str, Any], where: str) -> Any:
@@ -76,8 +80,10 @@ def first_problem(error: ValidationError, where: str) -> UserError:
         return UserError(f"no such field ({where})", parameter=name)
     if details["type"] == "missing":
         return UserError(f"expected a value; got none ({where})", parameter=name)
-    expected = details["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    return UserError(f"{expected}; got {text_of(details['input'])} ({where})", parameter=name)
+    wanted = details["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    for words, sign in _SIGNS.items():
+        wanted = wanted.replace(words, sign)
+    return UserError(f"{wanted}; got {text_of(details['input'])} ({where})", parameter=name)
 
 
 def text_of(value: Any) -> str:

@@ -19,5 +19,5 @@ def load(registry: Mapping[str, str], name: str, kind: str) -> Any:
 def target_of(registry: Mapping[str, str], name: str, kind: str) -> str:
     """Return ``registry[name]``, or say which names there are."""
     if name not in registry:
-        raise UserError(f"expected one of {', '.join(registry)}; got {name!r}", parameter=kind)
+        raise UserError(f"must be one of {', '.join(registry)}; got {name!r}", parameter=kind)
     return registry[name]

@@ -127,7 +127,7 @@ def summary_of(target: str) -> str:
 
 
 def require(target: str, what: str) -> None:
-    """Refuse ``"module:name"`` where there is no such module, class or function; ``what`` says what it is for.
+    """Refuse ``"module:name"`` if there is no such module, class or function; ``what`` says what it is for.
 
     Raises
     ------

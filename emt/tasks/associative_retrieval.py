@@ -54,7 +54,7 @@ class AssociativeRetrieval:
         self.lengths = (self.steps,)
         self.data = None if data_npz is None else read_npz(Path(data_npz))
         if self.data is not None and self.data.pairs != pairs:
-            raise UserError(f"expected {self.data.pairs}, the K of {data_npz}; got {pairs}", parameter="pairs")
+            raise UserError(f"must be {self.data.pairs}, the K of {data_npz}; got {pairs}", parameter="pairs")
 
     def operator(self, length: int) -> None:
         """Return None: the task has no linear operator."""
@@ -77,7 +77,7 @@ class AssociativeRetrieval:
         """
         if length != self.steps:
             raise UserError(
-                f"expected {self.steps}, the characters of {self.pairs} pairs; got {length}", parameter="length"
+                f"must be {self.steps}, the characters of {self.pairs} pairs; got {length}", parameter="length"
             )
         return self.batch([seed], "test", 0, length, size)
 
@@ -99,7 +99,7 @@ class AssociativeRetrieval:
             return rows[step * size : (step + 1) * size]
         if size > len(rows):
             raise UserError(
-                f"expected at most the {len(rows)} training rows of data_npz; got {size}", parameter="batch_size"
+                f"must be at most the {len(rows)} training rows of data_npz; got {size}", parameter="batch_size"
             )
         round_, place = divmod(step, len(rows) // size)
         return rows[_order(seed, round_, len(rows))[place * size : (place + 1) * size]]

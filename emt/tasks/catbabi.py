@@ -66,7 +66,7 @@ class CatBabi:
     ) -> None:
         chosen = TASKS if tasks is None else tuple(sorted(set(tasks)))
         if not chosen or not set(chosen) <= set(TASKS):
-            raise UserError(f"expected some of the numbers 1 to {len(TASKS)}; got {tasks}", parameter="tasks")
+            raise UserError(f"must be some of the numbers 1 to {len(TASKS)}; got {tasks}", parameter="tasks")
         if not data:
             raise UserError(f"expected the folder of the bAbI tasks; got none: {PUBLISHED}", parameter="data")
         babi = read_babi(Path(data), folder, chosen, paper_sets=paper_sets, derived_files=derived_files)

@@ -123,7 +123,7 @@ class Characters:
         """
         if length != self.steps:
             raise UserError(
-                f"expected {self.steps}, the characters predicted in a row; got {length}", parameter="length"
+                f"must be {self.steps}, the characters predicted in a row; got {length}", parameter="length"
             )
         return self.batch([seed], "test", 0, length, size)
 
@@ -174,14 +174,14 @@ def _read(file: str | None, window: int) -> dict[Split, NDArray[np.int64]]:
     try:
         ids = encode(Path(file).read_text(encoding="utf-8"), TEXT_SYMBOLS)
     except FileNotFoundError:
-        raise UserError(f"expected an existing file; got {file}", parameter="file") from None
+        raise UserError(f"no such file: {file}", parameter="file") from None
     except UnicodeDecodeError:
-        raise UserError(f"expected text in UTF-8; got {file}", parameter="file") from None
+        raise UserError(f"must be text in UTF-8; got {file}", parameter="file") from None
     texts = {split: ids[round(low * len(ids)) : round(high * len(ids))] for split, (low, high) in SHARES.items()}
     shortest = min(map(len, texts.values()))
     if shortest <= window:
         raise UserError(
-            f"expected more than {window} characters (window) in each split; got {shortest} in {file}",
+            f"must have more than {window} characters (window) in each split; got {shortest} in {file}",
             parameter="file",
         )
     return texts

@@ -98,7 +98,7 @@ class ContextualChoice:
         normalise_returns: bool = False,
     ) -> None:
         if t_off >= steps:
-            raise UserError(f"expected a step below {steps}, the steps of a trial; got {t_off}", parameter="t_off")
+            raise UserError(f"must be a step below {steps}, the steps of a trial; got {t_off}", parameter="t_off")
         self.sizes = Sizes(trials, steps, evidence, t_off)
         self.input_channels = 2 * evidence
         self.epoch_batches = 2 * trials
@@ -136,7 +136,7 @@ class ContextualChoice:
             If ``length`` is not 2 U T.
         """
         if length != self.lengths[0]:
-            raise UserError(f"expected {self.lengths[0]}, the steps of an episode; got {length}", parameter="length")
+            raise UserError(f"must be {self.lengths[0]}, the steps of an episode; got {length}", parameter="length")
         return self.episodes((seed,), "test", 0, size)
 
     def episodes(self, seeds: Sequence[int], split: Split, number: int, size: int) -> Batch:

@@ -130,7 +130,7 @@ def read_npz(path: Path) -> DataSet:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
-        raise UserError(f"expected an existing file; got {path}", parameter="data_npz") from None
+        raise UserError(f"no such file: {path}", parameter="data_npz") from None
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise UserError(f"expected a whole npz file; got {path} ({error})", parameter="data_npz") from None
     wanted = ["K", *(f"{axis}_{name}" for name, _ in SPLITS.values() for axis in "xy")]

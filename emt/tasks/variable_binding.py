@@ -75,12 +75,10 @@ class VariableBinding:
     ) -> None:
         shortest, longest = seq_length if isinstance(seq_length, tuple) else (seq_length, seq_length)
         if not 1 <= shortest <= longest:
-            raise UserError(
-                f"expected one length from 1 or an ascending range; got {seq_length}", parameter="seq_length"
-            )
+            raise UserError(f"must be one length ≥ 1 or an ascending range; got {seq_length}", parameter="seq_length")
         for name, value in (("input_dim", input_dim), ("output_horizon", output_horizon)):
             if value < 1:
-                raise UserError(f"expected at least 1; got {value}", parameter=name)
+                raise UserError(f"must be at least 1; got {value}", parameter=name)
         if infinite_horizon and use_eos:
             raise UserError("the stream mode has its own end marker; remove the flag", parameter="use_eos")
         code = (2**input_dim - 1, 0, 0) if task_id == "repeat_copy" else PRESETS.get(str(task_id), task_id)
@@ -200,16 +198,16 @@ def selection(
     """
     a, b, c = task_id
     if min(task_id) < 0:
-        raise UserError(f"expected three integers from 0; got {task_id}", parameter="task_id")
+        raise UserError(f"must be three integers ≥ 0; got {task_id}", parameter="task_id")
     positions = [i for i in range(a.bit_length()) if a >> i & 1]
     if len(positions) != input_dim:
         raise UserError(
-            f"expected {input_dim} one-bits in the first integer (input_dim); got {len(positions)} in {a}",
+            f"must have {input_dim} one-bits in the first integer (input_dim); got {len(positions)} in {a}",
             parameter="task_id",
         )
     if positions[-1] >= length * input_dim:
         raise UserError(
-            f"expected bits below seq_length x input_dim = {length * input_dim} in the first integer; "
+            f"must have bits below seq_length x input_dim = {length * input_dim} in the first integer; "
             f"got bit {positions[-1]}",
             parameter="task_id",
         )
@@ -222,7 +220,7 @@ def selection(
         positions[i], positions[i + digit] = positions[i + digit], positions[i]
     if c.bit_length() > input_dim:
         raise UserError(
-            f"expected at most {input_dim} bits (input_dim) in the third integer; got {c.bit_length()} in {c}",
+            f"must have at most {input_dim} bits (input_dim) in the third integer; got {c.bit_length()} in {c}",
             parameter="task_id",
         )
     signs = [-1 if c >> k & 1 else 1 for k in range(input_dim)]

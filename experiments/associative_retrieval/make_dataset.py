@@ -30,12 +30,12 @@ def main(arguments: list[str] | None = None) -> int:
     add("--out", metavar="FILE", help="file to write (default: data/ar_K{K}_seed{seed}.npz)")
     options = parser.parse_args(arguments)
     if not 1 <= options.K <= LETTERS:
-        raise UserError(f"--K: expected 1 to {LETTERS}; got {options.K}")
+        raise UserError(f"--K: must be 1 to {LETTERS}; got {options.K}")
     for flag, value in (("train_n", options.train), ("val_n", options.validation), ("test_n", options.test)):
         if value < 1:
-            raise UserError(f"--{flag}: expected at least 1; got {value}")
+            raise UserError(f"--{flag}: must be at least 1; got {value}")
     if options.chunk < 1:
-        raise UserError(f"--chunk: expected at least 1; got {options.chunk}")
+        raise UserError(f"--chunk: must be at least 1; got {options.chunk}")
     counts: dict[Split, int] = {"train": options.train, "validation": options.validation, "test": options.test}
     path = Path(options.out or f"data/ar_K{options.K}_seed{options.seed}.npz")
     data = make_data_set(options.K, counts, options.seed, options.chunk)

@@ -112,11 +112,11 @@ def _data(K: int | None, data_npz: str | None) -> tuple[int, int]:
     if data_npz is None:
         pairs = 8 if K is None else K
         if not 1 <= pairs <= LETTERS:
-            raise UserError(f"--K: expected 1 to {LETTERS}; got {pairs}")
+            raise UserError(f"--K: must be 1 to {LETTERS}; got {pairs}")
         return pairs, 0
     data = read_npz(Path(data_npz))
     if K not in (None, data.pairs):
-        raise UserError(f"--K: expected {data.pairs}, the K of {data_npz}; got {K}")
+        raise UserError(f"--K: must be {data.pairs}, the K of {data_npz}; got {K}")
     return data.pairs, len(data.rows["validation"])
 
 

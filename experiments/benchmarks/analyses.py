@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.members < 4:
         raise UserError(f"--members: expected at least 4; got {options.members}")
     if options.eigenvalues < LENGTH or options.eigenvalues % LENGTH:
-        raise UserError(f"--eigenvalues: expected a multiple of {LENGTH}; got {options.eigenvalues}")
+        raise UserError(f"--eigenvalues: must be a multiple of {LENGTH}; got {options.eigenvalues}")
     with tempfile.TemporaryDirectory() as temporary:
         report(Path(options.out or temporary), options.members, options.eigenvalues, options.commands)
     return 0

@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--key", choices=("input", "hidden"), default="input", help="(default: input)")
     options = parser.parse_args(arguments)
     if min(options.agents) < 1 or options.turns < 1:
-        raise UserError(f"--agents, --turns: expected numbers from 1; got {options.agents}, {options.turns}")
+        raise UserError(f"--agents, --turns: must be ≥ 1; got {options.agents}, {options.turns}")
     torch.set_num_threads(1)
     keep_freed_memory()
     with fast_matmul():

@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     numbers = [*options.units, *options.steps, options.batch, options.members, options.layers, options.turns]
     if min(numbers) < 1:
         raise UserError(
-            f"--units, --steps, --batch, --members, --layers, --turns: expected at least 1; got {min(numbers)}"
+            f"--units, --steps, --batch, --members, --layers, --turns: must be at least 1; got {min(numbers)}"
         )
     torch.set_num_threads(1)
     keep_freed_memory()

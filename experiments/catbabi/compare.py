@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--output_dir", metavar="DIR", help="where results go (default: RUN_A/comparison)")
     options = parser.parse_args(arguments)
     if options.words < 1 or options.first < 0:
-        raise UserError(f"--words, --first: expected at least 1 and 0; got {options.words} and {options.first}")
+        raise UserError(f"--words, --first: must be at least 1 and 0; got {options.words} and {options.first}")
     folders = [runs.find(folder, "run") for folder in (options.run_a, options.run_b)]
     configs = [configuration.read(folder / "config.json") for folder in folders]
     labels = _labels(folders, configs)
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     result = compare_losses(*sides)
     if options.first >= len(result.tokens):
-        raise UserError(f"--first: expected less than the {len(result.tokens)} words predicted; got {options.first}")
+        raise UserError(f"--first: must be less than the {len(result.tokens)} words predicted; got {options.first}")
     output = Path(options.output_dir or folders[0] / "comparison")
     written = save_results(result, output)
     written += [path for name, figure in draw(result, options.first) for path in save_figure(figure, output / name)]

@@ -180,7 +180,7 @@ def _training(values: Mapping[str, Any]) -> dict[str, Any]:
     every = values["checkpoint_save_freq"] or values["n_iters"]
     epochs_of({**values, "checkpoint_save_freq": every}, "n_iters", "checkpoint_save_freq")
     if values["print_freq"] % CURVE_EVERY:
-        raise UserError(f"--print_freq: expected a multiple of {CURVE_EVERY}; got {values['print_freq']}")
+        raise UserError(f"--print_freq: must be a multiple of {CURVE_EVERY}; got {values['print_freq']}")
     names = ("n_iters", "batch_size", "learning_rate", "num_models", "seed")
     return training_of(
         every=every, gradient_clip=values.get("grad_clip", 0.0), **{name: values[name] for name in names}

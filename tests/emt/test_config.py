@@ -61,19 +61,19 @@ def test_options_come_without_the_name(config):
     [
         ({"trainnig": {}}, "trainnig: no such field (file.json)"),
         ({"training": {"epoch": 3}}, "epoch: no such field (file.json)"),
-        ({"training": {"epochs": 0}}, "epochs: expected greater than or equal to 1; got 0 (file.json)"),
-        ({"training": {"epochs": "3"}}, "epochs: expected a valid integer; got 3 (file.json)"),
-        ({"training": {"epochs": True}}, "epochs: expected a valid integer; got True (file.json)"),
-        ({"training": {"seed": 2**53 + 1}}, "seed: expected less than or equal to 9007199254740992; got"),
-        ({"training": {"curriculum": 1}}, "curriculum: expected a valid boolean; got 1 (file.json)"),
-        ({"training": {"stop_accuracy": 1.5}}, "stop_accuracy: expected less than or equal to 1; got 1.5"),
-        ({"training": {"curriculum_horizons": [9, 4]}}, "curriculum_horizons: expected ascending numbers; got 9 4"),
-        ({"training": {"curriculum_horizons": []}}, "curriculum_horizons: expected ascending numbers; got"),
-        ({"training": {"curriculum_horizons": [0, 4]}}, "curriculum_horizons: expected greater than or equal to 1"),
-        ({"execution": {"accelerator": "tpu"}}, "accelerator: expected 'auto', 'cpu' or 'gpu'; got tpu"),
-        ({"task": {"name": 5}}, "name: expected text; got 5"),
-        ({"task": 5}, "task: expected an object; got 5"),
-        ({"format_version": 2}, "format_version: expected 1; got 2"),
+        ({"training": {"epochs": 0}}, "epochs: must be ≥ 1; got 0 (file.json)"),
+        ({"training": {"epochs": "3"}}, "epochs: must be a valid integer; got 3 (file.json)"),
+        ({"training": {"epochs": True}}, "epochs: must be a valid integer; got True (file.json)"),
+        ({"training": {"seed": 2**53 + 1}}, "seed: must be ≤ 9007199254740992; got"),
+        ({"training": {"curriculum": 1}}, "curriculum: must be a valid boolean; got 1 (file.json)"),
+        ({"training": {"stop_accuracy": 1.5}}, "stop_accuracy: must be ≤ 1; got 1.5"),
+        ({"training": {"curriculum_horizons": [9, 4]}}, "curriculum_horizons: must be ascending numbers; got 9 4"),
+        ({"training": {"curriculum_horizons": []}}, "curriculum_horizons: must be ascending numbers; got"),
+        ({"training": {"curriculum_horizons": [0, 4]}}, "curriculum_horizons: must be ≥ 1"),
+        ({"execution": {"accelerator": "tpu"}}, "accelerator: must be 'auto', 'cpu' or 'gpu'; got tpu"),
+        ({"task": {"name": 5}}, "name: must be text; got 5"),
+        ({"task": 5}, "task: must be an object; got 5"),
+        ({"format_version": 2}, "format_version: must be 1; got 2"),
     ],
 )
 def test_wrong_fields_are_named(content, message):
@@ -85,7 +85,7 @@ def test_wrong_fields_are_named(content, message):
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
 def test_numbers_must_be_finite(number):
-    with pytest.raises(UserError, match="learning_rate: expected a finite number"):
+    with pytest.raises(UserError, match="learning_rate: must be a finite number"):
         configuration.parse(f'{{"task": {{}}, "model": {{}}, "training": {{"learning_rate": {number}}}}}', "file.json")
 
 
@@ -99,10 +99,10 @@ def test_broken_text_is_refused_with_its_source(text):
 
 def test_missing_and_binary_files_are_refused_by_path(tmp_path):
     path = tmp_path / "config.json"
-    with pytest.raises(UserError, match=r"config\.json: expected a configuration file; it does not exist"):
+    with pytest.raises(UserError, match=r"no such file: .*config\.json"):
         configuration.read(path)
     path.write_bytes(b"\x89PNG\xff\xfe")
-    with pytest.raises(UserError, match=r"config\.json: expected a whole JSON document; got bytes that are no text"):
+    with pytest.raises(UserError, match=r"config\.json: not valid JSON: not UTF-8 text"):
         configuration.read(path)
 
 

@@ -38,7 +38,7 @@ def test_a_variable_that_lacks_or_has_other_axes_is_named(whole, name):
 
 def test_what_is_no_portrait_is_refused(whole, tmp_path):
     path = tmp_path / "seq5.nc"
-    with pytest.raises(TraceError, match=re.escape(f"expected the portrait {path}; it does not exist")):
+    with pytest.raises(TraceError, match=re.escape(f"no such file: {path} (portrait)")):
         dynamics_file.load(path)
     path.write_bytes(b"broken")
     with pytest.raises(TraceError, match=r"seq5\.nc: expected a whole NetCDF file"):

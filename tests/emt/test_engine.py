@@ -124,7 +124,7 @@ def test_capacity_counts_workers_and_knows_gpus(options, expected, monkeypatch):
 
 @pytest.mark.parametrize("shard", ["0/3", "4/3", "/3", "3", "", "1/2/3", "-1/3"])
 def test_shards_that_are_none_are_refused(shard):
-    with pytest.raises(ValueError, match=r"shard: expected I/N with I from 1 to N, such as 3/20; got"):
+    with pytest.raises(ValueError, match=r"shard: must be I/N with I from 1 to N, such as 3/20; got"):
         ExecutionConfig(shard=shard)
 
 

@@ -8,9 +8,9 @@ from emt.errors import TraceError, UserError, renamed
 
 
 def test_an_error_names_its_parameter_and_a_command_line_its_flag():
-    error = UserError("expected 0 or more; got -1", parameter="trials")
-    assert str(error) == "trials: expected 0 or more; got -1"
-    assert error.in_flags() == "--trials: expected 0 or more; got -1"
+    error = UserError("must be 0 or more; got -1", parameter="trials")
+    assert str(error) == "trials: must be 0 or more; got -1"
+    assert error.in_flags() == "--trials: must be 0 or more; got -1"
     whole = UserError("config.json: expected a configuration")
     assert str(whole) == whole.in_flags() == "config.json: expected a configuration"
 

@@ -107,7 +107,7 @@ def test_a_registry_line_that_leads_nowhere_is_a_fault_of_ours(target):
 
 
 def test_an_unknown_name_says_which_there_are():
-    with pytest.raises(UserError, match=r"model_type: expected one of rnn, lstm; got 'no_such_model'"):
+    with pytest.raises(UserError, match=r"model_type: must be one of rnn, lstm; got 'no_such_model'"):
         target_of({"rnn": "m:A", "lstm": "m:B"}, "no_such_model", "model_type")
 
 
@@ -139,15 +139,15 @@ def test_words_become_values(words, name, value):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--count", "four"), "count: expected an integer; got four (here)"),
-        (("--count", "1.5"), "count: expected an integer; got 1.5 (here)"),
-        (("--units", "0"), "units: expected an integer from 1; got 0 (here)"),
-        (("--units", "x"), "units: expected an integer; got x (here)"),
-        (("--rate", "fast"), "rate: expected a number; got fast (here)"),
-        (("--span", "3", "4", "5"), "span: expected an integer or 2 integers; got 3 4 5 (here)"),
-        (("--code", "T9"), "code: expected one of T1, T2 or 3 integers; got T9 (here)"),
-        (("--code", "1", "2"), "code: expected one of T1, T2 or 3 integers; got 1 2 (here)"),
-        (("--steps", "4", "x"), "steps: expected some integers; got 4 x (here)"),
+        (("--count", "four"), "count: must be an integer; got four (here)"),
+        (("--count", "1.5"), "count: must be an integer; got 1.5 (here)"),
+        (("--units", "0"), "units: must be an integer ≥ 1; got 0 (here)"),
+        (("--units", "x"), "units: must be an integer; got x (here)"),
+        (("--rate", "fast"), "rate: must be a number; got fast (here)"),
+        (("--span", "3", "4", "5"), "span: must be an integer or 2 integers; got 3 4 5 (here)"),
+        (("--code", "T9"), "code: must be one of T1, T2 or 3 integers; got T9 (here)"),
+        (("--code", "1", "2"), "code: must be one of T1, T2 or 3 integers; got 1 2 (here)"),
+        (("--steps", "4", "x"), "steps: must be some integers; got 4 x (here)"),
     ],
 )
 def test_wrong_words_are_refused_by_flag(words, message):
@@ -181,7 +181,7 @@ def test_a_required_option_is_asked_for_unless_a_configuration_may_hold_it():
     options = (Option("size", int),)
     with pytest.raises(UserError, match="--size"):
         parse(options=options)
-    with pytest.raises(UserError, match=r"size: expected an integer; got none \(here\)"):
+    with pytest.raises(UserError, match=r"size: must be an integer; got none \(here\)"):
         check(options, {}, "here")
     parser = argparse.ArgumentParser()
     add_flags(parser, options, required=False)
@@ -243,7 +243,7 @@ def test_every_option_is_explained_in_one_form(target):
 def test_configured_values_are_strict_where_words_are_not():
     assert check(OPTIONS, {"count": 4, "span": (3, 7)}, "here")["span"] == (3, 7)
     for wrong in ({"count": "4"}, {"deep": 1}, {"rate": "0.1"}):
-        with pytest.raises(UserError, match=f"^{next(iter(wrong))}: expected"):
+        with pytest.raises(UserError, match=f"^{next(iter(wrong))}: must be"):
             check(OPTIONS, wrong, "here")
 
 
@@ -276,7 +276,7 @@ def test_fields_of_a_model_are_options():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"label": "x", "depth": 0}, "depth: expected greater than or equal to 1; got 0 (there)"),
+        ({"label": "x", "depth": 0}, "depth: must be ≥ 1; got 0 (there)"),
         ({"label": "x", "deep": 0}, "deep: no such field (there)"),
         ({}, "label: expected a value; got none (there)"),
     ],

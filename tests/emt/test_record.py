@@ -291,7 +291,7 @@ def test_another_architecture_is_refused_by_name(make_run, tmp_path, change, mes
 
 
 def test_a_model_that_is_not_of_the_run_is_refused_by_name(make_run, tmp_path):
-    expected = "model-4: expected one of the 3 models of the run in config.json"
+    expected = "model-4 is not part of this run (config.json has 3 models)"
     with pytest.raises(UserError, match=re.escape(expected)):
         record.load_members(tmp_path, make_run(), [1, 4])
 

@@ -59,7 +59,7 @@ def test_a_data_set_is_written_and_says_how_many_test_rows_are_known(data, capsy
 
 @pytest.mark.parametrize(("flag", "value"), [("K", 0), ("K", 27), ("val_n", 0), ("chunk", 0)])
 def test_wrong_sizes_of_a_data_set_are_refused_by_flag(flag, value, tmp_path, refused):
-    with refused(f"--{flag}: expected .*; got {value}"):
+    with refused(f"--{flag}: must be .*; got {value}"):
         make_dataset.main([f"--{flag}", str(value), "--out", str(tmp_path / "x.npz")])
     assert not list(tmp_path.iterdir())
 
@@ -123,7 +123,7 @@ def test_without_a_file_each_member_has_a_stream_of_its_own(tmp_path):
 
 def test_the_file_decides_how_many_pairs_there_are(data, refused):
     assert config_of("--data_npz", str(data)).task["pairs"] == 2
-    with refused(r"--K: expected 2, the K of .*; got 8"):
+    with refused(r"--K: must be 2, the K of .*; got 8"):
         config_of("--data_npz", str(data), "--K", "8")
     assert config_of().task["pairs"] == 8
     assert config_of("--K", "5").task["pairs"] == 5
@@ -201,15 +201,15 @@ def test_the_defaults_are_the_published_ones(data):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--steps 30 --eval_every 20", "--steps: expected a multiple of --eval_every 20; got 30"),
-        ("--K 27", "--K: expected 1 to 26; got 27"),
-        ("--batch 0", "--batch: expected an integer from 1; got 0"),
+        ("--steps 30 --eval_every 20", "--steps: must be a multiple of --eval_every 20; got 30"),
+        ("--K 27", "--K: must be 1 to 26; got 27"),
+        ("--batch 0", "--batch: must be an integer ≥ 1; got 0"),
         ("--identity_scale 1.0", "--identity_scale: model fw has no such option"),
-        ("--num_workers 0", "--num_workers: expected .*1; got 0"),
+        ("--num_workers 0", "--num_workers: must be .*1; got 0"),
         ("--engine cloud", "--engine.*invalid choice: 'cloud'"),
-        ("--shard 4/3", "--shard: expected I/N with I from 1 to N, such as 3/20; got 4/3"),
+        ("--shard 4/3", "--shard: must be I/N with I from 1 to N, such as 3/20; got 4/3"),
         ("--seed -1", "--seed"),
-        ("--data_npz none.npz", "--data_npz: expected an existing file; got none.npz"),
+        ("--data_npz none.npz", "--data_npz: no such file: none.npz"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_flag(flags, message, refused):

@@ -135,7 +135,7 @@ def test_two_models_are_compared_on_the_same_text(trained, tmp_path, capsys, ref
     assert "run (b): loss" in printed
     assert "run (b) minus run (a): " in printed
     assert (out / "token_losses.png").exists()
-    with refused("--first: expected less than the 115 words predicted; got 115"):
+    with refused("--first: must be less than the 115 words predicted; got 115"):
         compare.main([str(folder), str(folder), "--words", "100", "--first", "115", "--output_dir", str(out)])
 
 
@@ -233,11 +233,11 @@ def test_the_whole_validation_split_is_used(batch, mini_babi):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--steps 30 --eval_every 20", "--steps: expected a multiple of --eval_every 20; got 30"),
-        ("--batch 0", "--batch: expected an integer from 1; got 0"),
+        ("--steps 30 --eval_every 20", "--steps: must be a multiple of --eval_every 20; got 30"),
+        ("--batch 0", "--batch: must be an integer ≥ 1; got 0"),
         ("--reads 2", "--reads"),
-        ("--layers 9", "--layers: expected an integer up to 8; got 9"),
-        ("--tasks 21", "--tasks: expected some of the numbers 1 to 20"),
+        ("--layers 9", "--layers: must be an integer ≤ 8; got 9"),
+        ("--tasks 21", "--tasks: must be some of the numbers 1 to 20"),
         ("--data /nowhere", "published at https://research.facebook.com/downloads/babi/"),
     ],
 )
@@ -265,7 +265,7 @@ def test_a_folder_without_runs_says_so(tmp_path, refused):
     for command in (evaluate, summary):
         with pytest.raises(UserError, match="expected runs of the task catbabi; found none"):
             command.main([str(tmp_path)])
-    with refused("--batch: expected an integer from 1; got 0"):
+    with refused("--batch: must be an integer ≥ 1; got 0"):
         evaluate.main([str(tmp_path), "--batch", "0"])
 
 

@@ -42,7 +42,7 @@ def test_a_shard_of_the_grid_does_its_part(tmp_path, capsys):
         (["catbabi/main", "--data", "nowhere"], "--data: .* published at"),
         (["repeat_copy", "--num_models", "0"], "--num_models: "),
         (["repeat_copy", "--engine", "dask"], "--scheduler: expected the address"),
-        (["repeat_copy", "--shard", "3/2"], "--shard: expected I/N"),
+        (["repeat_copy", "--shard", "3/2"], "--shard: must be I/N"),
     ],
 )
 def test_bad_input_is_refused(words, message, tmp_path, refused):

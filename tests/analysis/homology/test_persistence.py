@@ -177,13 +177,13 @@ def test_colours(make_population):
     population = make_population(3)
     assert analyse_persistence(population, color_by="none").color is None
     assert analyse_persistence(population, color_by="h1_deaths").color.name == "h1_mean_death"
-    with pytest.raises(AnalysisError, match="color_by: expected none, accuracy or h0_births"):
+    with pytest.raises(AnalysisError, match="color_by: must be none, accuracy or h0_births"):
         analyse_persistence(population, color_by="h1_deaths", max_dimension=0)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"max_dimension": 4}, "max_dimension: expected 0 to 3; got 4"), ({"tolerance": -1.0}, "tolerance: expected")],
+    [({"max_dimension": 4}, "max_dimension: must be 0 to 3; got 4"), ({"tolerance": -1.0}, "tolerance: must be")],
 )
 def test_options_out_of_range(make_population, options, message):
     with pytest.raises(AnalysisError, match=message):

@@ -52,8 +52,8 @@ def test_few_states_are_all_taken(trajectories):
 def test_bad_options_and_states_are_refused(trajectories):
     recording = trajectories()
     for options, message in (
-        ({"points": 3}, "points: expected at least 4"),
-        ({"max_dimension": 5}, "max_dimension: expected 0 to 3; got 5"),
+        ({"points": 3}, "points: must be at least 4"),
+        ({"max_dimension": 5}, "max_dimension: must be 0 to 3; got 5"),
         ({"points": 66, "max_dimension": 3, "memory_limit": 0.01}, "memory_limit: expected .* of 66 points"),
     ):
         with pytest.raises(AnalysisError, match=message):

@@ -89,7 +89,7 @@ def test_the_first_event_of_the_task_colours(make_recording):
     for event in ("written", "asked", "token", "trial"):
         del recording[event]
     assert analyse_memory(recording).color_by == "step"
-    with pytest.raises(AnalysisError, match=r"^color_by: expected one of step; got 'token'$"):
+    with pytest.raises(AnalysisError, match=r"^color_by: must be one of step; got 'token'$"):
         analyse_memory(recording, color_by="token")
 
 

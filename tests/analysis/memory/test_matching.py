@@ -117,9 +117,9 @@ def test_trials_to_draw(make_recording):
     recording = make_recording(trials=2)
     assert [grid.trial for grid in match_memories(recording).grids] == [0, 1]
     assert match_memories(recording, trials=0).grids == ()
-    with pytest.raises(AnalysisError, match=r"^trials: expected 0 or more; got -1$"):
+    with pytest.raises(AnalysisError, match=r"^trials: must be 0 or more; got -1$"):
         match_memories(recording, trials=-1)
-    with pytest.raises(AnalysisError, match=r"^model: expected one of 1, 3, 5; got 2$"):
+    with pytest.raises(AnalysisError, match=r"^model: must be one of 1, 3, 5; got 2$"):
         match_memories(recording, model=2)
 
 
@@ -215,7 +215,7 @@ def test_questions_can_be_chosen_by_number(make_stories, make_recording):
     match = match_memories(make_stories(), asks=(5, 2))
     assert [grid.ask for grid in match.questions] == [5, 2]
     assert [grid.ask for grid in match_memories(make_recording(), asks=(7,)).questions] == [7]
-    with pytest.raises(AnalysisError, match=r"^asks: expected numbers from 1 to 12; got 13$"):
+    with pytest.raises(AnalysisError, match=r"^asks: must be numbers from 1 to 12; got 13$"):
         match_memories(make_stories(), asks=(1, 13))
 
 

@@ -311,7 +311,7 @@ def test_memories_are_found_by_name(make_recording):
     recording = make_recording(memories=("a", "b"))
     assert memory_names(recording) == ("a", "b")
     assert memory_names(recording, "b") == ("b",)
-    with pytest.raises(AnalysisError, match=r"^memory: expected one of a, b; got 'c'$"):
+    with pytest.raises(AnalysisError, match=r"^memory: must be one of a, b; got 'c'$"):
         memory_names(recording, "c")
 
 

@@ -225,8 +225,8 @@ def test_the_seed_decides(two_sets):
 @pytest.mark.parametrize(
     ("labels", "options", "message"),
     [
-        (["a", "a"], {}, "populations: expected labels that all differ; got a, a"),
-        (["a", "b"], {"confidence": 95.0}, "confidence: expected a share between 0 and 1; got 95.0"),
+        (["a", "a"], {}, "populations: labels must all differ; got a, a"),
+        (["a", "b"], {"confidence": 95.0}, "confidence: must be a share between 0 and 1; got 95.0"),
         ([], {}, "populations: expected at least one"),
     ],
 )

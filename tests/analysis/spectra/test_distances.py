@@ -106,7 +106,7 @@ def test_hausdorff_is_the_worst_point():
 def test_emd_refuses_unequal_sizes_and_unknown_names_are_listed():
     with pytest.raises(AnalysisError, match="equal size"):
         spectral_distance([1], [1, 2], "emd")
-    with pytest.raises(AnalysisError, match=r"expected one of transport.*got 'nearest'"):
+    with pytest.raises(AnalysisError, match=r"must be one of transport.*got 'nearest'"):
         spectral_distance([1], [1], "nearest")
 
 

@@ -84,9 +84,9 @@ def test_checkpoints_must_hold_the_same_members_and_a_theory(train):
         follow_training(checkpoints | {10: fewer})
     with pytest.raises(AnalysisError, match="no linear operator"):
         follow_training({step: dataclasses.replace(p, theory=None) for step, p in checkpoints.items()})
-    with pytest.raises(AnalysisError, match=r"^accuracy_bar: expected a share above 0, at most 1; got 1.2"):
+    with pytest.raises(AnalysisError, match=r"^accuracy_bar: must be a share above 0, at most 1; got 1.2"):
         follow_training(checkpoints, accuracy_bar=1.2)
-    with pytest.raises(AnalysisError, match=r"^error_bar: expected an angle between 0 and 180 degrees; got 180"):
+    with pytest.raises(AnalysisError, match=r"^error_bar: must be an angle between 0 and 180 degrees; got 180"):
         follow_training(checkpoints, error_bar=180.0)
 
 

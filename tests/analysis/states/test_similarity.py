@@ -222,7 +222,7 @@ def test_states_that_do_not_vary_are_refused(make_runs, value):
     runs[1] = np.full_like(runs[1], value)
     with pytest.raises(AnalysisError, match="a, model-3: expected hidden states that vary and are finite"):
         compare_states({"a": make_runs(runs)})
-    with pytest.raises(AnalysisError, match="bar: expected a correlation"):
+    with pytest.raises(AnalysisError, match="bar: must be a correlation"):
         compare_states({"a": make_runs(runs)}, bar=2.0)
 
 

@@ -159,9 +159,9 @@ def test_model_and_trial_choose_what_is_shown(make_circuits):
     shown = find_variables(recording, model=3, trial=4).shown
     assert (shown.model_name, shown.trial) == ("model-3", 4)
     np.testing.assert_allclose(shown.read[-1], variables[3, -1], atol=1e-4)
-    with pytest.raises(AnalysisError, match=r"^model: expected one of 1, 3; got 2$"):
+    with pytest.raises(AnalysisError, match=r"^model: must be one of 1, 3; got 2$"):
         find_variables(recording, model=2)
-    with pytest.raises(AnalysisError, match=r"^trial: expected 1 to 17; got 18$"):
+    with pytest.raises(AnalysisError, match=r"^trial: must be 1 to 17; got 18$"):
         find_variables(recording, trial=18)
 
 

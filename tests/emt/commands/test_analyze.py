@@ -188,7 +188,7 @@ def test_memories_are_scored_in_one_line(recorded, capsys):
     scores = pd.read_csv(recorded.parent / "match_analysis" / "match_scores.csv")
     assert scores["model_name"].tolist() == ["model-1", "model-3", "model-5"]
     assert (scores["score"] == 1).all()
-    assert "--memory: expected one of fast; got 'slow'" in refuse(
+    assert "--memory: must be one of fast; got 'slow'" in refuse(
         capsys, "memory", "--summary_file", recorded, "--memory", "slow"
     )
 
@@ -254,7 +254,7 @@ def test_states_of_experiments_on_the_same_inputs_are_compared(
     trace.save(make_recording(members=2, trials=4), other.parent / "traces" / "seq11.nc")
     assert "evaluated on the same inputs" in refuse(capsys, "similarity", "--summary_files", recorded, other)
     twice = ["--summary_files", recorded, recorded, "--labels", "a", "a"]
-    assert "--labels: expected labels that all differ; got a, a" in refuse(capsys, "similarity", *twice)
+    assert "--labels: labels must all differ; got a, a" in refuse(capsys, "similarity", *twice)
 
 
 def test_labels_must_fit_the_sets(summary, capsys):
@@ -332,7 +332,7 @@ def test_relative_files_are_looked_up_in_the_experiment_folder(write_summary, tm
         (["eigenvalue", "--summary_file", "X", "--seq_length", "eight"], "--seq_length"),
         (["eigenvalue"], "--summary_file"),
         (["eigenvalues", "--summary_file", "X"], "eigenvalues"),
-        (["eigenvalue", "--summary_file", "missing.json"], "--summary_file: expected an existing path"),
+        (["eigenvalue", "--summary_file", "missing.json"], "--summary_file: no such file: missing.json"),
     ],
 )
 def test_bad_input_gets_one_line(summary, capsys, arguments, message):
@@ -342,8 +342,8 @@ def test_bad_input_gets_one_line(summary, capsys, arguments, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "expected a whole JSON document"),
-        ('{"metrics": [', "expected a whole JSON document"),
+        ("", "not valid JSON"),
+        ('{"metrics": [', "not valid JSON"),
         ('{"metrics": []}', "the population is empty"),
         ("[1]", "expected an evaluation summary with a list 'metrics'; found none"),
         ('{"metrics": [{"accuracy": 1}]}', "model_name"),

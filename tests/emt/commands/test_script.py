@@ -18,9 +18,9 @@ pytestmark = pytest.mark.usefixtures("empty_folder")
 @pytest.mark.parametrize(
     ("script", "words", "message"),
     [
-        ("train_multiple", "--experiment_name a/b --seq_length 8", "--experiment_name: expected a plain folder name"),
-        ("evaluate_multiple", "--models_dir missing", "--models_dir: expected an existing path"),
-        ("analyze", "eigenvalue --summary_file missing.json", "--summary_file: expected an existing path"),
+        ("train_multiple", "--experiment_name a/b --seq_length 8", "--experiment_name: must be a plain folder name"),
+        ("evaluate_multiple", "--models_dir missing", "--models_dir: no such file: missing"),
+        ("analyze", "eigenvalue --summary_file missing.json", "--summary_file: no such file: missing.json"),
     ],
 )
 def test_every_script_refuses_in_one_line(script, words, message):

@@ -188,7 +188,7 @@ def test_an_associative_lstm_follows_the_paper(x, copies):
 
 def test_complex_units_need_two_numbers_each():
     target = "emt.models.alstm:AssociativeLSTM"
-    with pytest.raises(UserError, match="hidden_dim: expected an integer, a multiple of 2; got 7"):
+    with pytest.raises(UserError, match="hidden_dim: must be an integer, a multiple of 2; got 7"):
         check(options_of(target), {"hidden_dim": 7}, "model 'alstm'")
 
 

@@ -153,11 +153,11 @@ def test_test_rows_that_occur_in_training_are_counted(filed, data, tmp_path):
 
 def test_what_does_not_fit_is_refused_by_flag(filed, data, tmp_path):
     path = tmp_path / "ar.npz"
-    with pytest.raises(UserError, match=r"pairs: expected 3, the K of .*ar\.npz; got 4"):
+    with pytest.raises(UserError, match=r"pairs: must be 3, the K of .*ar\.npz; got 4"):
         AssociativeRetrieval(pairs=4, data_npz=str(path))
-    with pytest.raises(UserError, match="batch_size: expected at most the 23 training rows"):
+    with pytest.raises(UserError, match="batch_size: must be at most the 23 training rows"):
         filed.rows(0, "train", 0, 24)
-    with pytest.raises(UserError, match="length: expected 9, the characters of 3 pairs; got 8"):
+    with pytest.raises(UserError, match="length: must be 9, the characters of 3 pairs; got 8"):
         filed.test_batch(0, 8, 1, 1)
-    with pytest.raises(UserError, match="pairs: expected an integer"):
+    with pytest.raises(UserError, match="pairs: must be an integer"):
         check(options_of(TASKS["associative_retrieval"]), {"pairs": 27}, "task")

@@ -195,7 +195,7 @@ def test_what_does_not_fit_is_refused_by_flag(mini_babi):
     with pytest.raises(UserError, match=r"data: expected the folder of the bAbI tasks; got none: unpack .*CC BY 3\.0"):
         CatBabi(data="")
     for wrong in ((0, 1), (21,), ()):
-        with pytest.raises(UserError, match="tasks: expected some of the numbers 1 to 20; got"):
+        with pytest.raises(UserError, match="tasks: must be some of the numbers 1 to 20; got"):
             make(mini_babi, tasks=wrong)
-    with pytest.raises(UserError, match="segment: expected an integer from 1"):
+    with pytest.raises(UserError, match="segment: must be an integer ≥ 1"):
         check(options_of(TASKS["catbabi"]), {"data": str(mini_babi), "segment": 0}, "task")

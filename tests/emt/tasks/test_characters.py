@@ -120,7 +120,7 @@ def test_all_characters_may_be_judged():
 def test_held_out_strings_are_the_test_split():
     task = Characters(n=3)
     np.testing.assert_array_equal(task.test_batch(5, 6, 200, 4).inputs, batch_of(task, 0, "test", 4, (5,)).inputs)
-    with pytest.raises(UserError, match="length: expected 6, the characters predicted in a row; got 7"):
+    with pytest.raises(UserError, match="length: must be 6, the characters predicted in a row; got 7"):
         task.test_batch(5, 7, 200, 4)
 
 
@@ -151,13 +151,13 @@ def test_levels_of_a_text_are_counted_and_its_best_is_unknown(novel):
 def test_what_does_not_fit_is_refused_by_flag(tmp_path, novel):
     with pytest.raises(UserError, match="file: expected the text to read; got none"):
         Characters(dataset="text")
-    with pytest.raises(UserError, match="file: expected an existing file; got nowhere"):
+    with pytest.raises(UserError, match="file: no such file: nowhere"):
         Characters(dataset="text", file="nowhere.txt")
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\xfd")
-    with pytest.raises(UserError, match="file: expected text in UTF-8"):
+    with pytest.raises(UserError, match="file: must be text in UTF-8"):
         Characters(dataset="text", file=str(tmp_path / "bytes"))
-    with pytest.raises(UserError, match=r"expected more than 999 characters \(window\) in each split; got "):
+    with pytest.raises(UserError, match=r"must have more than 999 characters \(window\) in each split; got "):
         Characters(dataset="text", file=str(novel), window=999)
     for words in ({"n": 5}, {"dataset": "palindromic"}, {"window": 0}):
-        with pytest.raises(UserError, match=f"^{next(iter(words))}: expected"):
+        with pytest.raises(UserError, match=f"^{next(iter(words))}: must be"):
             check(options_of(TASKS["characters"]), words, "task")

@@ -103,5 +103,5 @@ def test_seeds_splits_and_episodes_have_data_of_their_own(task):
 def test_sizes_are_those_of_the_options(task):
     assert (task.input_channels, task.output_channels, task.epoch_batches) == (2 * WIDTH, 3, 2 * TRIALS)
     assert task.lengths == (2 * TRIALS * STEPS,)
-    with pytest.raises(UserError, match=r"^t_off: expected a step below 6, the steps of a trial; got 6$"):
+    with pytest.raises(UserError, match=r"^t_off: must be a step below 6, the steps of a trial; got 6$"):
         ContextualChoice(steps=6, t_off=6)

@@ -120,11 +120,11 @@ class TestStream:
 @pytest.mark.parametrize(
     ("task_id", "message"),
     [
-        ((127, 0, 0), r"expected 8 one-bits in the first integer \(input_dim\); got 7 in 127"),
-        ((255 << 60, 0, 0), "expected bits below seq_length x input_dim = 64"),
+        ((127, 0, 0), r"must have 8 one-bits in the first integer \(input_dim\); got 7 in 127"),
+        ((255 << 60, 0, 0), "must have bits below seq_length x input_dim = 64"),
         ((255, 7 * 8, 0), "expected digit 1 of the second integer in base 8 below 7; got 7"),
-        ((255, 0, 256), "expected at most 8 bits"),
-        ((-1, 0, 0), "expected three integers from 0"),
+        ((255, 0, 256), "must have at most 8 bits"),
+        ((-1, 0, 0), "must be three integers ≥ 0"),
     ],
 )
 def test_wrong_codes_are_refused(task_id, message):
@@ -140,5 +140,5 @@ def test_largest_permitted_code_is_accepted():
 
 @pytest.mark.parametrize("given", [0, (5, 3), (0, 4)])
 def test_wrong_lengths_are_refused(given):
-    with pytest.raises(UserError, match=r"^seq_length: expected"):
+    with pytest.raises(UserError, match=r"^seq_length: must be"):
         VariableBinding(seq_length=given)

@@ -37,7 +37,7 @@ def test_too_few_members_are_refused():
 
 @pytest.mark.parametrize("number", ["0", "12"])
 def test_spectra_that_are_no_whole_number_of_variables_are_refused(number):
-    with pytest.raises(UserError, match=f"--eigenvalues: expected a multiple of 8; got {number}"):
+    with pytest.raises(UserError, match=f"--eigenvalues: must be a multiple of 8; got {number}"):
         commands.main(["--eigenvalues", number])
 
 
