@@ -1,6 +1,8 @@
 """Errors name the parameter in Python and the flag on a command line."""
 
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 
@@ -31,3 +33,10 @@ def test_a_caller_gives_the_parameter_its_own_name(inner, outer):
 def test_only_errors_of_users_are_renamed():
     with pytest.raises(KeyError), renamed({"limit": "memory_limit"}):
         raise KeyError("limit")
+
+
+def test_libraries_leave_flags_to_command_lines():
+    root, starts_with_flag = Path(__file__).parents[2], re.compile(r"""Error\(\s*f?["']--""")
+    files = [path for package in ("emt", "analysis") for path in (root / package).rglob("*.py")]
+    named = [path for path in files if starts_with_flag.search(path.read_text(encoding="utf-8"))]
+    assert {path.parent for path in named} == {root / "emt" / "commands"}
