@@ -86,7 +86,8 @@ class Population:
     theory
         Spectrum of the task's companion matrix, or None where the task has no linear operator.
     scalars
-        One row for each member, indexed by name: ``accuracy``, ``spectral_error_deg``, ``frob_error``, … (keys without
+        One row for each member, indexed by name: ``accuracy``, its interval over sequences ``accuracy_low``,
+        ``accuracy_high``, ``spectral_error_deg``, ``frob_error``, … (keys without
         their ``_seqL``; NaN where a member lacks one).
     skipped
         Names of members without a spectrum at this length.
@@ -218,4 +219,7 @@ def _scalars(entry: Mapping[str, Any], suffix: str) -> dict[str, float]:
     """Return an entry's plain numbers: those without a length and those of the length asked for."""
     kept = {k: v for k, v in entry.items() if k.endswith(suffix) or not _ANY_LENGTH.fullmatch(k)}
     numbers = {k.removesuffix(suffix): v for k, v in kept.items() if isinstance(v, int | float) or v is None}
+    match entry.get("accuracy_interval"):
+        case [float() | int() as low, float() | int() as high]:
+            numbers |= {"accuracy_low": low, "accuracy_high": high}
     return {"accuracy": float("nan")} | {k: float("nan") if v is None else float(v) for k, v in numbers.items()}

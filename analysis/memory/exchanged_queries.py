@@ -21,7 +21,7 @@ from analysis.statistics import RELABELLINGS
 FEWER_RELABELLINGS = 39
 """Relabellings where scores need more than `LARGEST_WORK` numbers each: the smallest p is 1 / 40."""
 
-LARGEST_WORK = 2**21
+LARGEST_WORK = 2**19
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,29 @@ A population evaluated at several training steps is followed along them. A membe
 stands there with its last weights, so that every step has the same members.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.comparability import MEASUREMENT, check_same
 from analysis.errors import AnalysisError
 from analysis.population import Population, mean_over_members, undefined_text
-from analysis.statistics import Interval, PermutationTest, bootstrap_interval, p_text, sign_flip_test
+from analysis.statistics import (
+    RELABELLINGS,
+    ChanceTest,
+    Interval,
+    PermutationTest,
+    bootstrap_interval,
+    sign_flip_test,
+)
+
+NORMAL_95 = 1.959964
+"""A 95 % interval of a normal variable reaches so many standard deviations to either side."""
 
 MEASURES = ("accuracy", "spectral_error_deg", "spectral_relative_error", "missing_modes")
 
@@ -38,7 +50,8 @@ class Emergence:
     lag
         Mean lag in steps over members that have one, with its BCa interval.
     test
-        Whether lags are as likely of either sign.
+        Whether the mean lag is none: over members, whether lags are as likely of either sign; over trials, whether
+        other test sequences, the same for all members and checkpoints, could give a lag of the other sign.
     accuracy_bar, error_bar
         The bars.
     """
@@ -48,7 +61,7 @@ class Emergence:
     means: pd.DataFrame
     crossings: pd.DataFrame
     lag: Interval
-    test: PermutationTest
+    test: ChanceTest
     accuracy_bar: float
     error_bar: float
 
@@ -78,10 +91,7 @@ class Emergence:
         steps = self.lag.estimate
         interval = f"mean lag {self.lag.low:.0f} to {self.lag.high:.0f}, " if self.lag.n > 1 else ""
         apart = f"{abs(steps):.0f} steps {'later' if steps > 0 else 'earlier'} than" if steps else "at the same step as"
-        return (
-            f"{text}; the spectrum appears {apart} accuracy ({interval}"
-            f"n = {self.lag.n}; {p_text(self.test.p, self.test.smallest_p)})"
-        )
+        return f"{text}; the spectrum appears {apart} accuracy ({interval}n = {self.lag.n}; {self.test})"
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return figures by step and member, their means over members, and when each member crosses the bars."""
@@ -94,7 +104,7 @@ class Emergence:
     def documents(self) -> dict[str, Any]:
         """Return the mean lag."""
         lag = {"mean": self.lag.estimate, "low": self.lag.low, "high": self.lag.high, "n": self.lag.n}
-        return {"emergence_lag": lag | {"p": self.test.p, "smallest_p": self.test.smallest_p}}
+        return {"emergence_lag": lag | self.test.row() | {"smallest_p": self.test.members.smallest_p}}
 
 
 def follow_training(
@@ -146,10 +156,46 @@ def follow_training(
         means=_means(members),
         crossings=crossings,
         lag=bootstrap_interval(np.mean, lags, seed=seed),
-        test=sign_flip_test(lags, seed),
+        test=ChanceTest(_over_trials(checkpoints, crossings, accuracy_bar, seed), sign_flip_test(lags, seed)),
         accuracy_bar=accuracy_bar,
         error_bar=error_bar,
     )
+
+
+def _over_trials(
+    checkpoints: Mapping[int, Population], crossings: pd.DataFrame, bar: float, seed: int
+) -> PermutationTest | None:
+    """Test, two-sided, whether the mean lag could have the other sign on other test sequences.
+
+    All members were tested on the same sequences, at all checkpoints: accuracies are drawn within their standard errors
+    over sequences, one normal deviate for all members and checkpoints (as if their errors went together entirely), and
+    the lag is taken anew. None where the evaluation has no intervals of accuracy.
+    """
+    steps = sorted(checkpoints)
+    scalars = [checkpoints[step].scalars for step in steps]
+    if any("accuracy_low" not in one for one in scalars):
+        return None
+    accuracy = np.stack([one["accuracy"].to_numpy() for one in scalars])
+    width = np.stack([(one["accuracy_high"] - one["accuracy_low"]).to_numpy() for one in scalars])
+    errors = np.nan_to_num(width) / (2 * NORMAL_95)
+    lag, n = float(crossings["lag"].mean()), int(crossings["lag"].count())
+    spectrum = crossings["spectrum_step"].reindex(scalars[0].index).to_numpy()
+    deviates = np.random.default_rng(seed).normal(size=RELABELLINGS)
+    lags = np.array([_mean_lag(accuracy + z * errors >= bar, spectrum, steps) for z in deviates])
+    if math.isnan(lag):
+        return PermutationTest(math.nan, math.nan, math.nan, n, exact=False)
+    # A draw in which no member crosses gives the observed sign no support.
+    against = np.sum(~(np.sign(lags) == np.sign(lag))) if lag else len(lags)
+    p = min(2 * (1 + against) / (1 + len(lags)), 1.0)
+    return PermutationTest(lag, float(p), 2 / (1 + len(lags)), n, exact=False)
+
+
+def _mean_lag(reached: NDArray[np.bool_], spectrum_step: NDArray[np.float64], steps: list[int]) -> float:
+    """Return the mean lag over members that cross both bars; accuracy crosses where ``reached`` (step, member)."""
+    first = np.where(reached.any(axis=0), np.array(steps, dtype=float)[reached.argmax(axis=0)], np.nan)
+    lags = spectrum_step - first
+    known = lags[np.isfinite(lags)]
+    return float(known.mean()) if len(known) else math.nan
 
 
 def _check(step: int, population: Population, first: Population) -> None:

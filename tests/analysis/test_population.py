@@ -47,3 +47,13 @@ def test_a_population_holds_each_model_once(make_summary):
     twice = summary | {"metrics": [*summary["metrics"], summary["metrics"][1]]}
     with pytest.raises(AnalysisError, match=r"^mine: expected each model once; got model-2 \(2 times\)$"):
         from_summary(twice, label="mine")
+
+
+def test_the_interval_of_an_accuracy_is_read_where_there_is_one(make_summary):
+    summary = make_summary(3)
+    assert "accuracy_low" not in from_summary(summary).scalars
+    for entry, interval in zip(summary["metrics"], ([0.5, 1], [None, None], [0.25, 0.75]), strict=True):
+        entry["accuracy_interval"] = interval
+    scalars = from_summary(summary).scalars
+    np.testing.assert_array_equal(scalars["accuracy_low"], [0.5, np.nan, 0.25])
+    np.testing.assert_array_equal(scalars["accuracy_high"], [1, np.nan, 0.75])

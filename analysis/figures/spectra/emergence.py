@@ -31,9 +31,7 @@ def plot_measure(emergence: Emergence, measure: str, ax: Axes | None = None) -> 
     for _, member in emergence.members[measure].groupby(level="model_name"):
         ax.plot(member.droplevel("model_name"), color=GRAY, alpha=0.4, linewidth=0.5)
     mean = emergence.means.loc[measure]
-    # No accuracy is above 1, no angle below 0 or above 180.
-    low, high = (mean[end].clip(0, 1 if measure == "accuracy" else 180) for end in ("low", "high"))
-    ax.fill_between(mean.index, low, high, color=color, alpha=0.25, linewidth=0)
+    ax.fill_between(mean.index, mean["low"], mean["high"], color=color, alpha=0.25, linewidth=0)
     ax.plot(mean["mean"], color=color, marker="o", markersize=2.5)
     bar, crossing = {
         "accuracy": (emergence.accuracy_bar, "accuracy_step"),

@@ -50,7 +50,40 @@ def test_a_lag_that_all_members_share_is_sure_and_one_of_either_sign_is_not(trai
     either = follow_training(train([1, 2] * 4, [2, 1] * 4))
     assert either.test.p == 1
     assert either.lag.low < 0 < either.lag.high
-    assert "the spectrum is there at the same step as accuracy" in either.headline()
+    assert "the spectrum appears at the same step as accuracy" in either.headline()
+
+
+def with_intervals(checkpoints, width):
+    """Return checkpoints whose accuracies have 95 % intervals over sequences of this width."""
+    return {
+        step: dataclasses.replace(
+            p,
+            scalars=p.scalars.assign(
+                accuracy_low=p.scalars["accuracy"] - width / 2, accuracy_high=lambda x: x["accuracy"] + width / 2
+            ),
+        )
+        for step, p in checkpoints.items()
+    }
+
+
+def test_a_lag_that_other_test_sequences_could_turn_is_not_found(train):
+    """All members cross the bar of .99 by .01 at once, two checkpoints before the spectrum."""
+    checkpoints = train([1] * 8, [3] * 8)
+    sure, unsure = (follow_training(with_intervals(checkpoints, width)) for width in (1e-3, 1.5))
+    assert sure.test.members.p == unsure.test.members.p == 2 / 2**8
+    assert sure.test.trials.p == sure.test.p == 2 / 200
+    assert "p = 0.01, the larger of 0.01 over trials and 0.0078 over members" in sure.headline()
+    assert unsure.test.trials.p == unsure.test.p > 0.5
+    document = unsure.documents()["emergence_lag"]
+    assert (document["p"], document["p_trials"]) == (unsure.test.p, unsure.test.trials.p)
+    assert follow_training(checkpoints).test.trials is None
+
+
+def test_without_a_lag_there_is_no_p_over_trials_either(train):
+    none = follow_training(with_intervals(train([9] * 6, [1] * 6), 1e-3))
+    assert np.isnan(none.test.trials.p)
+    same = follow_training(with_intervals(train([2] * 6, [2] * 6), 1e-3))
+    assert same.test.trials.p == 1
 
 
 def test_members_that_were_not_measured_at_a_step_are_named(train):
