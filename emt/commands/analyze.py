@@ -41,16 +41,10 @@ def build_parser() -> argparse.ArgumentParser:
     for command in COMMANDS.values():
         summary = summary_of(command.function).rstrip(".")
         sub = commands.add_parser(command.name, help=summary, description=summary + ".")
+        _add_summaries(sub, command)
         if command.several:
             sub.add_argument(
-                "--summary_files", nargs="+", required=True, metavar="PATH", help="one evaluation summary for each set"
-            )
-            sub.add_argument(
                 "--labels", nargs="+", default=[], metavar="TEXT", help='names of the sets (default: "Set k")'
-            )
-        else:
-            sub.add_argument(
-                "--summary_file", required=True, metavar="PATH", help="evaluation_summary.json of the population"
             )
         folder = f"./{command.folder}" if command.several else f"{command.folder} in the folder of the summary file"
         sub.add_argument(
@@ -64,6 +58,14 @@ def build_parser() -> argparse.ArgumentParser:
         )
         add_flags(sub, options_of(command.function))
     return parser
+
+
+def _add_summaries(parser: argparse.ArgumentParser, command: Command) -> None:
+    """Add ``--summary_file`` and ``--summary_files``, which mean the same: a command for one summary takes one path."""
+    flags, text = ["--summary_file", "--summary_files"], "evaluation_summary.json of the population"
+    if command.several:
+        flags, text = flags[::-1], "one evaluation summary for each set"
+    parser.add_argument(*flags, dest="summaries", nargs="+", required=True, metavar="PATH", help=text)
 
 
 @dataclass(frozen=True)
@@ -106,11 +108,16 @@ def _request(command: Command, given: dict[str, Any]) -> Request:
     """Take what every command has out of ``given``, which keeps the analysis' own options."""
     length, folder = given.pop("seq_length"), given.pop("output_dir")
     if command.several:
-        paths = [find(path, "summary_files") for path in given.pop("summary_files")]
+        paths = [find(path, "summary_files") for path in given.pop("summaries")]
         labels = _labels(given.pop("labels"), len(paths))
         sources = [(path, label, length) for path, label in zip(paths, labels, strict=True)]
         return Request(sources, check_folder(Path(folder or command.folder), "output_dir"))
-    path = find(given.pop("summary_file"), "summary_file")
+    first, *others = given.pop("summaries")
+    if others:
+        several = ", ".join(name for name, other in COMMANDS.items() if other.several)
+        text = f"{command.name} analyses one summary; got {1 + len(others)} ({several} take several)"
+        raise UserError(text, parameter="summary_file")
+    path = find(first, "summary_file")
     experiment = _experiment_of(path)
     output = check_folder(Path(folder or experiment / command.folder), "output_dir")
     return Request([(path, experiment.resolve().name, length)], output)

@@ -333,10 +333,28 @@ def test_relative_files_are_looked_up_in_the_experiment_folder(write_summary, tm
         (["eigenvalue"], "--summary_file"),
         (["eigenvalues", "--summary_file", "X"], "eigenvalues"),
         (["eigenvalue", "--summary_file", "missing.json"], "--summary_file: no such file: missing.json"),
+        (["compare", "--summary_file", "missing.json"], "--summary_files: no such file: missing.json"),
+        (
+            ["persistence", "--summary_files", "X", "X", "X"],
+            "--summary_file: persistence analyses one summary; got 3 (compare, similarity",
+        ),
     ],
 )
 def test_bad_input_gets_one_line(summary, capsys, arguments, message):
     assert message in refuse(capsys, *[str(summary) if a == "X" else a for a in arguments])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("flag", ["--summary_file", "--summary_files"])
+def test_every_command_takes_either_flag(command, flag):
+    assert analyze.build_parser().parse_args([command, flag, "a.json"]).summaries == ["a.json"]
+
+
+def test_both_flags_give_the_same_result(summary, capsys):
+    assert emt(["analyze", "eigenvalue", "--summary_file", str(summary)]) == 0
+    first = capsys.readouterr().out
+    assert emt(["analyze", "eigenvalue", "--summary_files", str(summary)]) == 0
+    assert capsys.readouterr().out == first
 
 
 @pytest.mark.parametrize(
