@@ -139,9 +139,9 @@ _PUBLIC = {
     "spectra.emergence": ("Emergence", "follow_training"),
     "memory.log": ("MemoryLog", "memory_log", "memory_names", "select"),
     "memory.replay": ("MatchGrids", "match_grids", "recall_error", "replay_memory"),
-    "memory.queries": ("Asks", "Reading", "asked_writes", "find_asks", "read_asks"),
-    "memory.query_scores": ("MemberScores", "score_asks", "score_member", "shuffled_scores"),
-    "memory.question_grids": ("Answer", "QuestionGrid", "choose_questions", "describe_asks", "question_grid"),
+    "memory.queries": ("Queries", "Reading", "queried_writes", "find_queries", "read_queries"),
+    "memory.query_scores": ("MemberScores", "score_queries", "score_member", "shuffled_scores"),
+    "memory.question_grids": ("Answer", "QuestionGrid", "choose_questions", "describe_queries", "question_grid"),
     "memory.matching": ("Match", "TrialGrid", "match_memories"),
     "memory.contents": (
         "MemoryAnalysis",
@@ -159,7 +159,15 @@ _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in name
 
 __all__ = ["COMMANDS", *_MODULE_OF]
 
-RENAMED = {"Circuit": "TrainedMember"}
+RENAMED = {
+    "Asks": "Queries",
+    "Circuit": "TrainedMember",
+    "asked_writes": "queried_writes",
+    "describe_asks": "describe_queries",
+    "find_asks": "find_queries",
+    "read_asks": "read_queries",
+    "score_asks": "score_queries",
+}
 """Old public names and the new ones: the old ones still work, with a `DeprecationWarning`."""
 
 

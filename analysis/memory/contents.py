@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from analysis.errors import AnalysisError
 from analysis.memory.log import Array, event_of, memory_log, memory_names, select
-from analysis.memory.queries import read_asks
+from analysis.memory.queries import read_queries
 from analysis.memory.query_scores import score_member
 from analysis.memory.relabelling import NONE, count_different, relabelled_separations, share_trials, trial_orders
 from analysis.memory.replay import replay_memory
@@ -284,7 +284,7 @@ def _look_at(recording: xr.DataTree, memory: str, contents: str, event: str) -> 
         ),
         auc=np.array([component_auc(x[:, 0], c) for x, c in points]),
         shuffled_auc=np.array([component_auc(x[:, 0], _shuffled(c)) for x, c in points]),
-        recalled=np.array([score_member(read_asks(one, memory)).row["score"] for one in ones]),
+        recalled=np.array([score_member(read_queries(one, memory)).row["score"] for one in ones]),
         similarity=compare_writes(recording, memory, _classes(ones[0], event)),
         spectrum=_over_members(columns[4], steps, min(replay_memory(few, memory, [0]).shape[-2:])),
         trials=trials,

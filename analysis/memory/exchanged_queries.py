@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.memory.log import Array, event_of, items_of
-from analysis.memory.queries import Asks, Reading, at_last, largest_writes
+from analysis.memory.queries import Queries, Reading, at_last, largest_writes
 from analysis.memory.query_scores import subsets
 from analysis.memory.relabelling import count_different
 from analysis.statistics import RELABELLINGS
@@ -63,14 +63,14 @@ def relabelled_scores(reading: Reading, scored: NDArray[np.bool_]) -> tuple[Arra
     return means, count_different(np.stack([asks.items, *asks.items[orders]]))
 
 
-def same_queries(queries: Sequence[Asks]) -> bool:
+def same_queries(queries: Sequence[Queries]) -> bool:
     """Whether all members were asked for the same items at the same steps, and these were written alike."""
     first, *others = queries
     names = ("sequence", "step", "items", "held")
     return all(np.array_equal(getattr(first, name), getattr(one, name)) for one in others for name in names)
 
 
-def exchanged_trials(asks: Asks, trial: NDArray[np.int64], n_orders: int = RELABELLINGS) -> NDArray[np.intp]:
+def exchanged_trials(asks: Queries, trial: NDArray[np.int64], n_orders: int = RELABELLINGS) -> NDArray[np.intp]:
     """Return which ask's items each ask takes, (relabelling, ask): those of another trial with as many of each size.
 
     Parameters

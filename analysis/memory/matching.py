@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from analysis.errors import AnalysisError
 from analysis.memory.exchanged_queries import relabelled_scores, same_queries
 from analysis.memory.log import Array, event_of, items_of, memory_names, select
-from analysis.memory.queries import Reading, asked_writes, read_asks
+from analysis.memory.queries import Reading, queried_writes, read_queries
 from analysis.memory.query_scores import MemberScores, over_members, score_member
-from analysis.memory.question_grids import QuestionGrid, choose_questions, describe_asks, labels, question_grid
+from analysis.memory.question_grids import QuestionGrid, choose_questions, describe_queries, labels, question_grid
 from analysis.memory.replay import MatchGrids, match_grids
 from analysis.population import undefined_text
 from analysis.statistics import ChanceTest, chance_test, mean_interval
@@ -66,7 +66,7 @@ class Match:
     label
         What figures call this population.
     scores
-        A row for each memory and member: ``score`` (`score_asks`), its interval over trials (Wilson), ``chance``,
+        A row for each memory and member: ``score`` (`score_queries`), its interval over trials (Wilson), ``chance``,
         ``shuffled`` (`shuffled_scores`), ``above_chance`` = (score - chance) / (1 - chance), ``asks`` scored and the
         ``trials`` they stand in, asks ``too_many`` for more items than reads, and how far weights times written values
         are from what the memory returned (``recall_error``) at steps that ask and in the first sequence.
@@ -192,8 +192,8 @@ def match_memories(
         name: _median_place(scores.loc[name, "score"]) if model is None else numbers.index(model) for name in names
     }
     # Read again: the weights of all members at once may be large.
-    readings = {name: read_asks(members[place], name) for name, place in places.items()}
-    tables = {name: scored[name][places[name]].asks.join(describe_asks(one)) for name, one in readings.items()}
+    readings = {name: read_queries(members[place], name) for name, place in places.items()}
+    tables = {name: scored[name][places[name]].asks.join(describe_queries(one)) for name, one in readings.items()}
     questions = [name for name, one in readings.items() if asks or _asks_questions(one)]
     return Match(
         label=trace.label(recording),
@@ -218,7 +218,7 @@ def _score(members: Sequence[xr.DataTree], memory: str) -> tuple[list[MemberScor
     """Return the scores of each member, and whether they exceed those of exchanged trials."""
     scores, relabelled, queries, different = [], [], [], 0
     for one in members:
-        reading = read_asks(one, memory)
+        reading = read_queries(one, memory)
         scores.append(score_member(reading))
         null, different = relabelled_scores(reading, scores[-1].asks["score"].notna().to_numpy())
         relabelled.append(null)
@@ -307,7 +307,7 @@ def _trial_grid(one: xr.DataTree, reading: Reading, trial: int, grids: MatchGrid
 
 def _asked(one: xr.DataTree, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
     """Return the writes that hold what steps of a trace of one sequence ask for, (row, time)."""
-    held = asked_writes(one, np.zeros_like(rows), rows, items_of(one, "asked")[0, rows])
+    held = queried_writes(one, np.zeros_like(rows), rows, items_of(one, "asked")[0, rows])
     return np.asarray(held.any(axis=1))
 
 

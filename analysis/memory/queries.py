@@ -14,7 +14,7 @@ from emt import trace
 
 
 @dataclass(frozen=True)
-class Asks:
+class Queries:
     """Steps of one member's recording that ask for items, by sequence and step.
 
     Attributes
@@ -24,7 +24,7 @@ class Asks:
     items
         (ask, item), -1 after an ask's last one.
     held
-        The writes that hold each item (`asked_writes`), (ask, item, time).
+        The writes that hold each item (`queried_writes`), (ask, item, time).
     """
 
     sequence: NDArray[np.intp]
@@ -61,7 +61,7 @@ class Reading:
 
     recording: xr.DataTree
     memory: str
-    asks: Asks
+    asks: Queries
     weight: Array
     answered: NDArray[np.bool_]
     recall_error: float
@@ -72,17 +72,17 @@ class Reading:
         return trace.member_names(self.recording)[0]
 
 
-def find_asks(recording: xr.DataTree) -> Asks:
+def find_queries(recording: xr.DataTree) -> Queries:
     """Return the steps that ask for items, of a trace of one member."""
     asked = items_of(recording, "asked")
     sequence, step = np.nonzero((asked >= 0).any(axis=-1))
     items = asked[sequence, step]
     items = np.take_along_axis(items, np.argsort(items < 0, axis=-1, kind="stable"), axis=-1)
     items = items[:, (items >= 0).any(axis=0)]
-    return Asks(sequence, step, items, asked_writes(recording, sequence, step, items))
+    return Queries(sequence, step, items, queried_writes(recording, sequence, step, items))
 
 
-def asked_writes(
+def queried_writes(
     recording: xr.DataTree, sequence: NDArray[np.intp], step: NDArray[np.intp], items: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
     """Return the writes up to each ask that hold its items, (ask, item, time), for a trace of one member.
@@ -107,9 +107,9 @@ def asked_writes(
     return held
 
 
-def read_asks(recording: xr.DataTree, memory: str) -> Reading:
+def read_queries(recording: xr.DataTree, memory: str) -> Reading:
     """Return the reads of a memory at the steps that ask for items, of a trace of one member."""
-    log, asks = memory_log(recording, memory), find_asks(recording)
+    log, asks = memory_log(recording, memory), find_queries(recording)
     weight = np.full((len(asks.step), log.answered.shape[-1], log.written.shape[-1]), np.nan)
     first = log.sequence(0)
     differences = [recall_difference(first, match_log(first))]
@@ -164,7 +164,7 @@ def share_on_items(reading: Reading) -> Array:
     return np.asarray(np.where(reading.asks.wanted, on_item, 1.0).prod(axis=-1))
 
 
-def ask_numbers(asks: Asks) -> pd.RangeIndex:
+def query_numbers(asks: Queries) -> pd.RangeIndex:
     """Return the numbers that tables give asks."""
     return pd.RangeIndex(1, len(asks.step) + 1, name="ask")
 

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from analysis.memory.log import Array, event_of
 from analysis.memory.queries import (
-    Asks,
+    Queries,
     Reading,
-    ask_numbers,
-    asked_writes,
     at_last,
     largest_writes,
+    queried_writes,
+    query_numbers,
     share_of_weight,
     share_on_items,
     shares_on,
@@ -55,7 +55,7 @@ def score_member(reading: Reading) -> MemberScores:
     return MemberScores(row, table, _reads(weight, held, wanted), _align(weight, held))
 
 
-def score_asks(weight: Array, held: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> tuple[Array, Array]:
+def score_queries(weight: Array, held: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> tuple[Array, Array]:
     """Return how probably every item asked for holds some read's largest weight, and how probably by chance.
 
     Of n equal largest weights each counts 1/n, so a memory that returns nothing scores at chance. By chance a read
@@ -86,8 +86,8 @@ def score_asks(weight: Array, held: NDArray[np.bool_], wanted: NDArray[np.bool_]
 def shuffled_scores(reading: Reading) -> Array:
     """Return how probably the same reads find another question's items, (ask,); NaN where no other has as many.
 
-    Asks with equally many items exchange them, `SHUFFLES` times. The other's items are looked for in the trial in which
-    an ask's own were written, so that what is measured is finding the right ones among those; where one was not
+    Queries with equally many items exchange them, `SHUFFLES` times. The other's items are looked for in the trial in
+    which a query's own were written, so that what is measured is finding the right ones among those; where one was not
     written yet, that exchange is left out.
     """
     asks, recording = reading.asks, reading.recording
@@ -97,8 +97,8 @@ def shuffled_scores(reading: Reading) -> Array:
     total, count = np.zeros(len(asks.step)), np.zeros(len(asks.step))
     for _ in range(SHUFFLES):
         items = _exchanged(asks, rng)
-        held = asked_writes(recording, asks.sequence, asks.step, items) & nearby[:, None]
-        hits, _ = score_asks(reading.weight, held, items >= 0)
+        held = queried_writes(recording, asks.sequence, asks.step, items) & nearby[:, None]
+        hits, _ = score_queries(reading.weight, held, items >= 0)
         total, count = total + np.nan_to_num(hits), count + ~np.isnan(hits)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
@@ -118,7 +118,7 @@ def over_members(members: dict[str, list[pd.DataFrame]]) -> pd.DataFrame:
 def _score_table(reading: Reading) -> pd.DataFrame:
     """Return a row for each ask: where it stands, how many items it is for, its scores."""
     asks, one = reading.asks, reading.recording
-    hits, chance = score_asks(reading.weight, asks.held, asks.wanted)
+    hits, chance = score_queries(reading.weight, asks.held, asks.wanted)
     places = asks.sequence, asks.step
     columns = {
         "sequence": asks.sequence + 1,
@@ -131,7 +131,7 @@ def _score_table(reading: Reading) -> pd.DataFrame:
         "shuffled": np.where(np.isnan(hits), np.nan, shuffled_scores(reading)),
         "share": share_on_items(reading),
     }
-    return pd.DataFrame(columns, index=ask_numbers(asks))
+    return pd.DataFrame(columns, index=query_numbers(asks))
 
 
 def _score_row(scored: pd.DataFrame) -> dict[str, float]:
@@ -183,7 +183,7 @@ def _align(weight: Array, held: NDArray[np.bool_]) -> pd.DataFrame:
     return pd.concat(points).groupby(["read", "lag"])[["share"]].mean()
 
 
-def _exchanged(asks: Asks, rng: np.random.Generator) -> NDArray[np.int64]:
+def _exchanged(asks: Queries, rng: np.random.Generator) -> NDArray[np.int64]:
     """Return each ask's items replaced by those of another with equally many; -1 if there is no other."""
     items, sizes = np.full_like(asks.items, -1), asks.wanted.sum(axis=-1)
     for size in np.unique(sizes):

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from analysis.memory.log import Array, event_of
-from analysis.memory.queries import Reading, ask_numbers, largest_writes, share_of_weight
+from analysis.memory.queries import Reading, largest_writes, query_numbers, share_of_weight
 from emt import trace
 
 _ANSWER = ("answer", "probability", "right_answer")
@@ -62,7 +62,7 @@ class QuestionGrid:
     answer: Answer | None
 
 
-def describe_asks(reading: Reading) -> pd.DataFrame:
+def describe_queries(reading: Reading) -> pd.DataFrame:
     """Return what a trace tells of each ask, numbered from 1.
 
     Columns are ``facts``, the words of all items; ``question``, the words after the last item written or asked for
@@ -75,7 +75,7 @@ def describe_asks(reading: Reading) -> pd.DataFrame:
         start = np.flatnonzero(shown[sequence, :step]).max(initial=-1) + 1
         facts.append(" ".join(labels(recording, sequence, np.flatnonzero(held.any(axis=0)))))
         questions.append(" ".join(labels(recording, sequence, np.arange(start, step + 1))))
-    table = pd.DataFrame({"facts": facts, "question": questions}, index=ask_numbers(asks))
+    table = pd.DataFrame({"facts": facts, "question": questions}, index=query_numbers(asks))
     return table.assign(**_answers(reading))
 
 

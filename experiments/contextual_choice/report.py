@@ -119,7 +119,7 @@ def _look_into(
     from analysis.memory.contents import analyse_memory
     from analysis.memory.log import select
     from analysis.memory.matching import match_memories
-    from analysis.memory.queries import read_asks
+    from analysis.memory.queries import read_queries
     from analysis.memory.query_scores import score_member
     from analysis.tables import save_results
     from emt import record
@@ -135,7 +135,7 @@ def _look_into(
     held, sizes = memory.memories[0], _task(config).sizes
     # Where keys are inputs every agent recalls the same trials.
     places = range(len(numbers)) if config.model["key"] == "hidden" else [0]
-    asks = [score_member(read_asks(select(recording, member=[place]), "dnd")).asks for place in places]
+    asks = [score_member(read_queries(select(recording, member=[place]), "dnd")).asks for place in places]
     early = [one["score"][one["step"] % sizes.steps < sizes.t_off].mean() for one in asks]
     scores: dict[str, Interval | float] = {
         "correct trial recalled": mean_interval(held.recalled, bounds=SHARE),

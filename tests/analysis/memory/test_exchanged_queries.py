@@ -9,8 +9,8 @@ from scipy import stats
 from analysis.memory import exchanged_queries
 from analysis.memory.exchanged_queries import exchanged_trials, relabelled_scores, same_queries
 from analysis.memory.log import event_of, select
-from analysis.memory.queries import asked_writes, find_asks, read_asks
-from analysis.memory.query_scores import score_asks
+from analysis.memory.queries import find_queries, queried_writes, read_queries
+from analysis.memory.query_scores import score_queries
 from analysis.statistics import chance_test
 
 
@@ -18,8 +18,8 @@ def scores_one_by_one(reading, orders, scored):
     asks, means = reading.asks, []
     for order in orders:
         items = asks.items[order]
-        held = asked_writes(reading.recording, asks.sequence, asks.step, items)
-        hits, _ = score_asks(reading.weight, held, items >= 0)
+        held = queried_writes(reading.recording, asks.sequence, asks.step, items)
+        hits, _ = score_queries(reading.weight, held, items >= 0)
         means.append(np.nanmean(hits[scored]))
     return means
 
@@ -27,7 +27,7 @@ def scores_one_by_one(reading, orders, scored):
 @pytest.mark.parametrize("reads", [1, 3])
 def test_scores_are_those_of_the_exchanged_queries(make_recording, reads):
     recording = make_recording(members=1, trials=9, reads=reads, shuffled=True)
-    reading = read_asks(recording, "fast")
+    reading = read_queries(recording, "fast")
     scored = np.arange(len(reading.asks.step)) != 2
     means, different = relabelled_scores(reading, scored)
     orders = exchanged_trials(reading.asks, event_of(recording, "trial"))
@@ -36,8 +36,8 @@ def test_scores_are_those_of_the_exchanged_queries(make_recording, reads):
 
 
 def test_a_memory_that_stores_nothing_scores_as_much_with_any_query(make_recording):
-    reading = read_asks(make_recording(members=1, strength=0.0), "fast")
-    hits, _ = score_asks(reading.weight, reading.asks.held, reading.asks.wanted)
+    reading = read_queries(make_recording(members=1, strength=0.0), "fast")
+    hits, _ = score_queries(reading.weight, reading.asks.held, reading.asks.wanted)
     means, _ = relabelled_scores(reading, np.ones(len(hits), dtype=bool))
     np.testing.assert_allclose(means, hits.mean(), rtol=1e-12)
 
@@ -58,20 +58,20 @@ def test_trials_exchange_their_queries_as_a_whole_with_those_that_ask_as_often()
 
 
 def find_none(sequence, step, items):
-    from analysis.memory.queries import Asks
+    from analysis.memory.queries import Queries
 
-    return Asks(sequence, step, items, np.zeros((*items.shape, 8), dtype=bool))
+    return Queries(sequence, step, items, np.zeros((*items.shape, 8), dtype=bool))
 
 
 def test_large_recordings_have_fewer_exchanges(make_recording, monkeypatch):
-    reading = read_asks(make_recording(members=1), "fast")
+    reading = read_queries(make_recording(members=1), "fast")
     monkeypatch.setattr(exchanged_queries, "LARGEST_WORK", 10)
     assert len(relabelled_scores(reading, np.ones(20, dtype=bool))[0]) == exchanged_queries.FEWER_RELABELLINGS
 
 
 def test_members_that_were_asked_for_other_items_do_not_share_queries(make_recording):
     recording = make_recording(members=2)
-    first, second = (find_asks(select(recording, member=[k])) for k in (0, 1))
+    first, second = (find_queries(select(recording, member=[k])) for k in (0, 1))
     assert same_queries([first, second])
     assert same_queries([first])
     assert not same_queries([first, replace(second, items=second.items[::-1])])
@@ -83,7 +83,7 @@ def blind_test(reading, seed, members=7):
     shared, scores, null = rng.normal(size=reading.weight.shape), [], []
     for _ in range(members):
         weight = np.where(np.isnan(reading.weight), np.nan, shared + 0.05 * rng.normal(size=shared.shape))
-        scores.append(np.mean(score_asks(weight, reading.asks.held, reading.asks.wanted)[0]))
+        scores.append(np.mean(score_queries(weight, reading.asks.held, reading.asks.wanted)[0]))
         means, different = relabelled_scores(replace(reading, weight=weight), np.ones(n, dtype=bool))
         null.append(means)
     return chance_test(scores, np.stack(null, axis=1), different=different)
@@ -91,7 +91,7 @@ def blind_test(reading, seed, members=7):
 
 def test_reads_that_ignore_the_query_are_found_over_members_and_not_over_trials(make_recording, monkeypatch):
     monkeypatch.setattr(exchanged_queries, "RELABELLINGS", 39)
-    reading = read_asks(make_recording(members=1), "fast")
+    reading = read_queries(make_recording(members=1), "fast")
     tests = [blind_test(reading, seed) for seed in range(40)]
     level = stats.binom.ppf(0.975, 40, 0.05)
     assert sum(test.p <= 0.05 for test in tests) <= level

@@ -5,7 +5,14 @@ from dataclasses import replace
 import numpy as np
 
 from analysis.memory.log import select
-from analysis.memory.queries import asked_writes, find_asks, largest_writes, read_asks, share_of_weight, share_on_items
+from analysis.memory.queries import (
+    find_queries,
+    largest_writes,
+    queried_writes,
+    read_queries,
+    share_of_weight,
+    share_on_items,
+)
 
 
 def test_an_item_is_looked_for_in_the_last_trial_that_wrote_it(make_recording):
@@ -17,7 +24,7 @@ def test_an_item_is_looked_for_in_the_last_trial_that_wrote_it(make_recording):
     }
     for name, values in events.items():
         recording[name].values[:] = values
-    asks = find_asks(select(recording, member=[0]))
+    asks = find_queries(select(recording, member=[0]))
     found = {int(t): np.flatnonzero(held[0]).tolist() for t, held in zip(asks.step, asks.held, strict=True)}
     assert found == {
         2: [0],
@@ -31,26 +38,26 @@ def test_an_item_is_looked_for_in_the_last_trial_that_wrote_it(make_recording):
 
 def test_items_stand_in_front_and_each_has_its_writes(make_stories):
     recording = select(make_stories(), member=[0])
-    asks = find_asks(recording)
+    asks = find_queries(recording)
     assert asks.wanted.sum(axis=1).tolist() == [1, 2, 2, 3] * 3
     assert (asks.held.sum(axis=-1) == 4 * asks.wanted).all()
     reversed_items = recording.copy(deep=True)
     reversed_items["asked"].values[:] = recording["asked"].values[..., ::-1]
-    assert (np.sort(find_asks(reversed_items).items) == np.sort(asks.items)).all()
-    assert (find_asks(reversed_items).items[:, 0] >= 0).all()
-    last = asked_writes(recording, asks.sequence, asks.step, np.full((12, 1), 4))
+    assert (np.sort(find_queries(reversed_items).items) == np.sort(asks.items)).all()
+    assert (find_queries(reversed_items).items[:, 0] >= 0).all()
+    last = queried_writes(recording, asks.sequence, asks.step, np.full((12, 1), 4))
     np.testing.assert_array_equal(last[:, 0].argmax(axis=-1), asks.step - 6)
-    assert not asked_writes(recording, asks.sequence, asks.step, np.full((12, 1), -1)).any()
+    assert not queried_writes(recording, asks.sequence, asks.step, np.full((12, 1), -1)).any()
 
 
 def test_a_write_may_hold_several_items(make_stories):
     recording = select(make_stories(), member=[0])
-    asks = find_asks(recording)
+    asks = find_queries(recording)
     written = recording["written"]
     both = written.expand_dims(item=2, axis=-1).copy(deep=True)
     both.values[..., 0] = np.where(written.values >= 0, 17, -1)
     recording = recording.assign(written=both.isel(item=[0, 1, 1]))
-    np.testing.assert_array_equal(find_asks(recording).held, asks.held)
+    np.testing.assert_array_equal(find_queries(recording).held, asks.held)
 
 
 def test_weights_that_are_equal_up_to_single_precision_share_a_landing():
@@ -70,7 +77,7 @@ def test_shares_add_up_to_one_and_keep_signs():
 
 
 def test_share_on_items_is_one_where_each_read_finds_its_item_alone(make_stories):
-    reading = read_asks(select(make_stories(), member=[1]), "fwm")
+    reading = read_queries(select(make_stories(), member=[1]), "fwm")
     np.testing.assert_allclose(share_on_items(reading), 1, atol=1e-5)
     blurred = replace(reading, weight=reading.weight + 0.01)
     assert (share_on_items(blurred) < 0.8).all()

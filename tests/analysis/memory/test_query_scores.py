@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from analysis.memory.query_scores import score_asks
+from analysis.memory.query_scores import score_queries
 
 NAN = np.nan
 
@@ -13,7 +13,7 @@ NAN = np.nan
 def score_single(weight, target):
     """Score asks for one item each, (ask, write)."""
     target = np.asarray(target, dtype=bool)[:, None]
-    return score_asks(np.asarray(weight), target, np.ones(target.shape[:2], dtype=bool))
+    return score_queries(np.asarray(weight), target, np.ones(target.shape[:2], dtype=bool))
 
 
 def test_scores_are_counts_of_hits():
@@ -33,7 +33,7 @@ def test_two_reads_hit_more_often_by_chance_than_one():
 
 
 def test_nothing_asked_gives_empty_scores():
-    hits, chance = score_asks(np.empty((0, 2, 3)), np.empty((0, 1, 3), dtype=bool), np.empty((0, 1), dtype=bool))
+    hits, chance = score_queries(np.empty((0, 2, 3)), np.empty((0, 1, 3), dtype=bool), np.empty((0, 1), dtype=bool))
     assert hits.shape == chance.shape == (0,)
 
 
@@ -47,7 +47,7 @@ def test_chance_of_several_items_is_that_of_all_landings_counted(n_items):
     weight = np.where(np.arange(writes) < found[:, None], 1.0, NAN)[None]
     largest_writes = list(product(*(range(n) for n in found)))
     right = [all(held[0, i, list(landing)].any() for i in range(n_items)) for landing in largest_writes]
-    hits, chance = score_asks(weight, held, wanted)
+    hits, chance = score_queries(weight, held, wanted)
     assert chance[0] == hits[0] == pytest.approx(np.mean(right))
     assert len(largest_writes) == writes**2 * 4
     assert reads == len(found)
@@ -59,7 +59,7 @@ def test_every_item_must_be_found():
     weight = np.full((4, 2, 5), 0.1)
     for ask, places in enumerate([(0, 3), (3, 0), (0, 0), (0, 1)]):
         weight[ask, [0, 1], places] = 0.9
-    hits, chance = score_asks(weight, held.repeat(4, axis=0), wanted.repeat(4, axis=0))
+    hits, chance = score_queries(weight, held.repeat(4, axis=0), wanted.repeat(4, axis=0))
     assert hits.tolist() == [1, 1, 0, 0]
     np.testing.assert_allclose(chance, 2 / 25)
 
@@ -69,5 +69,5 @@ def test_more_items_than_reads_or_unwritten_ones_are_not_scored():
     held[2, 1] = False
     weight = np.full((3, 2, 5), 0.1)
     weight[0, 1] = NAN
-    hits, chance = score_asks(weight, held, np.ones((3, 2), dtype=bool))
+    hits, chance = score_queries(weight, held, np.ones((3, 2), dtype=bool))
     assert np.isnan(hits).tolist() == np.isnan(chance).tolist() == [True, False, True]

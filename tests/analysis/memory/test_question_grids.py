@@ -7,18 +7,18 @@ import pandas as pd
 import pytest
 
 from analysis.memory.log import select
-from analysis.memory.queries import read_asks
-from analysis.memory.question_grids import choose_questions, describe_asks, question_grid
+from analysis.memory.queries import read_queries
+from analysis.memory.question_grids import choose_questions, describe_queries, question_grid
 
 
 @pytest.fixture
 def reading(make_stories):
     one = select(make_stories(), member=[1])
-    return read_asks(one, "fwm")
+    return read_queries(one, "fwm")
 
 
 def test_words_and_answers_of_asks_are_told(reading):
-    table = describe_asks(reading)
+    table = describe_queries(reading)
     assert table.index.tolist() == list(range(1, 13))
     assert (table["facts"].str.count(r"\.") == reading.asks.wanted.sum(axis=1)).all()
     assert (table["question"].str.split().str.len() == 3).all()
@@ -37,7 +37,7 @@ def test_a_question_does_not_begin_with_the_answer_to_the_one_before(read_next, 
     asked[0, 18] = asked[0, 22]
     if not read_next:
         one["targets"].values[0, 18] = one["targets"].values[0, 18, ::-1]
-    table = describe_asks(read_asks(one, "fwm"))
+    table = describe_queries(read_queries(one, "fwm"))
     words = [f"word{i}" if i < 30 else ".?"[i - 30] for i in token[0]]
     assert table["question"].iloc[0] == " ".join(words[16:19])
     assert table["question"].iloc[1] == " ".join(words[20 if read_next else 19 : 23])
@@ -46,7 +46,7 @@ def test_a_question_does_not_begin_with_the_answer_to_the_one_before(read_next, 
 
 def test_without_a_choice_among_classes_there_is_no_answer(reading):
     reading.recording.attrs["about"] = reading.recording.attrs["about"].replace("argmax", "sign")
-    assert describe_asks(reading).columns.tolist() == ["facts", "question"]
+    assert describe_queries(reading).columns.tolist() == ["facts", "question"]
     assert question_grid(reading, 1).answer is None
 
 
@@ -60,7 +60,7 @@ def test_a_question_shows_the_words_of_its_story(reading):
     for read in (0, 1):
         assert grid.items[read, grid.largest[read]]
         assert grid.share[read, grid.largest[read]] == pytest.approx(1, abs=1e-5)
-    assert grid.answer.given == grid.answer.right == describe_asks(reading).loc[6, "right_answer"]
+    assert grid.answer.given == grid.answer.right == describe_queries(reading).loc[6, "right_answer"]
 
 
 def test_a_largest_weight_before_the_story_has_no_word(reading):
