@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Any
 
 Spent = Mapping[int, Sequence[int]]
@@ -49,19 +48,22 @@ class Course:
         return cls(at, {int(h): list(steps) for h, steps in content.get("spent", {}).items()})
 
 
-def steps_to_come(horizon: int, steps: int, spent: Spent, horizons: Sequence[int], window: int) -> float | None:
+def steps_to_come(
+    horizon: int, steps: int, spent: Spent, present: Spent, horizons: Sequence[int], window: int
+) -> float | None:
     """Estimate the training steps before a member stops early.
 
-    At its own horizon it takes what the median of those takes that took longer there than it has so far; at each
-    horizon to come, the median of those that left it. A horizon that nobody has left yet takes what the one before
-    does, the last at least ``window`` steps.
+    Those that leave a horizon do so after a delay that all have and at a constant rate from then on: the shifted
+    exponential, whose mean θ = Σ(tᵢ − t₁) / (r − 1) over all members counts those still there too (r have left, the
+    first after t₁; Epstein & Sobel 1954). Without them an estimate from the fastest would be too short. A horizon that
+    nobody has left takes what the one before does, the last at least ``window`` steps.
 
     Parameters
     ----------
     horizon, steps
         Where the member is, and the steps it has spent there.
-    spent
-        What is known of all members.
+    spent, present
+        Steps of all members that have left each horizon, and of all that are there now.
     horizons
         The curriculum.
     window
@@ -74,26 +76,24 @@ def steps_to_come(horizon: int, steps: int, spent: Spent, horizons: Sequence[int
     """
     if not any(spent.values()):
         return None
-    to_come = list(horizons[horizons.index(horizon) + 1 :])
-    known = list(spent.get(horizon, ()))
-    expected = median(known) if known else _typical(horizon, spent, horizons)
-    left = _residual(known or [expected], steps)
-    if not to_come:
-        return max(left, window - steps)
-    for later in to_come:
-        expected = median(spent[later]) if spent.get(later) else expected
-        left += expected if later != horizons[-1] else max(expected, window)
-    return left
-
-
-def _typical(horizon: int, spent: Spent, horizons: Sequence[int]) -> float:
-    """Return the median at the nearest horizon before this one that a member has left, else after it."""
     place = horizons.index(horizon)
-    nearest = min((h for h in horizons if spent.get(h)), key=lambda h: (h > horizon, abs(horizons.index(h) - place)))
-    return median(spent[nearest])
+    known = [h for h in horizons if spent.get(h)]
+    # The nearest horizon before this one that a member has left, else the first after it.
+    delay, mean = _leaving(min(known, key=lambda h: (h > horizon, abs(horizons.index(h) - place))), spent, present)
+    total = 0.0
+    for later in horizons[place:]:
+        delay, mean = _leaving(later, spent, present, (max(delay, window) if later == horizons[-1] else delay, mean))
+        total += max(0, delay - (steps if later == horizon else 0)) + mean
+    return total
 
 
-def _residual(known: Sequence[float], steps: int) -> float:
-    """Return the steps to come of one that has spent ``steps``; a straggler takes the mean distance of the others."""
-    longer = [n for n in known if n > steps]
-    return median(longer) - steps if longer else max(1.0, (steps - min(known)) / len(known))
+def _leaving(
+    horizon: int, spent: Spent, present: Spent, before: tuple[float, float] = (0.0, 0.0)
+) -> tuple[float, float]:
+    """Return the delay t₁ and the mean θ; where nobody has left, those ``before``, or as long again as it has taken."""
+    left, there = spent.get(horizon, ()), present.get(horizon, ())
+    delay = min(left) if left else before[0]
+    beyond = [max(0.0, n - delay) for n in (*left, *there)]
+    if left:
+        return delay, sum(beyond) / max(1, len(left) - 1)
+    return delay, max(before[1], sum(beyond) / max(1, len(beyond)))

@@ -116,30 +116,36 @@ def _seconds(chunks: Sequence[_Chunk], steps: Sequence[float], workers: int) -> 
 
 def _seconds_expected(chunks: Sequence[_Chunk], longest: int, workers: int) -> float | None:
     """Return how long models take until they stop early; None where they do not, or where nothing is known of it."""
-    spent = [steps for c in chunks if c.status for steps in c.status.get("course", {}).get("spent", {}).items()]
-    known: dict[int, list[int]] = defaultdict(list)
-    for horizon, steps in spent:
-        known[int(horizon)] += steps
+    spent: dict[int, list[int]] = defaultdict(list)
+    present: dict[int, list[int]] = defaultdict(list)
+    for chunk in chunks:
+        for horizon, steps in (chunk.status or {}).get("course", {}).get("spent", {}).items():
+            spent[int(horizon)] += steps
+    places = [_places(chunk) for chunk in chunks]
+    for chunk, held in zip(chunks, places, strict=True):
+        for horizon, gone in held if chunk.status else ():
+            present[horizon].append(gone)
     window = max((c.status.get("stop_window", 0) for c in chunks if c.status), default=0)
-    expected = [_expected_steps(c, known, longest, window) for c in chunks]
-    steps = [n for n in expected if n is not None]
-    return _seconds(chunks, steps, workers) if len(steps) == len(expected) else None
+    expected: list[float] = []
+    for chunk, held in zip(chunks, places, strict=True):
+        training, status = chunk.chunk.config.training, chunk.status or {"total_steps": longest, "step": 0}
+        known = [steps_to_come(*place, spent, present, training.curriculum_horizons, window) for place in held]
+        if training.stop_accuracy is None or None in known:
+            return None
+        left = status["total_steps"] - status["step"]
+        expected.append(sum(min(n, left) for n in known if n is not None))
+    return _seconds(chunks, expected, workers)
 
 
-def _expected_steps(chunk: _Chunk, known: Mapping[int, Sequence[int]], longest: int, window: int) -> float | None:
-    """Return the model-steps to come of all members of a chunk; None where nothing is known of them."""
-    training, status = chunk.chunk.config.training, chunk.status or {}
-    if training.stop_accuracy is None:
-        return None
-    horizons = training.curriculum_horizons
-    start = horizons[0] if training.curriculum else horizons[-1]
-    places, left = [(start, 0)] * chunk.unfinished, longest
-    if status:
-        at, step, left = status.get("course", {}).get("at", {}), status["step"], status["total_steps"] - status["step"]
-        moving = [n for n, member in status["members"].items() if not member["frozen"]]
-        places = [(at[n][0], step - at[n][1]) if n in at else (start, step) for n in moving]
-    steps = [steps_to_come(horizon, n, known, horizons, window) for horizon, n in places]
-    return None if None in steps else float(sum(min(n, left) for n in steps if n is not None))
+def _places(chunk: _Chunk) -> list[tuple[int, int]]:
+    """Return the horizon of each member that trains or waits, and the steps it has spent there."""
+    training, status = chunk.chunk.config.training, chunk.status
+    start = training.curriculum_horizons[0 if training.curriculum else -1]
+    if status is None:
+        return [(start, 0)] * chunk.unfinished
+    at, step = status.get("course", {}).get("at", {}), status["step"]
+    moving = [n for n, member in status["members"].items() if not member["frozen"]]
+    return [(at[n][0], step - at[n][1]) if n in at else (start, step) for n in moving]
 
 
 def _makespan(seconds: list[float], workers: int) -> float:

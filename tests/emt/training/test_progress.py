@@ -143,12 +143,12 @@ def test_nothing_is_expected_before_a_model_has_left_a_horizon(stopping_early):
 def test_what_is_expected_follows_those_that_have_gone_on(stopping_early):
     """Horizons 4, 6 and 9: the first took 40 and 50 steps, the second 8, and the third at least a window of 10."""
     write_course(stopping_early[0], {"1": (9, 66), "2": (6, 65), "3": (6, 55)}, {"4": [40, 50, 50], "6": [8]})
-    # Model 1 has 4 of 10 steps, model 2 has 5 of 8, model 3 is beyond all that is known of the second horizon.
-    steps = (10 - 4) + (3 + 10) + (15 - 8 + 10)
-    waiting = 2 * (50 + 8 + 10)
+    # Model 3 is 7 steps beyond the 8 of the one that has left: θ is 7 at the second horizon and thereafter.
+    steps = (10 - 4 + 7) + (8 - 5 + 7 + 10 + 7) + (7 + 10 + 7)
+    waiting = 2 * (40 + 10 + 8 + 7 + 10 + 7)
     now = standing(stopping_early)
     assert now.seconds_expected == pytest.approx(0.1 * (steps + waiting))
-    assert describe(now, early=True).endswith("estimated time remaining: 17 s")
+    assert describe(now, early=True).endswith("estimated time remaining: 23 s")
 
 
 def test_no_more_is_expected_than_the_epochs_hold(stopping_early):
