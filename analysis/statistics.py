@@ -142,9 +142,18 @@ def p_text(p: float, smallest_p: float, undefined: float = 0) -> str:
     return "no p" if math.isnan(smallest_p) else f"too few for a p: {smallest_p:.2g} is the smallest attainable"
 
 
+def number_text(value: float, digits: int) -> str:
+    """Return a number with so many decimals, never "-0.0", from a million on by a power of ten instead.
+
+    >>> number_text(-0.04, 1), number_text(3.25e200, 1)
+    ('0.0', '3.25e+200')
+    """
+    return f"{value:z.{digits}f}" if abs(value) < 1e6 or not math.isfinite(value) else f"{value:.3g}"
+
+
 def mean_text(mean: Interval, digits: int, unit: str = "", scale: float = 1.0) -> str:
     """Return "1.23 m (1.20 to 1.26)"; without an interval, as of one member, the mean alone."""
-    number, low, high = (f"{scale * value:z.{digits}f}" for value in (mean.estimate, mean.low, mean.high))
+    number, low, high = (number_text(scale * value, digits) for value in (mean.estimate, mean.low, mean.high))
     return f"{number}{unit}" + ("" if math.isnan(mean.low) else f" ({low} to {high})")
 
 
@@ -558,6 +567,15 @@ def paired_distance_test(distances: ArrayLike, seed: int = 0, level: float = LEV
     # To swap all pairs changes nothing.
     smallest = (2 if exact else 1) / len(signs)
     return _outcome(lengths, _share_as_large(lengths), smallest, n, exact, level, scale, degree=2)
+
+
+def standard_deviation(values: ArrayLike, ddof: int = 1) -> float:
+    """Return the standard deviation of the finite values of a sample, dividing by n - ``ddof``; NaN for n <= ddof."""
+    sample = _finite(values)
+    if len(sample) <= ddof:
+        return math.nan
+    scale = scale_of(sample)
+    return scale * float((sample / scale).std(ddof=ddof))
 
 
 def pooled_std(a: ArrayLike, b: ArrayLike) -> float:

@@ -26,7 +26,8 @@ from analysis.errors import AnalysisError
 from analysis.homology.diagram_distances import finite_bars
 from analysis.parallel import run_parallel
 from analysis.population import undefined_text
-from analysis.statistics import benjamini_hochberg, monte_carlo_test, proportion_interval
+from analysis.spectra.distances import euclidean_distances
+from analysis.statistics import benjamini_hochberg, monte_carlo_test, proportion_interval, scale_of
 
 Array = NDArray[np.float64]
 NullCloud = Callable[[np.random.Generator], Array]
@@ -122,12 +123,14 @@ def gaussian_cloud(cloud: Array, rng: np.random.Generator) -> Array:
     U has that distribution given the covariance, so that a test against such clouds is exact for any number of points
     and dimensions (Langsrud 2005).
     """
-    mean = cloud.mean(axis=0)
-    _, scale, axes = np.linalg.svd(cloud - mean, full_matrices=False)
+    unit = scale_of(cloud)
+    scaled = cloud / unit
+    mean = scaled.mean(axis=0)
+    _, scale, axes = np.linalg.svd(scaled - mean, full_matrices=False)
     scale = scale[: len(cloud) - 1]
     random = rng.normal(size=(len(cloud), len(scale)))
     frame, triangle = np.linalg.qr(random - random.mean(axis=0))
-    return frame * np.sign(np.diag(triangle)) * scale @ axes[: len(scale)] + mean
+    return unit * (frame * np.sign(np.diag(triangle)) * scale @ axes[: len(scale)] + mean)
 
 
 def shuffle_time(trajectories: Array, rng: np.random.Generator) -> Array:
@@ -140,13 +143,13 @@ def rotate_phases(trajectories: Array, rng: np.random.Generator) -> Array:
 
     Means and power spectra stay, up to rounding.
     """
-    steps = trajectories.shape[1]
-    spectrum = np.fft.rfft(trajectories, axis=1)
+    steps, unit = trajectories.shape[1], scale_of(trajectories)
+    spectrum = np.fft.rfft(trajectories / unit, axis=1)
     turns = np.exp(2j * np.pi * rng.random(spectrum.shape))
     turns[:, 0] = 1.0
     if steps % 2 == 0:
         turns[:, -1] = 1.0  # the fastest rhythm of an even number of steps has a sign, no phase
-    return np.fft.irfft(spectrum * turns, steps, axis=1)
+    return unit * np.fft.irfft(spectrum * turns, steps, axis=1)
 
 
 def rotate_angles(eigenvalues: NDArray[np.complex128], rng: np.random.Generator) -> Array:
@@ -166,14 +169,19 @@ def plane(values: ArrayLike) -> Array:
 
 
 def longest_bars(cloud: Array, max_dimension: int = 1) -> Array:
-    """Return the longest finite bar of each dimension (dimension,), 0 if there is none, in single precision."""
-    from ripser import ripser
-    from scipy.spatial.distance import pdist, squareform
+    """Return the longest finite bar of each dimension (dimension,), 0 if there is none, to seven digits.
 
-    distances = squareform(pdist(cloud))
+    Of a cloud in any unit: distances are divided by the largest before ripser takes them in single precision.
+    """
+    from ripser import ripser
+
+    distances = euclidean_distances(cloud)
+    unit = scale_of(distances)
+    distances /= unit
     # Scales from which on all is connected to one point leave no hole; not looking at them changes nothing.
-    raw = ripser(distances, maxdim=max_dimension, distance_matrix=True, thresh=distances.max(axis=1).min())["dgms"]
-    return np.array([float(np.ptp(finite_bars(bars), axis=1).max(initial=0.0)) for bars in raw])
+    connected = distances.max(axis=1, initial=0.0).min(initial=np.inf)
+    raw = ripser(distances, maxdim=max_dimension, distance_matrix=True, thresh=connected)["dgms"]
+    return unit * np.array([float(np.ptp(finite_bars(bars), axis=1).max(initial=0.0)) for bars in raw])
 
 
 def memory_needed(n_points: int, max_dimension: int) -> float:

@@ -33,7 +33,7 @@ from analysis.homology.nulls import BarTests, Sample, bar_tests, check_memory, g
 from analysis.population import Population
 from analysis.spectra.embedding import classical_scaling, embed_distances
 from analysis.spectra.values import check_eigenvalues
-from analysis.statistics import bootstrap_interval
+from analysis.statistics import bootstrap_interval, standard_deviation
 from emt.errors import renamed
 
 N_BETTI_SCALES = 10
@@ -125,7 +125,12 @@ class Persistence:
         """Return the statistics in the reference implementation's layout."""
         accuracy = self.population.scalars["accuracy"]
         aggregate = {
-            name: {"mean": column.mean(), "std": column.std(ddof=0), "min": column.min(), "max": column.max()}
+            name: {
+                "mean": column.mean(),
+                "std": standard_deviation(column, ddof=0),
+                "min": column.min(),
+                "max": column.max(),
+            }
             for name, column in self.features.items()
         }
         statistics = [

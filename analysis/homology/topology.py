@@ -26,6 +26,7 @@ from analysis.homology.nulls import (
     shuffle_time,
 )
 from analysis.homology.persistence import bar_table, check_dimension, distance_diagrams
+from analysis.spectra.distances import euclidean_distances
 from emt import trace
 from emt.errors import renamed
 
@@ -120,7 +121,7 @@ def analyse_topology(
     return Topology(
         label=trace.label(recording),
         model_names=names,
-        diagrams=tuple(distance_diagrams(_distances(sample.cloud), max_dimension) for sample in samples),
+        diagrams=tuple(distance_diagrams(euclidean_distances(sample.cloud), max_dimension) for sample in samples),
         tests=tests,
         n_points=len(chosen),
         n_states=n_states,
@@ -144,9 +145,3 @@ def _sample(name: str, trajectories: Array, chosen: NDArray[np.intp]) -> Sample:
 def _null_states(null: Any, trajectories: Array, chosen: NDArray[np.intp], rng: np.random.Generator) -> Array:
     states: Array = null(trajectories, rng).reshape(-1, trajectories.shape[-1])[chosen]
     return states
-
-
-def _distances(cloud: Array) -> Array:
-    from scipy.spatial.distance import pdist, squareform
-
-    return squareform(pdist(cloud))

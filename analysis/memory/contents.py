@@ -18,7 +18,7 @@ from analysis.memory.replay import replay_memory
 from analysis.memory.write_similarity import WriteSimilarity, compare_writes
 from analysis.population import median_over_members, undefined_text
 from analysis.states.dimensionality import effective_rank
-from analysis.statistics import DISTANCE_TIES, ChanceTest, Interval, chance_test, mean_interval, ranks
+from analysis.statistics import DISTANCE_TIES, ChanceTest, Interval, chance_test, mean_interval, number_text, ranks
 from emt import trace
 
 LARGEST_STEPS = 32
@@ -394,5 +394,5 @@ def _row(interval: Interval) -> dict[str, float]:
 def _text(row: Mapping[str, float], scale: float = 1.0, unit: str = "") -> str:
     if np.isnan(row["mean"]):
         return "an undefined share"
-    mean, low, high = (scale * row[name] for name in ("mean", "low", "high"))
-    return f"{mean:z.1f}{unit}" + (f" ({low:z.1f} to {high:z.1f}{unit})" if row["members"] > 1 else "")
+    mean, low, high = (number_text(scale * row[name], 1) for name in ("mean", "low", "high"))
+    return f"{mean}{unit}" + (f" ({low} to {high}{unit})" if row["members"] > 1 else "")

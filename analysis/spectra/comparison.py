@@ -29,6 +29,7 @@ from analysis.statistics import (
     pooled_std,
     scale_of,
     sign_flip_test,
+    standard_deviation,
 )
 
 BESIDE = ("seq_length", "task", "theory")
@@ -311,8 +312,8 @@ def _summary(members: pd.DataFrame, labels: Sequence[str], confidence: float) ->
         interval = mean_over_members(values, confidence, RANGES)
         rows[label, statistic] = {
             "n": interval.n,
-            "mean": values.mean(),
-            "std": values.std(ddof=0),
+            "mean": interval.estimate,
+            "std": standard_deviation(values, ddof=0),
             "min": values.min(),
             "max": values.max(),
             "low": interval.low,
@@ -369,8 +370,8 @@ def _positions(populations: Sequence[Population]) -> dict[str, NDArray[np.intp]]
 def _mean_distance(distances: NDArray[np.float64], a: NDArray[np.intp], b: NDArray[np.intp]) -> float:
     """Mean over pairs of members of two sets; of different members where both are the same set."""
     block = distances[np.ix_(a, b)]
-    n_pairs = block.size - len(np.intersect1d(a, b))
-    return float(block.sum() / n_pairs) if n_pairs else math.nan
+    n_pairs, scale = block.size - len(np.intersect1d(a, b)), scale_of(block)
+    return scale * float((block / scale).sum() / n_pairs) if n_pairs else math.nan
 
 
 def _set_distances(distances: NDArray[np.float64], sets: Mapping[str, NDArray[np.intp]]) -> pd.DataFrame:
@@ -425,7 +426,8 @@ def _distance_tests(
 
 
 def _medoid(distances: NDArray[np.float64], where: NDArray[np.intp]) -> int:
-    return int(distances[np.ix_(where, where)].sum(axis=1).argmin())
+    block = distances[np.ix_(where, where)]
+    return int((block / scale_of(block)).sum(axis=1).argmin())
 
 
 def _indexed(rows: Mapping[Any, Mapping[str, float]], names: list[str]) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from analysis.spectra.values import (
     eigenvalue_statistics,
     spectral_error,
 )
-from analysis.statistics import mean_text
+from analysis.statistics import mean_text, standard_deviation
 
 MANY_PAIRS = 300_000_000
 """Pairs of eigenvalues, summed over members, from which processes of their own are worth starting."""
@@ -47,7 +47,8 @@ class EigenvalueSummary:
         everything = self.statistics.join(self.corrected)
         means = {name: vars(mean_over_members(values, ranges=RANGES)) for name, values in everything.items()}
         intervals = pd.DataFrame.from_dict(means, orient="index")[["low", "high", "n"]]
-        described = everything.agg(["mean", "std", "min", "max"]).T.join(intervals).rename_axis("statistic")
+        described = everything.agg(["mean", "min", "max"]).T.join(intervals).rename_axis("statistic")
+        described.insert(1, "std", [standard_deviation(values) for _, values in everything.items()])
         return {
             "eigenvalue_statistics": self.population.scalars[["accuracy"]].join(everything),
             "eigenvalue_summary": described,

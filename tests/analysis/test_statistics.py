@@ -11,6 +11,7 @@ from analysis.errors import AnalysisError
 from analysis.statistics import (
     N_RESAMPLES,
     UNBOUNDED,
+    Interval,
     benjamini_hochberg,
     bootstrap_interval,
     chance_test,
@@ -23,7 +24,9 @@ from analysis.statistics import (
     mantel_test,
     mean_difference,
     mean_interval,
+    mean_text,
     monte_carlo_test,
+    number_text,
     paired_distance_test,
     permutation_test,
     pooled_std,
@@ -31,6 +34,7 @@ from analysis.statistics import (
     rank_correlation,
     ranks,
     sign_flip_test,
+    standard_deviation,
 )
 
 
@@ -148,6 +152,21 @@ def test_tests_do_not_depend_on_the_scale(name, scale):
     test, expected = SCALED[name](scale), SCALED[name](1.0)
     assert test.p == pytest.approx(expected.p, abs=1e-12)
     assert 1 / N_RESAMPLES <= test.p <= 1
+
+
+@pytest.mark.parametrize("scale", [2.0**-900, 2.0**1020])
+def test_standard_deviations_do_not_depend_on_the_scale(scale):
+    values = np.append(normal(6), np.nan)
+    for ddof in (0, 1):
+        assert standard_deviation(scale * values, ddof) == pytest.approx(scale * np.nanstd(values, ddof=ddof))
+    assert math.isnan(standard_deviation([2.0]))
+    assert standard_deviation([2.0], ddof=0) == 0
+
+
+def test_numbers_in_text_have_no_negative_zero_and_no_hundred_digits():
+    assert [number_text(x, 1) for x in (-0.04, -0.06, 0.04, 999999.04)] == ["0.0", "-0.1", "0.0", "999999.0"]
+    assert [number_text(x, 2) for x in (-3.21e200, 1e6, math.nan, math.inf)] == ["-3.21e+200", "1e+06", "nan", "inf"]
+    assert mean_text(Interval(-0.001, -0.02, -0.004, 3), 2, " m") == "0.00 m (-0.02 to 0.00)"
 
 
 @pytest.mark.parametrize("scale", [2.0**-900, 2.0**1020])

@@ -88,3 +88,16 @@ def test_a_number_beyond_its_range_is_refused_by_name(make_population):
     values = population.scalars["accuracy"] + 1
     with pytest.raises(AnalysisError, match=r"^accuracy: expected values from 0 to 1; got 1\.99"):
         mean_over_members(values)
+
+
+@pytest.mark.parametrize("scale", [2.0**-1000, 2.0**1010])
+def test_extreme_spectra_are_summarised_without_a_warning(make_population, scale):
+    """Warnings are errors here. The scales are powers of two: every table is that of scale 1, times the scale."""
+    near = dataclasses.replace(make_population(4), theory=None)
+    far = dataclasses.replace(near, eigenvalues=tuple(scale * values for values in near.eigenvalues))
+    expected, found = (summarise_eigenvalues(p).tables()["eigenvalue_summary"] for p in (near, far))
+    for name in ("spectral_radius", "mag_std", "real_std"):
+        columns = ["mean", "std", "min", "max", "low", "high"]
+        np.testing.assert_allclose(found.loc[name, columns] / scale, expected.loc[name, columns], rtol=1e-9)
+    headline = summarise_eigenvalues(far).headline()
+    assert len(headline) < 200
