@@ -102,3 +102,12 @@ def test_strings_and_comments_are_read_and_names_are_not():
     found = " ".join(text for _, text in comments_and_strings(source))
     assert len(faults(found)) == 2
     assert "stand_still" not in found
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["cache", "resume", "stale", "time remaining", "checkpoint", "seed", "confidence interval", "p-value", "GPU"],
+)
+def test_a_reader_finds_the_usual_words(word):
+    guides = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "ANALYSIS_GUIDE.md")]
+    assert any(word in " ".join(guide.split()) for guide in guides)
