@@ -109,7 +109,7 @@ class Similarity:
             return f"{text} Too few members, or no variation in the distances, to decide whether the measures agree."
         unknown = self.agreement.index[self.agreement["rank_correlation"].isna()]
         apart = self.agreement[self.agreement["rank_correlation"] < self.bar]
-        verdicts = [f"{a} and {b} ({rho:.2f})" for (a, b), rho in apart["rank_correlation"].items()]
+        verdicts = [f"{a} and {b} ({rho:z.2f})" for (a, b), rho in apart["rank_correlation"].items()]
         if verdicts:
             text += f" Measures disagree (rank correlation below {self.bar:g}): {', '.join(verdicts)}."
         elif not len(unknown):
