@@ -43,3 +43,10 @@ def _crowded_ticks(figure: Figure) -> Iterator[str]:
 
 def _empty_axes(figure: Figure) -> Iterator[str]:
     return (f"empty axes: {ax.get_title()}" for ax in figure.axes if ax.axison and not ax.has_data())
+
+
+@pytest.fixture
+def coarse_figures(monkeypatch):
+    """Save figures with few pixels, which takes less time and leaves the layout as it is."""
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *to, **options: save(figure, *to, **(options | {"dpi": 40})))

@@ -18,6 +18,7 @@ from analysis.figures import style
 from emt.commands import evaluate as evaluate_multiple
 from emt.commands import train as train_multiple
 from emt.commands.main import main as emt
+from emt.dynamics import describe
 from emt.models import MODELS
 from emt.options import assigns
 
@@ -51,7 +52,7 @@ LINEAR = ("variables", "emergence")
 LABELS = ("once", "the same again, under a label that fills more than a line of a figure")
 """Of the two sets that a command for several is given: an experiment and itself."""
 
-QUICK = {"topology": "--points 30 --null_clouds 19"}
+QUICK = {"topology": "--points 30 --null_clouds 19", "match": "--trials 1"}
 """Flags that change how long a command takes, not what it does."""
 
 
@@ -79,12 +80,15 @@ def drawn(layout_faults, monkeypatch):
 
 
 @pytest.fixture
-def networks(tmp_path, mini_babi):
+def networks(tmp_path, mini_babi, monkeypatch):
     """Return a function that trains and evaluates networks of a model.
 
     It returns the folder of those on the task the model was made for, of those on a task with a linear operator, and
     the command that evaluation says comes next.
     """
+    # Accuracy of points and exponents is not what is asked here.
+    monkeypatch.setattr(describe, "STARTS", 32)
+    monkeypatch.setattr(describe, "SILENT_STEPS", 50)
 
     def make(model):
         run = RUN_OF.get(model, BINDING).format(babi=mini_babi)

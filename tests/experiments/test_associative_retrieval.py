@@ -64,6 +64,7 @@ def test_wrong_sizes_of_a_data_set_are_refused_by_flag(flag, value, tmp_path, re
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("coarse_figures")
 @pytest.mark.parametrize("model", train.MODEL_TYPES)
 def test_a_run_is_trained_tested_evaluated_and_analysed(model, run, capsys):
     folder = run(model)

@@ -265,7 +265,7 @@ def test_sweeps_hold_the_cells_of_the_paper():
     assert all(c.training.num_models >= 5 for c in shipped.RESULTS)
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("coarse_figures")
 def test_a_map_of_two_by_two_cells_is_trained_and_drawn(tmp_path, capsys, refused):
     words = (
         "map --rates 0.001 0.01 --clips 1 1e30 --hidden_dim 5 --layers 1 --batch_size 4 --n_iters 500 --num_models 2"
@@ -277,10 +277,11 @@ def test_a_map_of_two_by_two_cells_is_trained_and_drawn(tmp_path, capsys, refuse
     rows = rows_of(output / "results.csv")
     assert {(float(row["plast_clip"]), row["exploded"]) for row in rows} == {(1.0, "0"), (1e30, "2")}
     assert "3_palindromes: no memory" in capsys.readouterr().out
-    with refused("--rates: only the map takes it"):
+    with refused("--rates: applies to the map only"):
         sweep.main(["results", "--rates", "1"])
 
 
+@pytest.mark.usefixtures("coarse_figures")
 def test_a_summary_stands_beside_the_levels(tmp_path, capsys):
     start(tmp_path / "runs" / "a")
     start(tmp_path / "runs" / "b", "--plast_clip", "1")

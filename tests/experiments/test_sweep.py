@@ -20,7 +20,6 @@ def test_one_command_trains_and_writes_the_table_and_the_same_command_is_done_at
     assert (row["experiment"], row["model"], row["status"], row["step"]) == ("repeat_copy", "model-1", "finished", "2")
 
 
-@pytest.mark.slow
 def test_a_shard_of_the_grid_does_its_part(tmp_path, capsys):
     assert sweep.main(["all_linear_vb", "--output_dir", str(tmp_path), *TRIAL, "--shard", "7/96"]) == 0
     rows = list(csv.DictReader((tmp_path / "all_linear_vb" / "members.csv").read_text().splitlines()))

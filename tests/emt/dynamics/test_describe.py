@@ -147,7 +147,6 @@ def validate(model, joined, steps=300):
     return torch.cat([state["hidden"], state["cell"]], dim=-1)[0].numpy(), outputs[0, :, -1].numpy()
 
 
-@pytest.mark.slow
 def test_a_trained_flip_flop_rests_in_eight_states_with_saddles_between():
     loaded = trained(seed=4, steps=500)
     found = describe(loaded, loaded.task.test_batch(4, 48, 1, 32), {})
@@ -176,7 +175,6 @@ def test_a_trained_flip_flop_rests_in_eight_states_with_saddles_between():
     assert set(places.ravel()) == set(range(8))
 
 
-@pytest.mark.slow
 def test_an_untrained_network_has_no_such_states():
     loaded = trained(seed=4, steps=0)
     found = describe(loaded, loaded.task.test_batch(4, 48, 1, 32), {})
