@@ -62,7 +62,6 @@ def test_it_is_short():
     assert len(README.splitlines()) <= 200
 
 
-@pytest.mark.slow
 def test_code_runs(tmp_path):
     def run(*words):
         subprocess.run([sys.executable, *words], cwd=tmp_path, check=True, capture_output=True, timeout=600)
