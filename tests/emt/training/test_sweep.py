@@ -92,7 +92,7 @@ def changed(config, **sections):
         ({"task": {"nonsense": 1}}, "nonsense: task variable_binding has no such option"),
         ({"model": {"hidden_dim": "many"}}, r"hidden_dim: must be an integer; got many \(model rnn\)"),
         ({"model": {"type": "nonsense"}}, "model_type: must be one of"),
-        ({"task": {"task_id": (1, 0, 0)}}, "task_id: expected 4 one-bits"),
+        ({"task": {"task_id": (1, 0, 0)}}, "task_id: must have 4 one-bits"),
         ({"metadata": {"experiment_name": "../x"}}, "expected folder names that differ in experiment_name; got '../x'"),
         ({"metadata": {"experiment_name": ""}}, "expected folder names that differ"),
         ({"metadata": {"experiment_name": "penalised"}}, "got 'penalised'"),
