@@ -93,12 +93,14 @@ def read_json(path: Path) -> Any:
 def read_long_list(path: Path, name: str, keep: Callable[[Any], Any]) -> Any:
     """Read a JSON object whose member ``name`` is a long list; of each item only ``keep(item)`` stays in memory.
 
+    ``keep`` is given an item as it stands in the file; large integers, which are text there, are restored afterwards.
+
     A list of 2,000 spectra takes gigabytes as Python numbers, and half of one as text. Errors are those of `read_json`,
     which also reads what is no such object.
     """
     try:
         with path.open(encoding="utf-8") as file:
-            return _JsonWindow(file).object_with(name, lambda item: keep(_from_json(item)))
+            return _JsonWindow(file).object_with(name, lambda item: _from_json(keep(item)))
     except (OSError, ValueError, RecursionError):
         return read_json(path)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.tables import save_results, to_json
+from analysis.tables import save_results, to_csv, to_json
 from emt.files import write_bytes
 
 
@@ -52,3 +52,25 @@ def test_a_write_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(TypeError):
         write_bytes(tmp_path / "x.csv", "text")  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_matrix_is_written_as_pandas_writes_it():
+    values = np.random.default_rng(0).normal(size=(3, 4)) * 10.0 ** np.array([-300, -5, 20, 300])
+    values[1, 2], values[2, 0], values[0] = np.nan, -np.inf, [0.0, -0.0, 1.0, 1e16]
+    table = pd.DataFrame(values, index=pd.Index(["a", 'b,"c"', "d"], name="model_name"), columns=["x", "y,z", "w", "v"])
+    assert to_csv(table) == table.replace([np.inf, -np.inf], np.nan).to_csv(lineterminator="\n").encode()
+
+
+def test_records_hold_plain_values_of_every_kind(tmp_path):
+    class Mixed:
+        def tables(self):
+            columns = {"f": [0.5, np.nan], "n": [1, 2], "b": [True, False], "t": ["x", None], "o": [np.int64(3), [1.5]]}
+            index = pd.MultiIndex.from_tuples([("s", 1), ("s", 2)], names=["label", "k"])
+            return {"mixed": pd.DataFrame(columns, index=index), "empty": pd.DataFrame({"a": []})}
+
+    save_results(Mixed(), tmp_path)
+    assert json.loads((tmp_path / "mixed.json").read_text()) == [
+        {"label": "s", "k": 1, "f": 0.5, "n": 1, "b": True, "t": "x", "o": 3},
+        {"label": "s", "k": 2, "f": None, "n": 2, "b": False, "t": None, "o": [1.5]},
+    ]
+    assert json.loads((tmp_path / "empty.json").read_text()) == []
