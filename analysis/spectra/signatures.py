@@ -1,5 +1,6 @@
 """Signatures: a spectrum as a list of named features, so that models become points of one space."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
@@ -122,17 +123,21 @@ def quantile_coordinates(spectra: Sequence[NDArray[np.complex128]]) -> NDArray[n
     the other one shifted, since the mean square of a cosine is 1/2.
 
     There are as many coordinates as features, or as models where those are fewer: the features are rotated into the
-    space that the models span (triangular factor R of a QR decomposition, direction by direction), since 1,000
+    space that the models span (triangular factor R of a QR decomposition, a few directions at a time), since 1,000
     eigenvalues have 32,000 features.
     """
-    first, *rest = _slices(spectra)
-    n_models, n_features = len(spectra), N_DIRECTIONS * first.shape[1]
-    if n_features <= n_models:
-        return np.hstack([first, *rest])
-    unit = scale_of(*spectra)
-    factor = np.empty((0, n_models))
-    for block in (first, *rest):
-        factor = _triangular(np.vstack([factor, (block - block[0]).T / unit]))
+    slices = _slices(spectra)
+    first = next(slices)
+    n_models, n_cells = first.shape
+    if N_DIRECTIONS * n_cells <= n_models:
+        return np.hstack([first, *slices])
+    unit, factor, rows = scale_of(*spectra), np.empty((0, n_models)), []
+    # Four times as many rows as models at a time: a factorisation costs as much again as its first factor is long.
+    at_once = -(-4 * n_models // n_cells)
+    for number, block in enumerate(itertools.chain([first], slices), 1):
+        rows.append((block - block[0]).T / unit)
+        if len(rows) == at_once or number == N_DIRECTIONS:
+            factor, rows = _triangular(np.vstack([factor, *rows])), []
     return unit * factor.T
 
 
