@@ -83,7 +83,7 @@ def test_an_episode_in_one_batch_is_its_trials_one_after_the_other(task):
         np.testing.assert_array_equal(getattr(whole, name), np.concatenate([getattr(t, name) for t in trials], axis=2))
     for name, event in whole.events.items():
         np.testing.assert_array_equal(event, np.concatenate([t.events[name] for t in trials], axis=2))
-    with pytest.raises(UserError, match=r"^length: expected 84, the steps of an episode; got 10$"):
+    with pytest.raises(UserError, match=r"^length: must be 84, the steps of an episode; got 10$"):
         task.test_batch(5, 10, 1, 1)
 
 
