@@ -128,7 +128,7 @@ def test_members_without_a_p_are_counted_apart_from_those_without_a_loop():
 
 
 def test_clouds_that_are_too_few_for_the_level_are_refused():
-    with pytest.raises(AnalysisError, match=r"n_nulls: expected at least 19 for level 0.05; got 18"):
+    with pytest.raises(AnalysisError, match=r"n_nulls: must be at least 19 for level 0.05; got 18"):
         bar_tests([sample("blob", blob(0))], 1, n_nulls=18)
     circle = bar_tests([sample("circle", noisy_circle(0))], 1, n_nulls=19)
     assert circle.members.loc[("circle", 1, "gaussian"), "p"] == 0.05
