@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import complain, refuse
+from command_line import refuse
 
 from emt import files, runs
 from emt.commands.evaluate import collect_failures, share_out
+from emt.commands.main import main as emt
 from emt.engine.base import Result
 from emt.evaluation import Work
 
@@ -78,7 +79,7 @@ def spoil(folder, kind):
         (checkpoint / "done.json").unlink()
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
@@ -88,10 +89,11 @@ def spoil(folder, kind):
         ("unfinished", "model-2: expected a finished model"),
     ],
 )
-def test_a_bad_model_is_named_and_the_others_are_evaluated(make_run, kind, message):
+def test_a_bad_model_is_named_and_the_others_are_evaluated(make_run, kind, message, capsys):
     folder = make_run()
     spoil(folder / "model-2", kind)
-    code, lines = complain("evaluate_multiple", "--models_dir", folder, "--no_figures", "--test_horizon", "5")
+    code = emt(["evaluate", "--models_dir", str(folder), "--no_figures", "--test_horizon", "5"])
+    lines = capsys.readouterr().err.splitlines()
     assert (code, len(lines)) == (1, 1), lines
     assert "model-2: " in lines[0]
     assert message in lines[0]
