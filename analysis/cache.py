@@ -24,7 +24,7 @@ from emt.files import write_bytes
 Array = NDArray[np.float64]
 Places = NDArray[np.intp]
 
-VERSION = 1
+VERSION = 2
 """Increase this number when a cached result is computed in another way: older entries are then stale and ignored."""
 
 N_JOBS = 64

@@ -44,6 +44,9 @@ DISTANCE_TIES = 1e-6
 """The same for distances and positions: states are recorded in single precision, and angles near zero are arccosines of
 numbers that are rounded near one."""
 
+LARGEST = 1e305
+"""Numbers beyond this are refused: distances and sums of them would be beyond the range of numbers."""
+
 UNBOUNDED = (-math.inf, math.inf)
 
 

@@ -19,13 +19,11 @@ Diagrams = tuple[Diagram, ...]
 """One model's diagrams by dimension."""
 
 
-def diagram_distance(
-    a: Diagram, b: Diagram, metric: Literal["bottleneck", "wasserstein"] = "bottleneck", cap: float | None = None
-) -> float:
+def diagram_distance(a: Diagram, b: Diagram, metric: Literal["bottleneck", "wasserstein"] = "bottleneck") -> float:
     """Distance of two diagrams of one dimension: bottleneck (maximum norm) or Wasserstein (order 1, Euclidean).
 
-    Infinite bars are matched with each other in the order of their births. Where one diagram has more of them, all are
-    taken to die at ``cap``, since the distance would be infinite otherwise.
+    Infinite bars are matched with each other in the order of their births. Where one diagram has more of them, the
+    distance is infinite: no shift of finite size makes a bar die.
 
     Parameters
     ----------
@@ -33,22 +31,23 @@ def diagram_distance(
         Diagrams (bar, 2).
     metric
         "bottleneck" or "wasserstein".
-    cap
-        A scale no smaller than any finite one; by default the largest birth or death of the two.
+
+    Examples
+    --------
+    >>> circle, arc = np.array([[0.0, np.inf], [0.5, 1.7]]), np.array([[0.0, np.inf]])
+    >>> round(diagram_distance(circle, arc), 3), diagram_distance(circle, circle[1:])
+    (0.6, inf)
     """
     if np.array_equal(a, b):
         return 0.0
     essential = [np.sort(bars[np.isinf(bars[:, 1]), 0]) for bars in (a, b)]
-    if len(essential[0]) == len(essential[1]):
-        a, b = finite_bars(a), finite_bars(b)
-    else:
-        cap = largest_scale([a, b]) if cap is None else cap
-        a, b = (np.where(np.isinf(bars), cap, bars) for bars in (a, b))
-        essential = [np.empty(0), np.empty(0)]
+    if len(essential[0]) != len(essential[1]):
+        return math.inf
     shifts = np.abs(essential[0] - essential[1])
+    a, b = finite_bars(a), finite_bars(b)
     if metric == "bottleneck":
         return max(_bottleneck(a, b), float(shifts.max(initial=0.0)))
-    return _wasserstein(a, b) + float(shifts.sum())
+    return _sum(np.concatenate([_matched_costs(a, b), shifts]))
 
 
 def pairwise_diagram_distances(
@@ -56,15 +55,21 @@ def pairwise_diagram_distances(
 ) -> NDArray[np.float64]:
     """Return distances (dimension, model, model) of models' diagrams, one matrix for each dimension.
 
-    Numbers of infinite bars that differ are settled as in `diagram_distance`, with the largest scale of all models.
-    Many pairs are shared among all cores.
+    Models whose numbers of infinite bars differ are infinitely far apart (`comparable_models` finds those that are
+    not). Many pairs are shared among all cores.
     """
-    n_infinite = {tuple(int(np.isinf(bars[:, 1]).sum()) for bars in model) for model in diagrams}
-    # Where all have as many, no distance depends on other models.
-    cap = largest_scale([bars for model in diagrams for bars in model]) if len(n_infinite) > 1 else None
-    keys = [content_hash(cap, *model) for model in diagrams]
-    compute = partial(_distances_of, diagrams, metric, cap)
+    keys = [content_hash(*model) for model in diagrams]
+    compute = partial(_distances_of, diagrams, metric)
     return all_pairs(f"{metric}_distances", keys, compute, len(diagrams[0]))
+
+
+def comparable_models(distances: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which models (model,) belong to the largest set at finite distances (model, model), the first of equals.
+
+    Being at a finite distance means having as many infinite bars, so such sets do not overlap.
+    """
+    finite = np.isfinite(distances)
+    return finite[int(np.argmax(finite.sum(axis=1)))]
 
 
 def finite_bars(bars: Diagram) -> Diagram:
@@ -81,14 +86,13 @@ def largest_scale(diagrams: Sequence[Diagram]) -> float:
 def _distances_of(
     diagrams: Sequence[Diagrams],
     metric: Literal["bottleneck", "wasserstein"],
-    cap: float | None,
     pairs: tuple[NDArray[np.intp], NDArray[np.intp]],
 ) -> NDArray[np.float64]:
     """Return distances (dimension, pair)."""
     distances = np.zeros((len(diagrams[0]), len(pairs[0])))
     for place, (i, j) in enumerate(zip(*pairs, strict=True)):
         for dimension, (a, b) in enumerate(zip(diagrams[i], diagrams[j], strict=True)):
-            distances[dimension, place] = diagram_distance(a, b, metric, cap)
+            distances[dimension, place] = diagram_distance(a, b, metric)
     return distances
 
 
@@ -143,17 +147,26 @@ def _bottleneck_of_lengths(a: NDArray[np.float64], b: NDArray[np.float64]) -> fl
     return float(np.minimum(np.abs(lengths[0] - lengths[1]), lengths.max(axis=0) / 2).max())
 
 
-def _wasserstein(a: Diagram, b: Diagram) -> float:
-    """Return the smallest total distance of a matching of all bars with bars or with the diagonal."""
-    from scipy.optimize import linear_sum_assignment
-    from scipy.spatial.distance import cdist
+def _matched_costs(a: Diagram, b: Diagram) -> NDArray[np.float64]:
+    """Return the distances that make up the smallest total of a matching of all bars with bars or with the diagonal.
 
-    unit = scale_of(a, b)
-    a, b = a / unit, b / unit
+    A pair costs its distance or, where that is less, two ways to the diagonal; bars without a partner cost theirs.
+    Costs are minimised, not savings maximised: the total is as exact as its terms, however far all bars are from zero.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    if len(a) < len(b):
+        a, b = b, a
     to_diagonal = [np.ptp(bars, axis=1) / math.sqrt(2) for bars in (a, b)]
-    if not (len(a) and len(b)):
-        return unit * float(sum(d.sum() for d in to_diagonal))
-    # A pair costs its distance or, where that is less, two ways to the diagonal; bars without a partner cost theirs.
-    saved = np.maximum(to_diagonal[0][:, None] + to_diagonal[1] - cdist(a, b), 0.0)
-    matched = saved[linear_sum_assignment(saved, maximize=True)].sum()
-    return unit * float(sum(d.sum() for d in to_diagonal) - matched)
+    apart = np.hypot(*(a[:, None, i] - b[:, i] for i in range(2)))
+    costs = np.repeat(to_diagonal[0][:, None], len(a), axis=1)
+    costs[:, : len(b)] = np.minimum(apart, to_diagonal[0][:, None] + to_diagonal[1])
+    # Of two small costs beside a large one the assignment still finds the smaller, since it works with differences.
+    matched: NDArray[np.float64] = costs[linear_sum_assignment(costs / scale_of(costs))]
+    return matched
+
+
+def _sum(values: NDArray[np.float64]) -> float:
+    """Return a correctly rounded sum."""
+    unit = scale_of(values)
+    return unit * math.fsum(values / unit)

@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from analysis.cache import content_hash, each_item
 from analysis.errors import AnalysisError
 from analysis.homology.diagram_distances import finite_bars
+from analysis.homology.rips import rips_bars
 from analysis.parallel import run_parallel
 from analysis.population import undefined_text
 from analysis.spectra.distances import euclidean_distances
@@ -169,19 +170,11 @@ def plane(values: ArrayLike) -> Array:
 
 
 def longest_bars(cloud: Array, max_dimension: int = 1) -> Array:
-    """Return the longest finite bar of each dimension (dimension,), 0 if there is none, to seven digits.
-
-    Of a cloud in any unit: distances are divided by the largest before ripser takes them in single precision.
-    """
-    from ripser import ripser
-
+    """Return the longest finite bar of each dimension (dimension,), 0 if there is none, in the cloud's unit."""
     distances = euclidean_distances(cloud)
-    unit = scale_of(distances)
-    distances /= unit
     # Scales from which on all is connected to one point leave no hole; not looking at them changes nothing.
-    connected = distances.max(axis=1, initial=0.0).min(initial=np.inf)
-    raw = ripser(distances, maxdim=max_dimension, distance_matrix=True, thresh=connected)["dgms"]
-    return unit * np.array([float(np.ptp(finite_bars(bars), axis=1).max(initial=0.0)) for bars in raw])
+    diagrams = rips_bars(distances, max_dimension, float(distances.max(axis=1).min()))
+    return np.array([float(np.ptp(finite_bars(bars), axis=1).max(initial=0.0)) for bars in diagrams])
 
 
 def memory_needed(n_points: int, max_dimension: int) -> float:
@@ -259,8 +252,10 @@ def bar_tests(
 
 
 def _test_one(max_dimension: int, n_nulls: int, level: float, seed: int, job: tuple[str, Sample]) -> Array:
-    """Return `FIGURES` of one member (null, dimension, figure)."""
+    """Return `FIGURES` of one member (null, dimension, figure), NaN for one without points."""
     key, sample = job
+    if len(sample.cloud) == 0:
+        return np.full((len(sample.nulls), max_dimension + 1, len(FIGURES)), math.nan)
     # By content, so that a member's figures do not depend on who else is there.
     rng = np.random.default_rng((seed, int(key, 16)))
     longest = longest_bars(sample.cloud, max_dimension)

@@ -6,8 +6,9 @@ distances between eigenvalues (pairs join when the scale reaches their distance)
 
 Whether a bar is longer than chance makes it is tested against null clouds (`analysis.homology.nulls`).
 
-Bars no longer than a tolerance (1e-6) are dropped, in every dimension. For components this is the same as merging
-points that lie closer than the tolerance: repeated eigenvalues count once, whatever the rounding.
+Bars no longer than a tolerance (1e-6, and at least 1e-12 of the largest modulus) are dropped, in every dimension. For
+components this is the same as merging points that lie closer than the tolerance: repeated eigenvalues count once,
+whatever the rounding.
 """
 
 import math
@@ -25,15 +26,17 @@ from analysis.errors import AnalysisError
 from analysis.homology.diagram_distances import (
     Diagram,
     Diagrams,
+    comparable_models,
     finite_bars,
     largest_scale,
     pairwise_diagram_distances,
 )
 from analysis.homology.nulls import BarTests, Sample, bar_tests, check_memory, gaussian_cloud, plane, rotate_angles
+from analysis.homology.rips import rips_bars
 from analysis.population import Population
 from analysis.spectra.embedding import classical_scaling, embed_distances
 from analysis.spectra.values import check_eigenvalues
-from analysis.statistics import bootstrap_interval, standard_deviation
+from analysis.statistics import ROUNDING, bootstrap_interval, standard_deviation
 from emt.errors import renamed
 
 N_BETTI_SCALES = 10
@@ -66,13 +69,16 @@ class Persistence:
     metric
         "bottleneck" or "wasserstein".
     embedding
-        Coordinates (model, 2) of the summed distances, None if there are fewer than three models.
+        Coordinates (model, 2) of the summed distances, NaN for models that are ``left_out``; None if fewer than three
+        models are left.
     method
         "mds", "tsne" or "pca".
     color
         The values that colour the embedding, by model, or None.
     tests
         The longest bars against null clouds, or None where none were asked for.
+    tolerance
+        Eigenvalues closer than this count once.
     """
 
     population: Population
@@ -85,11 +91,18 @@ class Persistence:
     method: str
     color: pd.Series | None
     tests: BarTests | None
+    tolerance: float
 
     @property
     def total_distances(self) -> NDArray[np.float64]:
         """Distances (model, model) summed over dimensions."""
         return self.distances.sum(axis=0)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Names of models that no map can show: they are infinitely far from most, having other infinite bars."""
+        kept = comparable_models(self.total_distances)
+        return tuple(name for name, comparable in zip(self.population.names, kept, strict=True) if not comparable)
 
     def headline(self) -> str:
         """Say in a sentence what was found."""
@@ -101,6 +114,11 @@ class Persistence:
                 text += f", the longest alive over {length.estimate:.2f} diameters"
             if np.isfinite(length.low):
                 text += f" (95 % interval {length.low:.2f} to {length.high:.2f})"
+        one = self.features[(self.features["h0_bars"] == 1) & (self.features["diameter"] > 0)].index
+        if len(one):
+            text += f"; all eigenvalues within {self.tolerance:g} of each other, so one: {', '.join(one)}"
+        if self.left_out:
+            text += f"; at infinite distance from the others, not on the map: {', '.join(self.left_out)}"
         text = text if self.embedding is not None else f"{text}; no embedding, which needs at least 3 models"
         return text if self.tests is None else f"{text}\n{self.tests.headline()}"
 
@@ -218,10 +236,11 @@ def analyse_persistence(
         betti_curves=_betti_curves(population.names, diagrams),
         distances=distances,
         metric=distance_metric,
-        embedding=_embed(distances.sum(axis=0), embedding_method) if len(population) >= 3 else None,
+        embedding=_embed(distances.sum(axis=0), embedding_method),
         method=embedding_method,
         color=color,
         tests=_tests(population, clouds, max_dimension, null_clouds, level, seed) if null_clouds else None,
+        tolerance=tolerance,
     )
 
 
@@ -235,8 +254,7 @@ def unit_circle(eigenvalues: ArrayLike) -> NDArray[np.complex128]:
 def persistence_diagrams(eigenvalues: ArrayLike, max_dimension: int = 1, tolerance: float = 1e-6) -> Diagrams:
     """Return the diagrams of a spectrum for dimensions 0 to ``max_dimension``, bars sorted by birth and death.
 
-    Births and deaths are exact distances of pairs in double precision: the filtration depends only on the order of the
-    distances, so ripser, which computes in single precision, is given their ranks.
+    Births and deaths are exact distances of pairs in double precision (`analysis.homology.rips`).
 
     Parameters
     ----------
@@ -245,7 +263,8 @@ def persistence_diagrams(eigenvalues: ArrayLike, max_dimension: int = 1, toleran
     max_dimension
         Largest dimension.
     tolerance
-        Bars no longer than this are dropped.
+        Bars no longer than this are dropped, nor any no longer than rounding makes them, 1e-12 of the
+        largest modulus.
 
     Raises
     ------
@@ -258,7 +277,8 @@ def persistence_diagrams(eigenvalues: ArrayLike, max_dimension: int = 1, toleran
     if np.size(eigenvalues) == 0:
         return tuple(np.empty((0, 2)) for _ in range(max_dimension + 1))
     values = check_eigenvalues(eigenvalues)
-    return distance_diagrams(np.abs(values[:, None] - values), max_dimension, tolerance)
+    distances = np.abs(values[:, None] - values)
+    return distance_diagrams(distances, max_dimension, max(tolerance, ROUNDING * float(np.abs(values).max())))
 
 
 def _diagrams(clouds: Sequence[NDArray[np.complex128]], max_dimension: int, tolerance: float) -> tuple[Diagrams, ...]:
@@ -281,12 +301,7 @@ def check_dimension(max_dimension: int) -> None:
 
 def distance_diagrams(distances: NDArray[np.float64], max_dimension: int = 1, tolerance: float = 0.0) -> Diagrams:
     """Return the diagrams of points with these distances (point, point), as `persistence_diagrams` does."""
-    from ripser import ripser
-
-    scales, ranks = np.unique(distances, return_inverse=True)
-    raw = ripser(ranks.reshape(distances.shape).astype(float), maxdim=max_dimension, distance_matrix=True)["dgms"]
-    scales = np.append(scales, np.inf)
-    return tuple(_long_bars(scales[_as_index(bars, len(scales) - 1)], tolerance) for bars in raw)
+    return tuple(_long_bars(bars, tolerance) for bars in rips_bars(distances, max_dimension))
 
 
 def topological_features(diagrams: Diagrams) -> dict[str, float]:
@@ -337,10 +352,6 @@ def betti_numbers(bars: Diagram, scales: ArrayLike) -> NDArray[np.int64]:
     """Count the bars of a diagram alive (birth ≤ scale < death) at each scale, infinite bars included."""
     at = np.asarray(scales, dtype=float)[:, None]
     return np.sum((bars[:, 0] <= at) & (at < bars[:, 1]), axis=1)
-
-
-def _as_index(ranks: Diagram, infinite: int) -> NDArray[np.intp]:
-    return np.where(np.isinf(ranks), infinite, ranks).astype(np.intp)
 
 
 def _long_bars(bars: Diagram, tolerance: float) -> Diagram:
@@ -405,7 +416,17 @@ def _color(population: Population, features: pd.DataFrame, color_by: str) -> pd.
     return features[column]
 
 
-def _embed(distances: NDArray[np.float64], method: Literal["mds", "tsne", "pca"]) -> NDArray[np.float64]:
+def _embed(distances: NDArray[np.float64], method: Literal["mds", "tsne", "pca"]) -> NDArray[np.float64] | None:
+    """Return coordinates (model, 2) of models at finite distances, NaN for the others; None for fewer than three."""
+    kept = comparable_models(distances)
+    if kept.sum() < 3:
+        return None
+    positions = np.full((len(kept), 2), np.nan)
+    positions[kept] = _place(distances[np.ix_(kept, kept)], method)
+    return positions
+
+
+def _place(distances: NDArray[np.float64], method: Literal["mds", "tsne", "pca"]) -> NDArray[np.float64]:
     if not distances.any():
         return np.zeros((len(distances), 2))
     # Principal components of the rows of a distance matrix, as if they were features, keep no distances.

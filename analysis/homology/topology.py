@@ -27,6 +27,7 @@ from analysis.homology.nulls import (
 )
 from analysis.homology.persistence import bar_table, check_dimension, distance_diagrams
 from analysis.spectra.distances import euclidean_distances
+from analysis.statistics import LARGEST
 from emt import trace
 from emt.errors import renamed
 
@@ -109,8 +110,8 @@ def analyse_topology(
     hidden = recording["hidden"].to_numpy().astype(float)
     names = trace.member_names(recording)
     for name, states in zip(names, hidden, strict=True):
-        if not np.isfinite(states).all():
-            raise AnalysisError(f"{name}: expected finite hidden states; some are not")
+        if not (np.abs(states) <= LARGEST).all():
+            raise AnalysisError(f"{name}: expected finite hidden states up to {LARGEST:g}; some are not")
     n_states = hidden.shape[1] * hidden.shape[2]
     with renamed({"limit": "memory_limit"}):
         check_memory(min(points, n_states), max_dimension, memory_limit)

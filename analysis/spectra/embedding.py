@@ -267,17 +267,19 @@ def embed_distances(
     """Return positions (model, 2) that keep distances (model, model); three models are enough for each method.
 
     Models that are equal, their distance at most ``precision`` or a billionth of the largest, share a place, and each
-    place is embedded once; two places have their distance. Nothing is random: ``mds`` (metric, SMACOF) and ``tsne``
-    start from the classical solution. ``tsne`` has perplexity 30, less for fewer than 91 places; ``isomap`` has 5
-    neighbours, more where the graph would fall apart. Distances may have any unit, which positions of ``mds`` and
-    ``isomap`` share; those of ``tsne`` have none.
+    place is embedded once; two places have their distance, with ``tsne`` distance 1. Nothing is random: ``mds``
+    (metric, SMACOF) and ``tsne`` start from the classical solution. ``tsne`` has perplexity 30, less for fewer than 91
+    places; ``isomap`` has 5 neighbours, more where the graph would fall apart. Distances may have any unit, which
+    positions of ``mds`` and ``isomap`` share; those of ``tsne`` have none.
     """
     distances = np.asarray(distances, dtype=float)
     place, first = _places(distances, precision)
     distinct = distances[np.ix_(first, first)]
     unit = scale_of(distinct)
     if len(first) < 3:
-        return classical_scaling(distinct)[place]
+        # Two places have no neighbours to choose from; in the map of t-SNE, which has no unit, they are 1 apart.
+        apart = distinct / max(float(distinct.max()), np.finfo(float).tiny) if method == "tsne" else distinct
+        return classical_scaling(apart)[place]
     positions = {"mds": _mds, "isomap": _isomap, "tsne": _tsne}[method](distinct / unit)
     return (positions if method == "tsne" else unit * positions)[place]
 

@@ -178,14 +178,15 @@ def precision_change(
     among different networks.
     """
     features = signature_table(population, signature_type).to_numpy()
-    squares = np.zeros(features.shape[1])
-    unit = np.array([scale_of(column) for column in features.T])
+    changes = np.empty((draws, *features.shape))
     for draw in range(draws):
         rng = np.random.default_rng(draw)
         moved = [_moved(values, precision, rng) for values in population.eigenvalues]
         rows = [list(spectral_signature(v, signature_type, population.theory).values()) for v in moved]
-        squares += np.mean(((np.array(rows) - features) / unit) ** 2, axis=0)
-    return unit * np.sqrt(squares / draws)
+        changes[draw] = np.array(rows) - features
+    unit = np.array([scale_of(change) for change in np.moveaxis(changes, -1, 0)])
+    root_mean_square: NDArray[np.float64] = unit * np.sqrt(np.mean((changes / unit) ** 2, axis=(0, 1)))
+    return root_mean_square
 
 
 def _moved(values: NDArray[np.complex128], precision: float, rng: np.random.Generator) -> NDArray[np.complex128]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.errors import AnalysisError
-from analysis.statistics import scale_of
+from analysis.statistics import LARGEST, scale_of
 
 _MODULUS, _ANGLE, _COUNT = (0.0, np.inf), (-np.pi, np.pi), (0.0, np.inf)
 
@@ -65,7 +65,7 @@ def check_eigenvalues(eigenvalues: ArrayLike, name: str = "eigenvalues") -> NDAr
     Raises
     ------
     AnalysisError
-        If it is empty or not finite.
+        If it is empty or not finite, or a number exceeds `analysis.statistics.LARGEST`.
     """
     values = np.asarray(eigenvalues, dtype=np.complex128).ravel() + 0.0
     if values.size == 0:
@@ -73,6 +73,11 @@ def check_eigenvalues(eigenvalues: ArrayLike, name: str = "eigenvalues") -> NDAr
     if not np.isfinite(values).all():
         position = int(np.flatnonzero(~np.isfinite(values))[0])
         raise AnalysisError(f"{name}: expected finite eigenvalues; got {values[position]} at position {position}")
+    beyond = np.flatnonzero(np.maximum(np.abs(values.real), np.abs(values.imag)) > LARGEST)
+    if beyond.size:
+        raise AnalysisError(
+            f"{name}: expected eigenvalues up to {LARGEST:g}; got {values[beyond[0]]:g} at position {beyond[0]}"
+        )
     return values
 
 

@@ -105,8 +105,9 @@ def plot_embedding(persistence: Persistence, ax: Axes | None = None) -> Axes:
     """Draw models as points placed by the distances of their diagrams; gray ones have no value for the colour."""
     ax = single_axes(ax, height=3.1)
     assert persistence.embedding is not None, "an embedding needs at least three models"
-    x, y = persistence.embedding.T
-    color = persistence.color
+    placed = np.isfinite(persistence.embedding).all(axis=1)
+    x, y = persistence.embedding[placed].T
+    color = None if persistence.color is None else persistence.color[placed]
     if color is None:
         ax.scatter(x, y, s=14, color=BLUE)
     else:
@@ -122,7 +123,8 @@ def plot_embedding(persistence: Persistence, ax: Axes | None = None) -> Axes:
     ax.set(xlabel=f"{method} 1", ylabel=f"{method} 2", aspect="equal", adjustable="datalim")
     ax.margins(0.12)
     ax.locator_params(nbins=5)
-    ax.set_title(fill(f"{_caption(persistence)}, {persistence.metric} distances", 46))
+    left_out = f"; infinitely far: {', '.join(persistence.left_out)}" if persistence.left_out else ""
+    ax.set_title(fill(f"{_caption(persistence)}, {persistence.metric} distances{left_out}", 46))
     return ax
 
 

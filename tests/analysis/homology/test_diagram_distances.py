@@ -7,7 +7,7 @@ import numpy as np
 import persim
 import pytest
 
-from analysis.homology.diagram_distances import diagram_distance, pairwise_diagram_distances
+from analysis.homology.diagram_distances import comparable_models, diagram_distance, pairwise_diagram_distances
 from analysis.homology.persistence import persistence_diagrams
 
 
@@ -40,10 +40,41 @@ def test_infinite_bars_are_matched_by_birth(metric, expected):
     assert diagram_distance(a, b, metric) == expected
 
 
-def test_a_surplus_of_infinite_bars_dies_at_the_cap():
+@pytest.mark.parametrize("metric", ["bottleneck", "wasserstein"])
+def test_a_bar_that_never_dies_is_infinitely_far_from_none(metric):
+    """A matching must pair [0, ∞) with a finite bar or with the diagonal, at an infinite distance either way."""
     one, none = np.array([[0.0, 1.0], [0.0, np.inf]]), np.array([[0.0, 1.0]])
-    assert diagram_distance(one, none, "bottleneck", cap=6.0) == 3.0
-    assert diagram_distance(one, none, "bottleneck") == 0.5  # persim would answer 0.5 whatever the scales
+    assert diagram_distance(one, none, metric) == diagram_distance(none, one, metric) == math.inf
+    # Control: with a partner it costs the difference of births.
+    assert diagram_distance(one, np.array([[0.0, 1.0], [0.25, np.inf]]), metric) == 0.25
+
+
+def test_what_is_infinitely_far_does_not_depend_on_the_others():
+    one, none = (np.array([[0.0, 1.0], [0.0, np.inf]]),), (np.array([[0.0, 1.0]]),)
+    short, long = (np.array([[0.0, 0.5]]),), (np.array([[0.0, 90.0]]),)
+    alone, beside = (pairwise_diagram_distances(d)[0] for d in ([one, none, short], [one, none, short, long]))
+    np.testing.assert_array_equal(beside[:3, :3], alone)
+    assert alone[0].tolist() == [0.0, math.inf, math.inf]
+    assert alone[1, 2] == 0.5
+    assert comparable_models(beside).tolist() == [False, True, True, True]
+    assert comparable_models(alone[:2, :2]).tolist() == [True, False]  # the first of equals
+
+
+def test_short_bars_beside_long_ones_keep_their_digits():
+    """Both diagrams have a bar that dies at 1e16; what differs is bars of length 37 and 0.1: (37 + 0.1) / √2.
+
+    At 1e16 numbers are 2 apart: what each diagram costs alone, less what matching saves, would keep no digit of 26.23.
+    """
+    long, short = [0.0, 1e16], [[0.0, 37.0], [1.0, 1.1]]
+    a, b = np.array([long, *short]), np.array([long])
+    assert diagram_distance(a, b, "wasserstein") == pytest.approx((37 + 0.1) / math.sqrt(2), rel=1e-14)
+    assert diagram_distance(b, a, "wasserstein") == diagram_distance(a, b, "wasserstein")
+    # Bars far from zero, whose matching is a shift by 2: three bars move by (2, 2), at √8 each.
+    far = np.array([[1e15, 3e15], [2e15, 7e15], [4e15, 9e15]])
+    assert diagram_distance(far, far + 2, "wasserstein") == pytest.approx(3 * math.sqrt(8), rel=1e-14)
+    # Control: from larger terms the same sum keeps no digits.
+    alone = [np.sum(bars[:, 1] - bars[:, 0]) / math.sqrt(2) for bars in (a, b)]
+    assert abs(sum(alone) - 2 * alone[1] - (37 + 0.1) / math.sqrt(2)) > 0.1
 
 
 def circle(n_points):

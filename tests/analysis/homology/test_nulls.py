@@ -94,9 +94,43 @@ def test_longest_bars_are_those_of_the_diagrams():
     distances = np.linalg.norm(cloud[:, None] - cloud, axis=-1)
     diagrams = distance_diagrams(distances, 2)
     expected = [np.ptp(bars[np.isfinite(bars[:, 1])], axis=1).max(initial=0.0) for bars in diagrams]
-    np.testing.assert_allclose(longest_bars(cloud, 2), expected, rtol=1e-5)
+    np.testing.assert_allclose(longest_bars(cloud, 2), expected, rtol=1e-14)
     for few in (cloud[:1], cloud[:2], np.zeros((5, 3))):
         assert longest_bars(few)[1] == 0.0
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-50, 1e-3, 1e40, 1e300])
+def test_longest_bars_have_the_unit_of_the_cloud(unit):
+    """Of 12 points on a circle gaps are 2 sin(π/12), and the loop lives from there to the side √3 of a triangle."""
+    angle = 2 * np.pi * np.arange(12) / 12
+    circle = np.column_stack([np.cos(angle), np.sin(angle)])
+    gap = 2 * math.sin(math.pi / 12)
+    np.testing.assert_allclose(longest_bars(unit * circle) / unit, [gap, math.sqrt(3) - gap], rtol=1e-12)
+
+
+@pytest.mark.parametrize("unit", [1e-290, 1e290])
+def test_null_clouds_have_the_unit_of_the_data(unit):
+    states = trajectories()
+    for null, data in ((gaussian_cloud, states[0]), (rotate_phases, states), (shuffle_time, states)):
+        plain, scaled = (null(scale * data, np.random.default_rng(1)) for scale in (1.0, unit))
+        np.testing.assert_allclose(scaled / unit, plain, rtol=1e-9, atol=1e-9)
+    found, plain = (bar_tests([sample("a", scale * noisy_circle(0, 20, 3))], 1, 19).members for scale in (unit, 1.0))
+    assert found.loc[("a", 1, "gaussian"), "p"] == 1 / 20 == plain.loc[("a", 1, "gaussian"), "p"]
+    assert found.loc[("a", 1, "gaussian"), "longest"] / unit == pytest.approx(
+        plain.loc[("a", 1, "gaussian"), "longest"]
+    )
+
+
+def test_a_null_that_only_turns_the_cloud_is_a_tie():
+    """Two points keep their distance under any covariance-preserving draw, so all 19 clouds are as long: p = 1."""
+    pair = np.array([[0.3, 0.1], [1.7, 0.8]])
+    assert bar_tests([sample("pair", pair)], 0, 19).members.loc[("pair", 0, "gaussian"), "p"] == 1.0
+
+
+def test_a_member_without_points_has_no_p():
+    tests = bar_tests([sample("none", np.empty((0, 2))), sample("circle", noisy_circle(0, 20, 3))], 1, 19)
+    assert tests.members.xs("none", level="model_name")["p"].isna().all()
+    assert tests.headline().endswith("of n = 1: gaussian 1; undefined for 1 of 2: none")
 
 
 def test_a_loop_is_found_with_its_range_and_none_in_a_blob():

@@ -138,6 +138,78 @@ def test_models_that_do_not_differ_lie_in_one_place(make_population):
         np.testing.assert_array_equal(analyse_persistence(same, embedding_method=method).embedding, 0.0)
 
 
+def with_zeros(population):
+    """Return a population whose second model has zero eigenvalues only, which have no place on the unit circle."""
+    first, second, *rest = population.eigenvalues
+    return dataclasses.replace(population, eigenvalues=(first, 0 * second, *rest))
+
+
+@pytest.mark.parametrize("method", ["mds", "tsne", "pca"])
+def test_models_at_infinite_distance_are_named_and_kept_out_of_maps(make_population, method):
+    population = make_population(5, noise=0.1)
+    options = {"normalize": True, "embedding_method": method, "null_clouds": 19}
+    result = analyse_persistence(with_zeros(population), **options)
+    others = [0, 2, 3, 4]
+    assert np.isinf(result.total_distances[1, others]).all()
+    assert result.left_out == ("model-2",)
+    assert np.isnan(result.embedding[1]).all()
+    assert "at infinite distance from the others, not on the map: model-2" in result.headline()
+    assert "undefined for 1 of 5: model-2" in result.headline()
+    # The others lie where they lie without it.
+    alone = dataclasses.replace(
+        population,
+        names=tuple(population.names[k] for k in others),
+        eigenvalues=tuple(population.eigenvalues[k] for k in others),
+        scalars=population.scalars.iloc[others],
+    )
+    plain = analyse_persistence(alone, **options)
+    np.testing.assert_array_equal(result.embedding[others], plain.embedding)
+    assert plain.left_out == ()
+    assert "infinite" not in plain.headline()
+
+
+def test_two_models_at_finite_distance_are_no_map(make_population):
+    result = analyse_persistence(with_zeros(make_population(3)), normalize=True)
+    assert result.embedding is None
+    assert "not on the map: model-2; no embedding, which needs at least 3 models" in result.headline()
+
+
+@pytest.mark.parametrize("unit", [1e-290, 1e290])
+def test_lengths_have_the_unit_of_the_eigenvalues(make_population, unit):
+    population = make_population(4, noise=0.1)
+    scaled = dataclasses.replace(population, eigenvalues=tuple(unit * v for v in population.eigenvalues))
+    plain, result = (analyse_persistence(p, tolerance=0.0, distance_metric="wasserstein") for p in (population, scaled))
+    np.testing.assert_allclose(result.total_distances / unit, plain.total_distances, rtol=1e-9)
+    np.testing.assert_allclose(result.embedding / unit, plain.embedding, atol=1e-9)
+    rows = [
+        r.documents()["persistence_statistics"]["aggregate_statistics"]["h1_max_persistence"] for r in (plain, result)
+    ]
+    assert rows[1]["std"] / unit == pytest.approx(rows[0]["std"])
+    assert rows[0]["std"] > 1e-3
+
+
+def test_spectra_within_the_tolerance_are_named(make_population):
+    population = make_population(3)
+    small = dataclasses.replace(
+        population, eigenvalues=(*population.eigenvalues[:2], 1e-50 * population.eigenvalues[2])
+    )
+    result = analyse_persistence(small)
+    assert "all eigenvalues within 1e-06 of each other, so one: model-3" in result.headline()
+    assert "so one" not in analyse_persistence(small, tolerance=1e-60).headline()
+
+
+def test_rounding_of_large_eigenvalues_makes_no_bars():
+    """Repeated eigenvalues of modulus 1e20 differ by some 1e4, which is rounding, not 40 components."""
+    repeated = np.repeat(circle(8), 5) * (1 + 1e-16 * np.random.default_rng(0).normal(size=40)) * 1e20
+    assert len(persistence_diagrams(repeated)[0]) == 8
+    assert len(persistence_diagrams(repeated * (1 + 1e-9 * np.arange(40)))[0]) == 40
+
+
+def test_numbers_whose_distances_have_no_number_are_refused():
+    with pytest.raises(AnalysisError, match=r"eigenvalues: expected eigenvalues up to 1e\+305; got 1e\+307\+0j at pos"):
+        persistence_diagrams([1.0, 1e307])
+
+
 def test_statistics_in_the_layout_of_the_reference(make_population):
     population = make_population(4, nan_accuracy=(2,))
     # The first model has no loop, so no mean of loops either.

@@ -236,10 +236,31 @@ def test_equal_models_share_a_place_and_others_do_not(method):
 
 
 @pytest.mark.parametrize("method", ["tsne", "mds", "isomap"])
-def test_two_places_have_their_distance(method):
-    distances = 3.0 * (np.arange(7)[:, None] < 4) * (np.arange(7) >= 4)
+@pytest.mark.parametrize("unit", [1e-300, 0.3, 1e300])
+def test_two_places_have_their_distance_and_in_the_map_of_tsne_distance_one(method, unit):
+    distances = unit * (np.arange(7)[:, None] < 4) * (np.arange(7) >= 4)
     positions = embed_distances(distances + distances.T, method)
-    assert np.linalg.norm(positions[0] - positions[6]) == pytest.approx(3)
+    apart = np.abs(positions[0] - positions[6]).max()  # along the first axis
+    assert apart / (1 if method == "tsne" else unit) == pytest.approx(1)
+    assert np.ptp(positions[:4], axis=0).max() == np.ptp(positions[4:], axis=0).max() == 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("factors", [(1.0, 0.7), (1e-200, 3e-200), (1.0, 0.7, 0.3), (1e200, 2e200, 4e200)])
+def test_distinct_places_never_coincide(make_population, method, factors):
+    """Two or three distinct spectra, each of two members: as many places, none nearer than 5 % of the map's size."""
+    population = make_population(2 * len(factors))
+    spectra = tuple(factor * population.eigenvalues[0] for factor in factors for _ in range(2))
+    embedding = embed_population(dataclasses.replace(population, eigenvalues=spectra), method=method)
+    places = embedding.coordinates / np.abs(embedding.coordinates).max()
+    np.testing.assert_array_equal(places[::2], places[1::2])
+    assert embedding.places == len(factors)
+    assert pdist(places[::2]).min() > 0.05
+
+
+@pytest.mark.parametrize("method", ["tsne", "mds", "isomap"])
+def test_one_place_is_the_origin(method):
+    np.testing.assert_array_equal(embed_distances(np.zeros((4, 4)), method), 0.0)
 
 
 @pytest.mark.parametrize("unit", [2.0**-1000, 2.0**-700, 2.0**700])
