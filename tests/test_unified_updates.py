@@ -13,11 +13,13 @@ from torch.nn.functional import gelu, one_hot
 
 from emt.models.ethereal import EtherealRNN
 from emt.models.ethereal_rnn import SimpleRNN
+from emt.ops.ethereal import dense
 from emt.ops.ethereal import forms as operation
 
 SEEDS, BATCH, TIME, SYMBOLS, UNITS, LAYERS = (11, 1011), 3, 5, 4, 6, 2
 ETA, PLASTICITY, FORGET, SHARE = 0.05, 30.0, 0.1, 0.3
 UPDATERS = ("dfa", "backprop", "bptt")
+LAST = ("output", "critic")
 
 every_updater = pytest.mark.parametrize("updater", UPDATERS)
 
@@ -93,7 +95,7 @@ class Paper:
         for place in self.names[:-1]:
             self.key[place], self.before[place] = c, weight[place] @ c + bias[place]
             c = torch.relu(self.before[place]) if self.rectifies else gelu(self.before[place])
-            c = c + first if self.rule.residual else c
+        c = c + first if self.rule.residual else c
         self.key["output"] = c
         return weight["output"] @ c + bias["output"], c
 
@@ -263,10 +265,10 @@ def test_without_plasticity_there_is_no_fast_memory(updater):
         model = build(updater=updater, eta=1e-4, **options)
         return (run(model, inputs, targets)[0] - model(inputs)[0]).abs().max().item()
 
-    fast = memory(plast_clip=3e3)
+    fast = memory(plast_clip=1e4)
     assert fast > 0.1
     assert memory(plast_clip=1.0) < 0.01 * fast
-    assert memory(plast_clip=3e3, plast_proportion=0.0) < 0.01 * fast
+    assert memory(plast_clip=1e4, plast_proportion=0.0) < 0.01 * fast
 
 
 @every_updater
@@ -358,6 +360,38 @@ def test_the_gradient_of_plasticity_is_that_of_the_loss_a_write_later():
     assert gradients["layer_2_plasticity"][0, key, value].item() * ETA / 0.2 == pytest.approx(slope, rel=1e-5)
 
 
+@every_updater
+@pytest.mark.parametrize("longest", [0, 256], ids=["dense", "low_rank"])
+def test_the_residual_connection_stands_once_after_the_last_layer(monkeypatch, updater, longest):
+    """With W_1 = 0 the last layer sees gelu(0) = 0, so that c = c⁰ = [x, h]; added after each layer it saw c⁰."""
+    monkeypatch.setattr(operation, "LONGEST", longest)
+    model, (inputs, targets) = build(updater=updater, enable_recurrence=False, plast_proportion=0.0), draw(padded=False)
+    with torch.no_grad():
+        for parameter in (model.layer_1_weight, model.layer_1_bias, model.layer_2_bias, model.output_bias):
+            parameter.zero_()
+    first, rows = one_hot(inputs[:, :, 0], SYMBOLS).double(), model.output_weight.detach()[:, :SYMBOLS]
+    outputs, _ = run(model, inputs, targets)
+    torch.testing.assert_close(outputs[:, :, 0], first @ rows, rtol=0, atol=1e-12)
+    after_each = gelu(first @ model.layer_2_weight.detach()[:, :SYMBOLS]) @ model.output_weight.detach()
+    assert after_each.abs().max() > 1e-2, "what would come on top"
+
+
+@pytest.mark.parametrize("longest", [0, 256], ids=["dense", "low_rank"])
+def test_errors_pass_by_the_inner_layers_to_the_recurrence_and_not_to_the_first_layer(monkeypatch, longest):
+    """With W_2 = 0 nothing flows back through layer 2: the way around leads to c⁰, not to the output of layer 1."""
+    monkeypatch.setattr(operation, "LONGEST", longest)
+    model, (inputs, targets) = build(updater="backprop", plast_clip=1.0, eta=1e-9), draw(padded=False)
+    with torch.no_grad():
+        model.layer_2_weight.zero_()
+    _, gradients = run(model, inputs, targets)
+    # What is written in between is of the order of η.
+    assert gradients["layer_1_weight"].abs().max() < 1e-6
+    for name in ("layer_2_weight", "recurrence_weight"):
+        assert gradients[name].abs().max() > 1e-3
+    around, _ = run(model, inputs, targets)
+    assert (around - run(build(updater="backprop"), inputs, targets)[0]).abs().max() > 1e-3
+
+
 class Published:
     """The published program on one batch of one member, from its description: a matrix for each item, shared biases."""
 
@@ -369,15 +403,14 @@ class Published:
         self.clip, self.units = model.plast_clip, UNITS
         self.gain, self.forget, self.feedback = {}, {}, {}
         for p in model.places:
-            last = p == "output"
             self.gain[p] = self.scale(p)
             self.forget[p] = self.rule.forget_rate * self.mask[p].double()
-            self.feedback[p] = None if last else getattr(model, f"{p}_feedback")[member]
+            self.feedback[p] = None if p in LAST else getattr(model, f"{p}_feedback")[member]
             if normalize:
                 self.normalise_constants(p)
 
     def scale(self, p):
-        return 1 + (self.clip - 1) * (self.mask[p] & (p != "output")).double()
+        return 1 + (self.clip - 1) * (self.mask[p] & (p not in LAST)).double()
 
     def normalise_constants(self, p):
         for table in (self.gain, self.forget, self.feedback):
@@ -395,20 +428,25 @@ class Published:
         first = c = torch.cat([x, h], dim=1)
         for p in self.places[:LAYERS]:
             c = gelu(apply(p, c))
-            c = c + first if self.rule.residual else c
-        return apply("output", c), torch.tanh(apply("recurrence", c))
+        c = c + first if self.rule.residual else c
+        self.critic = apply("critic", c) if "critic" in self.places else None
+        hidden = torch.tanh(apply("recurrence", c)) if "recurrence" in self.places else torch.zeros_like(h)
+        return apply("output", c), hidden
 
     def run(self, inputs, targets):
         h, outputs, losses = torch.zeros(BATCH, self.units).double(), [], []
         if self.rule.updater != "dfa":
             self.graph()
         for t in range(TIME):
-            x, y = (one_hot(ids[:, t], SYMBOLS).double() for ids in (inputs, targets))
+            x, y = ((ids[:, t, None] == torch.arange(SYMBOLS)).double() for ids in (inputs, targets))
             logits, h = self.forward(x, h if self.rule.updater == "bptt" else h.detach())
             outputs.append(logits.detach())
             losses.append(-(torch.log_softmax(logits, dim=1) * y).sum(dim=1))
             if self.rule.updater == "dfa":
-                self.align(torch.softmax(logits, dim=1) - y)
+                error = torch.softmax(logits, dim=1) * y.sum(dim=1, keepdim=True) - y
+                if self.critic is not None:
+                    error = error + self.critic.clamp(-self.rule.self_grad, self.rule.self_grad)
+                self.align(error)
             elif self.rule.updater == "backprop":
                 self.descend(losses[-1].mean())
                 self.graph()
@@ -429,7 +467,7 @@ class Published:
     def align(self, error):
         for p in self.places:
             if p != "recurrence":
-                delta = error if p == "output" else error @ self.feedback[p]
+                delta = error if p in LAST else error @ self.feedback[p]
                 self.move(p, delta.unsqueeze(2) * self.inputs[p].unsqueeze(1), delta.mean(dim=0))
 
     def descend(self, loss):
@@ -440,8 +478,8 @@ class Published:
 
     def move(self, p, gradient, bias_gradient):
         w = self.weight[p].detach() * (1 - self.forget[p])
-        update = -gradient * (1.0 if p == "output" else self.gain[p])
-        if self.rule.grad_clip and p != "output":
+        update = -gradient * (1.0 if p in LAST else self.gain[p])
+        if self.rule.grad_clip and p not in LAST:
             update = torch.where(self.mask[p], update.clamp(-self.rule.grad_clip, self.rule.grad_clip), update)
         self.weight[p] = w + self.rule.eta * update
         self.bias[p] = self.bias[p].detach() - self.rule.eta * bias_gradient
@@ -453,6 +491,23 @@ class Published:
             self.weight[p] = self.weight[p].clamp(-self.rule.clip_weights, self.rule.clip_weights)
 
 
+def step_as_published(model, inputs, targets, normalize=False):
+    """Assert that outputs and merged weights are those of `Published`; return outputs, gradients."""
+    outputs, gradients = run(model, inputs, targets)
+    # Dividing what has been divided already takes a millionth off at every step.
+    tolerance = 1e-4 if normalize else 1e-11
+    for member in range(len(SEEDS)):
+        published = Published(model, member, normalize and model.rule.updater != "bptt")
+        expected, weights, biases = published.run(inputs[member], targets[member])
+        torch.testing.assert_close(outputs[member], expected, rtol=0, atol=tolerance)
+        for place in model.places:
+            for kind, value in (("weight", weights[place].T), ("bias", biases[place])):
+                name = f"{place}_{kind}"
+                after = getattr(model, name)[member] - ETA * gradients[name][member]
+                torch.testing.assert_close(after.detach(), value, rtol=0, atol=tolerance)
+    return outputs, gradients
+
+
 PUBLISHED = [{}, {"clip_weights": 0.4}, {"grad_clip": 0.5}, {"normalize": True}]
 
 
@@ -461,21 +516,39 @@ PUBLISHED = [{}, {"clip_weights": 0.4}, {"grad_clip": 0.5}, {"normalize": True}]
 def test_compatibility_steps_as_the_published_program_does(updater, options):
     inputs, targets = draw(padded=False)
     ours, corrected = (build(updater=updater, compatibility=c, **options) for c in (True, False))
-    outputs, gradients = run(ours, inputs, targets)
-    # Dividing what has been divided already takes a millionth off at every step.
-    tolerance = 1e-4 if "normalize" in options else 1e-11
-    for member in range(len(SEEDS)):
-        published = Published(ours, member, options.get("normalize", False) and updater != "bptt")
-        expected, weights, biases = published.run(inputs[member], targets[member])
-        torch.testing.assert_close(outputs[member], expected, rtol=0, atol=tolerance)
-        for place in ours.places:
-            for kind, value in (("weight", weights[place].T), ("bias", biases[place])):
-                name = f"{place}_{kind}"
-                after = getattr(ours, name)[member] - ETA * gradients[name][member]
-                torch.testing.assert_close(after.detach(), value, rtol=0, atol=tolerance)
-        if updater != "bptt":
-            assert not gradients["recurrence_weight"].any(), "its recurrence learns under BPTT only"
-    assert (outputs - run(corrected, inputs, targets)[0]).abs().max() > 100 * tolerance
+    outputs, gradients = step_as_published(ours, inputs, targets, "normalize" in options)
+    if updater != "bptt":
+        assert not gradients["recurrence_weight"].any(), "its recurrence learns under BPTT only"
+    assert (outputs - run(corrected, inputs, targets)[0]).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("recurrence", [True, False])
+def test_the_published_critic_learns_with_and_without_recurrence(recurrence):
+    inputs, targets = draw(padded=False)
+    options = {"compatibility": True, "enable_recurrence": recurrence}
+    model = build(self_grad=0.5, **options)
+    outputs, gradients = step_as_published(model, inputs, targets)
+    assert gradients["critic_weight"].abs().max() > 1e-3
+    assert gradients["critic_bias"].abs().max() > 1e-3
+    assert not recurrence or not gradients["recurrence_weight"].any()
+    without, _ = run(build(**options), inputs, targets)
+    assert (outputs - without).abs().max() > 1e-2, "what it adds matters"
+
+
+@every_updater
+def test_the_published_bias_moves_at_padding_with_that_of_the_other_items(monkeypatch, updater):
+    # Published weights forget at padding too, which is not reproduced; they move by nothing, their error being zero.
+    (inputs, targets), options = draw(), {"updater": updater, "compatibility": True, "forget_rate": 0.0}
+    model = build(**options)
+    outputs, gradients = step_as_published(model, inputs, targets)
+    state = model(inputs, None, None, {"targets": targets})[1]
+    for place in model.places:
+        bias = state[f"fast_{place}"][..., -1]
+        torch.testing.assert_close(bias, bias[:, :1].expand_as(bias), rtol=0, atol=1e-15)
+    monkeypatch.setattr(dense._Items, "_movable", lambda _, moves, written: moves)
+    behind, lag = run(model, inputs, targets)
+    assert differ(lag, gradients) > 1e-4, "biases of padded items that stay behind"
+    assert (behind - outputs).abs().max() > 1e-4 or updater == "bptt"
 
 
 if __name__ == "__main__":

@@ -130,27 +130,36 @@ def histogram_distance(a: ArrayLike, b: ArrayLike, metric: HistogramMetric = "eu
     Parameters
     ----------
     a, b
-        Counts. With p and q the counts plus 1e-10, scaled to sum 1:
+        Counts.
     metric
-        ``euclidean``, ``manhattan``, ``chi2`` = Σ(a-b)²/(a+b) of the counts; ``kl`` = Σ p ln(p/q), which is not
-        symmetric; ``bhattacharyya`` = -ln Σ sqrt(pq); ``jensen_shannon`` = square root of the Jensen-Shannon divergence
-        in nats, a metric.
+        ``euclidean``, ``manhattan``, ``chi2`` = Σ(a-b)²/(a+b) of the counts themselves. Of their shares p = a/Σa and
+        q = b/Σb, with a guard g = 1e-10 for empty bins, so that only the proportions of the counts matter:
+        ``kl`` = Σ p ln((p+g)/(q+g)), which is not symmetric; ``bhattacharyya`` = -ln((Σ sqrt(pq) + g) / (1 + g)), at
+        most ln(1 + 1/g) = 23.03; ``jensen_shannon`` = square root of the Jensen-Shannon divergence in nats, a metric
+        that needs no guard. The last three are NaN for a histogram without counts.
     """
-    from scipy.spatial.distance import jensenshannon
+    from scipy.special import rel_entr
 
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    p, q = (a + _GUARD) / np.sum(a + _GUARD), (b + _GUARD) / np.sum(b + _GUARD)
+    p, q = _shares(a), _shares(b)
     formulas: dict[str, Callable[[], float]] = {
         "euclidean": lambda: np.sqrt(np.sum((a - b) ** 2)),
         "manhattan": lambda: np.sum(np.abs(a - b)),
         "chi2": lambda: np.sum((a - b) ** 2 / (a + b + _GUARD)),
-        "kl": lambda: np.sum(p * np.log(p / q)),
-        "bhattacharyya": lambda: -np.log(np.sum(np.sqrt(p * q))),
-        "jensen_shannon": lambda: np.nan_to_num(jensenshannon(p, q)),
+        "kl": lambda: np.sum(p * np.log((p + _GUARD) / (q + _GUARD))),
+        # Rounding may take the sum of two equal histograms over 1.
+        "bhattacharyya": lambda: np.log((1 + _GUARD) / (np.minimum(np.sum(np.sqrt(p * q)), 1) + _GUARD)),
+        "jensen_shannon": lambda: np.sqrt(np.maximum(np.sum(rel_entr([p, q], (p + q) / 2)) / 2, 0)),
     }
     if metric not in formulas:
         raise AnalysisError(f"metric: must be one of {', '.join(formulas)}; got {metric!r}")
     return float(formulas[metric]())
+
+
+def _shares(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return counts over their sum, NaN for none."""
+    total = np.sum(counts)
+    return counts / total if total else np.full_like(counts, np.nan)
 
 
 def pairwise_histogram_distances(counts: ArrayLike, metric: HistogramMetric = "euclidean") -> NDArray[np.float64]:

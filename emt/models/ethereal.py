@@ -1,6 +1,7 @@
 """EtherealRNN: a network whose high-plasticity weights are a memory, written by learning within a sequence.
 
-    h_t = tanh(c_{t-1} W_h + b_h),  c⁰_t = [x_t, h_t],  cˡ_t = gelu(cˡ⁻¹_t W_l + b_l) (+ c⁰_t),  y_t = c^L_t W_o + b_o
+    h_t = tanh(c_{t-1} W_h + b_h),   c⁰_t = [x_t, h_t],   cˡ_t = gelu(cˡ⁻¹_t W_l + b_l)
+    c_t = c^L_t (+ c⁰_t),   y_t = c_t W_o + b_o
 
 At every step the network learns to predict its target, also when it is evaluated: an item's weights are those of the
 member plus what the item's own sequence has written. A share of the entries, the mask, moves ``plast_clip`` times as
@@ -56,7 +57,7 @@ class EtherealRNN(StepwiseLearner):
     self_grad
         largest error that a layer beside the output adds under feedback alignment; 0 for no such layer.
     residual_connection
-        add the input of the first layer to the output of each.
+        add the input of the first layer to the output of the last one, before the readout.
     enable_recurrence
         whether the network sees what it computed a step ago.
     positional_encoding_dim

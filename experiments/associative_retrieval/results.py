@@ -1,4 +1,12 @@
-"""What the experiment writes beside the run directory's own files: log.csv, test.json, model.safetensors of a model."""
+"""What the experiment writes beside the run directory's own files.
+
+::
+
+    <run>/test.json                  mean loss and accuracy on the test rows over the models tested so far
+    <run>/model-k/test.json          a model's own, with its seed and how many of the rows occur in training
+    <run>/model-k/log.csv            its validations
+    <run>/model-k/model.safetensors  its weights of the best validation
+"""
 
 import csv
 import io
@@ -21,7 +29,7 @@ LOG_COLUMNS = ("step", "train_loss", "val_loss", "val_acc")
 
 
 def write_results(folder: Path, config: RunConfig) -> dict[int, dict[str, Any]]:
-    """Test the models that have ended and write their three files; those with current files are left alone.
+    """Test the models that have ended and write their three files and the run's; current ones are left alone.
 
     Returns
     -------
@@ -37,7 +45,17 @@ def write_results(folder: Path, config: RunConfig) -> dict[int, dict[str, Any]]:
         model = runs.model_folder(folder, number)
         files.write_text(model / "log.csv", log_text(files.read_curve(model / "training_curve.csv")))
         files.write_bytes(model / "model.safetensors", (model / "checkpoint" / "weights.safetensors").read_bytes())
-    return {n: files.read_json(runs.model_folder(folder, n) / "test.json") for n in done}
+    results = {n: files.read_json(runs.model_folder(folder, n) / "test.json") for n in done}
+    if results:
+        means = {name: _mean([result[name] for result in results.values()]) for name in ("test_loss", "test_acc")}
+        files.write_json(folder / "test.json", means | {"models": [f"model-{number}" for number in results]})
+    return results
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    """Return the mean of what is defined; a diverged model has no loss."""
+    defined = [value for value in values if value is not None]
+    return sum(defined) / len(defined) if defined else math.nan
 
 
 def _test(folder: Path, config: RunConfig, numbers: list[int], done: dict[int, dict[str, Any]]) -> None:

@@ -6,6 +6,7 @@ the folder of each model. Rerun the same command to resume an interrupted run.
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ MODEL_FLAGS = {
     "freeze_emb": "freeze_embedding",
 }
 """Flags and the options of the models that they set."""
+
+OF_FAST_WEIGHTS = ("fw_eta", "fw_lam", "fw_S")
+"""Flags that published commands give for every model; ignored where they mean nothing."""
 
 MODEL = (
     Option("R", int | None, None, "units (default: the model's own)"),
@@ -79,7 +83,8 @@ def build_config(options: argparse.Namespace) -> RunConfig:
     Raises
     ------
     UserError
-        For a flag that the model has no use for, a K that is not the file's, steps that end between two validations.
+        For a flag of another model (those of fast weights are ignored), a K that is not the file's, steps that end
+        between two validations.
     """
     given = vars(options)
     values = values_of(TRAINING, given, "training")
@@ -101,10 +106,25 @@ def build_config(options: argparse.Namespace) -> RunConfig:
 def _model(name: str, values: dict[str, Any]) -> dict[str, Any]:
     """Return the options of a model by the values of the flags that were given."""
     known = options_of(target_of(MODELS, MODEL_TYPES[name], "model"))
-    for flag in values:
-        if MODEL_FLAGS[flag] not in {o.name for o in known}:
+    unknown = _unknown(name, values)
+    for flag in unknown:
+        if flag not in OF_FAST_WEIGHTS:
             raise UserError(f"--{flag}: model {name} has no such option")
-    return check(known, {MODEL_FLAGS[flag]: value for flag, value in values.items()}, f"model {name}")
+    given = {MODEL_FLAGS[flag]: value for flag, value in values.items() if flag not in unknown}
+    return check(known, given, f"model {name}")
+
+
+def _unknown(name: str, flags: Iterable[str]) -> list[str]:
+    """Return the flags whose option a model does not have."""
+    known = {option.name for option in options_of(target_of(MODELS, MODEL_TYPES[name], "model"))}
+    return [flag for flag in flags if MODEL_FLAGS[flag] not in known]
+
+
+def _warn_of_ignored(options: argparse.Namespace) -> None:
+    ignored = _unknown(options.model, values_of(MODEL, vars(options), "model", partial=True))
+    if ignored:
+        flags = ", ".join(f"--{flag}" for flag in ignored)
+        print(f"train: warning: {flags} ignored: model {options.model} has no fast weights", file=sys.stderr)
 
 
 def _data(K: int | None, data_npz: str | None) -> tuple[int, int]:
@@ -124,6 +144,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Parse, train, test, report; return the exit code."""
     options = parser().parse_args(arguments)
     config = build_config(options)
+    _warn_of_ignored(options)
     require_device(config.execution)
     return train(config, Path(values_of(TRAINING, vars(options), "training")["out"]))
 

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+from pathlib import Path
 from shlex import split
 
 import numpy as np
@@ -14,7 +16,7 @@ from emt.commands import evaluate as evaluate_multiple
 from emt.commands.main import main as emt
 from emt.errors import UserError
 from emt.files import CurvePoint
-from experiments.associative_retrieval import make_dataset, summary, train
+from experiments.associative_retrieval import make_dataset, results, summary, train
 from experiments.associative_retrieval.configs import CONFIGS, LABELS, PAPER_ERRORS
 from experiments.associative_retrieval.results import log_text
 
@@ -175,6 +177,41 @@ def build_at_start(config):
     from emt.training.chunk import build
 
     return build(config, (1, 2)).model.export(1)
+
+
+def test_the_published_loop_and_its_summary_run_as_they_stand(data, tmp_path, monkeypatch, capsys):
+    page = (Path(train.__file__).parent / "README.md").read_text()
+    loop = re.search(r"train --model \$\{model\} (.*?)\n  done", page, re.DOTALL)[1].replace("\\\n", " ")
+    snippet = re.search(r"```python\n(import json.*?)```", page, re.DOTALL)[1]
+    monkeypatch.chdir(tmp_path)
+    smaller = [*split("--R 7 --emb 5 --batch 16 --steps 4 --eval_every 2 --num_workers 1"), "--data_npz", str(data)]
+    accuracies = {}
+    for model in ("irnn", "lstm", "fw"):
+        flags = split(loop.replace("${model}", model).replace("${seed}", "2"))
+        assert train.main(["--model", model, *flags, *smaller]) == 0
+        warned = "--fw_eta, --fw_lam, --fw_S ignored: model" in capsys.readouterr().err
+        assert warned == (model != "fw")
+        folder = tmp_path / "runs" / f"{model}_K16_R50_fixed_seed2"
+        accuracies[model] = files.read_json(folder / "model-1" / "test.json")["test_acc"]
+        assert files.read_json(folder / "test.json")["test_acc"] == accuracies[model]
+    exec(snippet, {})
+    lines = [f"{model},16,1,{accuracy:.6f},0.000000" for model, accuracy in accuracies.items()]
+    assert capsys.readouterr().out.splitlines() == ["model,K,n,mean_test_acc,std_test_acc", *lines]
+
+
+def test_a_run_of_several_models_has_the_means_of_their_tests(run):
+    folder = run("irnn")
+    tests = [files.read_json(path) for path in sorted(folder.glob("model-*/test.json"))]
+    whole = files.read_json(folder / "test.json")
+    assert whole["models"] == ["model-1", "model-2", "model-3"]
+    for name in ("test_loss", "test_acc"):
+        assert whole[name] == pytest.approx(np.mean([test[name] for test in tests]))
+        assert len({test[name] for test in tests}) > 1
+
+
+def test_losses_that_are_not_defined_are_left_out_of_the_mean():
+    assert results._mean([None, 1.0, 4.0]) == 2.5
+    assert np.isnan(results._mean([None]))
 
 
 def test_shards_share_a_population(run, capsys):

@@ -28,7 +28,7 @@ def ethereal_steps(
     members, batch, steps, _ = x.shape
     if rule.compatibility and rule.normalize:
         network = _with_unit_feedback(network)
-    layers, depth = network.layers, len(network.inner)
+    layers, recurrence = network.layers, network.place_of_recurrence
     written = start.written if start is not None and start.written is not None else [None] * len(layers)
     items = [_Items(*one, rule, batch, targets is not None) for one in zip(layers, written, strict=True)]
     sizes = [layer.weight.shape[1:] for layer in layers]
@@ -48,12 +48,12 @@ def ethereal_steps(
             active = has_target(targets[:, :, t])
             error = error_of(rule, step, targets[:, :, t])
             for place, terms in _terms(network, rule, passes, error, started).items():
-                if rule.compatibility and place == depth + 1 and rule.updater != "bptt":
+                if rule.compatibility and place == recurrence and rule.updater != "bptt":
                     continue
                 items[place].move(_summed(terms), active)
                 if rule.updater != "bptt":
                     values[place][:, :, t] = -terms[-1].delta
-                    wrote[place][:, :, t] = active if place != depth + 1 or started is None else active & started
+                    wrote[place][:, :, t] = active if place != recurrence or started is None else active & started
         passes[-1] = step if cut is None else cut(step)
         hidden, started = passes[-1].hidden, None
     if rule.updater == "bptt" and targets is not None:
@@ -93,7 +93,7 @@ def _terms(
         deltas = align(network, rule, last, error, started)
         return {place: [_Product(last.keys[place], delta)] for place, delta in deltas.items()}
     reached = passes if rule.updater == "bptt" else passes[-1:]
-    where = [(step, place) for step in reached for place in step.before if place <= len(network.inner) + 1]
+    where = [(step, place) for step in reached for place in step.before]
     found = torch.autograd.grad(
         passes[-1].outputs, [step.before[place] for step, place in where], error, retain_graph=True, allow_unused=True
     )
@@ -149,10 +149,17 @@ class _Items:
             scaled = torch.where(mask > 0, scaled.clamp(-rule.grad_clip, rule.grad_clip), scaled)
         written = self._bounded(self.keep.unsqueeze(1) * self.written - rule.eta * scaled)
         moves = active[..., None, None]
-        self.written = torch.where(moves, written, self.written)
+        self.written = torch.where(self._movable(moves, written), written, self.written)
         if self.trace is not None:
             self.coincidence -= rule.eta * (mask * self.trace * gradient).mean(dim=1)
             self.trace = torch.where(moves, (1 - rule.forget_rate) * self.trace + gradient, self.trace)
+
+    def _movable(self, moves: Tensor, written: Tensor) -> Tensor:
+        """Return which entries move; published items share their bias, so that it moves in all where it does in one."""
+        if not self.rule.compatibility:
+            return moves
+        bias = moves.any(dim=1, keepdim=True).expand_as(moves)
+        return torch.cat([moves.expand(-1, -1, written.shape[2] - 1, -1), bias], dim=2)
 
     def _as_published(self, gradient: Tensor, gain: Tensor) -> Tensor:
         """Return what the published program moves by: means over items, and plastic entries scaled twice."""

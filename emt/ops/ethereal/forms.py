@@ -3,7 +3,7 @@
 For each member and batch item, [x, 1] being an input with a one for the bias, which is the last row of W:
 
     h_t = tanh([c_{t-1}, 1] W_h)                                            (1)
-    c⁰_t = [x_t, h_t],  cˡ_t = φ([cˡ⁻¹_t, 1] W_l) (+ c⁰_t),  c_t = c^L_t      (2)
+    c⁰_t = [x_t, h_t],  cˡ_t = φ([cˡ⁻¹_t, 1] W_l),  c_t = c^L_t (+ c⁰_t)      (2)
     y_t = [c_t, 1] W_o,  e_t = softmax(y_t) − target_t, or y_t − target_t     (3)
 
 Before the first step there is no c, and h is zero. With k_t the input of a layer and δ_t its error, which the updater

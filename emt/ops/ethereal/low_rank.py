@@ -61,19 +61,17 @@ def propagate(
     network: Network, rule: Rule, step: Pass, error: Tensor, back: list[Callable[[Tensor], Tensor]]
 ) -> dict[int, Tensor]:
     """Return δ of the loss of one step, c_{t-1} being a constant; ``back`` takes a layer's δ to that of its input."""
-    depth, deltas = len(network.inner), {len(network.inner): error}
-    d = back[depth](error)
-    d_first = torch.zeros_like(d) if rule.residual else None
+    depth, recurrence = len(network.inner), network.place_of_recurrence
+    deltas = {depth: error}
+    d = d_last = back[depth](error)
     for i in reversed(range(depth)):
-        if d_first is not None:
-            d_first += d
         deltas[i] = times_slope(rule, d, step.before[i])
-        if i or depth + 1 in step.before:
+        if i or recurrence in step.before:
             d = back[i](deltas[i])
-    if depth + 1 in step.before:
-        units = step.before[depth + 1].shape[-1]
-        d = d if d_first is None else d + d_first
-        deltas[depth + 1] = d[..., -units:] * (1 - step.before[depth + 1].tanh().square())
+    if recurrence is not None and recurrence in step.before:
+        units = step.before[recurrence].shape[-1]
+        d = d + d_last if rule.residual else d
+        deltas[recurrence] = d[..., -units:] * (1 - step.before[recurrence].tanh().square())
     return deltas
 
 

@@ -27,7 +27,7 @@ class Rule(NamedTuple):
     rectifies
         Whether φ is a rectifier and not the GELU.
     residual
-        Whether c⁰ is added to the output of each layer.
+        Whether c⁰ is added once, to the output of the last inner layer.
     writes
         Whether a sequence uses what it wrote, W + D_t, and not W.
     grad_clip
@@ -87,6 +87,11 @@ class Network(NamedTuple):
     output: Layer
     recurrence: Layer | None = None
     critic: Layer | None = None
+
+    @property
+    def place_of_recurrence(self) -> int | None:
+        """Where `layers` has the recurrence; without one the critic stands there."""
+        return None if self.recurrence is None else len(self.inner) + 1
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -165,17 +170,18 @@ def run_step(
 
     ``hidden`` is c_{t-1}, None where no item has had a step; ``started`` tells which items have, None for all.
     """
-    depth, keys, before = len(network.inner), dict[int, Tensor](), dict[int, Tensor]()
+    depth, recurrence = len(network.inner), network.place_of_recurrence
+    keys, before = dict[int, Tensor](), dict[int, Tensor]()
     h = x.new_zeros(*x.shape[:-1], network.inner[0].weight.shape[1] - 1 - x.shape[-1])
-    if network.recurrence is not None and hidden is not None:
-        keys[depth + 1], before[depth + 1] = apply[depth + 1](hidden)
-        h = before[depth + 1].tanh()
+    if recurrence is not None and hidden is not None:
+        keys[recurrence], before[recurrence] = apply[recurrence](hidden)
+        h = before[recurrence].tanh()
         h = h if started is None else h * started[..., None]
     c = first = torch.cat([x, h], dim=-1)
     for i in range(depth):
         keys[i], before[i] = apply[i](c)
         c = before[i].relu() if rule.rectifies else functional.gelu(before[i])
-        c = c + first if rule.residual else c
+    c = c + first if rule.residual else c
     keys[depth], before[depth] = apply[depth](c)
     addition = None
     if network.critic is not None:

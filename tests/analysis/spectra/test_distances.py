@@ -135,6 +135,53 @@ def test_histogram_distances_by_hand():
         histogram_distance(a, b, "cosine")
 
 
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        # p = (3/4, 0, 1/4), q = (1/4, 1/4, 1/2): the empty bin of p adds nothing.
+        ("kl", 0.75 * np.log(3) - 0.25 * np.log(2)),
+        # Bins in common: sqrt(3/16) + sqrt(1/8).
+        ("bhattacharyya", -np.log(np.sqrt(3 / 16) + np.sqrt(1 / 8))),
+        # The mean of p and q is (1/2, 1/8, 3/8).
+        (
+            "jensen_shannon",
+            np.sqrt(
+                (0.75 * np.log(1.5) + 0.25 * np.log(2 / 3)) / 2
+                + (0.25 * np.log(0.5) + 0.25 * np.log(2) + 0.5 * np.log(4 / 3)) / 2
+            ),
+        ),
+    ],
+)
+def test_distances_of_shares_do_not_depend_on_the_number_of_eigenvalues(metric, expected):
+    a, b = np.array([3, 0, 1]), np.array([1, 1, 2])
+    for scale_a, scale_b in ((1, 1), (1, 1000), (50, 7), (1e-9, 1)):
+        assert histogram_distance(scale_a * a, scale_b * b, metric) == pytest.approx(expected, abs=1e-8)
+    assert histogram_distance(a, 1000 * a, metric) == pytest.approx(0, abs=1e-15)
+
+
+def test_the_guard_of_an_empty_bin_does_not_depend_on_the_number_of_eigenvalues():
+    # Nothing in common. The sum of Bhattacharyya is 0, and all that is left is the guard, 1e-10 over 1 + 1e-10; one
+    # of kl's two bins has ln((1 + g) / g), the other a weight of 0.
+    most = np.log(1 + 1e10)
+    for scale in (1, 1000):
+        for metric in ("kl", "bhattacharyya"):
+            assert histogram_distance([scale, 0], [0, 3 * scale], metric) == pytest.approx(most, rel=1e-12)
+        assert histogram_distance([scale, 0], [0, 3], "jensen_shannon") == pytest.approx(np.sqrt(np.log(2)), rel=1e-12)
+
+    def guarded_first(count):
+        p, q = np.array([count, 0]) + 1e-10, np.array([0, count]) + 1e-10
+        p, q = p / p.sum(), q / q.sum()
+        return np.sum(p * np.log(p / q))
+
+    assert guarded_first(1000) - guarded_first(1) == pytest.approx(np.log(1000)), "a guard added to counts"
+
+
+@pytest.mark.parametrize("metric", ["kl", "bhattacharyya", "jensen_shannon"])
+def test_shares_of_no_counts_are_undefined(metric):
+    assert np.isnan(histogram_distance([0, 0], [1, 2], metric))
+    assert np.isnan(histogram_distance([1, 2], [0, 0], metric))
+
+
 def test_kl_is_not_symmetric_and_jensen_shannon_is():
     counts = np.array([[8, 1, 1], [1, 5, 4], [3, 3, 4], [0, 0, 10]])
     kl, js = (pairwise_histogram_distances(counts, metric) for metric in ("kl", "jensen_shannon"))
