@@ -82,7 +82,7 @@ def seconds_per_model_step(config: RunConfig, numbers: Sequence[int]) -> float:
     """Measure how long one step of these members takes each at the last horizon, on a copy; the faster of two."""
     stack = build(config, tuple(numbers))
     stack.model.to(choose_device(config.execution.accelerator))
-    stack.level[:] = len(config.training.curriculum_horizons) - 1
+    stack.curriculum.move_to_last()
     stack.gradients()
     times = [time.perf_counter()]
     for _ in range(2):

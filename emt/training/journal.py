@@ -13,8 +13,10 @@ from safetensors.torch import save
 
 from emt import files, runs
 from emt.training.course import Course
+from emt.training.curriculum import STOP_WINDOW
 from emt.training.population import Chunk
-from emt.training.stack import STOP_WINDOW, Stack, StepReport
+from emt.training.resume import restore, resume_state
+from emt.training.stack import Stack, StepReport
 
 LOG_EVERY = 50
 """Training steps that one point of a curve averages over; fewer where a validation comes before."""
@@ -94,11 +96,11 @@ class Journal:
         self.note(number, stack.step, f"done: {status}")
         self._write_member(number)
         about = {
-            "step": int(stack.diverged[position]) or stack.step,
+            "step": int(stack.progress.diverged[position]) or stack.step,
             "status": status,
             "seed": stack.model.seeds[position],
             "horizon": int(stack.horizons()[position]),
-            "passed_step": int(stack.passed[position]) or None,
+            "passed_step": int(stack.progress.passed[position]) or None,
             "train_acc": self._recent[number][1],
         }
         state = stack.first_rows()
@@ -113,7 +115,7 @@ class Journal:
 
     def save(self, stack: Stack) -> None:
         """Write the resume state of the whole chunk in one piece, and the members' curves and logs."""
-        tensors, about = stack.state_dict()
+        tensors, about = resume_state(stack)
         for number in stack.numbers:
             if not runs.is_done(self.experiment, number):
                 self._write_member(number)
@@ -152,7 +154,7 @@ class Journal:
             # The weights of a member that had left are lost: only a restart is byte-identical.
             return False
         try:
-            stack.load_state_dict(tensors, about)
+            restore(stack, tensors, about)
             self.course = Course.from_json(about.get("course", {}))
             for number in stack.numbers:
                 self.curves[number] = tensors[f"curve.{number}"].tolist()

@@ -68,7 +68,7 @@ class PopulationModule(pl.LightningModule):
         # Lightning has moved the weights and the optimiser's state.
         self.stack.state = {name: value.to(self.device) for name, value in self.stack.state.items()}
         if self.device.type == "cuda":
-            self.stack.capture = CudaGraphs()
+            self.stack.replay.capture = CudaGraphs()
         if self.stack.step == 0:
             self._keep_checkpoint()
 
@@ -112,7 +112,7 @@ class PopulationModule(pl.LightningModule):
             self.journal.note(
                 stack.numbers[position], stack.step, f"horizon {before[position]} → {stack.horizons()[position]}"
             )
-        for position in np.flatnonzero(stack.passed == stack.step):
+        for position in np.flatnonzero(stack.progress.passed == stack.step):
             text = f"batch accuracy {report.accuracy[position]:.4f} at the last horizon, for the first time above"
             self.journal.note(stack.numbers[position], stack.step, f"{text} {stack.config.curriculum_threshold:g}")
         for position in np.flatnonzero(stack.frozen & ~frozen):

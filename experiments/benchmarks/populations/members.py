@@ -16,7 +16,8 @@ from emt.devices import choose_device
 from emt.ops import fast_matmul, keep_freed_memory
 from emt.training.chunk import build
 from emt.training.cuda_graphs import CudaGraphs
-from emt.training.stack import RECORDED_AT, Stack
+from emt.training.replay import RECORDED_AT
+from emt.training.stack import Stack
 
 LENGTH = 8
 
@@ -45,7 +46,7 @@ def main() -> None:
         for members in options.members:
             stacks = {form: make(options, members, device) for form in forms}
             for form, stack in stacks.items():
-                stack.capture = forms[form]
+                stack.replay.capture = forms[form]
                 run(stack, RECORDED_AT)
             rates: dict[str, list[float]] = {form: [] for form in forms}
             for _ in range(options.turns):

@@ -11,6 +11,7 @@ from emt.models.ar_lstm import RetrievalLSTM
 from emt.streams import stream
 from emt.tasks.base import Batch
 from emt.training.losses import Scoring, cross_entropy
+from emt.training.resume import restore, resume_state
 from emt.training.stack import Stack
 
 TOKENS, STEPS, ROWS, LAG = 5, 4, 3, 2
@@ -107,10 +108,10 @@ def test_saved_and_continued_training_carries_on_to_the_bit(make_stack):
     train(whole, 3)
     train(first, 4)
     first.validate(np.arange(3))
-    second.load_state_dict(*first.state_dict())
+    restore(second, *resume_state(first))
     train(second, 3)
-    continued, _ = second.state_dict()
-    for name, tensor in whole.state_dict()[0].items():
+    continued, _ = resume_state(second)
+    for name, tensor in resume_state(whole)[0].items():
         torch.testing.assert_close(continued[name], tensor, atol=0, rtol=0, equal_nan=True)
 
 

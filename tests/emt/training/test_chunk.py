@@ -12,8 +12,7 @@ from safetensors.torch import save
 from emt import files, runs
 from emt.errors import UserError
 from emt.training import chunk as chunks
-from emt.training import module
-from emt.training import stack as stack_module
+from emt.training import curriculum, module
 from emt.training.adam import MemberAdam
 from emt.training.journal import Journal
 from emt.training.population import Chunk, prepare, split
@@ -58,7 +57,7 @@ def interrupt(monkeypatch, step, method="gradients", after=False):
 @pytest.fixture
 def config(make_config, monkeypatch):
     """A run of 80 steps that some members leave early and some do not."""
-    monkeypatch.setattr(stack_module, "STOP_WINDOW", 10)
+    monkeypatch.setattr(curriculum, "STOP_WINDOW", 10)
     return make_config(num_models=3, epoch_batches=40, stop_accuracy=STOP_ACCURACY, curriculum_threshold=0.6)
 
 

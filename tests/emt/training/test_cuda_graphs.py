@@ -39,7 +39,7 @@ def on_tape(work):
 
 
 def train(stack, steps, capture=None):
-    stack.capture = capture
+    stack.replay.capture = capture
     for _ in range(steps):
         report = stack.gradients()
         stack.optimizer.step()
@@ -55,7 +55,7 @@ def assert_equal_weights(ours, theirs):
 
 def spy(monkeypatch, stack):
     """Return the shapes whose steps are replayed, as they come."""
-    replayed, find = [], stack._recording
+    replayed, find = [], stack.replay.find
 
     def recording(shape, batch):
         found = find(shape, batch)
@@ -63,7 +63,7 @@ def spy(monkeypatch, stack):
             replayed.append(shape)
         return found
 
-    monkeypatch.setattr(stack, "_recording", recording)
+    monkeypatch.setattr(stack.replay, "find", recording)
     return replayed
 
 
@@ -75,15 +75,15 @@ def test_replayed_training_equals_plain_training_to_the_bit(make_config, monkeyp
     replayed = spy(monkeypatch, replaying)
     assert_equal_weights(train(replaying, 60, on_tape), train(plain, 60))
     assert 5 < len(replayed) < 58
-    np.testing.assert_array_equal(replaying.window, plain.window)
+    np.testing.assert_array_equal(replaying.progress.window, plain.progress.window)
 
 
 def test_members_at_different_shapes_are_not_replayed(make_config, monkeypatch):
     stack = build(make_config(curriculum_threshold=0.5), (1, 2, 3))
     replayed = spy(monkeypatch, stack)
-    stack.level[1] = 2
+    stack.progress.level[1] = 2
     train(stack, 2, on_tape)
-    stack.level[:] = 2, 2, 2
+    stack.progress.level[:] = 2, 2, 2
     train(stack, 4, on_tape)
     assert len(replayed) == 2
 

@@ -10,7 +10,7 @@ from signals import signal_at
 
 from emt import runs, stopping
 from emt.training import chunk as chunks
-from emt.training import stack as stack_module
+from emt.training import curriculum
 from emt.training.population import Chunk
 from emt.training.stack import Stack
 
@@ -22,7 +22,7 @@ NUMBERS = (1, 2, 3)
 @pytest.fixture
 def config(make_config, monkeypatch):
     """A run of two epochs of 20 steps that one member leaves early."""
-    monkeypatch.setattr(stack_module, "STOP_WINDOW", 7)
+    monkeypatch.setattr(curriculum, "STOP_WINDOW", 7)
     return make_config(num_models=3, hidden_dim=11, epoch_batches=20, stop_accuracy=0.7, curriculum_threshold=0.55)
 
 

@@ -10,6 +10,7 @@ from emt.streams import stream
 from emt.tasks.base import Batch
 from emt.training import chunk
 from emt.training.chunk import bits_depend_on_stack
+from emt.training.resume import restore, resume_state
 
 SYMBOLS, ROWS, LENGTHS = 5, 4, (4, 6)
 
@@ -106,9 +107,9 @@ def test_training_continues_to_the_bit_and_members_may_leave(make_stack):
     train(first, 4)
     for stack in (whole, first):
         stack.keep(np.array([True, False, True]))
-    tensors, about = first.state_dict()
+    tensors, about = resume_state(first)
     assert not any(name.startswith(("mean.", "square.")) for name in tensors), "gradient descent keeps nothing"
-    second.load_state_dict({k: v.clone() for k, v in tensors.items()}, about)
+    restore(second, {k: v.clone() for k, v in tensors.items()}, about)
     for stack in (whole, second):
         train(stack, 4)
     assert [differ(whole, i, second, i) for i in range(2)] == [0, 0]

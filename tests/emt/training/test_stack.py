@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from emt.training.chunk import bits_depend_on_stack, build
+from emt.training.resume import restore, resume_state
 
 
 def train(stack, steps):
@@ -101,8 +102,8 @@ def test_state_continues_to_the_bit(make_config):
     whole, first, second = (build(config, (1, 2, 3)) for _ in range(3))
     train(whole, 40)
     train(first, 17)
-    tensors, about = first.state_dict()
-    second.load_state_dict({k: v.clone() for k, v in tensors.items()}, about)
+    tensors, about = resume_state(first)
+    restore(second, {k: v.clone() for k, v in tensors.items()}, about)
     train(second, 23)
     for position in range(3):
         assert distance(weights(whole, position), weights(second, position)) == 0
@@ -124,7 +125,7 @@ def test_stop_accuracy_is_a_sustained_bar(make_config):
     train(stack, 99)
     assert not stack.finished().any()
     train(stack, 1)
-    np.testing.assert_array_equal(stack.finished(), stack.window.mean(axis=1) >= 0.5)
+    np.testing.assert_array_equal(stack.finished(), stack.progress.window.mean(axis=1) >= 0.5)
     assert stack.finished().any()
 
 
