@@ -63,7 +63,7 @@ OUTSIDE = {
     "dask_jobqueue": "emt.engine",
     "matplotlib": "analysis.figures",
     # Brings torch along, so that it is imported where it was asked for, within the function.
-    "DSA": "analysis.states.similarity",
+    "DSA": "analysis.states.dynamical_similarity",
 }
 NO_TORCH = (
     "analysis",
@@ -144,7 +144,7 @@ def test_layers():
         ("emt.tasks.base", "torch"),
         ("emt.new", "emt.ops.elman"),
         ("analysis.spectra.values", "analysis.homology.nulls"),
-        ("analysis.states.similarity", "analysis.figures.style"),
+        ("analysis.states.dynamical_similarity", "analysis.figures.style"),
         ("analysis.figures.spectra.values", "analysis.figures.variables.find"),
         ("emt.record", "emt.commands.train"),
     ],

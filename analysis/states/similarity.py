@@ -1,24 +1,23 @@
-"""How alike members' hidden states are: distances of all pairs by several measures, and whether these agree.
+"""How alike members' states are: distances of all pairs by several measures, and whether these agree.
 
-Measures compare states one by one, so all members must have seen the same inputs. Distances are angles in radians, 0
-for copies and π/2 where nothing is shared; none changes when states are rotated, shifted or scaled as a whole. With X
-and Y the centred states (state, unit) of two members:
+Measures compare states one by one, so all members must have seen the same trials (`analysis.states.same_trials`). The
+state is the whole state of a network: an LSTM's cell as well as its output. Distances are angles in radians, 0 for
+copies and π/2 where nothing is shared; none changes when states are rotated, shifted or scaled as a whole:
 
-* ``cka``: arccos of ‖XᵀY‖² / (‖XᵀX‖ ‖YᵀY‖), Frobenius norms (linear CKA, Kornblith et al. 2019);
-* ``procrustes``: arccos of ‖XᵀY‖_* / (‖X‖ ‖Y‖), the nuclear norm: the angle left after the best rotation
-  (Williams et al. 2021);
-* ``rsa``: arccos of the rank correlation of Euclidean distances between states (Kriegeskorte et al. 2008), distances
-  that differ by less than 1e-6 of the largest being ties (states are recorded in single precision);
-* ``dsa``: Wasserstein distance of the eigenvalues of linear models of how states move (Ostrow et al. 2023); no angle.
+* ``cka``, ``cka_unbiased``, ``procrustes``, ``rsa``: `analysis.states.state_distances`;
+* ``dsa``: how states move, not where they are (`analysis.states.dynamical_similarity`); no angle.
 
 CKA is led by the few directions of most variance, Procrustes distance is less so, rank correlations ask for order only,
 and DSA looks at dynamics, not at states. Where they disagree, "alike" has no one meaning.
+
+Every pair of sets has controls of its own: ``shuffled``, the distance of the same members after the states of one of
+them changed places, and a test against relabelled trials (`analysis.states.relabelling`). Whether two sets differ is
+tested on `levelled` distances, since biased ones differ between sets of unrelated states that fill other dimensions.
 """
 
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,27 +25,31 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from analysis.cache import all_pairs, content_hash
 from analysis.comparability import Conditions, remark
 from analysis.errors import AnalysisError
-from analysis.statistics import DISTANCE_TIES, energy_test, holm, mantel_test, paired_distance_test, ranks
+from analysis.states.dynamical_similarity import TooFewStepsError, dynamical_distances
+from analysis.states.relabelling import against_chance
+from analysis.states.same_trials import check_same_trials
+from analysis.states.state_distances import (
+    N_RSA_STATES,
+    levelled,
+    member_keys,
+    shuffled_distances,
+    state_distances,
+    unit_states,
+)
+from analysis.statistics import LEVEL, energy_test, holm, mantel_test, paired_distance_test
 from emt import trace
-from emt.errors import install_hint, repeated
+from emt.errors import repeated
+
+__all__ = ["Similarity", "compare_states", "conditions_of", "dynamical_distances", "state_distances"]
 
 Array = NDArray[np.float64]
 Places = NDArray[np.intp]
+Pair = tuple[str, str]
 
 BESIDE = ("seq_length", "accuracy_rule", "task", "theory")
 """Conditions in which sets that saw the same inputs may differ if that is said."""
-
-N_RSA_STATES = 256
-"""States whose distances ``rsa`` compares, drawn at random: each of s states has s - 1 distances."""
-
-N_SHUFFLED = 20
-"""Members that are compared with a shuffled neighbour."""
-
-DSA_RANK = 10
-"""Principal components whose dynamics ``dsa`` compares."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +64,12 @@ class Similarity:
     distances
         For each measure (member, member).
     sets
-        Indexed by (measure, set_a, set_b): ``mean_distance`` of different members; n_a, n_b; for different sets p of a
-        permutation test that they are one (`energy_test`), p_holm over the pairs of sets, smallest_p. Where paired, of
-        members that have a partner, and p is that of their mean difference (`paired_distance_test`).
-    shuffled
-        For each measure the mean distance between a member and another whose states changed places: what unrelated
-        states of that many units come to. Without ``dsa``.
+        Indexed by (measure, set_a, set_b): ``mean_distance`` of different members; ``shuffled``, what it comes to after
+        the states of one of them changed places; p_unrelated of the test that they are no closer than where trials are
+        relabelled, the larger one of p_trials and p_members (`analysis.statistics.ChanceTest`); n_a, n_b; for different
+        sets p of a permutation test that they are one (`energy_test`), p_holm over the pairs of sets, smallest_p. Where
+        paired, p and n are of members that have a partner, and p is that of their mean difference
+        (`paired_distance_test`). ``dsa`` has no controls.
     agreement
         Indexed by (measure_a, measure_b): ``rank_correlation`` over pairs of members, p of a test that permutes members
         (`mantel_test`), smallest_p, n, and whether the measures ``agree``: the correlation reaches ``bar``.
@@ -74,6 +77,10 @@ class Similarity:
         The rank correlation below which measures are said to disagree.
     n_states
         States that are compared.
+    variables
+        For each label the state variables that make up its states.
+    refused
+        Why a measure that was asked for is missing; empty where none is.
     remark
         What differs between the sets beside their members; empty where nothing does.
     """
@@ -81,10 +88,11 @@ class Similarity:
     members: pd.DataFrame
     distances: Mapping[str, Array]
     sets: pd.DataFrame
-    shuffled: Mapping[str, float]
     agreement: pd.DataFrame
     bar: float
     n_states: int
+    variables: Mapping[str, tuple[str, ...]]
+    refused: str = ""
     remark: str = ""
 
     @property
@@ -94,16 +102,25 @@ class Similarity:
         return {str(label): int(n) for label, n in sizes.items()}
 
     @property
+    def shuffled(self) -> dict[str, float]:
+        """For each measure the mean shuffled distance of two members, whatever their sets; without ``dsa``."""
+        known = self.sets.dropna(subset="shuffled")
+        weights = known["n_pairs"] / known.groupby(level="measure")["n_pairs"].transform("sum")
+        means = (weights * known["shuffled"]).groupby(level="measure", sort=False).sum()
+        return {str(measure): float(mean) for measure, mean in means.items()}
+
+    @property
     def states_compared(self) -> str:
-        """How many states are compared, and of how many ``rsa`` sees the distances where these are fewer."""
+        """How many states are compared, of which variables, and of how many ``rsa`` sees the distances."""
         fewer = f" (rsa: {N_RSA_STATES} of them)" if self.n_states > N_RSA_STATES else ""
-        return f"{self.n_states} states{fewer}"
+        return f"{self.n_states} states{fewer} of {self._variables()}"
 
     def headline(self) -> str:
-        """Say how far members are apart, and whether the measures agree."""
+        """Say how far members are apart, whether that is what unrelated states are, and whether the measures agree."""
         sizes = ", ".join(f"{label} (n = {n})" for label, n in self.sizes.items())
-        means = [f"{m} {d[np.triu_indices(len(d), 1)].mean():.2f}{self._beside(m)}" for m, d in self.distances.items()]
-        text = f"{sizes}; {self.states_compared}. Mean distance of two members: {', '.join(means)}."
+        text = f"{sizes}; {self.states_compared}."
+        text += f" {self.refused}" if self.refused else ""
+        text += f" Mean distance of two members: {self._means()}."
         text += f" {self.remark}" if self.remark else ""
         if self.agreement["rank_correlation"].isna().all():
             return f"{text} Too few members, or no variation in the distances, to decide whether the measures agree."
@@ -121,15 +138,30 @@ class Similarity:
         pairs = ", ".join(f"{a} and {b}" for a, b in unknown)
         return f"{text} Undefined for {len(unknown)} of {len(self.agreement)} pairs: {pairs}." if pairs else text
 
-    def _beside(self, measure: str) -> str:
-        return f" (shuffled {self.shuffled[measure]:.2f})" if measure in self.shuffled else ""
+    def _variables(self) -> str:
+        several = len(set(self.variables.values())) > 1
+        if several:
+            return "; ".join(f"{label}: {_state_text(names)}" for label, names in self.variables.items())
+        return _state_text(next(iter(self.variables.values())))
+
+    def _means(self) -> str:
+        """Return the mean distances by measure; of several sets those within and between each."""
+        told = []
+        for measure in self.distances:
+            rows = self.sets.loc[measure].dropna(subset="mean_distance")
+            places = [f"{a} " if a == b else f"{a} to {b} " for a, b in rows.index]
+            values = [_mean_text(row) for _, row in rows.iterrows()]
+            if len(self.sizes) == 1:
+                told.append(f"{measure} {', '.join(values)}")
+            else:
+                told.append(f"{measure}: {', '.join(map(str.__add__, places, values))}")
+        return (", " if len(self.sizes) == 1 else "; ").join(told)
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return members, sets and agreement of measures."""
-        shuffled = pd.Series(self.shuffled, dtype=float).rename("shuffled")
         return {
             "similarity_members": self.members,
-            "similarity_sets": self.sets.join(shuffled, on="measure"),
+            "similarity_sets": self.sets.drop(columns="n_pairs"),
             "similarity_agreement": self.agreement,
         }
 
@@ -142,6 +174,7 @@ def compare_states(
     recordings: Mapping[str, xr.DataTree],
     *,
     dynamical: bool = False,
+    variable: str = "",
     paired: bool = False,
     bar: float = 0.7,
     seed: int = 0,
@@ -154,6 +187,8 @@ def compare_states(
         recorded runs by label, all on the same inputs
     dynamical
         also compare dynamics (DSA), which needs the extra "similarity"
+    variable
+        compare one state variable, such as "hidden" (default: the whole state)
     paired
         in tests between experiments compare models of one seed with each other, leave others out
     bar
@@ -168,89 +203,37 @@ def compare_states(
     """
     if not -1 <= bar <= 1:
         raise AnalysisError(f"must be a correlation from -1 to 1; got {bar:g}", parameter="bar")
-    _check_inputs(recordings)
+    told = check_same_trials(recordings)
     index = pd.MultiIndex.from_tuples(
         [(label, name) for label, r in recordings.items() for name in trace.member_names(r)],
         names=["label", "model_name"],
     )
     if len(index) < 2:
         raise AnalysisError(f"expected at least two members to compare; got {len(index)}", parameter="recordings")
-    runs = [run for recording in recordings.values() for run in recording["hidden"].to_numpy().astype(float)]
-    states = _unit_states(runs, [", ".join(key) for key in index])
+    variables = {label: _variables_of(recording, label, variable) for label, recording in recordings.items()}
+    runs = [run for label, recording in recordings.items() for run in _states_of(recording, variables[label])]
+    names = [", ".join(key) for key in index]
+    states = unit_states(runs, names)
     distances = state_distances(states, seed)
+    controls = _Controls(states, len(runs[0]), shuffled_distances(states, seed), seed)
+    refused = ""
     if dynamical:
-        distances["dsa"] = dynamical_distances(runs)
+        try:
+            distances["dsa"] = dynamical_distances(runs, names)
+        except TooFewStepsError as error:
+            refused = f"No dsa: {error}."
+    conditions = {label: conditions_of(recording) for label, recording in recordings.items()}
     return Similarity(
         members=_members(distances, index),
         distances=distances,
-        sets=_sets(distances, index, _partners(recordings) if paired else {}, seed),
-        shuffled=_shuffled(states, seed),
+        sets=_sets(distances, controls, index, _partners(recordings) if paired else {}),
         agreement=_agreement(distances, bar, seed),
         bar=bar,
         n_states=states.shape[1],
-        remark=remark({label: conditions_of(recording) for label, recording in recordings.items()}, BESIDE),
+        variables=variables,
+        refused=refused,
+        remark=" ".join(filter(None, [remark(conditions, BESIDE), told])),
     )
-
-
-def state_distances(states: Array, seed: int = 0) -> dict[str, Array]:
-    """Return ``cka``, ``procrustes`` and ``rsa`` distances (member, member) of states (member, state, unit).
-
-    States are centred and of norm 1 (‖X‖ = 1) for each member; units that a member lacks are zero, which changes
-    nothing.
-    """
-    keys = [content_hash(member) for member in states]
-    cka, procrustes = all_pairs("state_products", keys, partial(_products_of, states), 2)
-    norms = np.array([np.linalg.norm(member.T @ member) for member in states])
-    orders = _distance_ranks(states, seed)
-    cosines = {"cka": cka / (norms[:, None] * norms), "procrustes": procrustes, "rsa": orders @ orders.T}
-    return {name: _angles(values) for name, values in cosines.items()}
-
-
-def _products_of(states: Array, pairs: tuple[NDArray[np.intp], NDArray[np.intp]]) -> Array:
-    """Return ‖XᵀY‖² and ‖XᵀY‖_* of pairs of members (2, pair)."""
-    first, second = pairs
-    products = np.empty((2, len(first)))
-    for i in np.unique(first):
-        here = first == i
-        products[:, here] = list(_inner_products(states[[i]], states[second[here]]).values())
-    return products
-
-
-def dynamical_distances(runs: Sequence[Array]) -> Array:
-    """Return DSA distances (member, member) of states (sequence, time, unit) of each member.
-
-    Linear models of `DSA_RANK` principal components, without delays since states are known whole, compared by their
-    eigenvalues.
-
-    Raises
-    ------
-    AnalysisError
-        If the package is not installed.
-    """
-    try:
-        from DSA import DSA
-    except ModuleNotFoundError as error:
-        raise AnalysisError(
-            f"expected the package dsa-metric ({install_hint('similarity')}); got {error}", parameter="dynamical"
-        ) from None
-    rank = min(DSA_RANK, *(run.shape[-1] for run in runs))
-    # Linear models have no constant term: a mean state would be taken for dynamics.
-    runs = [run - run.mean(axis=(0, 1)) for run in runs]
-
-    def distances_of(pairs: tuple[Places, Places]) -> Array:
-        # Who is new is paired with everyone: only distances to these are asked for.
-        paired = np.bincount(np.concatenate(pairs), minlength=len(runs))
-        new = np.flatnonzero(paired == paired.max())
-        sides = [runs] if len(new) == len(runs) else [[runs[i] for i in new], runs]
-        scores = DSA(*sides, n_delays=1, rank=rank, score_method="wasserstein").fit_score()
-        distances = np.zeros((len(runs), len(runs)))
-        distances[new] = np.reshape(scores, (len(new), len(runs)))
-        distances[:, new] = distances[new].T
-        return distances[pairs][None]
-
-    keys = [content_hash(run, rank) for run in runs]
-    (distances,) = all_pairs("dynamical_distances", keys, distances_of, parallel=False)
-    return distances
 
 
 def conditions_of(recording: xr.DataTree) -> Conditions:
@@ -265,75 +248,55 @@ def conditions_of(recording: xr.DataTree) -> Conditions:
     )
 
 
-def _check_inputs(recordings: Mapping[str, xr.DataTree]) -> None:
-    """Refuse recordings whose states do not belong to the same inputs."""
-    for label, recording in recordings.items():
-        if "member" in recording["inputs"].dims:
-            raise AnalysisError(
-                f"{label}: expected one batch that all members saw; their own actions changed what they saw, so that "
-                "states do not compare one by one"
-            )
-    labels = list(recordings)
-    for label in labels[1:]:
-        first, other = (recordings[name]["inputs"].to_numpy() for name in (labels[0], label))
-        if not np.array_equal(first, other):
-            why = "other values" if first.shape == other.shape else f"sizes {first.shape} and {other.shape}"
-            raise AnalysisError(
-                f"expected experiments that were evaluated on the same inputs, so that states compare "
-                f"one by one; those of {labels[0]!r} and {label!r} differ ({why})",
-                parameter="recordings",
-            )
+def _variables_of(recording: xr.DataTree, label: str, variable: str) -> tuple[str, ...]:
+    """Return the variables that make up the states that are compared."""
+    whole = trace.about(recording).states
+    if variable and variable not in whole:
+        raise AnalysisError(
+            f"expected one of {', '.join(whole)}, the state of {label}; got {variable!r}", parameter="variable"
+        )
+    return (variable,) if variable else whole
 
 
-def _unit_states(runs: Sequence[Array], names: Sequence[str]) -> Array:
-    """Return all states (member, state, unit), centred and of norm 1."""
-    n_units = max(run.shape[-1] for run in runs)
-    states = np.zeros((len(runs), runs[0].shape[0] * runs[0].shape[1], n_units))
-    for place, (run, name) in enumerate(zip(runs, names, strict=True)):
-        flat = run.reshape(-1, run.shape[-1])
-        centred = flat - flat.mean(axis=0)
-        norm = float(np.linalg.norm(centred))
-        if not norm > 1e-12 * float(np.linalg.norm(flat)):
-            raise AnalysisError(f"{name}: expected hidden states that vary and are finite; these do not")
-        states[place, :, : run.shape[-1]] = centred / norm
-    return states
+def _states_of(recording: xr.DataTree, variables: Sequence[str]) -> Array:
+    """Return states (member, sequence, time, unit), variables side by side."""
+    parts = [recording[name].to_numpy().astype(float) for name in variables]
+    return np.concatenate([part.reshape(*part.shape[:3], -1) for part in parts], axis=-1)
 
 
-def _inner_products(first: Array, second: Array) -> dict[str, Array]:
-    """Return ‖XᵀY‖² and ‖XᵀY‖_* of pairs of states (pair, state, unit)."""
-    cross = np.swapaxes(first, 1, 2) @ second
-    nuclear = np.linalg.svd(cross, compute_uv=False).sum(axis=-1)
-    return {"cka": np.sum(cross**2, axis=(1, 2)), "procrustes": nuclear}
+@dataclass(frozen=True)
+class _Controls:
+    """What sets are compared with: states of members in trials, and distances of states out of order."""
+
+    states: Array
+    n_trials: int
+    shuffled: Mapping[str, Array]
+    seed: int
+
+    def tests(self, sets: tuple[Places, Places]) -> dict[str, dict[str, float]]:
+        """Return the columns of the tests against relabelled trials by measure."""
+        found = against_chance(self.states, self.n_trials, member_keys(self.states), sets, self.seed)
+        return {measure: {_TEST_COLUMNS[name]: p for name, p in test.row().items()} for measure, test in found.items()}
 
 
-def _distance_ranks(states: Array, seed: int) -> Array:
-    """Return ranks of the distances between some states (member, pair of states), centred and of norm 1."""
-    from scipy.spatial.distance import pdist
-
-    chosen = np.random.default_rng(seed).permutation(states.shape[1])[:N_RSA_STATES]
-    found = np.stack([ranks(pdist(member[chosen]), DISTANCE_TIES) for member in states])
-    found -= found.mean(axis=1, keepdims=True)
-    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), np.finfo(float).tiny)
+_TEST_COLUMNS = {"p": "p_unrelated", "p_trials": "p_trials", "p_members": "p_members"}
 
 
-def _angles(cosines: Array) -> Array:
-    angles = np.arccos(np.clip(cosines, -1.0, 1.0))
-    np.fill_diagonal(angles, 0.0)
-    return angles
+def _state_text(variables: Sequence[str]) -> str:
+    return f"the whole state ({', '.join(variables)})" if len(variables) > 1 else variables[0]
 
 
-def _shuffled(states: Array, seed: int) -> dict[str, float]:
-    order = np.random.default_rng(seed).permutation(states.shape[1])
-    some = states[:N_SHUFFLED]
-    other = np.roll(some, 1, axis=0)[:, order]
-    inner = _inner_products(some, other)
-    own = _inner_products(some, some)["cka"]
-    cosines = {
-        "cka": inner["cka"] / np.sqrt(own * np.roll(own, 1)),
-        "procrustes": inner["procrustes"],
-        "rsa": np.sum(_distance_ranks(some, seed) * _distance_ranks(other, seed), axis=1),
-    }
-    return {name: float(np.arccos(np.clip(values, -1.0, 1.0)).mean()) for name, values in cosines.items()}
+def _mean_text(row: pd.Series) -> str:
+    """Return "0.63 (shuffled 0.63; p = 0.4: as far as unrelated states)"."""
+    mean = f"{row['mean_distance']:.2f}"
+    if np.isnan(row["shuffled"]):
+        return mean
+    known = {"": row["p_unrelated"], " over trials": row["p_trials"]}
+    where, p = next(((where, p) for where, p in known.items() if not np.isnan(p)), ("", np.nan))
+    if np.isnan(p):
+        return f"{mean} (shuffled {row['shuffled']:.2f})"
+    verdict = ": as far as unrelated states" if p > LEVEL else ""
+    return f"{mean} (shuffled {row['shuffled']:.2f}; p = {p:.2g}{where}{verdict})"
 
 
 def _members(distances: Mapping[str, Array], index: pd.MultiIndex) -> pd.DataFrame:
@@ -360,37 +323,58 @@ def _partners(recordings: Mapping[str, xr.DataTree]) -> dict[tuple[str, str], tu
 
 def _sets(
     distances: Mapping[str, Array],
+    controls: _Controls,
     index: pd.MultiIndex,
-    partners: Mapping[tuple[str, str], tuple[Places, Places]],
-    seed: int,
+    partners: Mapping[Pair, tuple[Places, Places]],
 ) -> pd.DataFrame:
     labels = index.get_level_values("label")
     where = {label: np.flatnonzero(labels == label) for label in labels.unique()}
+    pairs = list(itertools.combinations_with_replacement(where, 2))
+    chance = {(a, b): controls.tests((where[a], where[b])) for a, b in pairs}
+    comparable = levelled(distances, controls.states, controls.seed) if len(where) > 1 else distances
     tables = []
     for measure, matrix in distances.items():
-        rows = {
-            (measure, a, b): _set_row(matrix, where[a], where[b], partners.get((a, b)), seed)
-            for a, b in itertools.combinations_with_replacement(where, 2)
-        }
+        rows = {}
+        for a, b in pairs:
+            places = where[a], where[b]
+            row = {"mean_distance": _mean(matrix, *places), "shuffled": np.nan}
+            if measure in controls.shuffled:
+                row["shuffled"] = _mean(controls.shuffled[measure], *places)
+            row |= dict.fromkeys(_TEST_COLUMNS.values(), np.nan) | chance[a, b].get(measure, {})
+            row |= _difference(comparable[measure], places, partners.get((a, b)), controls.seed)
+            if (a, b) in partners:
+                first, second = partners[a, b]
+                row["mean_distance"] = _mean(matrix, places[0][first], places[1][second])
+            rows[measure, a, b] = row | {"n_pairs": float(_n_pairs(*places))}
         table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(["measure", "set_a", "set_b"])
         table.insert(table.columns.get_loc("p") + 1, "p_holm", holm(table["p"]))
         tables.append(table)
     return pd.concat(tables)
 
 
-def _set_row(
-    matrix: Array, a: Places, b: Places, partners: tuple[Places, Places] | None, seed: int
+def _n_pairs(a: Places, b: Places) -> int:
+    return len(a) * (len(a) - 1) // 2 if np.array_equal(a, b) else len(a) * len(b)
+
+
+def _mean(matrix: Array, a: Places, b: Places) -> float:
+    """Return the mean distance of different members, the first from one set and the second from another or the same."""
+    block = matrix[np.ix_(a, b)]
+    n = block.size - (len(a) if np.array_equal(a, b) else 0)
+    return float(block.sum() / n) if n else np.nan
+
+
+def _difference(
+    matrix: Array, sets: tuple[Places, Places], partners: tuple[Places, Places] | None, seed: int
 ) -> dict[str, float]:
+    """Return the columns of the test that two sets are one."""
+    a, b = sets
     within = np.array_equal(a, b)
     if partners:
         a, b = a[partners[0]], b[partners[1]]
-    block = matrix[np.ix_(a, b)]
-    n_pairs = block.size - (len(a) if within else 0)
     both = np.concatenate([a, b])
     distances = matrix[np.ix_(both, both)]
     test = paired_distance_test(distances, seed) if partners else energy_test(distances, len(a), seed)
     return {
-        "mean_distance": block.sum() / n_pairs if n_pairs else np.nan,
         "p": np.nan if within else test.p,
         "smallest_p": np.nan if within else test.smallest_p,
         "n_a": len(a),

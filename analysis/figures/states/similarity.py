@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from analysis.figures.style import BLUE, column_figure, single_axes, styled
 from analysis.states.similarity import Similarity
 
-_NAMES = {"cka": "linear CKA", "procrustes": "Procrustes", "rsa": "RSA", "dsa": "DSA"}
+_NAMES = {"cka": "linear CKA", "cka_unbiased": "unbiased CKA", "procrustes": "Procrustes", "rsa": "RSA", "dsa": "DSA"}
 _UNITS = dict.fromkeys(_NAMES, "angle (rad)") | {"dsa": "Wasserstein distance"}
 
 
@@ -71,7 +71,7 @@ def plot_agreement(similarity: Similarity, first: str, second: str, ax: Axes | N
 @styled
 def _distances(similarity: Similarity) -> Figure:
     measures = list(similarity.distances)
-    columns = 3 if len(measures) == 3 else 2
+    columns = 3 if len(measures) in (3, 5, 6) else 2
     rows = -(-len(measures) // columns)
     figure, axes = column_figure("double", height=0.6 + rows * 5.4 / columns, rows=rows, columns=columns)
     for measure, ax in zip(measures, axes.flat, strict=True):
@@ -100,5 +100,5 @@ def _caption(similarity: Similarity) -> str:
     sizes = list(similarity.sizes.items())
     several = len(sizes) > 1
     named = ", ".join(f"{f'{i + 1}: ' if several else ''}{label} (n = {n})" for i, (label, n) in enumerate(sizes))
-    text = f"{named}; {similarity.states_compared}"
-    return f"{text}\n{fill(similarity.remark, 110)}" if similarity.remark else text
+    remarks = " ".join(filter(None, [similarity.refused, similarity.remark]))
+    return "\n".join([f"{named}; {similarity.states_compared}", *([fill(remarks, 110)] if remarks else [])])

@@ -15,9 +15,10 @@ from scipy.spatial.distance import pdist
 from analysis.cache import cached_in
 from analysis.errors import AnalysisError
 from analysis.figures.states.similarity import draw
-from analysis.states.similarity import _unit_states, compare_states, dynamical_distances, state_distances
+from analysis.states.similarity import compare_states, dynamical_distances, state_distances
+from analysis.states.state_distances import unit_states
 
-MEASURES = ("cka", "procrustes", "rsa")
+MEASURES = ("cka", "cka_unbiased", "procrustes", "rsa")
 
 
 def rotation(size, seed):
@@ -50,7 +51,7 @@ def make_runs(make_recording):
 
 
 def distances_of(runs):
-    return state_distances(_unit_states(runs, [str(i) for i in range(len(runs))]))
+    return state_distances(unit_states(runs, [str(i) for i in range(len(runs))]))
 
 
 def test_a_rotated_shifted_scaled_copy_is_at_distance_zero_and_a_shuffled_one_is_not():
@@ -88,6 +89,14 @@ def test_a_rotated_copy_of_states_with_tied_distances_is_at_distance_zero(make_r
     assert np.arccos(min(*exact, 1.0)) > 0.1  # ranks without ties
 
 
+def hsic(X, Y):
+    """Return HSIC_1 as in Song et al. (2007, eq. 5), from matrices without their diagonals."""
+    n, ones = len(X), np.ones(len(X))
+    K, L = (x @ x.T * (1 - np.eye(n)) for x in (X, Y))
+    terms = np.trace(K @ L) + (ones @ K @ ones) * (ones @ L @ ones) / ((n - 1) * (n - 2))
+    return (terms - 2 / (n - 2) * (ones @ K @ L @ ones)) / (n * (n - 3))
+
+
 def test_all_pairs_are_those_taken_one_by_one():
     runs = [*runs_of(3), runs_of(1, units=4, seed=5)[0]]  # the last has other units
     matrices = distances_of(runs)
@@ -95,9 +104,10 @@ def test_all_pairs_are_those_taken_one_by_one():
         X, Y = (run.reshape(-1, run.shape[-1]) for run in (runs[i], runs[j]))
         X, Y = X - X.mean(axis=0), Y - Y.mean(axis=0)
         cka = np.linalg.norm(X.T @ Y) ** 2 / (np.linalg.norm(X.T @ X) * np.linalg.norm(Y.T @ Y))
+        unbiased = hsic(X, Y) / np.sqrt(hsic(X, X) * hsic(Y, Y))
         procrustes = np.linalg.norm(X.T @ Y, "nuc") / (np.linalg.norm(X) * np.linalg.norm(Y))
         rsa = np.corrcoef(*(ranks_one_by_one(pdist(states)) for states in (X, Y)))[0, 1]
-        for measure, expected in zip(MEASURES, (cka, procrustes, rsa), strict=True):
+        for measure, expected in zip(MEASURES, (cka, unbiased, procrustes, rsa), strict=True):
             assert matrices[measure][i, j] == pytest.approx(np.arccos(expected), abs=1e-7), measure
             assert matrices[measure][j, i] == matrices[measure][i, j]
 
@@ -127,12 +137,18 @@ def test_members_are_compared_within_and_between_experiments(make_runs):
         assert result.members[measure].iloc[0] == pytest.approx(matrix[0, 1:5].mean())
         assert result.shuffled[measure] > within.mean()
     assert set(result.arrays()) == {f"similarity_{m}" for m in MEASURES}
-    assert result.tables()["similarity_sets"].loc[("cka", "one", "two"), "shuffled"] == result.shuffled["cka"]
-    assert result.headline().startswith("one (n = 5), two (n = 4); 44 states.")
+    table = result.tables()["similarity_sets"].loc["cka"]
+    pairs = {("one", "one"): 10, ("one", "two"): 20, ("two", "two"): 6}
+    mean = sum(n * table.loc[key, "shuffled"] for key, n in pairs.items()) / 36
+    assert result.shuffled["cka"] == pytest.approx(mean)
+    assert result.headline().startswith("one (n = 5), two (n = 4); 44 states of hidden.")
 
 
 def test_where_rsa_sees_fewer_states_they_are_counted(make_runs):
-    for sequences, counted in ((23, "253 states."), (24, "264 states (rsa: 256 of them).")):
+    for sequences, counted in (
+        (23, "253 states of hidden."),
+        (24, "264 states (rsa: 256 of them) of hidden."),
+    ):
         result = compare_states({"one": make_runs(runs_of(3, sequences=sequences))})
         assert result.headline().startswith(f"one (n = 3); {counted}")
         caption = dict(draw(result))["similarity_distances"].get_suptitle()
@@ -165,7 +181,7 @@ def test_members_of_one_seed_are_compared_with_each_other(make_runs):
 def test_measures_that_disagree_are_named(make_runs):
     recording = make_runs(runs_of(6))
     strict, lenient = (compare_states({"a": recording}, bar=bar) for bar in (1.0, -1.0))
-    assert "Measures disagree (rank correlation below 1): cka and procrustes (" in strict.headline()
+    assert "Measures disagree (rank correlation below 1): cka and cka_unbiased (" in strict.headline()
     assert "The measures agree" in lenient.headline()
     assert not strict.agreement["agree"].any()
     upper = np.triu_indices(6, 1)
@@ -191,11 +207,11 @@ def test_measures_look_at_different_things(make_runs):
 
 def test_pairs_of_measures_whose_agreement_is_undefined_are_counted_and_named(make_runs):
     result = compare_states({"a": make_runs(runs_of(6))}, bar=-1.0)
-    unknown = result.agreement.assign(rank_correlation=[0.9, np.nan, np.nan])
+    unknown = result.agreement.assign(rank_correlation=[0.9, *[np.nan] * 5])
     headline = dataclasses.replace(result, agreement=unknown).headline()
     assert "The measures agree" not in headline
-    assert "These agree (rank correlation at least -1): cka and procrustes." in headline
-    assert headline.endswith("Undefined for 2 of 3 pairs: cka and rsa, procrustes and rsa.")
+    assert "These agree (rank correlation at least -1): cka and cka_unbiased." in headline
+    assert "Undefined for 5 of 6 pairs: cka and procrustes, cka and rsa, " in headline
 
 
 def test_two_members_have_no_agreement(make_runs):
@@ -207,7 +223,7 @@ def test_two_members_have_no_agreement(make_runs):
 
 def test_experiments_on_other_inputs_are_refused_with_the_reason(make_runs):
     recording = make_runs(runs_of(2))
-    with pytest.raises(AnalysisError, match=r"the same inputs.*those of 'a' and 'b' differ \(other values\)"):
+    with pytest.raises(AnalysisError, match=r"the same inputs.*inputs of 'a' and 'b' differ \(other values\)"):
         compare_states({"a": recording, "b": make_runs(runs_of(2), inputs=1)})
     with pytest.raises(AnalysisError, match=r"sizes \(4, 11, 2\) and \(3, 11, 2\)"):
         compare_states({"a": recording, "b": make_runs(runs_of(2, sequences=3))})
@@ -244,7 +260,7 @@ def test_dynamical_similarity_is_one_more_measure(make_runs, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "DSA", SimpleNamespace(DSA=Stub))
     result = compare_states({"a": make_runs(runs_of(3))}, dynamical=True)
-    assert given == {"n_delays": 1, "rank": 6, "score_method": "wasserstein", "shapes": [(4, 11, 6)] * 3}
+    assert given == {"n_delays": 1, "rank": [6, 6, 6], "score_method": "wasserstein", "shapes": [(4, 11, 6)] * 3}
     assert result.distances["dsa"][0, 2] == 2
     assert ("rsa", "dsa") in result.agreement.index
     assert "dsa" not in result.shuffled

@@ -1,0 +1,108 @@
+"""Biases of distances between states: pure noise with its own controls, and what sets may be tested on."""
+
+import numpy as np
+import pytest
+
+from analysis.states.state_distances import (
+    expected_distances,
+    levelled,
+    shuffled_distances,
+    state_distances,
+    unit_states,
+)
+from analysis.statistics import energy_test
+
+
+def noise(units, n_states=60, seed=0):
+    """Return independent Gaussian states of members with these numbers of units."""
+    rng = np.random.default_rng(seed)
+    return [rng.normal(size=(n_states, 1, n)) for n in units]
+
+
+def unit(runs):
+    return unit_states(runs, [str(place) for place in range(len(runs))])
+
+
+def means(matrix, n_first):
+    """Return the mean distance within the first set, between sets, within the second."""
+    a, b = matrix[:n_first, :n_first], matrix[n_first:, n_first:]
+    within = [block[np.triu_indices(len(block), 1)].mean() for block in (a, b)]
+    return np.array([within[0], matrix[:n_first, n_first:].mean(), within[1]])
+
+
+SIZES = [8] * 7 + [256] * 6
+
+
+def test_unrelated_states_are_as_far_apart_as_shuffled_ones_in_each_set():
+    states = unit(noise(SIZES))
+    distances, shuffled = state_distances(states), shuffled_distances(states)
+    for measure, matrix in distances.items():
+        assert means(matrix, 7) == pytest.approx(means(shuffled[measure], 7), abs=0.05), measure
+    own = means(shuffled["cka"], 7)
+    assert abs(own[0] - own[2]) > 0.5  # one control would fit neither set
+
+
+def test_unbiased_cka_of_unrelated_states_is_zero_whatever_their_dimensions():
+    distances = state_distances(unit(noise(SIZES)))
+    assert means(np.cos(distances["cka_unbiased"]), 7) == pytest.approx(0.0, abs=0.04)
+    assert means(np.cos(distances["cka"]), 7)[2] > 0.7  # the biased one: of 60 states in 256 units
+
+
+def test_unbiased_cka_needs_four_states():
+    assert "cka_unbiased" in state_distances(unit(noise([3, 5], n_states=4)))
+    assert "cka_unbiased" not in state_distances(unit(noise([3, 5], n_states=3)))
+
+
+def test_controls_do_not_depend_on_the_order_of_members_nor_on_who_else_is_there():
+    runs = noise([5, 9, 13, 17])
+    order = [2, 0, 3, 1]
+    shuffled, other, fewer = (shuffled_distances(unit(x)) for x in (runs, [runs[k] for k in order], runs[:3]))
+    for measure, matrix in shuffled.items():
+        np.testing.assert_allclose(other[measure], matrix[np.ix_(order, order)], atol=1e-12)
+        np.testing.assert_allclose(fewer[measure], matrix[:3, :3], atol=1e-12)
+
+
+@pytest.mark.parametrize("n_states", [30, 200])
+def test_expected_distances_are_the_mean_over_orders(n_states):
+    """Over all orders P, E ‖XᵀPY‖² = tr K tr L / (n - 1) for centred Gram matrices K and L, here of trace 1."""
+    states = unit(noise([6, 50], n_states))
+    expected = expected_distances(states)
+    rng = np.random.default_rng(1)
+    products = [states[0].T @ states[1][rng.permutation(n_states)] for _ in range(200)]
+    own = np.prod([np.linalg.norm(member.T @ member) for member in states])
+    squared = np.mean([np.sum(product**2) for product in products]) / own
+    nuclear = np.mean([np.linalg.norm(product, "nuc") for product in products])
+    assert np.cos(expected["cka"][0, 1]) == pytest.approx(squared, rel=0.02)
+    assert np.cos(expected["procrustes"][0, 1]) == pytest.approx(nuclear, rel=0.1)
+
+
+def test_sets_of_noise_are_not_told_apart_by_their_numbers_of_units():
+    states = unit(noise(SIZES))
+    distances = state_distances(states)
+    comparable = levelled(distances, states)
+    for measure, matrix in comparable.items():
+        assert energy_test(matrix, 7).p > 0.05, measure
+    assert energy_test(distances["cka"], 7).p < 0.01  # what the bias alone finds
+    assert energy_test(distances["procrustes"], 7).p < 0.01
+
+
+def test_sets_that_differ_are_told_apart_whatever_their_numbers_of_units():
+    rng = np.random.default_rng(3)
+    shared = rng.normal(size=(2, 60, 1, 4))
+    frames = [np.linalg.qr(rng.normal(size=(n, 4)))[0] for n in (9, 9, 9, 9, 9, 9, 30, 30, 30, 30, 30)]
+    runs = [
+        shared[int(k >= 6)] @ frame.T + 0.1 * rng.normal(size=(60, 1, len(frame))) for k, frame in enumerate(frames)
+    ]
+    states = unit(runs)
+    for measure, matrix in levelled(state_distances(states), states).items():
+        assert energy_test(matrix, 6).p < 0.01, measure
+
+
+def test_levels_are_the_distances_where_all_spectra_are_alike():
+    rng = np.random.default_rng(5)
+    (run,) = noise([6])
+    rotated = [run[rng.permutation(60)] @ np.linalg.qr(rng.normal(size=(6, 6)))[0] for _ in range(4)]
+    states = unit(rotated)
+    distances = state_distances(states)
+    for measure, matrix in levelled(distances, states).items():
+        np.testing.assert_allclose(matrix, distances[measure], atol=1e-6)
