@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from emt.ops.ethereal.forms import LONGEST, Layer, Network, Rule, ethereal, ethereal_low_rank, ethereal_steps
+from emt.ops.ethereal.forms import LONGEST, Layer, Network, Rule, Start, ethereal, ethereal_low_rank, ethereal_steps
 
 MEMBERS, BATCH, TIME, CHANNELS, UNITS, OUT = 2, 3, 7, 4, 5, 6
 WIDTH = CHANNELS + UNITS
@@ -37,6 +37,7 @@ CASES = {
     "dfa": ({}, Rule("dfa", 0.05, 0.2)),
     "derivative": ({}, Rule("dfa", 0.05, 0.2, derivative=True, residual=True)),
     "critic": ({"critic": True}, Rule("dfa", 0.05, 0.2, self_grad=0.1)),
+    "critic_alone": ({"critic": True, "recurrence": False}, Rule("dfa", 0.05, 0.2, self_grad=0.1)),
     "backprop": ({}, Rule("backprop", 0.05, 0.2)),
     "residual": ({}, Rule("backprop", 0.05, 0.2, residual=True)),
     "no_recurrence": ({"recurrence": False}, Rule("backprop", 0.05, 1.0)),
@@ -88,6 +89,18 @@ def test_the_form_is_chosen_by_what_is_asked(case, monkeypatch):
     ethereal(network, rule._replace(updater="bptt"), x, targets)
     ethereal(network, rule, x.repeat(1, 1, LONGEST, 1), targets.repeat(1, 1, LONGEST))
     assert used == [ethereal_low_rank, *[ethereal_steps] * 4]
+
+
+@pytest.mark.parametrize("case", ["dfa", "critic", "critic_alone"])
+def test_a_state_before_the_first_step_is_as_none(case):
+    """Only the recurrence does not write at the first step; a critic without recurrence stands in its place."""
+    options, rule = CASES[case]
+    network, x, targets = draw(**options)
+    start = Start(x.new_zeros(MEMBERS, BATCH, WIDTH), torch.zeros(MEMBERS, BATCH, dtype=torch.bool), None)
+    begun, plain = (told(ethereal_steps(network, rule, x, targets, one), rule) for one in (start, None))
+    for name, value in plain.items():
+        if name.startswith(("written", "merged", "wrote", "outputs")):
+            torch.testing.assert_close(begun[name].double(), value.double(), rtol=0, atol=1e-12)
 
 
 def test_clipping_and_normalising_bound_the_weights_of_every_item():
