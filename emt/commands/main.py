@@ -12,6 +12,7 @@ STAGES = {
     "evaluate": "evaluate a trained population: accuracy, spectra, traces, figures",
     "analyze": "analyse evaluated populations",
     "sweep": "train all populations of an experiment",
+    "selftest": "show that the numbers are right on this machine",
 }
 """Sub-commands, each a module of `emt.commands` with a function ``main``."""
 

@@ -112,12 +112,12 @@ def plant_pairs(
         constants = [np.full(shape, x) for x in (strength, 0.0, decay)]
         answers = np.empty((*shape, reads, 5))
         for place in np.ndindex(members, trials):
-            log = [x[place] for x in (keys, values, *constants, queries)]
-            answers[place] = recall_by_loop(*log, reads="before")[1]
+            strengths, erase, keep = (x[place] for x in constants)
+            log = keys[place], values[place], strengths, erase, keep, queries[place]
+            answers[place] = recall_by_loop(*log, "before")[1]
         names = ("write_key", "write_value", "write_strength", "write_erase", "write_keep", "read_query")
         arrays = dict(zip(names, (keys, values, *constants, queries), strict=True)) | {"read_value": answers}
-        rule = {"kind": "linear", "reads": "before"}
-        return {n: a.astype(np.float32) for n, a in arrays.items()} | {"rule": rule}
+        return {n: a.astype(np.float32) for n, a in arrays.items()} | {"rule": {"kind": "linear", "reads": "before"}}
 
     names = [*"abcdefghijklmnopqrstuvwxyz0123456789?"]
     about = {"tokens": names} if tokens else {}
