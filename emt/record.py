@@ -16,7 +16,7 @@ from emt.config import RunConfig
 from emt.errors import UserError
 from emt.jacobians import jacobians
 from emt.models import MODELS
-from emt.models.base import Context, Log, Model, State
+from emt.models.base import Context, Log, Model, State, check_model
 from emt.options import load
 from emt.tasks import TASKS
 from emt.tasks.base import ACCURACY, Batch, Task, one_hot
@@ -59,6 +59,7 @@ def load_members(
     stack: Model = build(
         [seeds[n - 1] for n in numbers], task.input_channels, task.output_channels, **config.model_options()
     )
+    check_model(stack, config.model_type)
     for position, number in enumerate(numbers):
         folder = runs.model_folder(experiment, number)
         weights = runs.read_checkpoint(folder, step)

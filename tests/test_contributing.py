@@ -125,6 +125,27 @@ MISTAKES = {
         TRAIN,
         "task 'running_parity': expected RunningParity to have carries",
     ),
+    "an option of a task that is not keyword-only": (
+        (TASK_FILE, "self, *, signs", "self, signs"),
+        TRAIN,
+        "emt/tasks/running_parity.py: option 'signs' of RunningParity: expected a keyword-only parameter",
+    ),
+    "an option of a model that is not keyword-only": (
+        (MODEL_FILE, "*, hidden_dim", "hidden_dim"),
+        TRAIN,
+        "emt/models/identity_rnn.py: option 'hidden_dim' of IdentityRNN: expected a keyword-only parameter",
+    ),
+    "an option of an analysis that is not keyword-only": (
+        (ANALYSIS_FILE, "*, first", "first"),
+        ANALYZE,
+        "analysis/states/speed.py: option 'first' of measure_speed: expected a keyword-only parameter",
+    ),
+    "a model that takes no seeds": (
+        (MODEL_FILE, "seeds: Sequence[int], ", ""),
+        TRAIN,
+        "emt/models/identity_rnn.py: expected IdentityRNN to take seeds, input_channels, output_channels before \\*; "
+        "got input_channels, output_channels$",
+    ),
     "a figure module without draw": (
         (FIGURE_FILE, "def draw", "def paint"),
         ANALYZE,
@@ -152,3 +173,20 @@ def test_no_figure_module_and_no_tables_are_told(extend, capsys):
     signatures._tree.cache_clear()
     assert run_emt(shlex.split(ANALYZE)) == 2
     assert "analysis/figures/states/speed.py: expected this file to define draw" in capsys.readouterr().err
+
+
+BARE = """from emt.models.base import Model
+
+
+class IRNN(Model):
+    def __init__(self, seeds, *_channels, **_options):
+        super().__init__(seeds)"""
+
+
+def test_a_model_that_lacks_members_is_told_in_one_line_before_any_training(extend, capsys):
+    folder = extend(MODEL_FILE, "from emt.models.irnn import IRNN", BARE)
+    assert run_emt(shlex.split(TRAIN)) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    missing = "state_dims, torch_names, forward, zero_state (emt/models/base.py says what)"
+    assert line.endswith(f": models 1 to 3: model 'identity_rnn': expected IdentityRNN to have {missing}")
+    assert not list((folder / "run").glob("model-*"))

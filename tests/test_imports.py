@@ -24,7 +24,7 @@ ALLOWED = {
     "emt.runs": (*BASE, "emt.config", "emt.trace", "emt.options"),
     "emt.engine": (*BASE, "emt.config", "emt.runs", "emt.options", "emt.stopping"),
     "emt.tasks": (*BASE, "emt.config", "emt.streams", "emt.options"),
-    "emt.models": ("emt.ops", "emt.streams"),
+    "emt.models": ("emt.errors", "emt.ops", "emt.streams"),
     "emt.jacobians": ("emt.models",),
     "emt.record": (
         *(*BASE, "emt.config", "emt.tasks", "emt.models", "emt.runs", "emt.trace", "emt.options", "emt.devices"),

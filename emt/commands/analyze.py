@@ -19,7 +19,7 @@ from emt.commands.script import program, shell_command
 from emt.errors import RegistrationError, UserError, renamed, repeated
 from emt.files import check_folder
 from emt.models import MODELS
-from emt.options import Parser, add_flags, assigns, check, options_of, require, summary_of
+from emt.options import Parser, add_flags, assigns, check, options_of, require, require_arguments, summary_of
 from emt.runs import find, read_summary
 
 
@@ -56,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
             metavar="N",
             help="length to analyse (default: the only one, else 8 or the longest)",
         )
+        require_arguments(command.function, [command.takes])
         add_flags(sub, options_of(command.function))
     return parser
 

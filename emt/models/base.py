@@ -4,6 +4,7 @@ A lone model is a population of one. Weights apply from the right, ``x (member, 
 that a model reads like the equation for one member.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from emt.errors import RegistrationError
 from emt.streams import stream
 
 State = Mapping[str, Tensor]
@@ -76,10 +78,12 @@ class Model(nn.Module):
         """Number of members in the stack."""
         return next(self.parameters()).shape[0]
 
+    @abstractmethod
     def zero_state(self, like: Tensor) -> State:
         """Return the state before the first step, in the float type of ``like``, (member, batch, …)."""
         raise NotImplementedError
 
+    @abstractmethod
     def forward(
         self, x: Tensor, state: State | None = None, steps: int | None = None, context: Context | None = None
     ) -> tuple[Tensor, State, Log]:
@@ -135,6 +139,37 @@ class Model(nn.Module):
                 expected, got = tuple(parameter.shape[1:]), tuple(value.shape)
                 raise ValueError(f"{name}: expected shape {expected} (in, out); got {got}")
             parameter.data[member] = value
+
+
+def check_model(model: Any, name: str) -> None:
+    """Refuse a model that lacks what `Model` lists.
+
+    Raises
+    ------
+    RegistrationError
+        Naming the members that are missing, or the parameters that have no member axis or no name in weight files.
+    """
+    where = f"model {name!r}: expected {type(model).__name__}"
+    if not isinstance(model, Model):
+        raise RegistrationError(f"{where} to be a Model (emt/models/base.py)")
+    attributes = [member for member in ("state_dims", "torch_names") if not hasattr(model, member)]
+    missing = attributes + [m for m in dir(type(model)) if _is_abstract(getattr(type(model), m))]
+    if missing:
+        raise RegistrationError(f"{where} to have {', '.join(missing)} (emt/models/base.py says what)")
+    parameters = dict(model.named_parameters())
+    if not parameters:
+        raise RegistrationError(f"{where} to have parameters; got none")
+    for tensor_name, tensor in (parameters | dict(model.named_buffers())).items():
+        if tensor.shape[:1] != (len(model.seeds),):
+            shape = f"({len(model.seeds)}, …), the first axis for members"
+            raise RegistrationError(f"{where} to have {tensor_name!r} in the shape {shape}; got {tuple(tensor.shape)}")
+    unnamed = [n for n in parameters if n not in model.torch_names]
+    if unnamed:
+        raise RegistrationError(f"{where} to have a name in torch_names for the parameters {', '.join(unnamed)}")
+
+
+def _is_abstract(member: Any) -> bool:
+    return getattr(member, "__isabstractmethod__", False)
 
 
 class LazyState(Mapping[str, Tensor]):

@@ -15,6 +15,7 @@ from emt.options.signatures import (
     options_of,
     options_of_model,
     require,
+    require_arguments,
     summary_of,
 )
 
@@ -32,6 +33,7 @@ __all__ = [
     "options_of_model",
     "validate",
     "require",
+    "require_arguments",
     "summary_of",
     "target_of",
 ]

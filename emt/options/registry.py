@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from emt.errors import UserError
-from emt.options.signatures import require
+from emt.options.signatures import require, require_arguments
+
+ARGUMENTS: dict[str, tuple[str, ...]] = {"task": (), "model_type": ("seeds", "input_channels", "output_channels")}
+"""What the classes of a registry are given besides their options, by the flag that names a class."""
 
 
 def load(registry: Mapping[str, str], name: str, kind: str) -> Any:
@@ -17,7 +20,17 @@ def load(registry: Mapping[str, str], name: str, kind: str) -> Any:
 
 
 def target_of(registry: Mapping[str, str], name: str, kind: str) -> str:
-    """Return ``registry[name]``, or say which names there are."""
+    """Return ``registry[name]``, a class with keyword-only options.
+
+    Raises
+    ------
+    UserError
+        Saying which names there are, if this is none of them.
+    RegistrationError
+        If its constructor takes other arguments than those of `ARGUMENTS`.
+    """
     if name not in registry:
         raise UserError(f"must be one of {', '.join(registry)}; got {name!r}", parameter=kind)
+    if kind in ARGUMENTS:
+        require_arguments(registry[name], ARGUMENTS[kind])
     return registry[name]

@@ -6,7 +6,7 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -139,6 +139,37 @@ def require(target: str, what: str) -> None:
         _definition(module, name)
     except RegistrationError:
         raise RegistrationError(f"{_file(module)}: expected this file to define {name}, {what}") from None
+
+
+def require_arguments(target: str, names: Sequence[str]) -> None:
+    """Refuse ``"module:name"`` if it takes fewer or more arguments before ``*`` than it is called with.
+
+    Parameters
+    ----------
+    target
+        A class, of whose constructor ``self`` does not count, or a function.
+    names
+        What it is called with; only their number is compared.
+
+    Raises
+    ------
+    RegistrationError
+        Naming the option that is not keyword-only, or the arguments expected.
+    """
+    module, _, name = target.partition(":")
+    definition = _definition(module, name)
+    is_class = isinstance(definition, ast.ClassDef)
+    function = _constructor(module, definition)[0] if isinstance(definition, ast.ClassDef) else definition
+    if function is None:
+        return
+    taken = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)][is_class:]
+    if len(taken) > len(names):
+        raise RegistrationError(
+            f"{_place(taken[len(names)], target)}: expected a keyword-only parameter, one that stands after *"
+        )
+    if len(taken) < len(names) and function.args.vararg is None:
+        got = ", ".join(taken) or "nothing"
+        raise RegistrationError(f"{_file(module)}: expected {name} to take {', '.join(names)} before *; got {got}")
 
 
 def assigns(target: str, name: str) -> bool:

@@ -16,6 +16,7 @@ from emt import files, runs, stopping
 from emt.config import RunConfig
 from emt.devices import choose_device
 from emt.models import MODELS
+from emt.models.base import check_model
 from emt.ops import fast_matmul, is_member_invariant, keep_freed_memory
 from emt.options import load
 from emt.tasks import TASKS
@@ -26,12 +27,19 @@ from emt.training.stack import Stack
 
 
 def build(config: RunConfig, numbers: tuple[int, ...]) -> Stack:
-    """Return the stack of the given members at step 0."""
+    """Return the stack of the given members at step 0.
+
+    Raises
+    ------
+    UserError
+        If the model lacks what `emt.models.base.Model` lists, or cannot learn this task.
+    """
     task = load(TASKS, config.task_name, "task")(**config.task_options())
     seeds = config.training.seeds()
     model = load(MODELS, config.model_type, "model_type")(
         [seeds[n - 1] for n in numbers], task.input_channels, task.output_channels, **config.model_options()
     )
+    check_model(model, config.model_type)
     return Stack(config.training, task, model, numbers)
 
 

@@ -11,6 +11,7 @@ from signals import signal_at
 from emt import runs, stopping
 from emt.training import chunk as chunks
 from emt.training import curriculum
+from emt.training.adam import MemberAdam
 from emt.training.population import Chunk
 from emt.training.stack import Stack
 
@@ -57,6 +58,14 @@ def contents(work):
     return [(runs.model_folder(work.experiment, n) / name).read_bytes() for n in work.numbers for name in names]
 
 
+def assert_the_last_whole_step_is_saved(work, steps):
+    """Check what an interrupted chunk left: a resume state after the last step, or all of its members."""
+    if work.state_path.exists():
+        assert saved_step(work) == steps[-1]
+    else:
+        assert all(runs.is_done(work.experiment, n) for n in NUMBERS), "no resume state was saved"
+
+
 @pytest.mark.parametrize("moments", [6, pytest.param(100, marks=pytest.mark.slow)])
 def test_at_random_moments(config, steps, tmp_path, moments):
     whole = Chunk(tmp_path / "whole", config, NUMBERS)
@@ -69,11 +78,42 @@ def test_at_random_moments(config, steps, tmp_path, moments):
             try:
                 train(work, int(rng.integers(calls)), (signal.SIGINT, signal.SIGTERM)[len(found) % 2])
             except stopping.Stopped:
-                if work.state_path.exists():
-                    found.append(saved_step(work))
-                    assert found[-1] == steps[-1]
-                else:
-                    assert all(runs.is_done(work.experiment, n) for n in NUMBERS)
+                assert_the_last_whole_step_is_saved(work, steps)
+                found += [saved_step(work)] if work.state_path.exists() else []
         assert contents(work) == expected
         assert not list(work.experiment.rglob(".*")), "a file is half written"
     assert len(set(found)) > min(moments // 2, 20), "the moments are spread over the run"
+
+
+@pytest.fixture
+def interrupted_in_a_step(config, steps, tmp_path, monkeypatch):
+    """Return a function that trains a chunk which Ctrl-C strikes while the optimiser's sixth step moves weights."""
+    move = MemberAdam._descend
+
+    def struck(optimizer, *tensors):
+        move(optimizer, *tensors)
+        if steps[-1] == 5:
+            signal.raise_signal(signal.SIGINT)
+
+    def interrupt():
+        work = Chunk(tmp_path, config, NUMBERS)
+        with pytest.raises(stopping.Stopped):
+            train(work)
+        return work
+
+    monkeypatch.setattr(MemberAdam, "_descend", struck)
+    return interrupt
+
+
+def test_within_a_step(interrupted_in_a_step, steps):
+    assert_the_last_whole_step_is_saved(interrupted_in_a_step(), steps)
+    assert steps[-1] == 6
+
+
+def test_an_exception_within_a_step_would_lose_what_is_done(interrupted_in_a_step, steps, monkeypatch):
+    """Negative control: Ctrl-C as an exception where it strikes, instead of a request, fails the same check."""
+    monkeypatch.setattr(stopping, "deferred", stopping.handled)
+    work = interrupted_in_a_step()
+    assert steps[-1] == 5
+    with pytest.raises(AssertionError, match="no resume state was saved"):
+        assert_the_last_whole_step_is_saved(work, steps)
