@@ -16,6 +16,7 @@ points of all members, one member after the other:
 ``input_jacobian``  point, state, channel                 ∂F/∂x
 ``exponent``        member, drive, sequence, rank         Lyapunov exponents in nats per step, descending; ``drive``:
                                                           along "recorded" inputs, and in "silence" after them
+``exponent_change``  member, drive, sequence, rank        how much they move where Jacobians change in their last digit
 ==================  ====================================  ==============================================================
 
 The attribute ``about`` is one JSON string: model, experiment, seeds, sequence length, format version; ``states``, what
@@ -37,7 +38,10 @@ from emt.labelled import about, check_members, check_version, expect, read, writ
 
 __all__ = ["TraceError", "about", "check", "is_marked", "load", "make", "save"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+
+PRECISION = 2.0**-24
+"""Half a unit in the last place of a number of single precision, relative to it: how well weights are known."""
 
 DRIVES = ("recorded", "silence")
 
@@ -53,6 +57,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "jacobian": ("point", "state", "from_state"),
     "input_jacobian": ("point", "state", "channel"),
     "exponent": ("member", "drive", "sequence", "rank"),
+    "exponent_change": ("member", "drive", "sequence", "rank"),
 }
 
 

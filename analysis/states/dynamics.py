@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from analysis.errors import AnalysisError
 from analysis.population import undefined_text
+from analysis.states.resolution import eigenvalue_errors, place_errors
 from analysis.statistics import UNBOUNDED, mean_interval
 from emt import dynamics_file as portraits
 
@@ -26,8 +27,13 @@ GROWTH_DOUBLINGS = 7
 MOST_DIRECTIONS = 3
 """Unstable directions of a point that are kept for drawing, the fastest."""
 
-KINDS = ("stable", "saddle", "repeller")
-"""Fixed points none, some and all of whose directions are unstable."""
+KINDS = ("stable", "saddle", "repeller", "unresolved")
+"""Fixed points none, some and all of whose directions are unstable, and those of which rounding of the weights decides
+that, or where they are (`analysis.states.resolution`)."""
+
+EXPONENT_TOLERANCE = 1e-3
+"""Exponents that Jacobians changed in their last digit move by more are not resolved: a run without input finds those
+of linear networks to this precision."""
 
 
 @dataclass(frozen=True)
@@ -66,19 +72,24 @@ class Dynamics:
         What figures call this population.
     members
         A row for each member: points ``found`` by ``searches``, and of those kept how many searches ended there
-        (``hits``) and how many are ``stable``, ``saddles``, ``repellers`` and ``slow``; largest ``transient_growth`` of
-        a fixed point; ``exponent_recorded`` and ``exponent_silence``, the leading Lyapunov exponents (means over
-        sequences), and how many exponents of those taken are positive.
+        (``hits``) and how many are ``stable``, ``saddles``, ``repellers``, ``unresolved`` and ``slow``; largest
+        ``transient_growth`` of a fixed point; ``exponent_recorded`` and ``exponent_silence``, the leading Lyapunov
+        exponents (means over sequences), by how much a change of Jacobians in their last digit moves these
+        (``exponent_change_…``), and how many exponents of those taken are positive.
     population
-        For columns of ``members`` their mean over members with its 95 % interval, and n.
+        For columns of ``members`` their mean over members with its 95 % interval, and n; exponents that are not
+        resolved do not count.
     points
-        A row for each point, by (model_name, point): ``kind`` ("stable", "saddle", "repeller" or "slow"), numbers of
-        ``unstable`` and ``neutral`` directions, ``spectral_radius``, ``speed``, ``hits``, ``distance`` from the
-        nearest recorded state in spreads, ``non_normality``, ``transient_growth``, ``input_gain``.
+        A row for each point, by (model_name, point): ``kind`` ("stable", "saddle", "repeller", "unresolved" or
+        "slow"), numbers of ``unstable`` and ``neutral`` directions, ``spectral_radius``, ``speed``, ``hits``,
+        ``distance`` from the nearest recorded state in spreads, ``non_normality``, ``transient_growth``,
+        ``input_gain``; what the weights' last digit leaves open: ``eigenvalue_error``, the largest of the moduli, and
+        ``place_error`` in spreads.
     eigenvalues
         Of each point's Jacobian by descending modulus, (point, mode).
     exponents
-        Mean over sequences by (model_name, drive, rank), with the smallest and the largest sequence's.
+        Mean over sequences by (model_name, drive, rank), with the smallest and the largest sequence's, and the largest
+        ``change`` where Jacobians change in their last digit.
     planes
         One for each member.
     """
@@ -108,14 +119,31 @@ class Dynamics:
         """Return the result in a sentence."""
         kinds = ("stable", "saddles", "repellers", "slow")
         counts = ", ".join(f"{self.members[kind].median():g} {kind}" for kind in kinds)
-        leading = self.members["exponent_silence"]
-        n = len(leading)
+        n = len(self.members)
+        leading = self.members["exponent_silence"][resolved_exponents(self.members, "silence")]
         text = (
             f"{n} member{'' if n == 1 else 's'}: median numbers of points: {counts}; leading Lyapunov exponent without "
             f"input {leading.median():z.4f} per step ({leading.min():z.4f} to {leading.max():z.4f} over members)"
         )
         undefined = undefined_text(leading)
-        return f"{text}, {undefined}" if undefined else text
+        return "; ".join([f"{text}, {undefined}" if undefined else text, *self._unresolved()])
+
+    def _unresolved(self) -> Iterator[str]:
+        """Name the members of which the last digit of the weights decides."""
+        counts = self.members["unresolved"]
+        if counts.any():
+            listed = ", ".join(f"{name} {count}" for name, count in counts[counts > 0].items())
+            yield f"fixed points whose kind or place the last digit of the weights decides, in no other count: {listed}"
+        open_exponents = self.members.index[~resolved_exponents(self.members, "silence")]
+        if len(open_exponents):
+            yield (
+                f"exponents that it moves by more than {EXPONENT_TOLERANCE:g}, left out: {', '.join(open_exponents)}"
+            )
+
+
+def resolved_exponents(members: pd.DataFrame, drive: str) -> pd.Series:
+    """Return of which members (member,) the leading exponent does not depend on the last digit of their weights."""
+    return members[f"exponent_change_{drive}"] <= EXPONENT_TOLERANCE
 
 
 def analyse_dynamics(portrait: xr.Dataset) -> Dynamics:
@@ -133,7 +161,7 @@ def analyse_dynamics(portrait: xr.Dataset) -> Dynamics:
         bad = int(owners[~np.isfinite(matrices).all(axis=(1, 2))][0])
         raise AnalysisError(f"model-{bad}: expected finite Jacobians; found NaN or infinity")
     eigenvalues, vectors = sorted_modes(matrices)
-    points = _point_table(portrait, matrices, eigenvalues)
+    points = _point_table(portrait, matrices, eigenvalues, vectors)
     members = _member_table(portrait, names, points)
     about = portraits.about(portrait)
     return Dynamics(
@@ -177,33 +205,53 @@ def transient_growth(matrices: NDArray[np.float64], eigenvalues: NDArray[np.comp
     powers = np.stack([scaled, scaled @ scaled @ scaled])
     largest = np.ones(len(matrices))
     for _ in range(GROWTH_DOUBLINGS + 1):
-        largest = np.maximum(largest, np.linalg.norm(powers, ord=2, axis=(-2, -1)).max(axis=0))
-        powers = powers @ powers
+        finite = np.isfinite(powers).all(axis=(-2, -1))
+        norms = np.linalg.norm(np.where(finite[..., None, None], powers, 0.0), ord=2, axis=(-2, -1))
+        largest = np.maximum(largest, np.where(finite, norms, np.inf).max(axis=0))
+        with np.errstate(over="ignore", invalid="ignore"):  # growth beyond the range of numbers is infinite
+            powers = powers @ powers
     return largest
 
 
 def _point_table(
-    portrait: xr.Dataset, matrices: NDArray[np.float64], eigenvalues: NDArray[np.complex128]
+    portrait: xr.Dataset,
+    matrices: NDArray[np.float64],
+    eigenvalues: NDArray[np.complex128],
+    vectors: NDArray[np.complex128],
 ) -> pd.DataFrame:
     moduli = np.abs(eigenvalues)
     unstable = (moduli > 1 + UNIT_TOLERANCE).sum(axis=-1)
     owners = portrait["owner"].values
-    size = eigenvalues.shape[-1]
-    slow = portrait["speed"].values >= portraits.about(portrait)["fixed_speed"]
-    kind = np.where(unstable == 0, KINDS[0], np.where(unstable == size, KINDS[2], KINDS[1]))
+    about = portraits.about(portrait)
+    errors, place_error = eigenvalue_errors(matrices, vectors), _place_error(portrait, matrices)
+    neutral = (np.abs(moduli - 1) <= UNIT_TOLERANCE).sum(axis=-1)
+    # Along a neutral direction points are a continuum, whose places need not be told apart.
+    placed = (place_error <= about["merge_distance"]) | (neutral > 0)
+    sure = placed & (np.abs(moduli - (1 + UNIT_TOLERANCE)) > errors).all(axis=-1)
+    kind = np.where(unstable == 0, KINDS[0], np.where(unstable == moduli.shape[-1], KINDS[2], KINDS[1]))
+    slow = portrait["speed"].values >= about["fixed_speed"]
     columns = {
-        "kind": np.where(slow, "slow", kind),
+        "kind": np.where(slow, "slow", np.where(sure, kind, KINDS[3])),
         "unstable": unstable,
-        "neutral": (np.abs(moduli - 1) <= UNIT_TOLERANCE).sum(axis=-1),
+        "neutral": neutral,
         "spectral_radius": moduli.max(axis=-1, initial=0),
         **{name: portrait[name].values for name in ("speed", "hits", "distance")},
         "non_normality": non_normality(matrices, eigenvalues),
         "transient_growth": transient_growth(matrices, eigenvalues),
         "input_gain": np.linalg.norm(portrait["input_jacobian"].values.astype(float), ord=2, axis=(-2, -1)),
+        "eigenvalue_error": errors.max(axis=-1, initial=0),
+        "place_error": place_error,
     }
     table = pd.DataFrame({"model_name": [f"model-{number}" for number in owners], **columns})
     table.insert(1, "point", table.groupby("model_name").cumcount() + 1)
     return table.set_index(["model_name", "point"])
+
+
+def _place_error(portrait: xr.Dataset, matrices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return by how much each point may be elsewhere, in spreads of its member's states, (point,)."""
+    spread = portrait["spread"].sel(member=portrait["owner"]).values
+    errors = place_errors(matrices, portrait["position"].values, portrait["speed"].values)
+    return np.divide(errors, spread, out=np.full_like(errors, np.inf), where=spread > 0)
 
 
 def _exponent_table(portrait: xr.Dataset, names: list[str]) -> pd.DataFrame:
@@ -213,7 +261,8 @@ def _exponent_table(portrait: xr.Dataset, names: list[str]) -> pd.DataFrame:
         [names, portraits.DRIVES, range(1, exponents.shape[-1] + 1)], names=["model_name", "drive", "rank"]
     )
     over = {name: f(exponents, axis=2).ravel() for name, f in (("mean", np.mean), ("low", np.min), ("high", np.max))}
-    return pd.DataFrame(over, index=index).assign(sequences=exponents.shape[2])
+    change = portrait["exponent_change"].values.max(axis=2).ravel()
+    return pd.DataFrame(over, index=index).assign(sequences=exponents.shape[2], change=change)
 
 
 def _member_table(portrait: xr.Dataset, names: list[str], points: pd.DataFrame) -> pd.DataFrame:
@@ -228,26 +277,34 @@ def _member_table(portrait: xr.Dataset, names: list[str], points: pd.DataFrame) 
         "stable": counts["stable"].to_numpy(),
         "saddles": counts["saddle"].to_numpy(),
         "repellers": counts["repeller"].to_numpy(),
+        "unresolved": counts["unresolved"].to_numpy(),
         "slow": counts["slow"].to_numpy(),
         "transient_growth": growth.to_numpy(),
     }
     for place, drive in enumerate(portraits.DRIVES):
         means = portrait["exponent"].values[:, place].mean(axis=1)
-        columns |= {f"exponent_{drive}": means[:, 0], f"positive_{drive}": (means > 0).sum(axis=1)}
+        columns |= {
+            f"exponent_{drive}": means[:, 0],
+            f"exponent_change_{drive}": portrait["exponent_change"].values[:, place, :, 0].max(axis=1),
+            f"positive_{drive}": (means > 0).sum(axis=1),
+        }
     return pd.DataFrame(columns, index=pd.Index(names, name="model_name"))
 
 
 def _population_table(members: pd.DataFrame) -> pd.DataFrame:
     rows = {}
+    known = members.copy()
+    for drive in portraits.DRIVES:
+        known[f"exponent_{drive}"] = known[f"exponent_{drive}"].where(resolved_exponents(members, drive))
     for name in members.columns.drop("searches"):
-        interval = mean_interval(members[name], bounds=_range_of(name))
+        interval = mean_interval(known[name], bounds=_range_of(name))
         rows[name] = {"mean": interval.estimate, "low": interval.low, "high": interval.high, "n": interval.n}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("quantity")
 
 
 def _range_of(name: str) -> tuple[float, float]:
     """Return the smallest and the largest possible value of a member's number: counts, growth, exponents."""
-    if name.startswith("exponent"):
+    if name.startswith("exponent") and "change" not in name:
         return UNBOUNDED
     return (1.0, np.inf) if name == "transient_growth" else (0.0, np.inf)
 

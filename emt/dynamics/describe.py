@@ -8,6 +8,7 @@ constant at their value after the first recorded sequence, or belong to the movi
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import xarray as xr
 from torch import Tensor
 
 from emt import dynamics_file
-from emt.dynamics.exponents import lyapunov_exponents, steady_weights
+from emt.dynamics.exponents import changed_exponents, steady_weights
 from emt.dynamics.points import FIXED_SPEED, SLOW_SPEED, Search, StepMap, find_points, merge_points
 from emt.errors import UserError
 from emt.jacobians import join, moving_state
@@ -132,7 +133,8 @@ def describe(loaded: Loaded, batch: Batch, about: dict[str, Any], held: Sequence
     visited, starts = choose_starts(run.states, model.seeds)
     search = find_points(step, starts)
     arrays = _describe_points(step, search, run, loaded.numbers)
-    arrays |= {"spread": run.spread, "visited": visited.float(), "exponent": _exponents(model, run)}
+    arrays |= {"spread": run.spread, "visited": visited.float()}
+    arrays["exponent"], arrays["exponent_change"] = _exponents(model, run)
     return dynamics_file.make(
         {name: to_array(tensor) for name, tensor in arrays.items()},
         list(loaded.numbers),
@@ -211,12 +213,19 @@ def _describe_points(step: StepMap, search: Search, run: Run, numbers: tuple[int
     }
 
 
-def _exponents(model: Model, run: Run) -> Tensor:
-    """Return exponents along recorded inputs and in silence after them, (member, drive, sequence, rank)."""
+def _exponents(model: Model, run: Run) -> tuple[Tensor, Tensor]:
+    """Return exponents along recorded inputs and in silence after them, (member, drive, sequence, rank), and changes.
+
+    Weights are known to single precision. A change of that size in all Jacobians, as large as their norm times 2⁻²⁴,
+    says which exponents this leaves open.
+    """
     inputs = run.inputs[:, :SEQUENCES]
     context = {name: values[:, :SEQUENCES] for name, values in run.context.items()}
-    driven = lyapunov_exponents(model, model.zero_state(inputs), inputs, context, count=EXPONENTS)
+    take = partial(changed_exponents, model, count=EXPONENTS, changes=(0.0, dynamics_file.PRECISION))
+    driven = take(model.zero_state(inputs), inputs, context)
     silence = torch.zeros_like(inputs[:, :, :1]).expand(-1, -1, SILENT_STEPS, -1)
     last = {name: tensor[:, :SEQUENCES] for name, tensor in run.last.items()}
-    silent = lyapunov_exponents(model, last, silence, count=EXPONENTS, weights=steady_weights(SILENT_STEPS))
-    return torch.stack([driven, silent], dim=1)
+    silent = take(last, silence, weights=steady_weights(SILENT_STEPS))
+    exact, changed = torch.stack([driven, silent], dim=2)
+    # Both are -infinity where a step erases all perturbations.
+    return exact, torch.where(exact == changed, 0.0, (exact - changed).abs())

@@ -24,7 +24,6 @@ def steady_weights(steps: int) -> Tensor:
     return torch.sin(math.pi * place).square() * (place > 0)
 
 
-@torch.no_grad()
 def lyapunov_exponents(
     model: Model,
     state: State,
@@ -55,18 +54,46 @@ def lyapunov_exponents(
     weights
         How much each step counts, (time,); None counts all alike but the first, of which `SETTLING` is the share.
     """
+    return changed_exponents(model, state, inputs, context, count=count, weights=weights, changes=(0.0,))[0]
+
+
+@torch.no_grad()
+def changed_exponents(
+    model: Model,
+    state: State,
+    inputs: Tensor,
+    context: Context | None = None,
+    *,
+    changes: tuple[float, ...],
+    count: int | None = None,
+    weights: Tensor | None = None,
+) -> Tensor:
+    """Return `lyapunov_exponents` along the same runs for other Jacobians too, (change, member, batch, exponent).
+
+    For each of ``changes``, c, they are those of J + c ‖J‖_F E in place of each Jacobian J, E being a random matrix of
+    norm ‖E‖_F = 1, always the same: what small errors of weights do to exponents.
+    """
     size, steps = sum(moving_state(model, state).values()), inputs.shape[2]
     count = size if count is None else min(count, size)
     draws = stream("dynamics.perturbation", 0, "test", 0).standard_normal((size, count))
-    perturbation = torch.linalg.qr(torch.from_numpy(draws).to(inputs))[0].expand(*inputs.shape[:2], -1, -1)
-    growth = inputs.new_zeros(*inputs.shape[:2], count)
+    runs = (len(changes), *inputs.shape[:2])
+    perturbation = torch.linalg.qr(torch.from_numpy(draws).to(inputs))[0].expand(*runs, -1, -1)
+    growth = inputs.new_zeros(*runs, count)
+    shift = _shifts(changes, size).to(inputs)
     weights = torch.arange(steps) >= int(SETTLING * steps) if weights is None else weights
     shares = (weights.double() / weights.sum()).tolist()
     for t, share in enumerate(shares):
         by_state, _ = jacobians(model, state, inputs[:, :, t])
-        perturbation, triangle = torch.linalg.qr(by_state @ perturbation)
+        norm = torch.linalg.matrix_norm(by_state)[..., None, None]
+        perturbation, triangle = torch.linalg.qr((by_state + norm * shift) @ perturbation)
         if share > 0:  # zero times the logarithm of zero is not a number
             growth += share * triangle.diagonal(dim1=-2, dim2=-1).abs().log()
         now = {name: values[:, :, t : t + 1] for name, values in (context or {}).items()}
         _, state, _ = model(inputs[:, :, t : t + 1], state, None, now)
     return growth.sort(dim=-1, descending=True).values
+
+
+def _shifts(changes: tuple[float, ...], size: int) -> Tensor:
+    """Return what is added to a Jacobian of norm 1 for each change, (change, 1, 1, size, size)."""
+    direction = torch.from_numpy(stream("dynamics.change", 0, "test", 0).standard_normal((size, size)))
+    return torch.tensor(changes, dtype=direction.dtype)[:, None, None, None, None] * direction / direction.norm()

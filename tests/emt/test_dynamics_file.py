@@ -45,8 +45,8 @@ def test_what_is_no_portrait_is_refused(whole, tmp_path):
         dynamics_file.load(path)
     with pytest.raises(TraceError, match="expected an attribute 'about'"):
         dynamics_file.check(whole.drop_attrs())
-    later = whole.assign_attrs(about=json.dumps(dynamics_file.about(whole) | {"format_version": 2}))
-    with pytest.raises(TraceError, match="expected format version 1; got 2"):
+    later = whole.assign_attrs(about=json.dumps(dynamics_file.about(whole) | {"format_version": 3}))
+    with pytest.raises(TraceError, match="expected format version 2; got 3"):
         dynamics_file.check(later)
 
 

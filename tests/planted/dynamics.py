@@ -39,6 +39,7 @@ def make_portrait() -> Callable[..., Any]:
             ),
             "input_jacobian": rng.normal(size=(n, size, 2)),
             "exponent": -np.sort(rng.exponential(size=(members, 2, 4, size)), axis=-1),
+            "exponent_change": np.full((members, 2, 4, size), 1e-7),
         }
         about = {
             "experiment": "planted",

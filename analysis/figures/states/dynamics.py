@@ -17,6 +17,7 @@ from analysis.figures.style import (
     GRAY,
     ORANGE,
     PURPLE,
+    SKY,
     VERMILION,
     WIDTHS,
     column_figure,
@@ -34,6 +35,7 @@ CLASSES = {
     "1 unstable direction": ORANGE,
     "2 unstable directions": VERMILION,
     "3 or more unstable": PURPLE,
+    "unresolved": SKY,
     "slow point": BLACK,
 }
 """Kinds of point and their colours."""
@@ -155,6 +157,7 @@ def point_classes(points: pd.DataFrame) -> NDArray[np.str_]:
     """Return the key of `CLASSES` that each point belongs to."""
     names = np.array([*CLASSES])
     classes = names[points["unstable"].clip(upper=3).to_numpy(dtype=int)]
+    classes = np.where(points["kind"] == "unresolved", "unresolved", classes)
     return np.where(points["kind"] == "slow", "slow point", classes)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from emt.dynamics.describe import EXPONENTS, SILENT_STEPS
-from emt.dynamics.exponents import lyapunov_exponents, steady_weights
+from emt.dynamics.exponents import changed_exponents, lyapunov_exponents, steady_weights
 from emt.models.base import Model
 from emt.models.elman import Elman
 
@@ -93,3 +93,22 @@ def test_exponents_at_rest_are_those_of_the_jacobian():
     moduli = torch.linalg.eigvals(model.w_rec[0]).abs().log().sort(descending=True).values
     torch.testing.assert_close(found.sum(), moduli.sum(), atol=1e-9, rtol=0)
     torch.testing.assert_close(found, moduli, atol=2e-2, rtol=0)
+
+
+def test_exponents_of_an_extreme_block_move_with_the_last_digit_and_those_of_a_normal_one_do_not():
+    """A block with the only eigenvalue 0.5 and shear 50, and a normal matrix with moduli 0.9 to 0.5, both rotated.
+
+    A change of relative size u = 2⁻²⁴ moves the eigenvalue of the block by about 50 u^(1/5), so that the leading
+    exponent is that of the change and not log 0.5. For the normal one it moves them by u ‖J‖_F / |λ| at most.
+    """
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(UNITS, UNITS)))[0]
+    block = turn @ (0.5 * np.eye(UNITS) + 50 * np.eye(UNITS, k=1)) @ turn.T
+    moduli = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
+    model = Linear([block, turn @ np.diag(moduli) @ turn.T])
+    inputs = torch.zeros(2, 1, STEPS, UNITS, dtype=torch.float64)
+    state = {"hidden": torch.zeros(2, 1, UNITS, dtype=torch.float64)}
+    exact, changed = changed_exponents(model, state, inputs, changes=(0.0, 2.0**-24)).numpy()[:, :, 0]
+    assert abs(changed[0, 0] - exact[0, 0]) > 0.1
+    assert np.abs(changed[1] - exact[1]).max() < 1e-6
+    np.testing.assert_allclose(exact[1], np.log(moduli), atol=1e-3)
+    np.testing.assert_array_equal(exact, lyapunov_exponents(model, state, inputs).numpy()[:, 0])
