@@ -1,13 +1,15 @@
 """Distances between the dynamics of members: eigenvalues of linear models of how states move (DSA, Ostrow et al. 2023).
 
 A linear model has one coefficient for each dimension that states fill, in each row. Dimensions are counted from the
-data (`numerical_rank`): a model of more would fit rounding errors, and its eigenvalues would be noise. A model of more
-coefficients than there are steps to fit them fits anything, so recordings must have twice as many.
+data (the numerical rank): a model of more would fit rounding errors, and its eigenvalues would be noise. A model with
+more coefficients than there are transitions fits anything, so recordings must have two for each coefficient.
 """
 
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,12 @@ Places = NDArray[np.intp]
 TRANSITIONS_PER_COEFFICIENT = 2
 """Steps from one state to the next that a coefficient of a linear model needs."""
 
+LOST_WITH_INPUTS = 3
+"""Steps of a sequence that are no transition in the subspace identification of the package."""
+
+RIDGE = 1e-10
+"""Ridge of linear models with inputs, for each transition: where inputs repeat the state their shares are undefined."""
+
 PRECISION = float(np.finfo(np.float32).eps)
 """Relative rounding error of recorded states, which are in single precision."""
 
@@ -32,11 +40,18 @@ class TooFewStepsError(AnalysisError):
 
 @dataclass(frozen=True)
 class Movement:
-    """How a member's states move: (sequence, time, component), components centred, uncorrelated and of one variance.
+    """How a member's states move, in coordinates in which a linear model is well conditioned.
 
-    A linear change of coordinates does not change the eigenvalues of a linear model.
+    Attributes
+    ----------
+    name
+        What messages call the member.
+    scores
+        (sequence, time, component): as many components as dimensions that states fill, centred, uncorrelated and of one
+        variance. No linear change of coordinates changes the eigenvalues of a linear model.
     """
 
+    name: str
     scores: Array
 
     @property
@@ -49,7 +64,7 @@ def dynamical_distances(runs: Sequence[Array], names: Sequence[str] = ()) -> Arr
     """Return DSA distances (member, member) of states (sequence, time, unit) of each member.
 
     Linear models of all dimensions that states fill, without delays since states are known whole. They are compared by
-    their eigenvalues: the least mean squared distance over ways to pair them (Wasserstein), as in the package.
+    their eigenvalues: the least mean squared difference over ways to match them (Wasserstein), as in the package.
 
     Raises
     ------
@@ -58,61 +73,133 @@ def dynamical_distances(runs: Sequence[Array], names: Sequence[str] = ()) -> Arr
     TooFewStepsError
         If there are too few steps for a linear model of a member's states.
     """
+    names = names or [f"member {place + 1}" for place in range(len(runs))]
+    return dsa_distances(movements(runs, names))
+
+
+def movements(runs: Sequence[Array], names: Sequence[str]) -> list[Movement]:
+    """Return how the states (sequence, time, unit) of each member move."""
+    return [_movement(run, name) for run, name in zip(runs, names, strict=True)]
+
+
+def dsa_distances(moves: Sequence[Movement]) -> Array:
+    """Return DSA distances (member, member); raises as `dynamical_distances`."""
+    dsa = _package()
+
+    def score(sides: Sequence[Sequence[Movement]]) -> Any:
+        scores = [[move.scores for move in side] for side in sides]
+        return dsa.DSA(*scores, n_delays=1, rank=_ranks(sides), score_method="wasserstein").fit_score()
+
+    keys = [content_hash(move.scores) for move in moves]
+    return _all_pairs("dynamical_distances", moves, keys, score)
+
+
+def input_dsa_distances(moves: Sequence[Movement], inputs: Array) -> Array:
+    """Return InputDSA distances (member, member): the same of linear models x_{t+1} = A x_t + B u_{t+1} + c.
+
+    What inputs do to the states is fitted beside the dynamics, which are then compared by the eigenvalues of A: slow
+    inputs are not taken for slow dynamics. The models are the package's subspace identification, which keeps trials
+    apart.
+
+    Parameters
+    ----------
+    moves
+        How the states of members move.
+    inputs
+        `input_components` of the sequences that all members saw.
+
+    Raises
+    ------
+    AnalysisError
+        If the package is not installed.
+    TooFewStepsError
+        If there are too few steps for a linear model of a member's states.
+    """
+    dsa = _package()
+    # A state is where its own step's input brought it; the package's u_t leads to the next state. The last is not used.
+    controls = np.concatenate([inputs[:, 1:], inputs[:, -1:]], axis=1)
+    controls = np.concatenate([controls, np.ones((*controls.shape[:2], 1))], axis=-1)
+    for move in moves:
+        check_steps(move.name, *move.scores.shape[:2], move.rank + controls.shape[-1], lost=LOST_WITH_INPUTS)
+
+    def score(sides: Sequence[Sequence[Movement]]) -> Any:
+        given = [x for side in sides for x in ([move.scores for move in side], [controls] * len(side))]
+        model = {"n_delays": 1, "rank": _ranks(sides), "lamb": RIDGE * controls[..., 0].size, "backend": "n4sid"}
+        compared = {"compare": "state", "score_method": "wasserstein"}
+        with warnings.catch_warnings():
+            # That B is not compared is what is wanted.
+            warnings.filterwarnings("ignore", message=".*does not compare control operators")
+            return dsa.InputDSA(*given, dmd_config=model, simdist_config=compared).fit_score()
+
+    # The order of the package's arguments: X, X_control, Y, Y_control.
+    keys = [content_hash(move.scores, controls) for move in moves]
+    return _all_pairs("input_dynamical_distances", moves, keys, score)
+
+
+def input_components(inputs: Array) -> Array:
+    """Return inputs (sequence, time, channel) as uncorrelated components, as many as vary (sequence, time, component).
+
+    Only steps that lead to a transition that is fitted count: what is shown before cannot be told from the state.
+    """
+    seen = np.concatenate(list(inputs[:, LOST_WITH_INPUTS - 1 : -1]))
+    mean = seen.mean(axis=0) if len(seen) else np.zeros(inputs.shape[-1])
+    _, values, axes = np.linalg.svd(seen - mean, full_matrices=False)
+    rank = _rank(values, seen.shape) if len(values) else 0
+    return np.asarray((inputs - mean) @ axes[:rank].T / values[:rank] * math.sqrt(len(seen)))
+
+
+def _package() -> Any:
     try:
-        from DSA import DSA
+        import DSA
     except ModuleNotFoundError as error:
         raise AnalysisError(
             f"expected the package dsa-metric ({install_hint('similarity')}); got {error}", parameter="dynamical"
         ) from None
-    names = names or [f"member {place + 1}" for place in range(len(runs))]
-    moves = [movement(run, name) for run, name in zip(runs, names, strict=True)]
+    return DSA
+
+
+def _ranks(sides: Sequence[Sequence[Movement]]) -> list[Any]:
+    ranks = [[move.rank for move in side] for side in sides]
+    return ranks if len(ranks) > 1 else ranks[0]
+
+
+def _all_pairs(
+    name: str, moves: Sequence[Movement], keys: Sequence[str], score: Callable[[Sequence[Sequence[Movement]]], Any]
+) -> Array:
+    """Return distances (member, member) from scores of all pairs of one side, or of two."""
 
     def distances_of(pairs: tuple[Places, Places]) -> Array:
-        # Who is new is paired with everyone: only distances to these are asked for.
+        # Who is new is paired with everyone: only distances to these are computed.
         paired = np.bincount(np.concatenate(pairs), minlength=len(moves))
         new = np.flatnonzero(paired == paired.max())
-        every = [move.scores for move in moves]
-        sides = [every] if len(new) == len(moves) else [[every[i] for i in new], every]
-        ranks = [[side.shape[-1] for side in sides_of] for sides_of in sides]
-        rank = ranks[0] if len(sides) == 1 else ranks
-        scores = DSA(*sides, n_delays=1, rank=rank, score_method="wasserstein").fit_score()
+        sides = [moves] if len(new) == len(moves) else [[moves[i] for i in new], moves]
         distances = np.zeros((len(moves), len(moves)))
-        distances[new] = np.reshape(scores, (len(new), len(moves)))
+        distances[new] = np.reshape(score(sides), (len(new), len(moves)))
         distances[:, new] = distances[new].T
         return distances[pairs][None]
 
-    keys = [content_hash(move.scores) for move in moves]
-    (distances,) = all_pairs("dynamical_distances", keys, distances_of, parallel=False)
+    (distances,) = all_pairs(name, keys, distances_of, parallel=False)
     return distances
 
 
-def numerical_rank(states: Array) -> int:
-    """Return how many dimensions centred states (state, unit) fill beyond the rounding of single precision.
-
-    Singular values count that exceed the largest times the larger size of the matrix times the rounding error.
-    """
-    values = np.linalg.svd(states, compute_uv=False)
-    return int(np.sum(values > values[0] * max(states.shape) * PRECISION))
-
-
-def movement(run: Array, name: str) -> Movement:
-    """Return how states (sequence, time, unit) move, on the dimensions that they fill.
-
-    Raises
-    ------
-    TooFewStepsError
-        With the number of steps needed.
-    """
+def _movement(run: Array, name: str) -> Movement:
     sequences, steps, units = run.shape
     # Linear models have no constant term: a mean state would be taken for dynamics.
     centred = (run - run.mean(axis=(0, 1))).reshape(-1, units)
     vectors, values, _ = np.linalg.svd(centred, full_matrices=False)
-    rank = int(np.sum(values > values[0] * max(centred.shape) * PRECISION))
+    rank = _rank(values, centred.shape)
     # Few states fill fewer dimensions than more states of the same network would.
-    dimensions = units if rank >= len(centred) - 1 else rank
-    check_steps(name, sequences, steps, dimensions)
+    check_steps(name, sequences, steps, units if rank >= len(centred) - 1 else rank)
     scores = vectors[:, :rank] * math.sqrt(len(centred))
-    return Movement(scores.reshape(sequences, steps, rank))
+    return Movement(name, scores.reshape(sequences, steps, rank))
+
+
+def _rank(values: Array, shape: tuple[int, ...]) -> int:
+    """Return how many dimensions states (state, unit) with these singular values fill beyond rounding.
+
+    Those count that exceed the largest times the larger size of the matrix times the rounding error.
+    """
+    return int(np.sum(values > values[0] * max(shape) * PRECISION))
 
 
 def check_steps(name: str, sequences: int, steps: int, coefficients: int, lost: int = 1) -> None:

@@ -5,7 +5,7 @@ state is the whole state of a network: an LSTM's cell as well as its output. Dis
 copies and π/2 where nothing is shared; none changes when states are rotated, shifted or scaled as a whole:
 
 * ``cka``, ``cka_unbiased``, ``procrustes``, ``rsa``: `analysis.states.state_distances`;
-* ``dsa``: how states move, not where they are (`analysis.states.dynamical_similarity`); no angle.
+* ``dsa``, ``input_dsa``: how states move, not where they are (`analysis.states.dynamical_similarity`); no angles.
 
 CKA is led by the few directions of most variance, Procrustes distance is less so, rank correlations ask for order only,
 and DSA looks at dynamics, not at states. Where they disagree, "alike" has no one meaning.
@@ -27,7 +27,14 @@ from numpy.typing import NDArray
 
 from analysis.comparability import Conditions, remark
 from analysis.errors import AnalysisError
-from analysis.states.dynamical_similarity import TooFewStepsError, dynamical_distances
+from analysis.states.dynamical_similarity import (
+    TooFewStepsError,
+    dsa_distances,
+    dynamical_distances,
+    input_components,
+    input_dsa_distances,
+    movements,
+)
 from analysis.states.relabelling import against_chance
 from analysis.states.same_trials import check_same_trials
 from analysis.states.state_distances import (
@@ -69,7 +76,7 @@ class Similarity:
         relabelled, the larger one of p_trials and p_members (`analysis.statistics.ChanceTest`); n_a, n_b; for different
         sets p of a permutation test that they are one (`energy_test`), p_holm over the pairs of sets, smallest_p. Where
         paired, p and n are of members that have a partner, and p is that of their mean difference
-        (`paired_distance_test`). ``dsa`` has no controls.
+        (`paired_distance_test`). ``dsa`` and ``input_dsa`` have no controls.
     agreement
         Indexed by (measure_a, measure_b): ``rank_correlation`` over pairs of members, p of a test that permutes members
         (`mantel_test`), smallest_p, n, and whether the measures ``agree``: the correlation reaches ``bar``.
@@ -79,6 +86,8 @@ class Similarity:
         States that are compared.
     variables
         For each label the state variables that make up its states.
+    dynamics
+        Of how many dimensions the models of ``dsa`` and ``input_dsa`` are; empty without them.
     refused
         Why a measure that was asked for is missing; empty where none is.
     remark
@@ -92,6 +101,7 @@ class Similarity:
     bar: float
     n_states: int
     variables: Mapping[str, tuple[str, ...]]
+    dynamics: str = ""
     refused: str = ""
     remark: str = ""
 
@@ -103,7 +113,7 @@ class Similarity:
 
     @property
     def shuffled(self) -> dict[str, float]:
-        """For each measure the mean shuffled distance of two members, whatever their sets; without ``dsa``."""
+        """For each measure that has controls the mean shuffled distance of two members, whatever their sets."""
         known = self.sets.dropna(subset="shuffled")
         weights = known["n_pairs"] / known.groupby(level="measure")["n_pairs"].transform("sum")
         means = (weights * known["shuffled"]).groupby(level="measure", sort=False).sum()
@@ -111,9 +121,10 @@ class Similarity:
 
     @property
     def states_compared(self) -> str:
-        """How many states are compared, of which variables, and of how many ``rsa`` sees the distances."""
+        """How many states are compared, of which variables, and what ``rsa`` and ``dsa`` make of them."""
         fewer = f" (rsa: {N_RSA_STATES} of them)" if self.n_states > N_RSA_STATES else ""
-        return f"{self.n_states} states{fewer} of {self._variables()}"
+        text = f"{self.n_states} states{fewer} of {self._variables()}"
+        return f"{text}; {self.dynamics}" if self.dynamics else text
 
     def headline(self) -> str:
         """Say how far members are apart, whether that is what unrelated states are, and whether the measures agree."""
@@ -216,12 +227,7 @@ def compare_states(
     states = unit_states(runs, names)
     distances = state_distances(states, seed)
     controls = _Controls(states, len(runs[0]), shuffled_distances(states, seed), seed)
-    refused = ""
-    if dynamical:
-        try:
-            distances["dsa"] = dynamical_distances(runs, names)
-        except TooFewStepsError as error:
-            refused = f"No dsa: {error}."
+    dynamics, refused = _add_dynamics(distances, runs, names, recordings) if dynamical else ("", "")
     conditions = {label: conditions_of(recording) for label, recording in recordings.items()}
     return Similarity(
         members=_members(distances, index),
@@ -231,9 +237,38 @@ def compare_states(
         bar=bar,
         n_states=states.shape[1],
         variables=variables,
+        dynamics=dynamics,
         refused=refused,
         remark=" ".join(filter(None, [remark(conditions, BESIDE), told])),
     )
+
+
+def _add_dynamics(
+    distances: dict[str, Array], runs: Sequence[Array], names: Sequence[str], recordings: Mapping[str, xr.DataTree]
+) -> tuple[str, str]:
+    """Add ``dsa``, and ``input_dsa`` where inputs vary; return what their models are, and why one is missing."""
+    inputs = input_components(_inputs_of(next(iter(recordings.values()))))
+    told = []
+    try:
+        moves = movements(runs, names)
+        distances["dsa"] = dsa_distances(moves)
+        ranks = sorted({move.rank for move in moves})
+        told.append(f"dsa of rank {ranks[0]}" + (f" to {ranks[-1]}" if len(ranks) > 1 else ""))
+        if inputs.shape[-1]:
+            distances["input_dsa"] = input_dsa_distances(moves, inputs)
+            told.append(f"input_dsa with {inputs.shape[-1]} input dimensions")
+    except TooFewStepsError as error:
+        return ", ".join(told), f"No {'input_dsa' if told else 'dsa'}: {error}."
+    return ", ".join(told), ""
+
+
+def _inputs_of(recording: xr.DataTree) -> Array:
+    """Return what members were shown (sequence, time, channel): inputs, or tokens where inputs have no channels."""
+    inputs = recording["inputs"].to_numpy().astype(float)
+    if inputs.shape[-1] or "token" not in recording:
+        return inputs
+    tokens = recording["token"].to_numpy()
+    return np.asarray(tokens[..., None] == np.unique(tokens), dtype=float)
 
 
 def conditions_of(recording: xr.DataTree) -> Conditions:

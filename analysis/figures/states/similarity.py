@@ -10,8 +10,15 @@ from matplotlib.figure import Figure
 from analysis.figures.style import BLUE, column_figure, single_axes, styled
 from analysis.states.similarity import Similarity
 
-_NAMES = {"cka": "linear CKA", "cka_unbiased": "unbiased CKA", "procrustes": "Procrustes", "rsa": "RSA", "dsa": "DSA"}
-_UNITS = dict.fromkeys(_NAMES, "angle (rad)") | {"dsa": "Wasserstein distance"}
+_NAMES = {
+    "cka": "linear CKA",
+    "cka_unbiased": "unbiased CKA",
+    "procrustes": "Procrustes",
+    "rsa": "RSA",
+    "dsa": "DSA",
+    "input_dsa": "InputDSA",
+}
+_UNITS = dict.fromkeys(_NAMES, "angle (rad)") | dict.fromkeys(("dsa", "input_dsa"), "Wasserstein distance")
 
 
 def draw(similarity: Similarity) -> Iterator[tuple[str, Figure]]:
@@ -101,4 +108,5 @@ def _caption(similarity: Similarity) -> str:
     several = len(sizes) > 1
     named = ", ".join(f"{f'{i + 1}: ' if several else ''}{label} (n = {n})" for i, (label, n) in enumerate(sizes))
     remarks = " ".join(filter(None, [similarity.refused, similarity.remark]))
-    return "\n".join([f"{named}; {similarity.states_compared}", *([fill(remarks, 110)] if remarks else [])])
+    told = fill(f"{named}; {similarity.states_compared}", 110)
+    return f"{told}\n{fill(remarks, 110)}" if remarks else told
