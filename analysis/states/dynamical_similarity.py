@@ -120,7 +120,8 @@ def input_dsa_distances(moves: Sequence[Movement], inputs: Array) -> Array:
     controls = np.concatenate([inputs[:, 1:], inputs[:, -1:]], axis=1)
     controls = np.concatenate([controls, np.ones((*controls.shape[:2], 1))], axis=-1)
     for move in moves:
-        check_steps(move.name, *move.scores.shape[:2], move.rank + controls.shape[-1], lost=LOST_WITH_INPUTS)
+        sequences, steps, rank = move.scores.shape
+        check_steps(move.name, sequences, steps, rank + controls.shape[-1], lost=LOST_WITH_INPUTS)
 
     def score(sides: Sequence[Sequence[Movement]]) -> Any:
         given = [x for side in sides for x in ([move.scores for move in side], [controls] * len(side))]
@@ -171,8 +172,8 @@ def _all_pairs(
     def distances_of(pairs: tuple[Places, Places]) -> Array:
         # Who is new is paired with everyone: only distances to these are computed.
         paired = np.bincount(np.concatenate(pairs), minlength=len(moves))
-        new = np.flatnonzero(paired == paired.max())
-        sides = [moves] if len(new) == len(moves) else [[moves[i] for i in new], moves]
+        new = np.flatnonzero(paired == paired.max()).tolist()
+        sides = [list(moves)] if len(new) == len(moves) else [[moves[i] for i in new], list(moves)]
         distances = np.zeros((len(moves), len(moves)))
         distances[new] = np.reshape(score(sides), (len(new), len(moves)))
         distances[:, new] = distances[new].T

@@ -156,10 +156,12 @@ class Similarity:
         return _state_text(next(iter(self.variables.values())))
 
     def _means(self) -> str:
-        """Return the mean distances by measure; of several sets those within and between each."""
+        """Return the mean distances by measure; of two sets also between them, of more within each."""
         told = []
         for measure in self.distances:
-            rows = self.sets.loc[measure].dropna(subset="mean_distance")
+            rows = self.sets.xs(measure, level="measure").dropna(subset="mean_distance")
+            if len(self.sizes) > 2:
+                rows = rows[rows.index.get_level_values("set_a") == rows.index.get_level_values("set_b")]
             places = [f"{a} " if a == b else f"{a} to {b} " for a, b in rows.index]
             values = [_mean_text(row) for _, row in rows.iterrows()]
             if len(self.sizes) == 1:

@@ -6,6 +6,7 @@ from textwrap import fill
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from analysis.figures.style import BLUE, column_figure, single_axes, styled
 from analysis.states.similarity import Similarity
@@ -47,8 +48,7 @@ def plot_distances(similarity: Similarity, measure: str, ax: Axes | None = None)
     ax.set(xticks=middles, yticks=middles, xticklabels=numbers, yticklabels=numbers, xlabel=axis, ylabel=axis)
     ax.tick_params(length=0)
     ax.figure.colorbar(image, ax=ax, label=_UNITS[measure], fraction=0.046, pad=0.03)
-    chance = f" (shuffled: {similarity.shuffled[measure]:.2f})" if measure in similarity.shuffled else ""
-    ax.set_title(f"{_NAMES[measure]}{chance}")
+    ax.set_title(f"{_NAMES[measure]}{_shuffled(similarity, measure)}")
     return ax
 
 
@@ -81,7 +81,7 @@ def _distances(similarity: Similarity) -> Figure:
     columns = 3 if len(measures) in (3, 5, 6) else 2
     rows = -(-len(measures) // columns)
     figure, axes = column_figure("double", height=0.6 + rows * 5.4 / columns, rows=rows, columns=columns)
-    for measure, ax in zip(measures, axes.flat, strict=True):
+    for measure, ax in zip(measures, _places(axes, len(measures)), strict=True):
         plot_distances(similarity, measure, ax)
     figure.suptitle(_caption(similarity))
     return figure
@@ -90,13 +90,29 @@ def _distances(similarity: Similarity) -> Figure:
 @styled
 def _agreement(similarity: Similarity) -> Figure:
     pairs = list(similarity.agreement.index)
-    rows = len(pairs) // 3
+    rows = -(-len(pairs) // 3)
     figure, axes = column_figure("double", height=0.6 + 2.1 * rows, rows=rows, columns=3)
-    for (first, second), ax in zip(pairs, axes.flat, strict=True):
+    for (first, second), ax in zip(pairs, _places(axes, len(pairs)), strict=True):
         plot_agreement(similarity, first, second, ax)
     n = len(similarity.members)
     figure.suptitle(f"n = {n} members, {n * (n - 1) // 2} pairs; measures agree above {similarity.bar:g}")
     return figure
+
+
+def _places(axes: NDArray[np.object_], n: int) -> list[Axes]:
+    """Return the first n axes; the others are removed."""
+    for ax in axes.flat[n:]:
+        ax.remove()
+    return list(axes.flat[:n])
+
+
+def _shuffled(similarity: Similarity, measure: str) -> str:
+    """Return the distance of shuffled states, of several pairs of sets its range; nothing for dynamics."""
+    values = similarity.sets.xs(measure, level="measure")["shuffled"].dropna()
+    if not len(values):
+        return ""
+    low, high = f"{values.min():.2f}", f"{values.max():.2f}"
+    return f" (shuffled: {low})" if low == high else f" (shuffled: {low} to {high})"
 
 
 def _label(measure: str) -> str:
