@@ -135,16 +135,6 @@ def test_without_curriculum_training_is_at_the_last_horizon(make_config):
     assert build(make_config(), (1, 2)).horizons().tolist() == [4, 4]
 
 
-def test_curriculum_moves_up_one_level_at_a_time_and_only_strictly_above_the_threshold(make_config):
-    stack = build(make_config(curriculum_threshold=0.9), (1, 2, 3))
-    report = stack.gradients()
-    accuracy = np.array([0.9, 0.91, 1.0])
-    stack.advance(type(report)(report.loss, accuracy, report.horizon))
-    assert stack.horizons().tolist() == [4, 6, 6]
-    stack.advance(type(report)(report.loss, np.array([1.0, 0.1, 1.0]), report.horizon))
-    assert stack.horizons().tolist() == [6, 6, 9]
-
-
 def test_validation_is_fixed(make_config):
     stack = build(make_config(), (1, 2, 3))
     everyone = np.arange(3)
