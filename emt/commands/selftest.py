@@ -1,7 +1,8 @@
 """Show on this machine that the analyses give the right numbers: systems whose answers are known by derivation.
 
 Every system of `emt.commands.known_systems` runs through the analyses it has an answer for; a line for each quantity
-says what is expected, what came out, and ok or FAULT.
+says what is expected, what came out, and ok or FAULT. With ``--calibrate`` every test that gives a p-value is run on
+data without an effect, and its rate of false positives is printed (`emt.commands.calibration`).
 """
 
 import argparse
@@ -48,16 +49,30 @@ HEADER = f"{'system':24} {'command':14} {'quantity':46} {'expected':>12} {'got':
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the selftest; return 1 where a number is wrong."""
+    """Run the selftest, or the calibration; return 1 where a number is wrong."""
     given = parser().parse_args(arguments)
+    if given.calibrate:
+        from emt.commands import calibration
+
+        return calibration.run(given.draws, given.seed, given.json)
     return run(SYSTEMS, given.json)
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     made = argparse.ArgumentParser("emt selftest", description=(__doc__ or "").partition("\n\n")[0])
+    made.add_argument("--calibrate", action="store_true", help="false-positive rates of all tests instead; minutes")
+    made.add_argument("--draws", type=_positive, default=200, help="with --calibrate: data sets without an effect")
+    made.add_argument("--seed", type=int, default=0, help="with --calibrate: seed of the data sets")
     made.add_argument("--json", type=Path, metavar="PATH", help="also write the table to this file")
     return made
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer ≥ 1; got {text}")
+    return number
 
 
 def run(systems: Sequence[str], path: Path | None = None) -> int:
