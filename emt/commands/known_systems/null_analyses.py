@@ -36,7 +36,7 @@ def spectra(rng: np.random.Generator) -> PValues:
 
 def sets_of_networks(rng: np.random.Generator) -> PValues:
     """Two sets of five and six random networks of eight units each."""
-    spectra = np.linalg.eigvals(rng.normal(size=(11, 8, 8)) / np.sqrt(8))
+    spectra = list(np.linalg.eigvals(rng.normal(size=(11, 8, 8)) / np.sqrt(8)))
     sets = [plant_population(spectra[:5], label="first"), plant_population(spectra[5:], label="second")]
     result = analyse("compare", sets)
     rows = result.differences.loc[("first", "second")]

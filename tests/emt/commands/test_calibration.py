@@ -99,6 +99,17 @@ def test_a_test_that_takes_members_for_trials_is_caught(monkeypatch, capsys, tmp
     assert rows["sign_flip_test"]["ok"]
 
 
+def test_a_test_that_misses_by_accident_is_repeated_on_new_data(monkeypatch, capsys):
+    first, new = [0.01] * 6 + [0.9] * 14, [0.01, *[0.9] * 19] * 5
+    values = {range(20): first, range(20, 120): new}
+    monkeypatch.setattr(calibration, "rates_of", lambda name, numbers, seed: [rate_of("test", values[numbers])])
+    [rate] = calibration.judge("any", 20, 0)
+    assert not rate_of("test", first).ok
+    assert rate == rate_of("test", new)
+    assert rate.ok
+    assert capsys.readouterr().out.count("\n") == 2
+
+
 @pytest.mark.parametrize("words", [["--draws", "0"], ["--draws", "many"]])
 def test_draws_are_a_positive_number(words, capsys):
     with pytest.raises(SystemExit):
