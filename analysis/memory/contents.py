@@ -10,9 +10,19 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from analysis.errors import AnalysisError
-from analysis.memory.log import Array, event_of, memory_log, memory_names, select
+from analysis.memory.log import (
+    CONVENTIONS,
+    Array,
+    Convention,
+    event_of,
+    memory_log,
+    memory_names,
+    memory_rule,
+    other_convention,
+    select,
+)
 from analysis.memory.queries import read_queries
-from analysis.memory.query_scores import score_member
+from analysis.memory.query_scores import same_scores, score_member
 from analysis.memory.relabelling import NONE, count_different, relabelled_separations, share_trials, trial_orders
 from analysis.memory.replay import replay_memory
 from analysis.memory.write_similarity import WriteSimilarity, compare_writes
@@ -32,10 +42,15 @@ WEIGHTS_TRIALS = 4
 
 N_COMPONENTS = 10
 N_SINGULAR_VALUES = 6
-SCORES = ("separation", "auc", "shuffled_auc", "recalled")
+SCORES = ("separation", "auc", "shuffled_auc", "recalled", "recalled_sign", "recalled_magnitude")
 """Attributes of `MemoryContents` with a number for each member."""
 
-RANGES = {"separation": (-np.inf, 1.0), "auc": (0.5, 1.0), "shuffled_auc": (0.5, 1.0), "recalled": (0.0, 1.0)}
+RANGES = {
+    "separation": (-np.inf, 1.0),
+    "auc": (0.5, 1.0),
+    "shuffled_auc": (0.5, 1.0),
+    **dict.fromkeys(SCORES[3:], (0.0, 1.0)),
+}
 """Smallest and largest possible value of each of `SCORES`."""
 
 
@@ -61,7 +76,11 @@ class MemoryContents:
         Whether the separation exceeds that of relabelled trials (`analysis.memory.relabelling`).
     recalled
         How often the largest weight is on the queried item (`analysis.memory.matching`), for each member; NaN
-        where nothing is asked for.
+        where nothing is asked for. By the ``convention`` of the memory's rule.
+    recalled_sign, recalled_magnitude
+        The same by each convention.
+    convention
+        "sign" or "magnitude" (`analysis.memory.log.CONVENTIONS`).
     similarity
         Of the writes of the first sequence to each other, for each member.
     spectrum
@@ -83,6 +102,9 @@ class MemoryContents:
     shuffled_auc: Array
     beyond_chance: ChanceTest
     recalled: Array
+    recalled_sign: Array
+    recalled_magnitude: Array
+    convention: Convention
     similarity: WriteSimilarity
     spectrum: pd.DataFrame
     trials: int
@@ -90,6 +112,14 @@ class MemoryContents:
     def score(self, name: str) -> pd.Series:
         """Return one of `SCORES` by member."""
         return pd.Series(getattr(self, name), index=list(self.model_names), dtype=float)
+
+    def conventions_text(self) -> str:
+        """Return by which convention queried items are recalled, and how many are by the other; "" if as many."""
+        if same_scores(self.recalled_sign, self.recalled_magnitude):
+            return ""
+        other = other_convention(self.convention)
+        share = float(np.nanmean(self.score(f"recalled_{other}")))
+        return f" by {self.convention}, by {other} in {100 * share:.1f} %"
 
 
 @dataclass(frozen=True)
@@ -176,8 +206,9 @@ class MemoryAnalysis:
         if np.isnan(held.recalled).all():
             return ""
         share = _text(_row(mean_interval(held.recalled, bounds=RANGES["recalled"])), 100, " %")
-        undefined = undefined_text(held.score("recalled"))
-        return f"the queried item is recalled in {share} of queries{f', {undefined}' if undefined else ''}; "
+        missing = undefined_text(held.score("recalled"))
+        undefined = f", {missing}" if missing else ""
+        return f"the queried item is recalled in {share} of queries{held.conventions_text()}{undefined}; "
 
 
 def analyse_memory(
@@ -271,6 +302,7 @@ def _look_at(recording: xr.DataTree, memory: str, contents: str, event: str) -> 
     ones = [select(recording, member=[i]) for i in range(len(numbers))]
     columns = list(zip(*(_member_contents(one, memory, contents, event) for one in ones), strict=True))
     points = list(zip(columns[1], columns[0], strict=True))
+    recalled = [score_member(read_queries(one, memory)).row for one in ones]
     separation, relabelled = np.array(columns[3]), np.stack(columns[5], axis=1)
     return MemoryContents(
         memory=memory,
@@ -284,7 +316,10 @@ def _look_at(recording: xr.DataTree, memory: str, contents: str, event: str) -> 
         ),
         auc=np.array([component_auc(x[:, 0], c) for x, c in points]),
         shuffled_auc=np.array([component_auc(x[:, 0], _shuffled(c)) for x, c in points]),
-        recalled=np.array([score_member(read_queries(one, memory)).row["score"] for one in ones]),
+        recalled=np.array([row["score"] for row in recalled]),
+        recalled_sign=np.array([row["score_sign"] for row in recalled]),
+        recalled_magnitude=np.array([row["score_magnitude"] for row in recalled]),
+        convention=CONVENTIONS[memory_rule(recording, memory)["kind"]],
         similarity=compare_writes(recording, memory, _classes(ones[0], event)),
         spectrum=_over_members(columns[4], steps, min(replay_memory(few, memory, [0]).shape[-2:])),
         trials=trials,

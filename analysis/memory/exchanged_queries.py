@@ -103,7 +103,7 @@ def _how_many(window: _Window) -> int:
 
 def _window(reading: Reading) -> _Window:
     asks, recording = reading.asks, reading.recording
-    largest, found = largest_writes(reading.weight)
+    largest, found = largest_writes(reading.ranked())
     trial = event_of(recording, "trial")[asks.sequence]
     steps = np.arange(trial.shape[-1])
     inside = (trial == at_last(trial, np.asarray(asks.held.any(axis=1)))) & (steps <= asks.step[:, None])

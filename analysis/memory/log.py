@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -16,6 +16,21 @@ Array = NDArray[np.float64]
 KINDS = ("linear", "dictionary")
 SIMILARITIES = ("cosine", "l1", "l2")
 """How a dictionary compares a query with its keys."""
+
+Convention = Literal["sign", "magnitude"]
+
+CONVENTIONS: Mapping[str, Convention] = {"linear": "magnitude", "dictionary": "sign"}
+"""Which weight of a read is its largest, by the kind of memory.
+
+A linear memory holds its writes as products v kᵀ. These do not change if key and value both change sign, and neither
+does anything that the memory returns, but the weight of the write does: its sign says nothing. A dictionary's weights
+are never negative, so that both conventions agree.
+"""
+
+
+def other_convention(convention: Convention) -> Convention:
+    """Return "magnitude" for "sign" and the other way round."""
+    return "sign" if convention == "magnitude" else "magnitude"
 
 
 @dataclass(frozen=True)
@@ -58,6 +73,11 @@ class MemoryLog:
     def per_entry(self) -> bool:
         """Whether plasticity differs between entries of the memory."""
         return self.gain_mask is not None or self.keep_mask is not None
+
+    @property
+    def convention(self) -> Convention:
+        """Which weight of a read is its largest: of `CONVENTIONS`, the one for this kind of memory."""
+        return CONVENTIONS[self.rule["kind"]]
 
     def last_write(self, steps: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return for each step the last one whose write its reads find; -1 for none."""
@@ -123,7 +143,7 @@ def memory_log(recording: xr.DataTree, memory: str) -> MemoryLog:
     AnalysisError
         If the trace has no such memory, or its rule is not one that this module knows.
     """
-    rule = _rule(recording, memory)
+    rule = memory_rule(recording, memory)
     arrays = {str(n): np.asarray(v, dtype=float) for n, v in trace.memories(recording)[memory].data_vars.items()}
     key, query = (
         arrays[name] if "factor" in recording[f"memory/{memory}/{name}"].dims else arrays[name][..., None, :]
@@ -152,7 +172,8 @@ def memory_log(recording: xr.DataTree, memory: str) -> MemoryLog:
     )
 
 
-def _rule(recording: xr.DataTree, memory: str) -> Mapping[str, Any]:
+def memory_rule(recording: xr.DataTree, memory: str) -> Mapping[str, Any]:
+    """Return a memory's entry in the trace's ``about``; raises AnalysisError if it is not one that is known."""
     memory_names(recording, memory)
     rule: Mapping[str, Any] = trace.about(recording).memories.get(memory, {})
     expected: dict[str, tuple[str, ...]] = {"kind": KINDS, "reads": ("before", "after")}

@@ -11,9 +11,18 @@ from numpy.typing import NDArray
 
 from analysis.errors import AnalysisError
 from analysis.memory.exchanged_queries import relabelled_scores, same_queries
-from analysis.memory.log import Array, event_of, items_of, memory_names, select
+from analysis.memory.log import (
+    CONVENTIONS,
+    Array,
+    event_of,
+    items_of,
+    memory_names,
+    memory_rule,
+    other_convention,
+    select,
+)
 from analysis.memory.queries import Reading, queried_writes, read_queries
-from analysis.memory.query_scores import MemberScores, over_members, score_member
+from analysis.memory.query_scores import BY_CONVENTION, MemberScores, over_members, same_scores, score_member
 from analysis.memory.question_grids import QuestionGrid, choose_questions, describe_queries, labels, question_grid
 from analysis.memory.replay import MatchGrids, match_grids
 from analysis.population import undefined_text
@@ -66,13 +75,15 @@ class Match:
     label
         What figures call this population.
     scores
-        A row for each memory and member: ``score`` (`score_queries`), its interval over trials (Wilson), ``chance``,
-        ``shuffled`` (`shuffled_scores`), ``above_chance`` = (score - chance) / (1 - chance), ``asks`` scored and the
-        ``trials`` they stand in, asks ``too_many`` for more items than reads, and how far weights times written values
-        are from what the memory returned (``recall_error``) at steps that ask and in the first sequence.
+        A row for each memory and member: ``score`` (`score_queries`) by the ``convention`` that the memory's rule calls
+        for (`analysis.memory.log.CONVENTIONS`), its interval over trials (Wilson), ``chance``, ``shuffled``
+        (`shuffled_scores`), ``above_chance`` = (score - chance) / (1 - chance), ``asks`` scored and the ``trials`` they
+        stand in, the score by each convention (``score_sign``, ``score_magnitude``), asks ``too_many`` for more items
+        than reads, and how far weights times written values are from what the memory returned (``recall_error``) at
+        steps that ask and in the first sequence.
     population
-        A row for each memory: mean score over members with its interval (Student t), chance, shuffled, members; p, the
-        larger of p_trials and p_members (`tests`).
+        A row for each memory: mean score over members with its interval (Student t), chance, shuffled, members, the
+        memory's kind and convention, the score by each convention; p, the larger of p_trials and p_members (`tests`).
     tests
         For each memory whether scores exceed those of exchanged trials (`analysis.memory.exchanged_queries`).
     items, groups
@@ -142,9 +153,23 @@ class Match:
         return (
             f"memory {memory}: {items if several else one_item} in {_percent(row['score'])} of queries "
             f"({interval}members: {int(row['members'])}, queries: {int(scores['asks'].max())} in "
-            f"{int(scores['trials'].max())} trials); chance {_percent(row['chance'])}{shuffled} "
-            f"({self.tests[memory]}){undefined}{left_out}; {exact}"
+            f"{int(scores['trials'].max())} trials); {self._counted(memory)}; "
+            f"chance {_percent(row['chance'])}{shuffled} ({self.tests[memory]}){undefined}{left_out}; {exact}"
         )
+
+    def _counted(self, memory: str) -> str:
+        """Return by which convention the score is, and what the other one gives."""
+        row = self.population.loc[memory]
+        convention, other = row["convention"], other_convention(row["convention"])
+        counted = f"counted by {convention} ({row['kind']} memory)"
+        if self.conventions_agree(memory):
+            return f"{counted}, as many by {other}"
+        return f"{counted}, by {other} {_percent(row[f'score_{other}'])}"
+
+    def conventions_agree(self, memory: str) -> bool:
+        """Whether each member has the same score by sign and by magnitude."""
+        scores = self.scores.loc[memory]
+        return same_scores(*(scores[name].to_numpy() for name in BY_CONVENTION))
 
 
 def match_memories(
@@ -187,7 +212,9 @@ def match_memories(
     for name in names:
         scored[name], tests[name] = _score(members, name)
     index = pd.MultiIndex.from_product([names, trace.member_names(recording)], names=["memory", "model_name"])
-    scores = pd.DataFrame([one.row for name in names for one in scored[name]], index=index)
+    kinds = {name: memory_rule(recording, name)["kind"] for name in names}
+    rows = [one.row | {"convention": CONVENTIONS[kinds[name]]} for name in names for one in scored[name]]
+    scores = pd.DataFrame(rows, index=index)
     places = {
         name: _median_place(scores.loc[name, "score"]) if model is None else numbers.index(model) for name in names
     }
@@ -199,7 +226,8 @@ def match_memories(
         label=trace.label(recording),
         scores=scores,
         population=pd.DataFrame(
-            [_population_row(scores.loc[n]) | tests[n].row() for n in names], index=pd.Index(names, name="memory")
+            [_population_row(scores.loc[n], kinds[n]) | tests[n].row() for n in names],
+            index=pd.Index(names, name="memory"),
         ),
         tests=tests,
         items=over_members({name: [one.by("items") for one in scored[name]] for name in names}),
@@ -240,7 +268,7 @@ def question_name(grid: QuestionGrid) -> str:
     return f"match_{grid.memory}_{grid.model_name}_ask-{grid.ask}"
 
 
-def _population_row(scores: pd.DataFrame) -> dict[str, float]:
+def _population_row(scores: pd.DataFrame, kind: str) -> dict[str, Any]:
     interval = mean_interval(scores["score"], bounds=(0.0, 1.0))
     return {
         "score": interval.estimate,
@@ -249,6 +277,9 @@ def _population_row(scores: pd.DataFrame) -> dict[str, float]:
         "chance": float(scores["chance"].mean()),
         "shuffled": float(scores["shuffled"].mean()),
         "members": interval.n,
+        "kind": kind,
+        "convention": CONVENTIONS[kind],
+        **scores[[*BY_CONVENTION]].mean(),
     }
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from analysis.memory.log import Array, event_of, items_of, memory_log
+from analysis.memory.log import Array, Convention, event_of, items_of, memory_log
 from analysis.memory.replay import match_log, recall_difference, relative_error
 from analysis.statistics import DISTANCE_TIES
 from emt import trace
@@ -57,6 +57,9 @@ class Reading:
     recall_error
         How far weights times written values are from what the memory returned, at most, at these steps and at all of
         the first sequence (`analysis.memory.replay.recall_error`).
+    convention
+        Which weight of a read is its largest: by sign or by magnitude, as the memory's rule calls for
+        (`analysis.memory.log.CONVENTIONS`).
     """
 
     recording: xr.DataTree
@@ -65,11 +68,16 @@ class Reading:
     weight: Array
     answered: NDArray[np.bool_]
     recall_error: float
+    convention: Convention
 
     @property
     def model_name(self) -> str:
         """Name of the member."""
         return trace.member_names(self.recording)[0]
+
+    def ranked(self, convention: Convention | None = None) -> Array:
+        """Return what is compared to find each read's largest weight, (ask, read, time), as the rule calls for."""
+        return ranked_weights(self.weight, convention or self.convention)
 
 
 def find_queries(recording: xr.DataTree) -> Queries:
@@ -126,7 +134,13 @@ def read_queries(recording: xr.DataTree, memory: str) -> Reading:
         weight=weight,
         answered=log.answered[0, asks.sequence, asks.step],
         recall_error=float(relative_error(np.max(differences, axis=0), log)[0]),
+        convention=log.convention,
     )
+
+
+def ranked_weights(weight: Array, convention: Convention) -> Array:
+    """Return weights as they are by "sign", their absolute values by "magnitude"; NaN stays NaN."""
+    return np.abs(weight) if convention == "magnitude" else weight
 
 
 def largest_writes(weight: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -137,7 +151,7 @@ def largest_writes(weight: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]
     Parameters
     ----------
     weight
-        (ask, read, write), NaN where a read does not happen or finds no such write.
+        (ask, read, write), NaN where a read does not happen or finds no such write; of magnitudes `ranked_weights`.
     """
     found = ~np.isnan(weight)
     finite = np.where(found, weight, -np.inf)

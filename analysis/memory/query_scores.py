@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.memory.log import Array, event_of
+from analysis.memory.log import Array, Convention, event_of
 from analysis.memory.queries import (
     Queries,
     Reading,
@@ -20,13 +21,16 @@ from analysis.memory.queries import (
     share_on_items,
     shares_on,
 )
-from analysis.statistics import mean_interval, proportion_interval
+from analysis.statistics import ROUNDING, mean_interval, proportion_interval
 
 LARGEST_LAG = 20
 """Steps before and after the write of the queried item that the average over trials shows."""
 
 SHUFFLES = 10
 """Times that questions are given each other's items for the shuffled control."""
+
+BY_CONVENTION: dict[str, Convention] = {f"score_{convention}": convention for convention in get_args(Convention)}
+"""Columns with the score by each convention; ``score`` is the one that the memory's rule calls for."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class MemberScores:
     def by(self, kind: str) -> pd.DataFrame:
         """Return mean scores by a column of the asks."""
         table = self.asks[self.asks["score"].notna() & (self.asks[kind] >= 0)]
-        means = table.groupby(kind)[["score", "chance", "shuffled"]].mean()
+        means = table.groupby(kind)[["score", *BY_CONVENTION, "chance", "shuffled"]].mean()
         return means.assign(asks=table.groupby(kind).size())
 
 
@@ -51,8 +55,8 @@ def score_member(reading: Reading) -> MemberScores:
     scored = table["score"].notna().to_numpy()
     too_many = asks.wanted.sum(axis=-1) > reading.answered.sum(axis=-1)
     row = _score_row(table[scored]) | {"too_many": int(too_many.sum()), "recall_error": reading.recall_error}
-    weight, held, wanted = (x[scored] for x in (reading.weight, asks.held, asks.wanted))
-    return MemberScores(row, table, _reads(weight, held, wanted), _align(weight, held))
+    ranked, weight, held, wanted = (x[scored] for x in (reading.ranked(), reading.weight, asks.held, asks.wanted))
+    return MemberScores(row, table, _reads(ranked, held, wanted), _align(weight, held))
 
 
 def score_queries(weight: Array, held: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> tuple[Array, Array]:
@@ -64,7 +68,8 @@ def score_queries(weight: Array, held: NDArray[np.bool_], wanted: NDArray[np.boo
     Parameters
     ----------
     weight
-        (ask, read, write), NaN where a read does not happen or finds no such write.
+        (ask, read, write), NaN where a read does not happen or finds no such write. The largest is taken by sign;
+        pass absolute values for magnitudes (`Reading.ranked`).
     held
         The writes that hold each item, (ask, item, write).
     wanted
@@ -93,14 +98,19 @@ def shuffled_scores(reading: Reading) -> Array:
     asks, recording = reading.asks, reading.recording
     own_trial = event_of(recording, "trial")[asks.sequence]
     nearby = own_trial == at_last(own_trial, _any(asks.held, 1))
-    rng = np.random.default_rng(0)
+    rng, ranked = np.random.default_rng(0), reading.ranked()
     total, count = np.zeros(len(asks.step)), np.zeros(len(asks.step))
     for _ in range(SHUFFLES):
         items = _exchanged(asks, rng)
         held = queried_writes(recording, asks.sequence, asks.step, items) & nearby[:, None]
-        hits, _ = score_queries(reading.weight, held, items >= 0)
+        hits, _ = score_queries(ranked, held, items >= 0)
         total, count = total + np.nan_to_num(hits), count + ~np.isnan(hits)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def same_scores(one: Array, other: Array) -> bool:
+    """Whether two scores are the same for each member, (member,), up to rounding; NaN equals NaN."""
+    return bool(np.allclose(one, other, rtol=0, atol=ROUNDING, equal_nan=True))
 
 
 def over_members(members: dict[str, list[pd.DataFrame]]) -> pd.DataFrame:
@@ -118,7 +128,11 @@ def over_members(members: dict[str, list[pd.DataFrame]]) -> pd.DataFrame:
 def _score_table(reading: Reading) -> pd.DataFrame:
     """Return a row for each ask: where it stands, how many items it is for, its scores."""
     asks, one = reading.asks, reading.recording
-    hits, chance = score_queries(reading.weight, asks.held, asks.wanted)
+    hits, chance = score_queries(reading.ranked(), asks.held, asks.wanted)
+    conventions = {
+        name: hits if by == reading.convention else score_queries(reading.ranked(by), asks.held, asks.wanted)[0]
+        for name, by in BY_CONVENTION.items()
+    }
     places = asks.sequence, asks.step
     columns = {
         "sequence": asks.sequence + 1,
@@ -127,6 +141,7 @@ def _score_table(reading: Reading) -> pd.DataFrame:
         "group": event_of(one, "group")[places],
         "items": asks.wanted.sum(axis=-1),
         "score": hits,
+        **conventions,
         "chance": chance,
         "shuffled": np.where(np.isnan(hits), np.nan, shuffled_scores(reading)),
         "share": share_on_items(reading),
@@ -148,6 +163,7 @@ def _score_row(scored: pd.DataFrame) -> dict[str, float]:
         "above_chance": (score - chance) / (1 - chance) if chance < 1 else float("nan"),
         "asks": len(scored),
         "trials": n_trials,
+        **scored[[*BY_CONVENTION]].mean(),
     }
 
 

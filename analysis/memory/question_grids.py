@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from analysis.memory.log import Array, event_of
+from analysis.memory.log import Array, Convention, event_of
 from analysis.memory.queries import Reading, largest_writes, query_numbers, share_of_weight
 from emt import trace
 
@@ -44,6 +44,8 @@ class QuestionGrid:
         to match.
     largest
         The word at each read's largest weight, -1 where that was written before the trial, (read,).
+    convention
+        Whether that is the largest by sign or by magnitude.
     items
         The writes of each item asked for, (item, word).
     answer
@@ -58,6 +60,7 @@ class QuestionGrid:
     words: tuple[str, ...]
     share: Array
     largest: NDArray[np.intp]
+    convention: Convention
     items: NDArray[np.bool_]
     answer: Answer | None
 
@@ -105,7 +108,7 @@ def question_grid(reading: Reading, ask: int) -> QuestionGrid:
     sequence, step = int(asks.sequence[place]), int(asks.step[place])
     trial, group = (event_of(recording, name)[sequence] for name in ("trial", "group"))
     steps = np.flatnonzero((trial == trial[step]) & (np.arange(len(trial)) <= step))
-    largest, _ = largest_writes(reading.weight[place])
+    largest, _ = largest_writes(reading.ranked()[place])
     answers = _answers(reading)
     return QuestionGrid(
         memory=reading.memory,
@@ -116,6 +119,7 @@ def question_grid(reading: Reading, ask: int) -> QuestionGrid:
         words=labels(recording, sequence, steps),
         share=share_of_weight(reading.weight[place])[:, steps],
         largest=np.where(largest[:, steps].any(axis=-1), largest[:, steps].argmax(axis=-1), -1),
+        convention=reading.convention,
         items=asks.held[place][asks.wanted[place]][:, steps],
         answer=Answer(*(answers[name][place] for name in _ANSWER)) if answers else None,
     )

@@ -24,6 +24,7 @@ from analysis.figures.style import (
     single_axes,
     styled,
 )
+from analysis.memory.log import other_convention
 from analysis.memory.matching import Match, TrialGrid, grid_name, question_name
 
 _MOST_TICKS = 40
@@ -85,7 +86,11 @@ def plot_weight(grid: TrialGrid, ax: Axes | None = None) -> Axes:
 
 @styled
 def plot_scores(match: Match, memory: str, ax: Axes | None = None) -> Axes:
-    """Draw each member's score with its interval over trials, and the population's mean with its own."""
+    """Draw each member's score with its interval over trials, and the population's mean with its own.
+
+    Open circles are the scores by the convention, sign or magnitude, that the memory's rule does not call for; they are
+    left out if they are the same.
+    """
     ax = single_axes(ax)
     scores = match.scores.loc[memory].dropna(subset="score")
     place, mean = np.arange(len(scores)), match.population.loc[memory]
@@ -94,9 +99,12 @@ def plot_scores(match: Match, memory: str, ax: Axes | None = None) -> Axes:
         ax.axhspan(mean["low"], mean["high"], color=VERMILION, alpha=0.2, linewidth=0)
     ax.axhline(mean["score"], color=VERMILION, label="mean, 95 %")
     ax.errorbar(place, scores["score"], [low.clip(0), high.clip(0)], fmt="o", color=BLUE, label="member, 95 %")
+    if not match.conventions_agree(memory):
+        other = other_convention(mean["convention"])
+        ax.plot(place, scores[f"score_{other}"], "o", color=BLUE, fillstyle="none", label=f"member, by {other}")
     ax.axhline(mean["chance"], color=GRAY, linestyle="--", label="chance")
     ax.axhline(mean["shuffled"], color=GRAY, linestyle=":", label="shuffled")
-    ax.set(xlabel="model", ylabel="largest weight is on\nthe queried item", ylim=(-0.03, 1.03))
+    ax.set(xlabel="model", ylabel=_counted(match, memory), ylim=(-0.03, 1.03))
     shown = _every(len(scores), 10)
     ax.set_xticks(shown, [str(scores.index[i]).removeprefix("model-") for i in shown])
     ax.margins(x=0.5 / max(len(scores), 2))
@@ -115,13 +123,19 @@ def plot_aligned(match: Match, memory: str, ax: Axes | None = None) -> Axes:
         curve = curves.loc[read]
         _plot_curve(curve, color, f"read {read}", ax)
     ax.axvline(0, color=GRAY, linewidth=0.6, linestyle="--", zorder=0)
-    ax.set(xlabel="steps from the write of the queried item", ylabel="share of the weight", ylim=(0, None))
+    ax.set(xlabel="steps from the write of the queried item", ylabel="share of the absolute weight", ylim=(0, None))
     ax.xaxis.set_major_locator(MaxNLocator(9, integer=True))
     n = int(curves["members"].max())
     ax.set_title(_members(n) + (", band: 95 %" if n > 1 else ""))
     if len(reads) > 1:
         ax.legend(loc="upper left", bbox_to_anchor=(0, -0.22), ncols=4, borderaxespad=0, columnspacing=0.8)
     return ax
+
+
+def _counted(match: Match, memory: str) -> str:
+    """Return what is counted, with its convention if the other one counts something else."""
+    by = "" if match.conventions_agree(memory) else f" by {match.population.loc[memory, 'convention']}"
+    return f"largest weight{by}\nis on the queried item"
 
 
 def _plot_curve(curve: pd.DataFrame, color: str, label: str, ax: Axes) -> None:

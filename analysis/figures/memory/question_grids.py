@@ -33,7 +33,8 @@ def draw_question(grid: QuestionGrid, label: str) -> Figure:
     bar.set_label("share of the\nread's weight")
     bar.locator = MaxNLocator(3)
     bar.update_ticks()
-    figure.suptitle(f"{label}, {grid.model_name}, memory {grid.memory} (n = 1 question): {_title(grid)}")
+    dots = f"dot: largest weight by {grid.convention}"
+    figure.suptitle(f"{label}, {grid.model_name}, memory {grid.memory} (n = 1 question; {dots}): {_title(grid)}")
     return figure
 
 
@@ -41,7 +42,8 @@ def draw_question(grid: QuestionGrid, label: str) -> Figure:
 def plot_words(grid: QuestionGrid, words: NDArray[np.intp] | None = None, ax: Axes | None = None) -> Axes:
     """Draw what each read found among some words of the trial (default: all).
 
-    Frames mark the writes of the items asked for, by number; dots the largest weight of a read.
+    Frames mark the writes of the items asked for, by number; dots the largest weight of a read, by the convention of
+    the memory's rule.
     """
     ax = single_axes(ax, "double", 1.6)
     words = np.arange(len(grid.words)) if words is None else words

@@ -184,6 +184,15 @@ def test_values_that_hold_the_class_on_their_first_component_have_an_auc_of_one(
     assert (analysis.memories[0].shuffled_auc < 0.65).all()
 
 
+def test_what_is_recalled_is_counted_by_magnitude_in_a_linear_memory_and_by_sign_beside_it(make_recording):
+    analysis = analyse_memory(make_recording(strength=-0.5))
+    table = analysis.tables()["memory_contents"]
+    assert (table[["recalled", "recalled_magnitude"]] == 1).all(axis=None)
+    assert (table["recalled_sign"] == 0).all()
+    assert "recalled in 100.0 % (100.0 to 100.0 %) of queries by magnitude, by sign in 0.0 %; " in analysis.headline()
+    assert "by sign" not in analyse_memory(make_recording()).headline()
+
+
 def test_how_often_the_right_item_is_recalled_is_said(make_recording):
     right, shuffled = (analyse_memory(make_recording(shuffled=s)) for s in (False, True))
     assert (right.memories[0].recalled > 0.9).all()

@@ -19,7 +19,7 @@ def scores_one_by_one(reading, orders, scored):
     for order in orders:
         items = asks.items[order]
         held = queried_writes(reading.recording, asks.sequence, asks.step, items)
-        hits, _ = score_queries(reading.weight, held, items >= 0)
+        hits, _ = score_queries(reading.ranked(), held, items >= 0)
         means.append(np.nanmean(hits[scored]))
     return means
 

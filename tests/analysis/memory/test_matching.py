@@ -130,8 +130,8 @@ def test_results_are_tables_arrays_and_a_sentence(make_recording):
     assert set(match.arrays()) == {f"match_fast_model-3_trial-{k}" for k in (1, 2)}
     assert match.headline() == (
         "memory fast: the largest weight is on the queried item in 100.0 % of queries (95 % interval 100.0 % to "
-        "100.0 %, members: 3, queries: 20 in 20 trials); chance 10.0 %, "
-        f"shuffled {100 * match.population.loc['fast', 'shuffled']:.1f} % ({match.tests['fast']}); "
+        "100.0 %, members: 3, queries: 20 in 20 trials); counted by magnitude (linear memory), as many by sign; "
+        f"chance 10.0 %, shuffled {100 * match.population.loc['fast', 'shuffled']:.1f} % ({match.tests['fast']}); "
         f"weights reproduce the reads to {match.scores['recall_error'].max():.0e} of the largest value"
     )
     assert str(match.tests["fast"]).startswith("p = 0.005 over trials, too few for a p: 0.12 is the smallest")
@@ -146,6 +146,79 @@ def test_a_memory_that_answers_is_told_from_one_that_does_not_over_trials_and_me
     assert planted.population.loc["fast", "p"] == planted.tests["fast"].members.p == 1 / 2**6
     assert "(p = 0.016, the larger of 0.005 over trials and 0.016 over members)" in planted.headline()
     assert not shuffled.population.loc["fast", "p"] <= 0.05
+
+
+# -- by sign and by magnitude --
+
+
+def delta_recording(make_recording, recall, *, negated, members=2):
+    """Return a recording of a delta memory, M (I - b k kᵀ) + b v kᵀ, with b = 0.8; some key and value may be negated.
+
+    The queried item's key was written one step earlier too, so in a read with that key the two writes weigh
+    b (1 - b) = 0.16 and b = 0.8. Negated together, key and value of the item's write leave v kᵀ and k kᵀ as they were,
+    and with them all that the memory holds and returns; but the write's own weight is now -0.8. By sign the earlier
+    write has the largest weight, in every query.
+    """
+    recording = make_recording(members=members, trials=7, pairs=3)
+    node, place = recording["memory/fast"], (slice(None), np.arange(7))
+    right = 2 * recording["asked"].values[:, -1] + 1
+    names = ("write_key", "write_value", "write_strength", "write_erase", "write_keep", "read_query")
+    key, value, strength, erase, keep, _ = log = [node[name].values for name in names]
+    key[(*place, right - 1)] = key[(*place, right)]
+    strength[:], erase[:], keep[:] = 0.8, 0.8, 1
+    for array in (key, value) if negated else ():
+        array[(*place, right)] *= -1
+    for index in np.ndindex(members, 7):
+        node["read_value"].values[index] = recall(*(array[index] for array in log), "before")[1]
+    return recording
+
+
+def test_a_linear_memory_is_scored_by_magnitude_since_signs_of_keys_and_values_cancel(make_recording, recall):
+    plain, negated = (delta_recording(make_recording, recall, negated=n) for n in (False, True))
+    answers = [one["memory/fast/read_value"].values for one in (plain, negated)]
+    np.testing.assert_allclose(answers[1], answers[0], atol=1e-6)
+    columns = ["score", "score_sign", "score_magnitude"]
+    assert match_memories(plain).scores[columns].to_numpy().tolist() == [[1, 1, 1]] * 2
+    match = match_memories(negated)
+    assert match.scores[columns].to_numpy().tolist() == [[1, 0, 1]] * 2
+    assert match.items.loc["fast", columns].to_numpy().tolist() == [[1, 0, 1]]
+    assert (match.scores["convention"] == "magnitude").all()
+    assert (match.scores["recall_error"] < 1e-5).all()
+    assert "100.0 % of queries" in match.headline()
+    assert "counted by magnitude (linear memory), by sign 0.0 %; chance 12.5 %" in match.headline()
+
+
+def test_a_negative_write_strength_weighs_negatively_and_is_found_by_magnitude(make_recording):
+    scores = match_memories(make_recording(strength=-0.5)).scores
+    assert (scores[["score", "score_magnitude"]] == 1).all(axis=None)
+    assert (scores["score_sign"] == 0).all()
+
+
+def test_chance_is_tested_for_the_score_that_the_headline_gives(make_recording, recall):
+    match = match_memories(delta_recording(make_recording, recall, negated=True, members=6))
+    row = match.population.loc["fast"]
+    assert (row["score_sign"], row["score_magnitude"], row["score"]) == (0, 1, 1)
+    assert row["shuffled"] < 0.6
+    assert row["p_members"] == 1 / 2**6
+    assert row["p_trials"] < 0.05
+    assert (match.reads["share"] == 1).all()
+
+
+@pytest.mark.parametrize("averaged", [False, True])
+@pytest.mark.parametrize("negated", [False, True])
+def test_a_dictionary_scores_as_many_by_sign_as_by_magnitude(make_recording, averaged, negated):
+    """Its weights are not negative. The negated key of a dictionary is another key, which the query does not find."""
+    recording = make_recording(members=2, trials=7, pairs=3)
+    rule = '"kind": "dictionary", "similarity": "cosine", "recall": ' + ('"kernel"' if averaged else '"nearest"')
+    recording.attrs["about"] = recording.attrs["about"].replace('"kind": "linear"', rule)
+    if negated:
+        right = 2 * recording["asked"].values[:, -1] + 1
+        recording["memory/fast/write_key"].values[:, np.arange(7), right] *= -1
+    match = match_memories(recording)
+    columns = ["score", "score_sign", "score_magnitude"]
+    assert (match.scores[columns] == (0 if negated else 1)).all(axis=None)
+    assert (match.scores["convention"] == "sign").all()
+    assert "counted by sign (dictionary memory), as many by magnitude" in match.headline()
 
 
 def test_nothing_is_written_to_the_recording(make_recording):

@@ -9,6 +9,7 @@ from analysis.memory.queries import (
     find_queries,
     largest_writes,
     queried_writes,
+    ranked_weights,
     read_queries,
     share_of_weight,
     share_on_items,
@@ -67,6 +68,12 @@ def test_weights_that_are_equal_up_to_single_precision_share_a_landing():
     assert largest[:, 0].tolist() == [[True, False, True, False], [True, True, False, False]]
     assert found[0, 0].tolist() == [True, True, True, False]
     assert largest_writes(np.array([[[0.3, 0.3 + 1e-5]]]))[0].tolist() == [[[False, True]]]
+
+
+def test_the_largest_weight_is_another_by_sign_than_by_magnitude():
+    weight = np.array([[[0.3, -0.5, 0.1, np.nan]]])
+    assert largest_writes(ranked_weights(weight, "sign"))[0].tolist() == [[[True, False, False, False]]]
+    assert largest_writes(ranked_weights(weight, "magnitude"))[0].tolist() == [[[False, True, False, False]]]
 
 
 def test_shares_add_up_to_one_and_keep_signs():

@@ -71,6 +71,16 @@ def test_a_largest_weight_before_the_story_has_no_word(reading):
     assert np.abs(grid.share[1]).sum() < 0.1
 
 
+@pytest.mark.parametrize(("convention", "word"), [("magnitude", 11), ("sign", 9)])
+def test_the_dot_is_on_the_largest_weight_by_the_rules_convention(reading, convention, word):
+    weight = reading.weight.copy()
+    start = int(np.flatnonzero(~np.isnan(reading.weight[5, 0]))[-1]) - 22
+    weight[5, 0, start + 9], weight[5, 0, start + 11] = 40.0, -50.0
+    grid = question_grid(replace(reading, weight=weight, convention=convention), 6)
+    assert grid.largest[0] == word
+    assert grid.share[0, word] == (pytest.approx(-5 / 9, abs=0.02) if word == 11 else pytest.approx(4 / 9, abs=0.02))
+
+
 def test_right_answers_with_all_items_found_come_first_then_items_then_share():
     rows = [
         # sequence, trial, items, score, share, correct

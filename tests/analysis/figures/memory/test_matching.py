@@ -85,6 +85,17 @@ def test_scores_stand_beside_both_controls(make_recording):
     assert {"chance", "shuffled"} < {t.get_text() for t in ax.get_legend().get_texts()}
 
 
+def test_scores_by_the_other_convention_are_open_circles_if_they_differ(make_recording):
+    ax = plot_scores(match_memories(make_recording(strength=-0.5)), "fast")
+    assert ax.get_ylabel() == "largest weight by magnitude\nis on the queried item"
+    (open_circles,) = [line for line in ax.lines if line.get_label() == "member, by sign"]
+    assert open_circles.get_ydata().tolist() == [0, 0, 0]
+    assert open_circles.get_fillstyle() == "none"
+    same = plot_scores(match_memories(make_recording()), "fast")
+    assert same.get_ylabel() == "largest weight\nis on the queried item"
+    assert "member, by sign" not in [line.get_label() for line in same.lines]
+
+
 def test_questions_are_drawn_where_there_are_any(make_stories):
     match = match_memories(make_stories(), asks=(6, 8))
     assert set(dict(draw(match))) == {"match_fwm_model-1_ask-6", "match_fwm_model-1_ask-8", "match_fwm"}
