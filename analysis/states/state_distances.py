@@ -25,9 +25,19 @@ from analysis.statistics import DISTANCE_TIES, ranks
 
 Array = NDArray[np.float64]
 Places = NDArray[np.intp]
+Pair = tuple[int, int]
 
 N_RSA_STATES = 256
 """States whose distances ``rsa`` compares, drawn at random: each of s states has s - 1 distances."""
+
+DIMENSIONS_PER_COMPONENT = 40
+"""Dimensions of random rotations for each component that is looked at: more of them change nothing but the scale."""
+
+ENTRIES_DRAWN = 8000
+"""Random numbers behind an expected distance, so that its error is small against the spread of distances."""
+
+MOST_DRAWS = 400
+"""Random rotations behind an expected distance at most."""
 
 FEWEST_STATES = 4
 """States that HSIC_1 needs: it divides by n (n - 3)."""
@@ -195,25 +205,61 @@ def expected_distances(states: Array, seed: int = 0) -> dict[str, Array]:
 
     Over all orders of n states, centred and of norm 1, the mean of ‖XᵀY‖² is 1 / (n - 1). XᵀY itself is, along
     principal axes, a corner of a random rotation in n - 1 dimensions between the singular values of X and of Y: the
-    same corner for all pairs, so that members of equal spectra have equal values.
+    same corners for all pairs, so that members of equal spectra have equal values, more of them where they are small.
     """
     n = states.shape[1]
     spectra = np.stack([np.linalg.svd(member, compute_uv=False) for member in states])[:, : n - 1]
     cosine = 1 / (n - 1) / np.outer(*2 * [np.sqrt(np.sum(spectra**4, axis=1))])
-    rng = np.random.default_rng(seed)
-    bases = [np.linalg.qr(rng.normal(size=(n - 1, spectra.shape[1])))[0] for _ in range(2)]
-    keys = [content_hash(spectrum, seed, n) for spectrum in spectra]
-    (nuclear,) = all_pairs("expected_products", keys, partial(_expected_of, spectra, bases[0].T @ bases[1]))
+    corners = _corners(n, spectra, seed)
+    keys = [content_hash(spectrum, seed, n, len(corners)) for spectrum in spectra]
+    (nuclear,) = all_pairs("expected_products", keys, partial(_expected_of, spectra, corners))
     return {name: _without_diagonal(angles(values)) for name, values in (("cka", cosine), ("procrustes", nuclear))}
 
 
-def _expected_of(spectra: Array, corner: Array, pairs: tuple[Places, Places]) -> Array:
-    """Return the nuclear norm of the corner between the spectra of pairs of members, (1, pair)."""
+def _corners(n_states: int, spectra: Array, seed: int) -> list[Array]:
+    """Return corners of random rotations (component, component), each as large as pairs that use it need.
+
+    Small ones scatter more, so that pairs of few components use more of them (`_n_draws`).
+    """
+    fewest = int(_ranks_of(spectra).min())
+    rng = np.random.default_rng(seed)
+    corners = []
+    for draw in range(_n_draws(fewest, fewest)):
+        size = min(spectra.shape[1], max(ENTRIES_DRAWN // ((draw + 1) * fewest), 1)) if draw else spectra.shape[1]
+        dimensions = min(n_states - 1, DIMENSIONS_PER_COMPONENT * size)
+        first, second = (np.linalg.qr(rng.normal(size=(dimensions, size)))[0] for _ in range(2))
+        corners.append(first.T @ second * np.sqrt(dimensions / (n_states - 1)))
+    return corners
+
+
+def _expected_of(spectra: Array, corners: Sequence[Array], pairs: tuple[Places, Places]) -> Array:
+    """Return the mean nuclear norm of corners between the spectra of pairs of members, (1, pair)."""
     norms = np.empty((1, len(pairs[0])))
+    ranks = _ranks_of(spectra)
     for place, (i, j) in enumerate(zip(*pairs, strict=True)):
-        between = np.stack([spectra[a][:, None] * corner * spectra[b] for a, b in ((i, j), (j, i))])
-        norms[0, place] = np.linalg.svd(between, compute_uv=False).sum(axis=-1).mean()
+        some = corners[: _n_draws(ranks[i], ranks[j])]
+        norms[0, place] = _between(spectra, ranks, some, (i, j))
     return norms
+
+
+def _between(spectra: Array, ranks: Places, corners: Sequence[Array], pair: Pair) -> float:
+    """Return the mean nuclear norm of corners between the spectra of two members in both orders."""
+    means = []
+    for i, j in (pair, pair[::-1]):
+        some = np.stack([corner[: ranks[i], : ranks[j]] for corner in corners])
+        products = spectra[i, : ranks[i], None] * some * spectra[j, : ranks[j]]
+        means.append(np.linalg.svd(products, compute_uv=False).sum(axis=-1).mean())
+    return float(np.mean(means))
+
+
+def _ranks_of(spectra: Array) -> Places:
+    """Return how many singular values of each spectrum (member, component) are more than rounding errors."""
+    return np.maximum(np.sum(spectra > 1e-12 * spectra[:, :1], axis=1), 1).astype(np.intp)
+
+
+def _n_draws(first: int, second: int) -> int:
+    """Return how many corners a pair of members with so many components uses."""
+    return int(min(max(ENTRIES_DRAWN // (first * second), 1), MOST_DRAWS))
 
 
 def _levelled(distances: Array, expected: Array) -> Array:
