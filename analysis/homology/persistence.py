@@ -248,6 +248,8 @@ def unit_circle(eigenvalues: ArrayLike) -> NDArray[np.complex128]:
     """Return λ / |λ| of all eigenvalues but zeros, which have no direction."""
     values = np.asarray(eigenvalues, dtype=np.complex128).ravel()
     values = values[values != 0]
+    # Numbers below the normal range would lose digits, or their quotient be infinite.
+    values = values * np.where(np.abs(values) < np.finfo(float).tiny, 2.0**600, 1.0)
     return values / np.abs(values)
 
 

@@ -345,11 +345,11 @@ def embedding_quality(distances: ArrayLike, coordinates: ArrayLike) -> dict[str,
     difference = original / max(unit, unit_of_map) - embedded / max(unit, unit_of_map)
     original, scaled_map = original / unit, embedded / unit_of_map
     spearman = rank_correlation(original, scaled_map, DISTANCE_TIES)
-    stress = np.sqrt(np.sum(difference**2) / np.sum(original**2)) * (max(unit, unit_of_map) / unit)
+    stress = float(np.sqrt(np.sum(difference**2) / np.sum(original**2))) * (max(unit, unit_of_map) / unit)
     return {
         "pearson": float("nan") if np.isnan(spearman) else float(stats.pearsonr(original, scaled_map)[0]),
         "spearman": spearman,
-        "stress": float(stress),
+        "stress": stress,
     }
 
 

@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from analysis.cache import content_hash, each_item
 from analysis.errors import AnalysisError
-from analysis.statistics import Interval, holm, mean_interval, mean_text, sign_flip_test
+from analysis.statistics import Interval, holm, mean_interval, mean_text, scale_of, sign_flip_test
 from emt import trace
 
 Array = NDArray[np.float64]
@@ -244,7 +244,11 @@ def _states(recording: xr.DataTree, variables: tuple[str, ...], steps: str) -> A
 
 
 def _spectra(states: Array, draws: int, seed: tuple[int, int]) -> Array:
-    """Return the spectrum of recorded states, then those of each draw of both controls, (1 + 2 draws, eigenvalue)."""
+    """Return the spectrum of recorded states, then those of each draw of both controls, (1 + 2 draws, eigenvalue).
+
+    Only shares of them are used, so the unit of the states is divided out before it is squared.
+    """
+    states = states / scale_of(states)
     # By model number, so that a member's controls do not depend on who else is there.
     rng = np.random.default_rng(seed)
     shuffled = [covariance_spectrum(shuffle_units(states, rng)) for _ in range(draws)]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from analysis.cache import all_pairs, content_hash
 from analysis.errors import AnalysisError
-from analysis.statistics import DISTANCE_TIES, ranks
+from analysis.statistics import DISTANCE_TIES, ranks, scale_of
 
 Array = NDArray[np.float64]
 Places = NDArray[np.intp]
@@ -54,7 +54,7 @@ def unit_states(runs: Sequence[Array], names: Sequence[str]) -> Array:
     n_units = max(run.shape[-1] for run in runs)
     states = np.zeros((len(runs), runs[0].shape[0] * runs[0].shape[1], n_units))
     for place, (run, name) in enumerate(zip(runs, names, strict=True)):
-        flat = run.reshape(-1, run.shape[-1])
+        flat = run.reshape(-1, run.shape[-1]) / scale_of(run)
         centred = flat - flat.mean(axis=0)
         norm = float(np.linalg.norm(centred))
         if not norm > 1e-12 * float(np.linalg.norm(flat)):

@@ -105,6 +105,10 @@ def test_every_model_has_the_same_features():
 
 def test_unit_circle_leaves_zeros_out():
     np.testing.assert_allclose(unit_circle([2.0, 0.0, 3j]), [1.0, 1j])
+    # The smallest number that there is has a direction too.
+    np.testing.assert_allclose(
+        unit_circle([5e-324, -5e-324j, 1e300j, 3e-310 + 3e-310j]), [1, -1j, 1j, np.exp(1j * np.pi / 4)]
+    )
 
 
 @pytest.mark.parametrize("method", ["mds", "tsne", "pca"])

@@ -187,6 +187,13 @@ def test_a_member_does_not_depend_on_the_others(make_states):
     assert both[0].loc[["model-1", "model-2"]].equals(both[1])
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1e300])
+def test_states_may_have_any_unit(make_states, unit):
+    plain, scaled = (measure_dimensionality(make_states(hidden=scale * planar())) for scale in (1.0, unit))
+    np.testing.assert_allclose(scaled.members, plain.members, rtol=1e-9)
+    assert plain.members["participation_ratio"].xs("recorded", level="states").between(1, 2).all()  # a plane
+
+
 def test_intervals_stay_within_what_is_possible(make_states):
     hidden = planar(members=3)
     hidden[0] = hidden[0][..., :1] * np.arange(1, 9)  # one member on a line

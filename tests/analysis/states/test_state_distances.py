@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from analysis.errors import AnalysisError
 from analysis.states.state_distances import (
     expected_distances,
     levelled,
@@ -106,3 +107,13 @@ def test_levels_are_the_distances_where_all_spectra_are_alike():
     distances = state_distances(states)
     for measure, matrix in levelled(distances, states).items():
         np.testing.assert_allclose(matrix, distances[measure], atol=1e-6)
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e300])
+def test_states_may_have_any_unit(unit):
+    runs = list(np.random.default_rng(0).normal(size=(2, 3, 7, 5)))
+    found, plain = (unit_states([scale * run for run in runs], ["a", "b"]) for scale in (unit, 1.0))
+    np.testing.assert_allclose(found, plain, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=(1, 2)), 1.0)
+    with pytest.raises(AnalysisError, match="b: expected hidden states that vary"):
+        unit_states([runs[0], unit * np.ones((3, 7, 5))], ["a", "b"])
