@@ -51,11 +51,12 @@ def against_chance(
     if not len(first):
         return {}
     orders = _orders(n_trials, seed)
+    different = len(np.unique(orders, axis=0))
     found = [_relabelled(states[[i, j]], n_trials, orders) for i, j in zip(first, second, strict=True)]
     tests = {}
     for measure in found[0]:
         closeness = -np.stack([pair[measure] for pair in found], axis=1)
-        tests[measure] = chance_test(closeness[0], closeness[1:], seed=seed)
+        tests[measure] = chance_test(closeness[0], closeness[1:], different=different, seed=seed)
     return tests
 
 
