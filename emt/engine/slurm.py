@@ -1,8 +1,10 @@
 """The engine that asks SLURM for jobs of one Dask worker each, and for new ones when they end early."""
 
 import os
+import shlex
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +14,7 @@ import cryptography  # noqa: F401 - what dask makes keys with, and finds missing
 import dask
 import distributed
 from dask_jobqueue import SLURMCluster
+from dask_jobqueue.slurm import SLURMJob
 
 from emt.config import ExecutionConfig
 from emt.engine.base import Function, Result, Tick, nothing
@@ -74,6 +77,8 @@ def open_cluster(execution: ExecutionConfig, logs: Path) -> SLURMCluster:
     """
     logs.mkdir(parents=True, exist_ok=True)
     return SLURMCluster(
+        job_cls=_QuotedJob,
+        python=shlex.quote(sys.executable),
         cores=1,
         processes=1,
         memory=execution.slurm_memory,
@@ -82,11 +87,26 @@ def open_cluster(execution: ExecutionConfig, logs: Path) -> SLURMCluster:
         job_name="emt",
         job_extra_directives=[f"--gres=gpu:{execution.slurm_gpus}"] if execution.slurm_gpus else [],
         log_directory=str(logs),
-        scheduler_options={"dashboard_address": ":0"},
+        # A dashboard would be a second port, without keys.
+        scheduler_options={"dashboard": False},
         # Whoever reaches a scheduler can run code on its workers; keys are made for this run, for its owner's eyes.
         security=True,
         shared_temp_directory=str(logs),
     )
+
+
+class _QuotedJob(SLURMJob):
+    """A job whose paths are quoted: a run's folder may have any name, and the job script is shell text."""
+
+    def __init__(self, *arguments: Any, log_directory: str, security: Any, **settings: Any) -> None:
+        super().__init__(*arguments, log_directory=log_directory, security=security, **settings)
+        for path in filter(None, security.get_tls_config_for_role("worker").values()):
+            self._command_template = self._command_template.replace(f" {path}", f" {shlex.quote(path)}")
+        # As options of sbatch, where a percent sign begins a pattern; a line of the script ends at a space.
+        stem = log_directory.replace("%", "%%") + f"/{self.job_name}-%J"
+        self.submit_command = f"{self.submit_command} -e {shlex.quote(stem + '.err')} -o {shlex.quote(stem + '.out')}"
+        lines = self.job_header.split("\n")
+        self.job_header = "\n".join(line for line in lines if not line.startswith(("#SBATCH -e ", "#SBATCH -o ")))
 
 
 class _JobWatch:

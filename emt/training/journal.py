@@ -1,21 +1,20 @@
 """What a chunk of members writes while it trains: curves, TensorBoard events, logs, weights, resume state, status."""
 
 import io
-import json
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save
 
 from emt import files, runs
 from emt.training.course import Course
 from emt.training.curriculum import STOP_WINDOW
 from emt.training.population import Chunk
-from emt.training.resume import restore, resume_state
+from emt.training.resume import read_resume_state, restore, resume_file, resume_state
 from emt.training.stack import Stack, StepReport
 
 LOG_EVERY = 50
@@ -124,7 +123,7 @@ class Journal:
             )
             tensors[f"sums.{number}"] = torch.from_numpy(self._sums[number].copy())
         about |= {"notes": {str(n): self.notes[n] for n in stack.numbers}, "course": self.course.to_json()}
-        files.write_bytes(self.state_path, save(tensors, metadata={"about": json.dumps(about)}))
+        files.write_bytes(self.state_path, resume_file(tensors, about))
 
     def close(self, stack: Stack) -> None:
         """Remove the resume state: all members of the chunk are done."""
@@ -142,9 +141,7 @@ class Journal:
         if not self.state_path.exists():
             return False
         try:
-            with safe_open(self.state_path, framework="pt") as file:
-                about = json.loads(file.metadata()["about"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors, about = read_resume_state(self.state_path)
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
             raise runs.UserError(
                 f"{self.state_path}: damaged resume state ({error}); delete it to restart these models"

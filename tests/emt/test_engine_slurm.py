@@ -5,6 +5,7 @@ On Debian: ``apt-get install slurm-wlm munge``; the fixture starts its own daemo
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -126,8 +127,6 @@ def test_the_job_script_asks_for_what_the_flags_say(tmp_path):
     directives = [line.removeprefix("#SBATCH ") for line in lines if line.startswith("#SBATCH")]
     assert directives == [
         "-J emt",
-        f"-e {tmp_path}/emt-%J.err",
-        f"-o {tmp_path}/emt-%J.out",
         "-p gpu-short",
         "-n 1",
         "--cpus-per-task=1",
@@ -146,6 +145,28 @@ def test_the_job_script_leaves_out_what_was_not_asked_for(tmp_path):
     assert "--gres" not in text
     assert "-p " not in text
     assert "#SBATCH -t 4:00:00" in text
+
+
+def test_a_folder_may_have_any_name_and_none_is_run_as_a_command(tmp_path):
+    from emt.engine.slurm import open_cluster
+
+    logs = tmp_path / "x$(touch ran)`touch ran`; touch ran 'a' \"b\" %J [v2] &"
+    with open_cluster(ExecutionConfig(engine="slurm"), logs) as cluster:
+        job, script = cluster._dummy_job, cluster.job_script()
+    assert not [line for line in script.splitlines() if line.startswith("#SBATCH") and str(logs) in line]
+    # The shell reads the worker's command as one would read it after printf: a list of words.
+    words = subprocess.run(
+        ["bash", "-c", f"printf '%s\\n' {script.rstrip().splitlines()[-1]}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert sys.executable in words
+    assert sum(word.startswith(f"{logs}/") for word in words) == 3
+    percent = str(logs).replace("%", "%%")
+    assert shlex.split(job.submit_command) == ["sbatch", "-e", f"{percent}/emt-%J.err", "-o", f"{percent}/emt-%J.out"]
+    assert not (tmp_path / "ran").exists()
 
 
 def test_keys_of_a_cluster_are_for_its_owner_only_and_go_with_it(tmp_path):

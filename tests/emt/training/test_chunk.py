@@ -6,8 +6,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 
 from emt import files, runs
 from emt.errors import UserError
@@ -17,6 +15,7 @@ from emt.training.adam import MemberAdam
 from emt.training.journal import Journal
 from emt.training.population import Chunk, prepare, split
 from emt.training.progress import describe, standing
+from emt.training.resume import read_resume_state, resume_file
 from emt.training.stack import Stack
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -188,10 +187,9 @@ def test_damaged_resume_state_is_refused_by_name(config, tmp_path):
 def test_a_resume_state_of_another_version_is_refused(config, tmp_path):
     work = Chunk(tmp_path, config, (1, 2, 3))
     Journal(work).save(chunks.build(config, work.numbers))
-    with safe_open(work.state_path, framework="pt") as file:
-        tensors, about = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    tensors, about = read_resume_state(work.state_path)
     del tensors["diverged"]
-    work.state_path.write_bytes(save(tensors, metadata=about))
+    work.state_path.write_bytes(resume_file(tensors, about))
     with pytest.raises(UserError, match="expected a resume state of this version; got one without 'diverged'; delete"):
         chunks.train_chunk(work)
 
