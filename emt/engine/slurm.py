@@ -77,7 +77,7 @@ def open_cluster(execution: ExecutionConfig, logs: Path) -> SLURMCluster:
     """
     logs.mkdir(parents=True, exist_ok=True)
     return SLURMCluster(
-        job_cls=_QuotedJob,
+        job_cls=_QuotedJob,  # type: ignore[arg-type]  # the package annotates a class as its instance
         python=shlex.quote(sys.executable),
         cores=1,
         processes=1,
@@ -105,7 +105,7 @@ class _QuotedJob(SLURMJob):
         # As options of sbatch, where a percent sign begins a pattern; a line of the script ends at a space.
         stem = log_directory.replace("%", "%%") + f"/{self.job_name}-%J"
         self.submit_command = f"{self.submit_command} -e {shlex.quote(stem + '.err')} -o {shlex.quote(stem + '.out')}"
-        lines = self.job_header.split("\n")
+        lines = str(self.job_header).split("\n")
         self.job_header = "\n".join(line for line in lines if not line.startswith(("#SBATCH -e ", "#SBATCH -o ")))
 
 
