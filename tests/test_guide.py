@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from emt import dynamics_file, trace
-from emt.commands import analyze
+from emt.commands import analyze, selftest
 from emt.commands import evaluate as evaluate_multiple
 from emt.commands import train as train_multiple
 from emt.commands.script import SCRIPTS
@@ -51,6 +51,8 @@ def test_commands_parse(command):
         assert train_multiple.parse(words)[0].training.num_models
     elif stage == "evaluate":
         assert evaluate_multiple.parser().parse_args(words).models_dir in ("experiment", "fw")
+    elif stage == "selftest":
+        assert selftest.parser().parse_args(words)
     else:
         assert stage == "analyze"
         assert analyze.build_parser().parse_args(words).command == words[0]
@@ -97,6 +99,7 @@ def test_every_section_is_there():
         "Along training",
         "Associative memories",
         "One page for an experiment",
+        "Is it right on my machine?",
         "Programmatic API",
         "Glossary",
     ]

@@ -1,4 +1,4 @@
-"""How often each test finds an effect where there is none: false-positive rates on data drawn without an effect.
+"""How often each test rejects although nothing is there to find: false-positive rates on data drawn without an effect.
 
 The files ``null_…`` of `emt.commands.known_systems` draw the data. At the level .05 a test may reject 5 % of them: the
 exact binomial interval (Clopper & Pearson 1934, 95 %) of its rate must contain .05. Of tests that are conservative by
@@ -82,10 +82,11 @@ class Rate:
         """Whether the interval contains the level, or, of a conservative test, does not lie above."""
         return self.draws > 0 and self.low <= LEVEL and (self.high >= LEVEL or self.test in CONSERVATIVE)
 
-    def __str__(self) -> str:
+    def line(self, wrong: str = "FAULT") -> str:
+        """Return the line of the table; ``wrong`` stands where the interval is wrong."""
         why = f"  (may be below: {CONSERVATIVE[self.test]})" if self.test in CONSERVATIVE else ""
         interval = f"{self.low:.3f} to {self.high:.3f}"
-        return f"{self.test:32} {self.draws:6} {self.rate:6.3f}  {interval:16} {'ok' if self.ok else 'FAULT':5}{why}"
+        return f"{self.test:32} {self.draws:6} {self.rate:6.3f}  {interval:16} {'ok' if self.ok else wrong}{why}"
 
 
 def run(draws: int, seed: int, path: Path | None = None) -> int:
@@ -109,13 +110,13 @@ def judge(name: str, draws: int, seed: int) -> list[Rate]:
     """Print and return the rates of the tests that one function of `NULLS` runs; those that miss are repeated."""
     first = rates_of(name, range(draws), seed)
     for rate in first:
-        print(rate, flush=True)
+        print(rate.line("missed: repeated below"), flush=True)
     missed = [rate.test for rate in first if not rate.ok]
     if not missed:
         return first
     again = {rate.test: rate for rate in rates_of(name, range(draws, (1 + AGAIN) * draws), seed)}
     for test in missed:
-        print(f"{again[test]}  (repeated)", flush=True)
+        print(again[test].line(), flush=True)
     return [again[rate.test] if rate.test in missed else rate for rate in first]
 
 

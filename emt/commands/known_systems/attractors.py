@@ -28,6 +28,7 @@ def plant_points(jacobians: NDArray[np.float64], positions: NDArray[np.float64])
         "jacobian": jacobians,
         "input_jacobian": np.tile(np.eye(size)[:, :2], (n, 1, 1)),
         "exponent": np.full((1, 2, 1, size), -0.5),
+        "exponent_change": np.zeros((1, 2, 1, size)),
     }
     about = {"experiment": "known", "model": {"type": "rnn"}, "states": {"hidden": size}, "held": [], "searches": n}
     about |= {"fixed_speed": FIXED, "slow_speed": SLOW, "merge_distance": 1e-2}

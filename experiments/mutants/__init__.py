@@ -1,0 +1,1 @@
+"""Small faults put into the analyses and operations, and whether the tests notice."""

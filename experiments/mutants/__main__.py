@@ -1,0 +1,137 @@
+"""Put small faults into the source, one at a time, and see whether the tests or ``emt selftest`` notice.
+
+``make mutants``, or ``python -m experiments.mutants --count 60 --seed 0``, in a checkout. Everything happens in a
+temporary copy. A fault is caught where a test of its module fails, else where the selftest reports one, else where a
+slow test fails; what runs into the time limit is caught too. Results are kept: rerun the same command to resume.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from emt.files import read_json, write_json
+from experiments.mutants.draw import Mutant, draw_mutants, find_tests
+
+ROOT = Path(__file__).parents[2]
+
+SHARE = 0.95
+"""Share of the mutants that must be caught."""
+
+TIME_LIMIT = 120.0
+"""Seconds from which on a run may be ended as endless; at least five times what it takes without a fault."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Draw, run, report; return 1 where fewer than `SHARE` are caught."""
+    given = _parser().parse_args(arguments)
+    mutants = draw_mutants(ROOT, given.count, given.seed)
+    results = run(ROOT, mutants, given.results)
+    return report(mutants, results)
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser("python -m experiments.mutants", description=(__doc__ or "").partition("\n\n")[0])
+    made.add_argument("--count", type=int, default=60, help="number of faults (default: 60)")
+    made.add_argument("--seed", type=int, default=0, help="seed of the draw (default: 0)")
+    made.add_argument("--results", type=Path, default=Path("mutants.json"), help="file of results (mutants.json)")
+    return made
+
+
+def run(root: Path, mutants: list[Mutant], path: Path) -> dict[str, Any]:
+    """Run mutants without a result, write each result as it comes, and return all: name -> caught by, seconds."""
+    results: dict[str, Any] = read_json(path) if path.exists() else {}
+    with tempfile.TemporaryDirectory() as folder:
+        copy = copy_tree(root, Path(folder))
+        for place, mutant in enumerate(mutants, 1):
+            if mutant.name not in results:
+                start = time.monotonic()
+                caught = try_mutant(copy, mutant, results)
+                results[mutant.name] = {"caught": caught, "seconds": round(time.monotonic() - start, 1)}
+                write_json(path, results)
+            caught, seconds = results[mutant.name].values()
+            print(f"{place}/{len(mutants)} {caught or 'SURVIVED':9} {seconds:6.1f} s  {mutant.name}", flush=True)
+    return results
+
+
+def report(mutants: list[Mutant], results: dict[str, Any]) -> int:
+    """Print the share that is caught and the survivors; return 1 if it is too small."""
+    survivors = [mutant.name for mutant in mutants if not results[mutant.name]["caught"]]
+    share = 1 - len(survivors) / max(len(mutants), 1)
+    print(f"{len(mutants) - len(survivors)} of {len(mutants)} caught ({share:.1%})")
+    for name in survivors:
+        print(f"survived: {name}")
+    return int(share < SHARE)
+
+
+def copy_tree(root: Path, folder: Path) -> Path:
+    """Return a copy of what Git knows of the source and its tests, as it stands in the working tree."""
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=root, check=True, capture_output=True).stdout
+    for name in filter(None, names.decode().split("\0")):
+        if (root / name).is_file():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((root / name).read_bytes())
+    return folder
+
+
+def try_mutant(copy: Path, mutant: Mutant, results: dict[str, Any]) -> str:
+    """Return what catches a mutant, "tests", "selftest" or "slow", or "" if nothing does; the copy is as before."""
+    tests = find_tests(copy, mutant.module)
+    for stage in STAGES:
+        limit = _limit(copy, stage, tests, results)
+        if not _passes_with(mutant, copy, stage, tests, limit):
+            return stage
+    return ""
+
+
+def _passes_with(mutant: Mutant, copy: Path, stage: str, tests: str, limit: float) -> bool:
+    file = copy / mutant.module
+    source = file.read_text(encoding="utf-8")
+    file.write_text(mutant.site.apply(source), encoding="utf-8")
+    try:
+        return _passes(copy, STAGES[stage], tests, limit)
+    finally:
+        file.write_text(source, encoding="utf-8")
+
+
+PYTEST = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-header", "-m"]
+STAGES: dict[str, list[str]] = {
+    "tests": [*PYTEST, "not slow", "TESTS"],
+    "selftest": ["-m", "emt", "selftest"],
+    "slow": [*PYTEST, "slow", "TESTS"],
+}
+"""What is run, in turn, until something fails."""
+
+
+def _limit(copy: Path, stage: str, tests: str, results: dict[str, Any]) -> float:
+    """Return the time limit of a stage, from what it takes without a fault, where it must pass."""
+    key = f"without a fault: {stage} {tests if 'TESTS' in STAGES[stage] else ''}".rstrip()
+    if key not in results:
+        start = time.monotonic()
+        if not _passes(copy, STAGES[stage], tests, None):
+            raise SystemExit(f"expected {stage} of {tests} to pass without a fault; it fails")
+        results[key] = round(time.monotonic() - start, 1)
+    return max(TIME_LIMIT, 5 * float(results[key]))
+
+
+def _passes(copy: Path, words: list[str], tests: str, limit: float | None) -> bool:
+    """Whether a command succeeds in the copy; a run of pytest without tests (exit code 5) does."""
+    given = [tests if word == "TESTS" else word for word in words]
+    environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    silent = subprocess.DEVNULL
+    try:
+        done = subprocess.run(
+            [sys.executable, *given], cwd=copy, env=environment, timeout=limit, stdout=silent, stderr=silent
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode in (0, 5)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
