@@ -129,8 +129,11 @@ def _score_table(reading: Reading) -> pd.DataFrame:
     """Return a row for each ask: where it stands, how many items it is for, its scores."""
     asks, one = reading.asks, reading.recording
     hits, chance = score_queries(reading.ranked(), asks.held, asks.wanted)
+    signed = bool((reading.weight < 0).any())
     conventions = {
-        name: hits if by == reading.convention else score_queries(reading.ranked(by), asks.held, asks.wanted)[0]
+        name: score_queries(reading.ranked(by), asks.held, asks.wanted)[0]
+        if signed and by != reading.convention
+        else hits
         for name, by in BY_CONVENTION.items()
     }
     places = asks.sequence, asks.step

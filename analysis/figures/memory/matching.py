@@ -123,7 +123,7 @@ def plot_aligned(match: Match, memory: str, ax: Axes | None = None) -> Axes:
         curve = curves.loc[read]
         _plot_curve(curve, color, f"read {read}", ax)
     ax.axvline(0, color=GRAY, linewidth=0.6, linestyle="--", zorder=0)
-    ax.set(xlabel="steps from the write of the queried item", ylabel="share of the absolute weight", ylim=(0, None))
+    ax.set(xlabel="steps from the write of the queried item", ylabel="share of the\nabsolute weight", ylim=(0, None))
     ax.xaxis.set_major_locator(MaxNLocator(9, integer=True))
     n = int(curves["members"].max())
     ax.set_title(_members(n) + (", band: 95 %" if n > 1 else ""))
@@ -134,8 +134,8 @@ def plot_aligned(match: Match, memory: str, ax: Axes | None = None) -> Axes:
 
 def _counted(match: Match, memory: str) -> str:
     """Return what is counted, with its convention if the other one counts something else."""
-    by = "" if match.conventions_agree(memory) else f" by {match.population.loc[memory, 'convention']}"
-    return f"largest weight{by}\nis on the queried item"
+    by = "" if match.conventions_agree(memory) else f"\nby {match.population.loc[memory, 'convention']}"
+    return f"largest weight{by} is on\nthe queried item"
 
 
 def _plot_curve(curve: pd.DataFrame, color: str, label: str, ax: Axes) -> None:

@@ -87,12 +87,12 @@ def test_scores_stand_beside_both_controls(make_recording):
 
 def test_scores_by_the_other_convention_are_open_circles_if_they_differ(make_recording):
     ax = plot_scores(match_memories(make_recording(strength=-0.5)), "fast")
-    assert ax.get_ylabel() == "largest weight by magnitude\nis on the queried item"
+    assert ax.get_ylabel() == "largest weight\nby magnitude is on\nthe queried item"
     (open_circles,) = [line for line in ax.lines if line.get_label() == "member, by sign"]
     assert open_circles.get_ydata().tolist() == [0, 0, 0]
     assert open_circles.get_fillstyle() == "none"
     same = plot_scores(match_memories(make_recording()), "fast")
-    assert same.get_ylabel() == "largest weight\nis on the queried item"
+    assert same.get_ylabel() == "largest weight is on\nthe queried item"
     assert "member, by sign" not in [line.get_label() for line in same.lines]
 
 
