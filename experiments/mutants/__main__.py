@@ -2,7 +2,8 @@
 
 ``make mutants``, or ``python -m experiments.mutants --count 60 --seed 0``, in a checkout. Everything happens in a
 temporary copy. A fault is caught where a test of its module fails, else where the selftest reports one, else where a
-slow test fails; what runs into the time limit is caught too. Results are kept: rerun the same command to resume.
+test of a module that imports it or a slow test of its own fails; what runs into the time limit is caught too. Results
+are kept: rerun the same command to resume.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from emt.files import read_json, write_json
-from experiments.mutants.draw import Mutant, draw_mutants, find_tests
+from experiments.mutants.draw import Mutant, draw_mutants, find_tests, find_user_tests
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,9 +81,12 @@ def copy_tree(root: Path, folder: Path) -> Path:
 
 
 def try_mutant(copy: Path, mutant: Mutant, results: dict[str, Any]) -> str:
-    """Return what catches a mutant, "tests", "selftest" or "slow", or "" if nothing does; the copy is as before."""
-    tests = find_tests(copy, mutant.module)
+    """Return what catches a mutant, one of `STAGES`, or "" if nothing does; the copy is as before."""
+    own, of_users = find_tests(copy, mutant.module), " ".join(find_user_tests(copy, mutant.module))
     for stage in STAGES:
+        tests = of_users if stage == "users" else own
+        if not tests:
+            continue
         limit = _limit(copy, stage, tests, results)
         if not _passes_with(mutant, copy, stage, tests, limit):
             return stage
@@ -103,6 +107,7 @@ PYTEST = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-header", "
 STAGES: dict[str, list[str]] = {
     "tests": [*PYTEST, "not slow", "TESTS"],
     "selftest": ["-m", "emt", "selftest"],
+    "users": [*PYTEST, "not slow", "TESTS"],
     "slow": [*PYTEST, "slow", "TESTS"],
 }
 """What is run, in turn, until something fails."""
@@ -121,7 +126,7 @@ def _limit(copy: Path, stage: str, tests: str, results: dict[str, Any]) -> float
 
 def _passes(copy: Path, words: list[str], tests: str, limit: float | None) -> bool:
     """Whether a command succeeds in the copy; a run of pytest without tests (exit code 5) does."""
-    given = [tests if word == "TESTS" else word for word in words]
+    given = [part for word in words for part in (tests.split() if word == "TESTS" else [word])]
     environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     silent = subprocess.DEVNULL
     try:
