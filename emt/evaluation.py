@@ -33,13 +33,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class Work:
-    """A worker's share of the models; ``step`` is None for the weights that training ended with."""
+    """A share of the models, which ``workers`` processes have one each of; ``step`` is None for the last weights."""
 
     experiment: Path
     config: RunConfig
     settings: Settings
     numbers: tuple[int, ...]
     step: int | None = None
+    workers: int = 1
 
     @property
     def folder(self) -> Path:

@@ -28,11 +28,18 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file that appears under its name only when whole."""
+    with writing(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[io.BufferedRandom]:
+    """Give a file to write and to read; it appears under its name when it is whole, and not after an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
+        with os.fdopen(handle, "w+b") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)

@@ -75,9 +75,18 @@ def load_members(
     return Loaded(config, task, stack.requires_grad_(False).to(device), tuple(numbers))
 
 
-@torch.no_grad()
 def record(loaded: Loaded, batch: Batch, length: int) -> xr.DataTree:
     """Run all members on one batch and return their Trace.
+
+    The parameters are those of `record_run`.
+    """
+    recorded = record_run(loaded, batch, length)
+    return recorded.assign(linear_model(loaded, recorded)) if "operator" in recorded else recorded
+
+
+@torch.no_grad()
+def record_run(loaded: Loaded, batch: Batch, length: int) -> xr.DataTree:
+    """Run all members on one batch and return their Trace without the matrix of a step and the readout.
 
     Parameters
     ----------
@@ -118,8 +127,19 @@ def record(loaded: Loaded, batch: Batch, length: int) -> xr.DataTree:
         "states": [name for name in moving if arrays[name][1].dtype.kind == "f"],
         "memories": loaded.model.memories,
     }
-    recorded = trace.make(arrays, list(loaded.numbers), about, memories)
-    return recorded if operator is None else recorded.assign(linear_model(loaded, recorded))
+    return trace.make(arrays, list(loaded.numbers), about, memories)
+
+
+@torch.no_grad()
+def step_bytes(loaded: Loaded, length: int) -> int:
+    """Return how many bytes a run of one member reports for each sequence and step: outputs, states, memory logs."""
+    batch = loaded.task.test_batch(0, length, 1, 1)
+    inputs, context = to_tensors(loaded, batch)
+    outputs, state, log = loaded.model(inputs, None, batch.steps, context)
+    cells = len(loaded.numbers) * batch.steps
+    reported = sum(tensor.nbytes for tensor in (outputs, *log.values()) if tensor.shape[2:3] == (batch.steps,))
+    unlogged = [name for name in loaded.model.state_dims if name not in log and name not in loaded.model.held_state]
+    return -(-reported // cells) + sum(state[name].nbytes for name in unlogged) // len(loaded.numbers)
 
 
 def linear_model(loaded: Loaded, recorded: xr.DataTree) -> dict[str, xr.Variable]:
@@ -166,14 +186,29 @@ def to_array(tensor: Tensor) -> NDArray[Any]:
 
 def mean_state_jacobian(loaded: Loaded, recorded: xr.DataTree) -> NDArray[np.float64]:
     """Return each member's `state_jacobian` at its mean recorded state, without input, (member, state, state)."""
-    device, model = loaded.device, loaded.model
-    means = {
-        name: torch.from_numpy(recorded[name].mean(("batch", "time")).values).to(device)
-        for name in model.state_dims
-        if name not in model.held_state
+    return jacobian_at_mean(loaded, mean_state(loaded, recorded), recorded.sizes["channel"])
+
+
+def jacobian_at_mean(loaded: Loaded, mean: State, channels: int) -> NDArray[np.float64]:
+    """Return each member's `state_jacobian` at its `mean_state`, without input, (member, state, state)."""
+    silence = next(loaded.model.parameters()).new_zeros(len(loaded.numbers), channels)
+    kinds = loaded.model.zero_state(silence[:, None])
+    # Whether a slot of a dictionary is in use becomes: in most trials and steps.
+    state = {
+        name: value if kinds[name].is_floating_point() else value.round().to(kinds[name].dtype)
+        for name, value in mean.items()
     }
-    silence = next(model.parameters()).new_zeros(len(loaded.numbers), recorded.sizes["channel"])
-    return state_jacobian(model, {**means, **_mean_held_state(loaded, recorded)}, silence)
+    return state_jacobian(loaded.model, state, silence)
+
+
+def mean_state(loaded: Loaded, recorded: xr.DataTree) -> State:
+    """Return the mean of each state tensor over the recorded sequences and steps, (member, …), real throughout."""
+    means = {
+        name: torch.from_numpy(recorded[name].mean(("batch", "time")).values).to(loaded.device)
+        for name in loaded.model.state_dims
+        if name not in loaded.model.held_state
+    }
+    return {**means, **_mean_held_state(loaded, recorded)}
 
 
 @torch.no_grad()
@@ -185,11 +220,7 @@ def _mean_held_state(loaded: Loaded, recorded: xr.DataTree) -> State:
     for state in states_of(model, inputs, steps, _targets_of(loaded, recorded)):
         for name in model.held_state:
             sums[name] = sums.get(name, 0) + state[name].to(inputs).mean(dim=1)
-    # Whether a slot of a dictionary is in use becomes: in most trials and steps.
-    return {
-        name: total / steps if state[name].is_floating_point() else (total / steps).round().to(state[name].dtype)
-        for name, total in sums.items()
-    }
+    return {name: total / steps for name, total in sums.items()}
 
 
 def _targets_of(loaded: Loaded, recorded: xr.DataTree) -> Context:

@@ -28,8 +28,9 @@ are the memory, ``base`` is what they are when it is empty. The attribute
 ``about`` is one JSON string, whose fields are those of `About`.
 """
 
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,9 +39,21 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from emt.errors import TraceError
-from emt.labelled import check_members, check_version, expect, read, write
+from emt.labelled import check_members, check_version, expect, read, write, write_members
 
-__all__ = ["About", "TraceError", "about", "check", "label", "load", "make", "member_names", "memories", "save"]
+__all__ = [
+    "About",
+    "TraceError",
+    "about",
+    "check",
+    "label",
+    "load",
+    "make",
+    "member_names",
+    "memories",
+    "save",
+    "save_members",
+]
 
 FORMAT_VERSION = 1
 
@@ -222,6 +235,41 @@ def save(tree: xr.DataTree, path: Path) -> None:
     """Write a trace as one NetCDF file that appears only when whole."""
     check(tree, str(path))
     write(tree, path)
+
+
+def save_members(pieces: Iterable[xr.DataTree], numbers: Sequence[int], seeds: Sequence[int], path: Path) -> None:
+    """Write traces of some members each as the trace of all of them, a piece at a time in memory.
+
+    Parameters
+    ----------
+    pieces
+        Traces of the same run, which differ in their members only, in order.
+    numbers, seeds
+        Of all members.
+    path
+        The file, which appears only when whole.
+
+    Raises
+    ------
+    TraceError
+        If the pieces hold other members than these.
+    """
+    held: list[int] = []
+
+    def checked() -> Iterator[xr.DataTree]:
+        for piece in pieces:
+            check(piece, str(path))
+            held.extend(piece["member"].to_numpy().tolist())
+            if held != list(numbers[: len(held)]):
+                raise TraceError(f"{path}: expected the members {list(numbers)} in order; got {held}")
+            yield piece
+        if len(held) != len(numbers):
+            raise TraceError(f"{path}: expected the members {list(numbers)}; got {held}")
+
+    stream = checked()
+    first = next(stream)
+    whole: dict[str, Any] = {"about": json.dumps({**json.loads(first.attrs["about"]), "seeds": list(seeds)})}
+    write_members(itertools.chain([first], stream), len(numbers), whole, path)
 
 
 def load(path: Path) -> xr.DataTree:

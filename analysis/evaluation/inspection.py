@@ -73,7 +73,7 @@ class Inspection:
     spectrum
         All eigenvalues of its matrix, by descending modulus.
     activity_shares
-        Share of the variance of the recorded states along each principal component, descending.
+        Share of the variance of the states at scored steps along each principal component, descending.
     lengths
         One entry for each length, ascending.
     """
@@ -99,7 +99,7 @@ def inspect_member(
             raise AnalysisError(f"{member.name}: expected finite {name}; got NaN or infinity")
     matrix = member.matrix
     spectrum = leading_eigenvalues(matrix)
-    components, shares = principal_subspace(member.hidden[member.scored], member.hidden.shape[2])
+    components, shares = principal_subspace(member.scored_states, member.hidden.shape[2])
     return Inspection(
         member=member,
         spectrum=spectrum,

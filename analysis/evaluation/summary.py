@@ -37,15 +37,17 @@ class TrainedMember:
     jacobian
         Of the whole state (state, state), acting on columns; None where ``recurrent`` is given.
     hidden
-        Recorded states (batch, time, unit).
+        Recorded states (batch, time, unit), of the sequences ``recorded``.
     inputs
-        (batch, time, channel).
+        (batch, time, channel), of the sequences ``recorded``.
     outputs, targets
         (batch, time, output).
     scored
         Steps that count (batch, time), bool.
     rule
         When an output is right.
+    recorded
+        Places on the batch axis of the sequences whose states and inputs are given; None for all.
     """
 
     name: str
@@ -58,6 +60,12 @@ class TrainedMember:
     targets: NDArray[np.float64]
     scored: NDArray[np.bool_]
     rule: Rule = "sign"
+    recorded: NDArray[np.intp] | None = None
+
+    @property
+    def scored_states(self) -> NDArray[np.float64]:
+        """The states at steps that count, (step, unit)."""
+        return self.hidden[self.scored if self.recorded is None else self.scored[self.recorded]]
 
     @property
     def matrix(self) -> NDArray[np.float64]:

@@ -178,7 +178,7 @@ def evaluate_models(work: Work, num_workers: int, console: Any) -> dict[int, str
 def share_out(work: Work, num_workers: int) -> list[Work]:
     """Return each worker's share of the models; no share is empty."""
     workers = min(num_workers, len(work.numbers))
-    return [replace(work, numbers=work.numbers[i::workers]) for i in range(workers)]
+    return [replace(work, numbers=work.numbers[i::workers], workers=workers) for i in range(workers)]
 
 
 def collect_failures(results: Sequence[engine.Result]) -> dict[int, str]:

@@ -1,7 +1,7 @@
 """What a task offers: batches as a pure function of (seed, split, step), how they are scored, and its theory."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -97,6 +97,19 @@ class Batch:
     def sequences(self) -> int:
         """Number of sequences of each member; 0 where a split has come to its end."""
         return self.scored.shape[1]
+
+    def part(self, sequences: slice) -> "Batch":
+        """Return the batch of some of its sequences."""
+        rows = (slice(None), sequences)
+        return replace(
+            self,
+            inputs=self.inputs[rows],
+            answers=self.answers if isinstance(self.answers, Copies) else self.answers[rows],
+            scored=self.scored[rows],
+            events={name: event[rows] for name, event in self.events.items()},
+            judged=None if self.judged is None else self.judged[rows],
+            draws=None if self.draws is None else self.draws[rows],
+        )
 
     def training_targets(self, loss: Loss) -> NDArray[Any]:
         """Return what there is to learn at each step.

@@ -1,6 +1,8 @@
 """The schema of a trace, and its file."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -196,6 +198,72 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypat
         trace.save(make(), path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+BOTH = {"fast": memory(), "slow": memory(factor=True)}
+
+
+def split(tree):
+    """Return the trace of each member alone, as it would have been recorded."""
+    alone = []
+    for position, seed in enumerate(trace.about(tree).seeds):
+        piece = tree.map_over_datasets(
+            lambda node, at=position: node.isel(member=[at]) if "member" in node.dims else node
+        )
+        piece.attrs["about"] = json.dumps(json.loads(tree.attrs["about"]) | {"seeds": [seed]})
+        alone.append(piece)
+    return alone
+
+
+@pytest.mark.parametrize("memories", [None, BOTH])
+def test_a_trace_written_member_by_member_has_the_bytes_of_the_whole(tmp_path, memories):
+    tree = make(memories=memories)
+    trace.save(tree, tmp_path / "whole.nc")
+    trace.save_members(iter(split(tree)), [4, 11], [3000, 10000], tmp_path / "pieces.nc")
+    assert (tmp_path / "pieces.nc").read_bytes() == (tmp_path / "whole.nc").read_bytes()
+    # Control: other numbers make other bytes.
+    first, second = split(tree)
+    second["hidden"][0, 0, 0, 0] += 1
+    trace.save_members([first, second], [4, 11], [3000, 10000], tmp_path / "pieces.nc")
+    assert (tmp_path / "pieces.nc").read_bytes() != (tmp_path / "whole.nc").read_bytes()
+    assert (tmp_path / "pieces.nc").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(("order", "got"), [([1, 0], r"\[11\]"), ([0], r"\[4\]"), ([0, 0], r"\[4, 4\]")])
+def test_pieces_of_other_members_are_refused_and_leave_no_file(tmp_path, order, got):
+    pieces = [split(make())[at] for at in order]
+    with pytest.raises(TraceError, match=rf"expected the members \[4, 11\].*; got {got}"):
+        trace.save_members(pieces, [4, 11], [3000, 10000], tmp_path / "a.nc")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_a_disk_that_fills_up_while_members_are_written_is_an_error_of_the_disk(tmp_path, share):
+    # The kernel refuses to write beyond a file's limit as it does on a full disk; in a process of its own, since the
+    # HDF5 library that is told of it ends the process, at the latest when it ends anyway.
+    tree = make(memories=BOTH)
+    trace.save(tree, tmp_path / "whole.nc")
+    size = int(share * (tmp_path / "whole.nc").stat().st_size)
+    for number, piece in zip((4, 11), split(tree), strict=True):
+        trace.save(piece, tmp_path / f"piece-{number}.nc")
+    (tmp_path / "pieces.nc").write_bytes(b"old")
+    program = f"""
+import resource, signal
+from pathlib import Path
+from emt import trace
+folder = Path({str(tmp_path)!r})
+pieces = [trace.load(folder / f"piece-{{n}}.nc") for n in (4, 11)]
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))
+try:
+    trace.save_members(pieces, [4, 11], [3000, 10000], folder / "pieces.nc")
+except OSError as error:
+    print(error.filename == str(folder / "pieces.nc"), error.strerror)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True File too large\n", "")
+    assert (tmp_path / "pieces.nc").read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 @pytest.mark.parametrize("share", [0, 0.001, 0.1, 0.5, 0.9, 0.999])
