@@ -8,11 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emt import files, runs, stopping
+from emt.commands.working_memory import (
+    check_fits,
+    explained_allocations,
+    kept_sequences,
+    member_blocks,
+    sequence_blocks,
+)
 from emt.devices import choose_device
 from emt.errors import UserError
 from emt.evaluation import TEST_SEQUENCES, TRACE_SEQUENCES, Work, entry_path, fingerprint, is_current, trace_batch
 from emt.tasks.base import ACCURACY
-from emt.working_memory import check_fits, explained_allocations, kept_sequences, member_blocks, sequence_blocks
 
 
 def evaluate_share(work: Work) -> dict[int, str]:
@@ -161,8 +167,8 @@ def record_sample(work: Work, loaded: Any, length: int, kept: int, mean: bool) -
         recorded = record.record_run(loaded, batch.part(block), length)
         wanted = {"outputs": None, "targets": None, "scored": None, "hidden": kept, "inputs": kept}
         for name, last in wanted.items():
-            values = recorded.data_vars[name]
-            values = values.squeeze("member").values if "member" in values.dims else values.values
+            variable = recorded.data_vars[name]
+            values = variable.squeeze("member").values if "member" in variable.dims else variable.values
             found.setdefault(name, []).append(values[: None if last is None else max(0, last - block.start)].copy())
         share = (block.stop - block.start) / TEST_SEQUENCES
         for name, value in (record.mean_state(loaded, recorded) if mean else {}).items():

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from emt.errors import UserError
 from emt.evaluation import TEST_SEQUENCES, TRACE_HORIZON, TRACE_SEQUENCES, Work
 
-PIECE_BYTES = 2**27
+PIECE_BYTES = 2**28
 """Outputs, states and memory logs that are recorded at a time."""
 
 KEPT_BYTES = 2**26
