@@ -244,7 +244,7 @@ def test_states_of_experiments_on_the_same_inputs_are_compared(
     recorded, make_recording, write_summary, tmp_path, capsys
 ):
     other = write_summary(tmp_path / "other", 3)
-    trace.save(make_recording(members=2, trials=5, seed=1), other.parent / "traces" / "seq11.nc")
+    trace.save(make_recording(members=2, trials=5), other.parent / "traces" / "seq11.nc")
     assert emt(["analyze", "similarity", "--summary_files", str(recorded), str(other), "--labels", "first"]) == 0
     printed = capsys.readouterr().out
     assert "first: 3 models on 5 sequences of 11 steps" in printed
