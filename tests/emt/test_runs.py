@@ -259,7 +259,7 @@ def test_any_names_can_be_sorted():
 @pytest.mark.parametrize("pattern", ["../*", "a/b", "", "/etc/*", "nothing-*", ".."])
 def test_patterns_stay_inside_the_experiment(tmp_path, pattern):
     (tmp_path / "model-1").mkdir()
-    with pytest.raises(UserError, match="pattern: (must be a pattern|expected folders)"):
+    with pytest.raises(UserError, match=r"pattern: (must be a pattern|expected folders)"):
         runs.model_folders(tmp_path, pattern)
 
 
