@@ -35,7 +35,9 @@ def place_of_other(name: str) -> str | None:
     spec = importlib.util.find_spec(name)
     if spec is None:
         return f"nowhere (expected {HOME / name})"
-    places = [spec.origin] if spec.origin else [f"{folder}/" for folder in spec.submodule_search_locations or ()]
+    places = (
+        [spec.origin] if spec.origin else [f"{folder}/" for folder in spec.submodule_search_locations or ()]
+    )
     if places[0] and Path(places[0]) == HOME / name / "__init__.py" and (name != "emt" or _emt_is_ours()):
         return None
     return places[0]

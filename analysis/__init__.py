@@ -77,7 +77,14 @@ _PUBLIC = {
         "topological_features",
         "unit_circle",
     ),
-    "homology.nulls": ("BarTests", "bar_tests", "gaussian_cloud", "rotate_angles", "rotate_phases", "shuffle_time"),
+    "homology.nulls": (
+        "BarTests",
+        "bar_tests",
+        "gaussian_cloud",
+        "rotate_angles",
+        "rotate_phases",
+        "shuffle_time",
+    ),
     "homology.topology": ("Topology", "analyse_topology"),
     "statistics": (
         "ChanceTest",
@@ -115,8 +122,19 @@ _PUBLIC = {
     "accuracy.groups": ("Answered", "GroupSummary", "summarise_groups"),
     "accuracy.token_losses": ("Losses", "TokenLosses", "compare_losses"),
     "variables.companion": ("companion_cycles", "companion_eigenvalues", "companion_matrix"),
-    "variables.subspaces": ("leading_subspace", "left_singular_subspace", "principal_subspace", "subspace_overlap"),
-    "evaluation.summary": ("TrainedMember", "leading_eigenvalues", "sequence_accuracy", "summarise", "wrong_outputs"),
+    "variables.subspaces": (
+        "leading_subspace",
+        "left_singular_subspace",
+        "principal_subspace",
+        "subspace_overlap",
+    ),
+    "evaluation.summary": (
+        "TrainedMember",
+        "leading_eigenvalues",
+        "sequence_accuracy",
+        "summarise",
+        "wrong_outputs",
+    ),
     "variables.from_powers": ("VariableBasis", "find_variable_basis"),
     "variables.from_trajectories": (
         "Certificate",
@@ -141,7 +159,13 @@ _PUBLIC = {
     "memory.replay": ("MatchGrids", "match_grids", "recall_error", "replay_memory"),
     "memory.queries": ("Queries", "Reading", "queried_writes", "find_queries", "read_queries"),
     "memory.query_scores": ("MemberScores", "score_queries", "score_member", "shuffled_scores"),
-    "memory.question_grids": ("Answer", "QuestionGrid", "choose_questions", "describe_queries", "question_grid"),
+    "memory.question_grids": (
+        "Answer",
+        "QuestionGrid",
+        "choose_questions",
+        "describe_queries",
+        "question_grid",
+    ),
     "memory.matching": ("Match", "TrialGrid", "match_memories"),
     "memory.contents": (
         "MemoryAnalysis",

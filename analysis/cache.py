@@ -1,8 +1,8 @@
 """A cache of expensive results, keyed by a hash of their inputs, so that adding a member computes that member only.
 
-Analyses neither know nor choose the folder: inside ``with cached_in(folder):`` the functions below look results up in
-``folder/cache`` and write new ones there; outside nothing is cached. A file that cannot be read is ignored and
-recomputed. The cache holds what the last run needed, no more.
+Analyses neither know nor choose the folder: inside ``with cached_in(folder):`` the functions below look
+results up in ``folder/cache`` and write new ones there; outside nothing is cached. A file that cannot be read
+is ignored and recomputed. The cache holds what the last run needed, no more.
 """
 
 import contextlib
@@ -66,7 +66,11 @@ def each_item(name: str, keys: Sequence[str], compute: Callable[[list[int]], Ite
     """Return one array for each key; ``compute`` returns those at the given places, in their order."""
     cached = _read(name)
     missing = [place for place, key in enumerate(keys) if key not in cached]
-    found = {keys[place]: values for place, values in zip(missing, compute(missing), strict=True)} if missing else {}
+    found = (
+        {keys[place]: values for place, values in zip(missing, compute(missing), strict=True)}
+        if missing
+        else {}
+    )
     values = {key: found[key] if key in found else cached[key] for key in keys}
     if missing or len(cached) > len(values):
         _write(name, values)
@@ -108,7 +112,9 @@ def all_pairs(
     return distances
 
 
-def _known_pairs(cached: dict[str, Any], keys: Sequence[str], measures: int) -> tuple[Array, NDArray[np.bool_]]:
+def _known_pairs(
+    cached: dict[str, Any], keys: Sequence[str], measures: int
+) -> tuple[Array, NDArray[np.bool_]]:
     """Return the cached distances, zero elsewhere, and a mask of the pairs that are cached."""
     distances = np.zeros((measures, len(keys), len(keys)))
     before, values = cached.get("keys", np.array([])), cached.get("distances", distances[:, :0, :0])

@@ -33,8 +33,8 @@ class Command:
     takes
         What its first parameter is given, one of `SUBJECTS`.
     results
-        Folder of its tables and figures, beside the summary or, for several summaries, in the working directory;
-        NAME_analysis by default.
+        Folder of its tables and figures, beside the summary or, for several summaries, in the working
+        directory; NAME_analysis by default.
 
     Raises
     ------
@@ -55,10 +55,14 @@ class Command:
     def __post_init__(self) -> None:
         where = f"analysis/__init__.py: command {self.name!r}"
         if self.takes not in SUBJECTS:
-            raise RegistrationError(f"{where}: expected takes to be one of {', '.join(SUBJECTS)}; got {self.takes!r}")
+            raise RegistrationError(
+                f"{where}: expected takes to be one of {', '.join(SUBJECTS)}; got {self.takes!r}"
+            )
         package, _, rest = self.function.partition(".")
         if package != "analysis" or rest.count(":") != 1:
-            raise RegistrationError(f'{where}: expected "analysis.room.module:function"; got {self.function!r}')
+            raise RegistrationError(
+                f'{where}: expected "analysis.room.module:function"; got {self.function!r}'
+            )
 
     @property
     def several(self) -> bool:

@@ -1,8 +1,8 @@
 """Which conditions must agree for a comparison: one function for every analysis of several sets.
 
-Numbers of two sets mean the same only if they were measured in the same way. What has to agree depends on what is
-compared: spectra of one task at different lengths differ by construction, accuracies over different horizons are of
-different quantities, and sets trained on different tasks may be compared if the reader knows.
+Numbers of two sets mean the same only if they were measured in the same way. What has to agree depends on
+what is compared: spectra of one task at different lengths differ by construction, accuracies over different
+horizons are of different quantities, and sets trained on different tasks may be compared if the reader knows.
 """
 
 import json
@@ -100,7 +100,9 @@ def check_same(sets: Mapping[str, Conditions], names: tuple[str, ...], where: st
 def remark(sets: Mapping[str, Conditions], names: tuple[str, ...] = MEASUREMENT) -> str:
     """Return a sentence on what differs between sets beside what is compared; empty where nothing does."""
     found = differences(sets, names)
-    return f"The sets differ in {'; '.join(found.values())}: what is found may be due to that." if found else ""
+    return (
+        f"The sets differ in {'; '.join(found.values())}: what is found may be due to that." if found else ""
+    )
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -117,7 +119,8 @@ def _described(name: str, values: Mapping[str, Any]) -> str:
         options = list(dict.fromkeys(key for task in values.values() for key in task))
         changed = [key for key in options if any(task.get(key) != first.get(key) for task in others)]
         told = {
-            label: " ".join(f"{key} {_plain(task.get(key))}" for key in changed[:3]) for label, task in values.items()
+            label: " ".join(f"{key} {_plain(task.get(key))}" for key in changed[:3])
+            for label, task in values.items()
         }
     else:
         told = {label: _text(name, value) for label, value in values.items()}

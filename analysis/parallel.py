@@ -34,4 +34,6 @@ def run_parallel(
     else:
         results = map(function, jobs)
     console = Console(stderr=True)
-    yield from track(results, description, len(jobs), console=console, disable=not console.is_terminal, transient=True)
+    yield from track(
+        results, description, len(jobs), console=console, disable=not console.is_terminal, transient=True
+    )

@@ -60,7 +60,8 @@ def median_over_members(values: pd.Series) -> float:
 def undefined_text(values: pd.Series) -> str:
     """Return "undefined for 2 of 5: model-1, model-4", empty where all values are finite.
 
-    Values are indexed by member, or by several names of which one is ``model_name``: a member may have several.
+    Values are indexed by member, or by several names of which one is ``model_name``: a member may have
+    several.
     """
     index = values.index
     names = index.get_level_values("model_name") if isinstance(index, pd.MultiIndex) else index
@@ -126,13 +127,16 @@ class Population:
         return Conditions(self.seq_length, self.test_horizon, self.accuracy_rule, self.task, self.theory)
 
 
-def from_summary(summary: Mapping[str, Any], *, label: str = "population", seq_length: int | None = None) -> Population:
+def from_summary(
+    summary: Mapping[str, Any], *, label: str = "population", seq_length: int | None = None
+) -> Population:
     """Build a population from the contents of an ``evaluation_summary.json``.
 
     Parameters
     ----------
     summary
-        The parsed file; ``emt.runs`` describes the format. Files of the reference implementation are read too.
+        The parsed file; ``emt.runs`` describes the format. Files of the reference implementation are read
+        too.
     label
         What figures call the population.
     seq_length
@@ -164,7 +168,9 @@ def from_summary(summary: Mapping[str, Any], *, label: str = "population", seq_l
         names=names,
         eigenvalues=tuple(_spectrum(entry, f"eigenvalues_rnn{suffix}") for entry in present),
         theory=None if theory is None else complex_of(theory, f"eigenvalues_theory{suffix}"),
-        scalars=pd.DataFrame([_scalars(entry, suffix) for entry in present], index=pd.Index(names, name="model_name")),
+        scalars=pd.DataFrame(
+            [_scalars(entry, suffix) for entry in present], index=pd.Index(names, name="model_name")
+        ),
         skipped=tuple(entry["model_name"] for entry in metrics if id(entry) not in places),
         test_horizon=(how.get("evaluation") or {}).get("test_horizon"),
         training_seed=(trained.get("training") or {}).get("seed"),
@@ -222,4 +228,6 @@ def _scalars(entry: Mapping[str, Any], suffix: str) -> dict[str, float]:
     match entry.get("accuracy_interval"):
         case [float() | int() as low, float() | int() as high]:
             numbers |= {"accuracy_low": low, "accuracy_high": high}
-    return {"accuracy": float("nan")} | {k: float("nan") if v is None else float(v) for k, v in numbers.items()}
+    return {"accuracy": float("nan")} | {
+        k: float("nan") if v is None else float(v) for k, v in numbers.items()
+    }

@@ -18,9 +18,9 @@ from emt.files import write_bytes
 def save_results(result: Any, folder: str | Path) -> list[Path]:
     """Write what a result's ``tables()``, ``documents()`` and ``arrays()`` return, as far as it has them.
 
-    A table ``x`` becomes ``x.csv`` and ``x.json`` (a list of records, one a line, the index included). A document
-    ``x`` becomes ``x.json`` and takes the place of that list; an array ``x`` becomes ``x.npy``. Values that are not
-    finite are empty in CSV and null in JSON.
+    A table ``x`` becomes ``x.csv`` and ``x.json`` (a list of records, one a line, the index included). A
+    document ``x`` becomes ``x.json`` and takes the place of that list; an array ``x`` becomes ``x.npy``.
+    Values that are not finite are empty in CSV and null in JSON.
 
     Returns
     -------
@@ -79,7 +79,11 @@ def _to_records(table: pd.DataFrame) -> bytes:
 def _column(values: pd.Series) -> list[Any]:
     """Return plain values, None for numbers that are not finite."""
     plain: list[Any] = values.tolist()
-    return plain if values.dtype == np.float64 and np.isfinite(values.to_numpy()).all() else [_plain(v) for v in plain]
+    return (
+        plain
+        if values.dtype == np.float64 and np.isfinite(values.to_numpy()).all()
+        else [_plain(v) for v in plain]
+    )
 
 
 def _contents(result: Any, kind: str) -> Mapping[str, Any]:

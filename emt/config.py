@@ -1,7 +1,7 @@
 """What all runs share, typed, strict and complete; reads and writes ``config.json``.
 
-The options of a task or a model are the keyword parameters of its constructor (`emt.options`); they stand here as
-mappings, beside their ``name`` or ``type``, and their registry checks them before any work.
+The options of a task or a model are the keyword parameters of its constructor (`emt.options`); they stand
+here as mappings, beside their ``name`` or ``type``, and their registry checks them before any work.
 """
 
 import json
@@ -29,7 +29,9 @@ class _Section(BaseModel):
 class TrainingConfig(_Section):
     """How a population is trained; every field is a flag of ``emt train``."""
 
-    num_models: Positive = Field(default=50, description="number of models; model i (from 0) has seed + 1000 i")
+    num_models: Positive = Field(
+        default=50, description="number of models; model i (from 0) has seed + 1000 i"
+    )
     seed: Annotated[int, Field(ge=0, le=2**53)] = Field(default=0, description="base seed")
     epochs: Positive = Field(default=20, description="number of epochs, each followed by validation")
     epoch_batches: Positive | None = Field(
@@ -37,8 +39,12 @@ class TrainingConfig(_Section):
         description="training batches in an epoch (default: the task's own; variable binding 2000, streams 500)",
     )
     batch_size: Positive = Field(default=64, description="sequences in a batch")
-    optimizer: Literal["adam", "sgd"] = Field(default="adam", description="optimizer: Adam or plain gradient descent")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(default=1e-3, description="learning rate of the optimizer")
+    optimizer: Literal["adam", "sgd"] = Field(
+        default="adam", description="optimizer: Adam or plain gradient descent"
+    )
+    learning_rate: Annotated[float, Field(gt=0)] = Field(
+        default=1e-3, description="learning rate of the optimizer"
+    )
     gradient_clip: Annotated[float, Field(ge=0)] = Field(
         default=1.0, description="largest gradient norm of a member; 0: no clipping"
     )
@@ -75,7 +81,8 @@ class TrainingConfig(_Section):
         horizons = self.curriculum_horizons
         if not horizons or list(horizons) != sorted(set(horizons)):
             raise UserError(
-                f"must be ascending numbers; got {' '.join(map(str, horizons))}", parameter="curriculum_horizons"
+                f"must be ascending numbers; got {' '.join(map(str, horizons))}",
+                parameter="curriculum_horizons",
             )
         return self
 
@@ -87,7 +94,9 @@ class TrainingConfig(_Section):
 class ExecutionConfig(_Section):
     """Where a population is trained; changes no number and may differ when a run is continued."""
 
-    accelerator: Literal["auto", "cpu", "gpu"] = Field(default="auto", description="auto: use a GPU if available")
+    accelerator: Literal["auto", "cpu", "gpu"] = Field(
+        default="auto", description="auto: use a GPU if available"
+    )
     engine: Literal["local", "inline", "dask", "slurm"] = Field(
         default="local",
         description="where to work: local, processes on this machine; inline, this process; dask, a running Dask "
@@ -113,8 +122,12 @@ class ExecutionConfig(_Section):
 
     @model_validator(mode="after")
     def _shard_exists(self) -> "ExecutionConfig":
-        if self.shard is not None and not (re.fullmatch(r"\d+/\d+", self.shard) and 1 <= self.part[0] <= self.part[1]):
-            raise UserError(f"must be I/N with I from 1 to N, such as 3/20; got {self.shard}", parameter="shard")
+        if self.shard is not None and not (
+            re.fullmatch(r"\d+/\d+", self.shard) and 1 <= self.part[0] <= self.part[1]
+        ):
+            raise UserError(
+                f"must be I/N with I from 1 to N, such as 3/20; got {self.shard}", parameter="shard"
+            )
         return self
 
     @property

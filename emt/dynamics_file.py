@@ -1,7 +1,7 @@
 """The portrait of a population's dynamics: fixed and slow points, Jacobians, exponents, and their file.
 
-A portrait is an `xarray.Dataset`. ``state`` joins the tensors of the moving state (`emt.jacobians`), ``point`` the
-points of all members, one member after the other:
+A portrait is an `xarray.Dataset`. ``state`` joins the tensors of the moving state (`emt.jacobians`),
+``point`` the points of all members, one member after the other:
 
 ==================  ====================================  ==============================================================
 ``found``           member                                different points found; of many only the first are kept
@@ -19,10 +19,10 @@ points of all members, one member after the other:
 ``exponent_change``  member, drive, sequence, rank        how much they move where Jacobians change in their last digit
 ==================  ====================================  ==============================================================
 
-The attribute ``about`` is one JSON string: model, experiment, seeds, sequence length, format version; ``states``, what
-makes up ``state`` and how many numbers each has; ``held``, memories that are held constant; ``searches`` of each
-member; the tolerances ``fixed_speed``, ``slow_speed`` and ``merge_distance``; and ``fingerprint``, the hash of what it
-came from.
+The attribute ``about`` is one JSON string: model, experiment, seeds, sequence length, format version;
+``states``, what makes up ``state`` and how many numbers each has; ``held``, memories that are held constant;
+``searches`` of each member; the tolerances ``fixed_speed``, ``slow_speed`` and ``merge_distance``; and
+``fingerprint``, the hash of what it came from.
 """
 
 import json

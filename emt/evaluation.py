@@ -1,7 +1,7 @@
 """What an evaluation works on and leaves beside its figures, and how it knows what is current.
 
-Each model has an entry with the hash of what it came from; all models together have recorded runs and, on request,
-portraits of their dynamics (`emt.dynamics_file`).
+Each model has an entry with the hash of what it came from; all models together have recorded runs and, on
+request, portraits of their dynamics (`emt.dynamics_file`).
 """
 
 import json
@@ -98,7 +98,14 @@ def portrait_mark(work: Work) -> str:
     """Return the hash of everything that the portraits of all models depend on."""
     weights = [runs.checkpoint_hash(runs.model_folder(work.experiment, n), work.step) for n in work.numbers]
     horizon = min(TRACE_HORIZON, work.settings.test_horizon)
-    parts = [weights, horizon, work.config.training.seed, work.config.task, work.config.model, runs.FORMAT_VERSION]
+    parts = [
+        weights,
+        horizon,
+        work.config.training.seed,
+        work.config.task,
+        work.config.model,
+        runs.FORMAT_VERSION,
+    ]
     return files.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
 
 

@@ -100,10 +100,11 @@ def read_json(path: Path) -> Any:
 def read_long_list(path: Path, name: str, keep: Callable[[Any], Any]) -> Any:
     """Read a JSON object whose member ``name`` is a long list; of each item only ``keep(item)`` stays in memory.
 
-    ``keep`` is given an item as it stands in the file; large integers, which are text there, are restored afterwards.
+    ``keep`` is given an item as it stands in the file; large integers, which are text there, are restored
+    afterwards.
 
-    A list of 2,000 spectra takes gigabytes as Python numbers, and half of one as text. Errors are those of `read_json`,
-    which also reads what is no such object.
+    A list of 2,000 spectra takes gigabytes as Python numbers, and half of one as text. Errors are those of
+    `read_json`, which also reads what is no such object.
     """
     try:
         with path.open(encoding="utf-8") as file:
@@ -285,7 +286,11 @@ def _from_json(value: Any) -> Any:
         return {k: _from_json(v) for k, v in value.items()}
     if isinstance(value, list):
         return value if all(type(v) is float for v in value) else [_from_json(v) for v in value]
-    if isinstance(value, str) and re.fullmatch(r"-?[1-9]\d{15,}", value) and abs(int(value)) > LARGEST_EXACT_INTEGER:
+    if (
+        isinstance(value, str)
+        and re.fullmatch(r"-?[1-9]\d{15,}", value)
+        and abs(int(value)) > LARGEST_EXACT_INTEGER
+    ):
         return int(value)
     return value
 
@@ -311,7 +316,9 @@ def lock(path: Path, *, shared: bool = False) -> Iterator[None]:
                 what = "expected a file system with file locks (flock), so that two processes never work on one run"
                 raise UserError(f"{path.parent}: {what}; got {error.strerror!r}") from None
             file.seek(0)
-            raise UserError(f"{path.parent}: in use by {file.readline().strip() or 'another process'}") from None
+            raise UserError(
+                f"{path.parent}: in use by {file.readline().strip() or 'another process'}"
+            ) from None
         file.truncate(0)
         file.write(f"several processes, the latest {holder}\n" if shared else f"{holder}\n")
         file.flush()

@@ -1,8 +1,9 @@
 """One step of a model as a map of its whole state, and the map's Jacobians.
 
-The *moving* state is every tensor of the state but the contents of associative memories (``held_state``), joined in the
-order of ``state_dims``: for an LSTM (h, c). Memories are held constant: with them a network of H units would
-have a matrix of (H + H²)² numbers, and nearly all of its eigenvalues would be the memory's decay.
+The *moving* state is every tensor of the state but the contents of associative memories (``held_state``),
+joined in the order of ``state_dims``: for an LSTM (h, c). Memories are held constant: with them a network of
+H units would have a matrix of (H + H²)² numbers, and nearly all of its eigenvalues would be the memory's
+decay.
 """
 
 import torch
@@ -38,7 +39,8 @@ def part(model: Model, joined: Tensor, like: State) -> State:
 def jacobians(model: Model, state: State, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the derivatives of a step's moving state by the one before and by the input.
 
-    Batch items do not see each other, so one backward pass over as many copies as the state has numbers gives all rows.
+    Batch items do not see each other, so one backward pass over as many copies as the state has numbers gives
+    all rows.
 
     Parameters
     ----------
@@ -70,9 +72,13 @@ def _jacobians(model: Model, state: State, x: Tensor) -> tuple[Tensor, Tensor]:
     joined = join(model, state)
     points, size = joined.shape[1:]
     copies, inputs = (_repeated(t, size).detach().requires_grad_() for t in (joined, x))
-    _, following, _ = model(inputs[:, :, None], part(model, copies, {n: _repeated(s, size) for n, s in state.items()}))
+    _, following, _ = model(
+        inputs[:, :, None], part(model, copies, {n: _repeated(s, size) for n, s in state.items()})
+    )
     rows = join(model, following).unflatten(1, (points, size)).diagonal(dim1=2, dim2=3)
-    by_state, by_input = torch.autograd.grad(rows.sum(), (copies, inputs), allow_unused=True, materialize_grads=True)
+    by_state, by_input = torch.autograd.grad(
+        rows.sum(), (copies, inputs), allow_unused=True, materialize_grads=True
+    )
     return by_state.unflatten(1, (points, size)), by_input.unflatten(1, (points, size))
 
 

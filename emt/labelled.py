@@ -35,7 +35,9 @@ def check_version(data: Labelled, version: int, where: str) -> None:
     try:
         got = about(data)["format_version"]
     except (KeyError, TypeError, ValueError):
-        raise TraceError(f"{where}: expected an attribute 'about' with a format version; found none") from None
+        raise TraceError(
+            f"{where}: expected an attribute 'about' with a format version; found none"
+        ) from None
     if got != version:
         raise TraceError(f"{where}: expected format version {version}; got {got}")
 
@@ -99,7 +101,9 @@ def write(data: Labelled, path: Path) -> None:
     write_bytes(path, bytes(data.to_netcdf(engine="h5netcdf")))
 
 
-def write_members(pieces: Iterable[xr.DataTree], members: int, attributes: Mapping[str, Any], path: Path) -> None:
+def write_members(
+    pieces: Iterable[xr.DataTree], members: int, attributes: Mapping[str, Any], path: Path
+) -> None:
     """Write trees of some members each as the one NetCDF file of all of them, a tree at a time in memory.
 
     The file has the bytes that `write` gives it for the whole tree.
@@ -159,8 +163,8 @@ def _fill(file: Any, tree: xr.DataTree, first: int) -> None:
 class _Sink:
     """A file as the HDF5 library sees it.
 
-    The library ends the process where a disk refuses a write. So it is told that every write succeeds; `check` raises
-    what the disk refused.
+    The library ends the process where a disk refuses a write. So it is told that every write succeeds;
+    `check` raises what the disk refused.
     """
 
     def __init__(self, file: io.RawIOBase) -> None:

@@ -47,8 +47,8 @@ def load_members(
     Raises
     ------
     UserError
-        If a member is not of the run, unfinished, its file broken, of another architecture or not finite; the message
-        names it.
+        If a member is not of the run, unfinished, its file broken, of another architecture or not finite; the
+        message names it.
     """
     task = load(TASKS, config.task_name, "task")(**config.task_options())
     seeds = config.training.seeds()
@@ -137,8 +137,12 @@ def step_bytes(loaded: Loaded, length: int) -> int:
     inputs, context = to_tensors(loaded, batch)
     outputs, state, log = loaded.model(inputs, None, batch.steps, context)
     cells = len(loaded.numbers) * batch.steps
-    reported = sum(tensor.nbytes for tensor in (outputs, *log.values()) if tensor.shape[2:3] == (batch.steps,))
-    unlogged = [name for name in loaded.model.state_dims if name not in log and name not in loaded.model.held_state]
+    reported = sum(
+        tensor.nbytes for tensor in (outputs, *log.values()) if tensor.shape[2:3] == (batch.steps,)
+    )
+    unlogged = [
+        name for name in loaded.model.state_dims if name not in log and name not in loaded.model.held_state
+    ]
     return -(-reported // cells) + sum(state[name].nbytes for name in unlogged) // len(loaded.numbers)
 
 
@@ -216,7 +220,9 @@ def _mean_held_state(loaded: Loaded, recorded: xr.DataTree) -> State:
     """Return the mean over batch and time of what a trace does not store, (member, …): the members run again."""
     model, sums = loaded.model, dict[str, Tensor]()
     steps = recorded.sizes["time"] if model.held_state else 0
-    inputs = torch.from_numpy(recorded["inputs"].values).to(loaded.device).expand(len(loaded.numbers), -1, -1, -1)
+    inputs = (
+        torch.from_numpy(recorded["inputs"].values).to(loaded.device).expand(len(loaded.numbers), -1, -1, -1)
+    )
     for state in states_of(model, inputs, steps, _targets_of(loaded, recorded)):
         for name in model.held_state:
             sums[name] = sums.get(name, 0) + state[name].to(inputs).mean(dim=1)
@@ -227,7 +233,9 @@ def _targets_of(loaded: Loaded, recorded: xr.DataTree) -> Context:
     """Return the context "targets" of a recorded batch, for models that learn from it."""
     if "targets" not in loaded.model.context or loaded.task.loss == "actor_critic":
         return {}
-    targets, scored = (torch.from_numpy(recorded[name].values).to(loaded.device) for name in ("targets", "scored"))
+    targets, scored = (
+        torch.from_numpy(recorded[name].values).to(loaded.device) for name in ("targets", "scored")
+    )
     if loaded.task.loss == "mse":
         training_targets = torch.where(scored[..., None] > 0, targets, torch.nan)
     else:

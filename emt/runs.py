@@ -19,16 +19,17 @@
       checkpoints/step-N/                all of the above that evaluate writes, after N steps: --step  evaluate
       <kind>_analysis/                   tables and figures of one analysis                            analyze
 
-Members are numbered from 1 and sorted by number. Each file has one writer and appears under its final name only when
-it is whole. ``done.json`` holds ``sha256``, ``step``, ``status`` ("finished", "stopped early" or "diverged"), ``seed``,
-``horizon``, ``train_acc`` of the last batch and ``passed_step``, the first step whose batch accuracy at the last
-horizon was above ``curriculum_threshold``. A weight file that does not match its hash is refused.
+Members are numbered from 1 and sorted by number. Each file has one writer and appears under its final name
+only when it is whole. ``done.json`` holds ``sha256``, ``step``, ``status`` ("finished", "stopped early" or
+"diverged"), ``seed``, ``horizon``, ``train_acc`` of the last batch and ``passed_step``, the first step whose
+batch accuracy at the last horizon was above ``curriculum_threshold``. A weight file that does not match its
+hash is refused.
 
-``weights.safetensors`` holds one member's parameters under the names of torch's modules (``rnn.weight_ih_l0``,
-``rnn.weight_hh_l0``, ``readout.weight``, …), in torch's orientation (out, in).
+``weights.safetensors`` holds one member's parameters under the names of torch's modules
+(``rnn.weight_ih_l0``, ``rnn.weight_hh_l0``, ``readout.weight``, …), in torch's orientation (out, in).
 
-``evaluation_summary.json`` is an object with ``timestamp``, ``n_models``, ``evaluation_config``, ``failed`` (a list of
-``{"model_name", "error"}``) and ``metrics``, a list with one object for each evaluated member:
+``evaluation_summary.json`` is an object with ``timestamp``, ``n_models``, ``evaluation_config``, ``failed``
+(a list of ``{"model_name", "error"}``) and ``metrics``, a list with one object for each evaluated member:
 
 =====================================  ===============================================================================
 ``model_name model_path output_dir``   "model-3", its folder, the folder of its figures
@@ -57,8 +58,8 @@ and for each length L (keys that end in ``_seqL``; [re, im] pairs for complex nu
 ``spectral_error_deg_reference``      its spectral error; absent where that is undefined
 ====================================  ================================================================================
 
-Theory keys are absent where a task has no linear operator. Integers above 2^53 are written as text and read either way;
-numbers that are not finite are written as null.
+Theory keys are absent where a task has no linear operator. Integers above 2^53 are written as text and read
+either way; numbers that are not finite are written as null.
 """
 
 import os
@@ -164,10 +165,14 @@ def model_folders(experiment: Path, pattern: str = "model-*") -> list[Path]:
         If there are none.
     """
     if not pattern or "/" in pattern or ".." in pattern:
-        raise UserError(f"must be a pattern for names inside {experiment}; got {pattern!r}", parameter="pattern")
+        raise UserError(
+            f"must be a pattern for names inside {experiment}; got {pattern!r}", parameter="pattern"
+        )
     folders = sorted((p for p in experiment.glob(pattern) if p.is_dir()), key=lambda p: sort_key(p.name))
     if not folders:
-        raise UserError(f"expected folders named {pattern!r} in {experiment}; found none", parameter="pattern")
+        raise UserError(
+            f"expected folders named {pattern!r} in {experiment}; found none", parameter="pattern"
+        )
     return folders
 
 
@@ -253,7 +258,9 @@ def _checkpoint(folder: Path, step: int | None) -> Path | None:
         return path
     if marker.exists() and read_json(marker).get("step", step + 1) <= step:
         return None
-    raise UserError(f"expected steps that training kept (keep_checkpoints); {path} does not exist", parameter="step")
+    raise UserError(
+        f"expected steps that training kept (keep_checkpoints); {path} does not exist", parameter="step"
+    )
 
 
 def read_weights(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -267,9 +274,14 @@ def read_weights(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    marker_path, weights_path = folder / "checkpoint" / "done.json", folder / "checkpoint" / "weights.safetensors"
+    marker_path, weights_path = (
+        folder / "checkpoint" / "done.json",
+        folder / "checkpoint" / "weights.safetensors",
+    )
     if not marker_path.exists():
-        raise UserError(f"{folder.name}: expected a finished model; {marker_path} does not exist (train it to the end)")
+        raise UserError(
+            f"{folder.name}: expected a finished model; {marker_path} does not exist (train it to the end)"
+        )
     marker = read_json(marker_path)
     try:
         content = weights_path.read_bytes()

@@ -9,9 +9,9 @@ the next place from which it can be resumed, and `Stopped` is raised at the end 
             step()
         save()
 
-A second Ctrl-C raises at once, a third one kills the process. A second SIGTERM changes nothing: a scheduler and a
-parent process may both send one. Signals that the process ignores, such as Ctrl-C in a shell's background job, stay
-ignored.
+A second Ctrl-C raises at once, a third one kills the process. A second SIGTERM changes nothing: a scheduler
+and a parent process may both send one. Signals that the process ignores, such as Ctrl-C in a shell's
+background job, stay ignored.
 """
 
 import contextlib

@@ -1,8 +1,8 @@
 """Random numbers as a pure function of what they are for.
 
-Everything random in this project is drawn from ``stream(kind, seed, split, step)``: the same bytes whatever was drawn
-before, in whichever process, whether a run was interrupted or not. Streams whose kind, seed, split or step differ are
-independent (counter-based Philox, Salmon et al. 2011, keyed by a hash).
+Everything random in this project is drawn from ``stream(kind, seed, split, step)``: the same bytes whatever
+was drawn before, in whichever process, whether a run was interrupted or not. Streams whose kind, seed, split
+or step differ are independent (counter-based Philox, Salmon et al. 2011, keyed by a hash).
 """
 
 import hashlib

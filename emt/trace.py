@@ -1,6 +1,7 @@
 """The Trace: what every model records, as labelled arrays with a fixed schema, and its file.
 
-A trace is an `xarray.DataTree`. Its root holds the batch that all members saw and what each member did with it:
+A trace is an `xarray.DataTree`. Its root holds the batch that all members saw and what each member did with
+it:
 
 ==============================  ==========================  =========================================================
 ``inputs`` ``targets``          batch, time, channel        ``target`` for targets; with a leading ``member`` only
@@ -8,24 +9,24 @@ A trace is an `xarray.DataTree`. Its root holds the batch that all members saw a
 ``scored`` ``phase`` ``token``  batch, time                 the task's events: integers, −1 for none; ``written`` and
 ``written`` ``asked`` ``trial``                             ``asked`` name items, with an axis ``item`` where several
 ``group`` ``start``                                         at once; ``trial`` numbers trials in a stream, ``group``
-                                                            kinds of trial; ``start``, where a trial starts, names the
-                                                            initial state drawn for it
+                                                            kinds of trial; ``start``, where a trial starts,
+                                                            names the initial state drawn for it
 ``outputs``                     member, batch, time, output coordinate ``member`` holds model numbers
 ``hidden``                      member, batch, time, unit
 further states                  member, batch, time, …      an LSTM's ``cell`` and so on
 ``operator``                    window, target              f of a linear task: next vector = window @ f (optional)
 ``step_matrix``                 member, state, from_state   what a step without input does to the state (a column): W_hh
-                                                            where h_t = f(W_hh h_{t−1} + …), else the Jacobian at the
-                                                            mean state; beside ``operator`` only
+                                                            where h_t = f(W_hh h_{t−1} + …), else the Jacobian
+                                                            at the mean state; beside ``operator`` only
 ``readout``                     member, output, unit        linear readout of ``hidden``; likewise, if there is one
 ==============================  ==========================  =========================================================
 
-A model with an associative memory adds one node ``memory/<name>`` for each memory, all of it or nothing: ``write_key``,
-``write_value`` (NaN where nothing is written), ``write_strength``, ``write_erase``, ``write_keep`` (member, batch,
-time), ``read_query`` and ``read_value`` (member, batch, time, read, …; NaN where nothing is read). Where plasticity
-differs between entries, ``gain`` and ``keep`` (member, value, key) multiply strength and keep; where a layer's weights
-are the memory, ``base`` is what they are when it is empty. The attribute
-``about`` is one JSON string, whose fields are those of `About`.
+A model with an associative memory adds one node ``memory/<name>`` for each memory, all of it or nothing:
+``write_key``, ``write_value`` (NaN where nothing is written), ``write_strength``, ``write_erase``,
+``write_keep`` (member, batch, time), ``read_query`` and ``read_value`` (member, batch, time, read, …; NaN
+where nothing is read). Where plasticity differs between entries, ``gain`` and ``keep`` (member, value, key)
+multiply strength and keep; where a layer's weights are the memory, ``base`` is what they are when it is
+empty. The attribute ``about`` is one JSON string, whose fields are those of `About`.
 """
 
 import itertools
@@ -62,7 +63,11 @@ EVENTS = ("scored", "phase", "token", "written", "asked", "trial", "group", "sta
 ITEMS = ("written", "asked")
 """Events that may name several items at once, along an axis more: "item"."""
 
-REQUIRED = {"inputs": ("batch", "time", "channel"), "targets": ("batch", "time", "target"), "scored": ("batch", "time")}
+REQUIRED = {
+    "inputs": ("batch", "time", "channel"),
+    "targets": ("batch", "time", "target"),
+    "scored": ("batch", "time"),
+}
 OPTIONAL = dict.fromkeys(EVENTS, ("batch", "time")) | {
     "operator": ("window", "target"),
     "step_matrix": ("member", "state", "from_state"),
@@ -200,8 +205,12 @@ def check(tree: xr.DataTree, where: str = "trace") -> None:
     check_version(tree, FORMAT_VERSION, where)
     expect(tree, REQUIRED | RECORDED, where, optional_first={"inputs", "targets"})
     check_members(tree, where)
-    given: dict[str, tuple[str, ...]] = {name: dims for name, dims in OPTIONAL.items() if name in tree.data_vars}
-    given |= {name: (*OPTIONAL[name], "item") for name in ITEMS if name in given and "item" in tree[name].dims}
+    given: dict[str, tuple[str, ...]] = {
+        name: dims for name, dims in OPTIONAL.items() if name in tree.data_vars
+    }
+    given |= {
+        name: (*OPTIONAL[name], "item") for name in ITEMS if name in given and "item" in tree[name].dims
+    }
     expect(tree, given, where, optional_first=set(EVENTS))
     known = REQUIRED | RECORDED | OPTIONAL
     for name in tree.data_vars:
@@ -219,14 +228,18 @@ def _check_about(tree: xr.DataTree, where: str) -> None:
     content = about(tree, where)
     for state in content.states:
         if state not in tree.data_vars:
-            raise TraceError(f"{where}: about: states: expected variables of the trace; there is no {state!r}")
+            raise TraceError(
+                f"{where}: about: states: expected variables of the trace; there is no {state!r}"
+            )
     if content.seeds and len(content.seeds) != tree.sizes["member"]:
         raise TraceError(
             f"{where}: about: seeds: expected one for each of {tree.sizes['member']} members; got {len(content.seeds)}"
         )
     for name in memories(tree):
         if name not in content.memories:
-            raise TraceError(f"{where}: about: memories: expected the rule of {name!r}; got {sorted(content.memories)}")
+            raise TraceError(
+                f"{where}: about: memories: expected the rule of {name!r}; got {sorted(content.memories)}"
+            )
     if "operator" in tree.data_vars and "written" not in tree.data_vars:
         raise TraceError(f"{where}: expected the event 'written' beside 'operator': the windows that it maps")
 
@@ -237,7 +250,9 @@ def save(tree: xr.DataTree, path: Path) -> None:
     write(tree, path)
 
 
-def save_members(pieces: Iterable[xr.DataTree], numbers: Sequence[int], seeds: Sequence[int], path: Path) -> None:
+def save_members(
+    pieces: Iterable[xr.DataTree], numbers: Sequence[int], seeds: Sequence[int], path: Path
+) -> None:
     """Write traces of some members each as the trace of all of them, a piece at a time in memory.
 
     Parameters

@@ -61,7 +61,9 @@ def add_folder(parser: argparse.ArgumentParser, help: str, output: str | None = 
 
 def add_device(parser: argparse.ArgumentParser, use: str) -> None:
     """Add ``--device``."""
-    parser.add_argument("--device", choices=ACCELERATORS, default="cpu", help=f"where to {use} (default: cpu)")
+    parser.add_argument(
+        "--device", choices=ACCELERATORS, default="cpu", help=f"where to {use} (default: cpu)"
+    )
 
 
 def values_of(
@@ -172,4 +174,7 @@ def find_runs(folder: str | Path, task: str) -> dict[Path, RunConfig]:
         raise UserError(f"{folder}: expected runs of the task {task}; found none")
     sweep = folder / "sweep.json"
     order = [folder / name for name in files.read_json(sweep)["experiments"]] if sweep.exists() else []
-    return {run: found[run] for run in sorted(found, key=lambda run: (order.index(run) if run in order else 0, run))}
+    return {
+        run: found[run]
+        for run in sorted(found, key=lambda run: (order.index(run) if run in order else 0, run))
+    }

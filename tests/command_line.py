@@ -95,7 +95,9 @@ def make_run(tmp_path):
         files.write_json(folder / "config.json", config.model_dump())
         stack = load(MODELS, "rnn", "model_type")(config.training.seeds(), 4, 4, hidden_dim=13)
         for position in range(members):
-            runs.write_weights(runs.model_folder(folder, position + 1), stack.export(position), {"status": "finished"})
+            runs.write_weights(
+                runs.model_folder(folder, position + 1), stack.export(position), {"status": "finished"}
+            )
         return folder
 
     return make

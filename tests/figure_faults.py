@@ -49,4 +49,6 @@ def _empty_axes(figure: Figure) -> Iterator[str]:
 def coarse_figures(monkeypatch):
     """Save figures with few pixels, which takes less time and leaves the layout as it is."""
     save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda figure, *to, **options: save(figure, *to, **(options | {"dpi": 40})))
+    monkeypatch.setattr(
+        Figure, "savefig", lambda figure, *to, **options: save(figure, *to, **(options | {"dpi": 40}))
+    )

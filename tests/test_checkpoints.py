@@ -56,7 +56,11 @@ def test_weights_are_kept_at_these_steps_and_training_is_the_same(train):
         last = (folder / "weights.safetensors").read_bytes()
         assert last == (plain / f"model-{number}" / "checkpoint" / "weights.safetensors").read_bytes()
         assert last == (folder / "step-6.safetensors").read_bytes()
-        assert last != (folder / "step-4.safetensors").read_bytes() != (folder / "step-0.safetensors").read_bytes()
+        assert (
+            last
+            != (folder / "step-4.safetensors").read_bytes()
+            != (folder / "step-0.safetensors").read_bytes()
+        )
     assert kept(plain) == []
 
 

@@ -62,8 +62,12 @@ def extend(tmp_path, monkeypatch):
         sys.modules.pop(module, None)
 
 
-SMALL = "--experiment_name run --num_models 3 --epochs 1 --epoch_batches 2 --validation_batches 1 --batch_size 4"
-TRAIN = f"train --task running_parity --model_type identity_rnn --signs 6 --hidden_dim 7 --engine inline {SMALL}"
+SMALL = (
+    "--experiment_name run --num_models 3 --epochs 1 --epoch_batches 2 --validation_batches 1 --batch_size 4"
+)
+TRAIN = (
+    f"train --task running_parity --model_type identity_rnn --signs 6 --hidden_dim 7 --engine inline {SMALL}"
+)
 EVALUATE = "evaluate --models_dir run --test_horizon 4 --num_workers 1 --no_figures"
 ANALYZE = "analyze speed --summary_file run --first 1"
 

@@ -23,7 +23,9 @@ def experiment(tmp_path):
     files.write_json(tmp_path / "config.json", config.model_dump())
     stack = load(MODELS, "lstm", "model_type")(config.training.seeds(), 2, 2, hidden_dim=3)
     for position in range(2):
-        runs.write_weights(runs.model_folder(tmp_path, position + 1), stack.export(position), {"status": "finished"})
+        runs.write_weights(
+            runs.model_folder(tmp_path, position + 1), stack.export(position), {"status": "finished"}
+        )
     return tmp_path
 
 
@@ -69,6 +71,9 @@ def test_evaluation_writes_portraits_once(experiment, capsys):
 
     # Of other networks, or other lengths, nothing is left to be read as if it were of these.
     assert evaluate_multiple.main([*words, "--model_pattern", "model-1"]) == 0
-    assert f"Deleted, left over from an earlier run with other models or lengths: {path}" in capsys.readouterr().out
+    assert (
+        f"Deleted, left over from an earlier run with other models or lengths: {path}"
+        in capsys.readouterr().out
+    )
     assert not path.exists()
     assert (experiment / "traces" / "seq5.nc").exists()

@@ -1,7 +1,7 @@
 """Every command of analyze.py on every registered model, each on a task of its own: it works, or says why not.
 
-The table in the README is what these tests find. ``EMT_WRITE_TABLE=1 pytest tests/test_every_command.py`` writes it,
-with ``-k`` and the name of a model only the column of that model.
+The table in the README is what these tests find. ``EMT_WRITE_TABLE=1 pytest tests/test_every_command.py``
+writes it, with ``-k`` and the name of a model only the column of that model.
 """
 
 import contextlib
@@ -23,7 +23,10 @@ from emt.models import MODELS
 from emt.options import assigns
 
 # Lightning's own, where a population trains in this process.
-pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.usefixtures("in_this_process")]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.usefixtures("in_this_process"),
+]
 
 README = Path(__file__).parents[1] / "README.md"
 TABLE = re.compile(r"(?<=<!-- every command on every model -->\n).*?(?=<!-- end -->)", re.S)
@@ -43,7 +46,9 @@ RUN_OF = {
 }
 """What each model is trained on, and how large; variable binding if there is no entry."""
 
-SMALL = "--num_models 3 --epochs 1 --epoch_batches 3 --validation_batches 1 --batch_size 4 --learning_rate 0.05"
+SMALL = (
+    "--num_models 3 --epochs 1 --epoch_batches 3 --validation_batches 1 --batch_size 4 --learning_rate 0.05"
+)
 
 
 LINEAR = ("variables", "emergence")
@@ -83,8 +88,8 @@ def drawn(layout_faults, monkeypatch):
 def networks(tmp_path, mini_babi, monkeypatch):
     """Return a function that trains and evaluates networks of a model.
 
-    It returns the folder of those on the task the model was made for, of those on a task with a linear operator, and
-    the command that evaluation says comes next.
+    It returns the folder of those on the task the model was made for, of those on a task with a linear
+    operator, and the command that evaluation says comes next.
     """
     # Accuracy of points and exponents is not what is asked here.
     monkeypatch.setattr(describe, "STARTS", 32)
@@ -106,7 +111,10 @@ def networks(tmp_path, mini_babi, monkeypatch):
 def train(experiment, model, run):
     """Train three small networks and return their folder."""
     where = f"--experiment_name {experiment.name} --output_dir {experiment.parent} --engine inline --accelerator cpu"
-    assert train_multiple.main(shlex.split(f"{where} --model_type {model} {run} {SMALL} --keep_checkpoints 0 2")) == 0
+    assert (
+        train_multiple.main(shlex.split(f"{where} --model_type {model} {run} {SMALL} --keep_checkpoints 0 2"))
+        == 0
+    )
     return experiment
 
 
@@ -151,7 +159,9 @@ def as_table(found):
 
 def read_table(text):
     """Return what a table says: for each model the reason of each command, "" where it works."""
-    notes = {f"[{number}]": reason for number, reason in re.findall(r"^\[(\d+)\] (.*)$", text, re.M)} | {"✓": ""}
+    notes = {f"[{number}]": reason for number, reason in re.findall(r"^\[(\d+)\] (.*)$", text, re.M)} | {
+        "✓": ""
+    }
     [_, *models], _, *rows = [
         [cell.strip(" `") for cell in row.split("|")[1:-1]] for row in text.splitlines() if "|" in row
     ]

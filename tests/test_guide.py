@@ -79,7 +79,11 @@ def test_every_name_of_the_guide_exists(name):
 
 def test_a_name_that_is_not_there_is_noticed():
     assert len(NAMES) > 3
-    for name in ("analysis.spectra.no_such_name", "analysis.no_such_module.values", "analysis.spectra.values.no_such"):
+    for name in (
+        "analysis.spectra.no_such_name",
+        "analysis.no_such_module.values",
+        "analysis.spectra.values.no_such",
+    ):
         with pytest.raises((AttributeError, ImportError)):
             resolve(name)
 

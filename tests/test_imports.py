@@ -27,12 +27,29 @@ ALLOWED = {
     "emt.models": ("emt.errors", "emt.ops", "emt.streams"),
     "emt.jacobians": ("emt.models",),
     "emt.record": (
-        *(*BASE, "emt.config", "emt.tasks", "emt.models", "emt.runs", "emt.trace", "emt.options", "emt.devices"),
+        *(
+            *BASE,
+            "emt.config",
+            "emt.tasks",
+            "emt.models",
+            "emt.runs",
+            "emt.trace",
+            "emt.options",
+            "emt.devices",
+        ),
         "emt.jacobians",
     ),
     "emt.dynamics_file": (*BASE, "emt.labelled"),
     "emt.dynamics": (
-        *(*BASE, "emt.record", "emt.jacobians", "emt.models", "emt.tasks", "emt.streams", "emt.dynamics_file"),
+        *(
+            *BASE,
+            "emt.record",
+            "emt.jacobians",
+            "emt.models",
+            "emt.tasks",
+            "emt.streams",
+            "emt.dynamics_file",
+        ),
         "emt.options",
     ),
     "emt.evaluation": (
@@ -40,7 +57,16 @@ ALLOWED = {
         "emt.options",
     ),
     "emt.training": (
-        *(*BASE, "emt.config", "emt.tasks", "emt.models", "emt.ops", "emt.runs", "emt.streams", "emt.options"),
+        *(
+            *BASE,
+            "emt.config",
+            "emt.tasks",
+            "emt.models",
+            "emt.ops",
+            "emt.runs",
+            "emt.streams",
+            "emt.options",
+        ),
         *("emt.devices", "emt.engine", "emt.stopping"),
     ),
     "emt.commands": ("emt", "analysis", "experiments"),
@@ -154,7 +180,10 @@ def test_layers_refuse(module, imported):
 
 
 def test_every_module_of_analysis_has_a_room():
-    names = {module_name(path) for path in (ROOT / "analysis").rglob("*.py")} - {"analysis", "analysis.figures"}
+    names = {module_name(path) for path in (ROOT / "analysis").rglob("*.py")} - {
+        "analysis",
+        "analysis.figures",
+    }
     assert {name for name in names if room(name) is None} == {"analysis.figures.style"}
 
 

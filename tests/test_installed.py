@@ -47,14 +47,23 @@ def make_package(folder, name, text=""):
 
 def test_the_name_on_the_index_is_written_once():
     assert PROJECT["name"] == emt.DISTRIBUTION == emt_workbench.DISTRIBUTION
-    assert all(install_hint(extra) == f'pip install "{PROJECT["name"]}[{extra}]"' for extra in ("cluster", "track"))
+    assert all(
+        install_hint(extra) == f'pip install "{PROJECT["name"]}[{extra}]"' for extra in ("cluster", "track")
+    )
 
 
 def test_documents_name_extras_that_exist():
-    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *ROOT.glob("*/*/README.md"), *GUIDES)]
+    texts = [
+        path.read_text(encoding="utf-8")
+        for path in (ROOT / "README.md", *ROOT.glob("*/*/README.md"), *GUIDES)
+    ]
     named = {match for text in texts for match in re.findall(r"[\"']([\w.-]+)\[([\w,]+)\][\"']", text)}
-    assert {name for name, _ in named} - {PROJECT["name"]} == {"."}, "the index has another project called emt"
-    assert {extra for _, extras in named for extra in extras.split(",")} <= set(PROJECT["optional-dependencies"])
+    assert {name for name, _ in named} - {PROJECT["name"]} == {"."}, (
+        "the index has another project called emt"
+    )
+    assert {extra for _, extras in named for extra in extras.split(",")} <= set(
+        PROJECT["optional-dependencies"]
+    )
 
 
 def test_help_lists_the_commands_and_the_version():
@@ -68,19 +77,22 @@ def test_help_lists_the_commands_and_the_version():
 def test_an_unknown_command_is_refused_in_one_line():
     done = run_emt("trian")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "emt: no such command: 'trian'; there are train, evaluate, analyze, sweep, selftest\n"
+    assert (
+        done.stderr == "emt: no such command: 'trian'; there are train, evaluate, analyze, sweep, selftest\n"
+    )
 
 
 def test_the_module_is_the_command():
-    done = subprocess.run([sys.executable, "-m", "emt", "--version"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "emt", "--version"], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.stdout == f"emt {emt.__version__}\n"
 
 
 def test_a_folder_called_analysis_is_named(tmp_path):
     folder = make_package(tmp_path, "analysis")
-    line = (
-        f"expected the package analysis of emt-workbench; found {folder / 'analysis' / '__init__.py'}, which hides it"
-    )
+    found = folder / "analysis" / "__init__.py"
+    line = f"expected the package analysis of emt-workbench; found {found}, which hides it"
     done = run_emt("analyze", "eigenvalue", "--summary_file", "x", before=[folder])
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"emt: {line}: rename that folder\n")
     done = run_emt("train", "--help", before=[folder])
@@ -110,7 +122,8 @@ def test_another_package_called_emt_is_named(tmp_path):
     done = run_emt("--help", before=[folder])
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert (
-        f"found {folder / 'emt' / '__init__.py'}, another project's: uninstall that (pip uninstall emt)" in done.stderr
+        f"found {folder / 'emt' / '__init__.py'}, another project's: uninstall that (pip uninstall emt)"
+        in done.stderr
     )
 
 
@@ -188,10 +201,20 @@ def test_distributions_are_whole(distributions):
     }
     assert sources | {"emt_workbench.py"} == {name for name in names if name.endswith(".py")}
     assert {f"{package}/py.typed" for package in ("emt", "analysis", "experiments")} <= names
-    assert {"analysis/report/report.css", "analysis/report/report.js", "experiments/catbabi/README.md"} <= names
+    assert {
+        "analysis/report/report.css",
+        "analysis/report/report.js",
+        "experiments/catbabi/README.md",
+    } <= names
     with tarfile.open(sdist) as archive:
         inside = {name.partition("/")[2] for name in archive.getnames()}
-    assert {*SCRIPTS.values(), "README.md", "Makefile", "constraints.txt", "tests/test_installed.py"} <= inside
+    assert {
+        *SCRIPTS.values(),
+        "README.md",
+        "Makefile",
+        "constraints.txt",
+        "tests/test_installed.py",
+    } <= inside
 
 
 @pytest.mark.slow
@@ -211,7 +234,9 @@ def test_the_main_job_from_a_wheel(distributions, tmp_path):
 
     def succeed(line):
         words = shlex.split(line)
-        done = subprocess.run(words, cwd=elsewhere, env=clean, capture_output=True, text=True, timeout=600, check=False)
+        done = subprocess.run(
+            words, cwd=elsewhere, env=clean, capture_output=True, text=True, timeout=600, check=False
+        )
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
         return done.stdout
 

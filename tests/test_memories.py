@@ -100,7 +100,9 @@ DICTIONARIES = [
 ]
 
 
-@pytest.mark.parametrize("recording", DICTIONARIES, indirect=True, ids=lambda p: "-".join(map(str, p[1].values())))
+@pytest.mark.parametrize(
+    "recording", DICTIONARIES, indirect=True, ids=lambda p: "-".join(map(str, p[1].values()))
+)
 def test_every_kind_of_dictionary_is_read_as_its_rule_says(recording):
     grids = match_grids(recording, "dnd")
     assert np.abs(recording["memory/dnd/read_value"].values).max() > 0

@@ -25,7 +25,12 @@ def commands(stage):
     """Return the words of each command of a stage, as ``python SCRIPT …`` or as ``emt STAGE …``."""
     forms = (f"python {SCRIPTS[stage]}", f"emt {stage}", f"python -m emt {stage}")
     lines = [line for block in blocks("bash") for line in block.splitlines()]
-    found = [shlex.split(line.removeprefix(form)) for line in lines for form in forms if line.startswith(f"{form} ")]
+    found = [
+        shlex.split(line.removeprefix(form))
+        for line in lines
+        for form in forms
+        if line.startswith(f"{form} ")
+    ]
     assert found, f"the README shows no {stage}"
     return found
 
@@ -69,7 +74,14 @@ def test_code_runs(tmp_path):
     small = ["--num_models", "1", "--epochs", "1", "--epoch_batches", "2", "--validation_batches", "1"]
     script = [str(ROOT / "train_multiple.py"), "--experiment_name", "repeat_copy", "--seq_length", "8"]
     run(*script, "--output_dir", "demo", *small)
-    run(str(ROOT / "evaluate_multiple.py"), "--models_dir", "demo/repeat_copy", "--test_horizon", "9", "--no_figures")
+    run(
+        str(ROOT / "evaluate_multiple.py"),
+        "--models_dir",
+        "demo/repeat_copy",
+        "--test_horizon",
+        "9",
+        "--no_figures",
+    )
     code = blocks("python")
     assert len(code) == 2
     for block in code:

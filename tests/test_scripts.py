@@ -75,7 +75,9 @@ def test_an_interrupted_training_continues():
     assert process.returncode == 143
     succeed(*words)
     assert "resumed after an interruption" in Path("a/model-1/training.log").read_text()
-    assert [m.name for m in runs.model_folders(Path("a")) if not runs.is_done(Path("a"), runs.model_number(m))] == []
+    assert [
+        m.name for m in runs.model_folders(Path("a")) if not runs.is_done(Path("a"), runs.model_number(m))
+    ] == []
 
 
 @pytest.mark.slow
@@ -125,7 +127,9 @@ def test_a_training_killed_three_times_ends_with_the_same_bytes():
     assert weights_of(experiment) == expected
     assert {p: p.stat().st_mtime_ns for p in finished} == finished
     for name in expected:
-        curves = [(folder / name / "training_curve.csv").read_text() for folder in (Path("whole"), experiment)]
+        curves = [
+            (folder / name / "training_curve.csv").read_text() for folder in (Path("whole"), experiment)
+        ]
         assert curves[0] == curves[1]
 
 
@@ -196,7 +200,18 @@ def single(tmp_path_factory):
 def ranged(tmp_path_factory):
     """Return a run over a range of lengths, evaluated, with enough members to embed."""
     folder = tmp_path_factory.mktemp("ranged")
-    words = ["--experiment_name", "b", "--seq_length", "3", "7", *SHORT, "--num_models", "3", "--output_dir", folder]
+    words = [
+        "--experiment_name",
+        "b",
+        "--seq_length",
+        "3",
+        "7",
+        *SHORT,
+        "--num_models",
+        "3",
+        "--output_dir",
+        folder,
+    ]
     succeed("train_multiple", *words)
     succeed("evaluate_multiple", "--models_dir", folder / "b")
     return folder / "b"
@@ -213,7 +228,9 @@ def test_training_as_documented_at_full_size(single):
     assert [m["step"] for m in done_markers(single)] == [2000, 2000]
     for number in (1, 2):
         folder = single / f"model-{number}"
-        assert {"checkpoint", "training.log", "training_curve.csv", "lightning_logs"} <= set(os.listdir(folder))
+        assert {"checkpoint", "training.log", "training_curve.csv", "lightning_logs"} <= set(
+            os.listdir(folder)
+        )
     assert not list((single / "population").glob("*.safetensors"))
 
 
@@ -273,7 +290,11 @@ def test_evaluation_with_overrides(ranged, copy, overrides, lengths):
             True,
         ),
         ("steady", "--seq_length 8 --no_curriculum", False),
-        ("stream", "--seq_length 3 --infinite_horizon --total_length 90 --output_horizon 9 --hidden_dim 32", True),
+        (
+            "stream",
+            "--seq_length 3 --infinite_horizon --total_length 90 --output_horizon 9 --hidden_dim 32",
+            True,
+        ),
         ("lstm", "--seq_length 3 --model_type lstm --hidden_dim 16 --init orthogonal", True),
         ("narrow", "--seq_length 8 --hidden_dim 24 --task_id T4 --num_workers 1 --accelerator cpu", True),
     ],
@@ -311,7 +332,9 @@ def test_a_configuration_file_repeats_a_run_and_flags_beside_it_win():
 )
 def test_the_analyses_as_documented(ranged, tmp_path, words, table):
     words = words.replace("RUN", str(ranged / "evaluation_summary.json")).split()
-    subprocess.run(command("analyze", *words, "--output_dir", tmp_path / "out"), check=True, capture_output=True)
+    subprocess.run(
+        command("analyze", *words, "--output_dir", tmp_path / "out"), check=True, capture_output=True
+    )
     names = os.listdir(tmp_path / "out")
     assert {Path(n).suffix for n in names} >= {".png", ".pdf", ".csv", ".json"}
     assert table is None or table in {Path(n).stem for n in names}

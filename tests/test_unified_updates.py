@@ -82,14 +82,19 @@ class Paper:
         self.plasticity = getattr(model, "plast_clip", 1.0)
         self.units = self.weight["recurrence"].shape[0] if self.recurs else UNITS
         self.history = []
-        self.total = {p: [torch.zeros_like(self.weight[p]), torch.zeros_like(self.bias[p])] for p in model.places}
+        self.total = {
+            p: [torch.zeros_like(self.weight[p]), torch.zeros_like(self.bias[p])] for p in model.places
+        }
 
     def step(self, weight, bias, symbol, c):
         x = one_hot(torch.tensor(symbol), SYMBOLS).double() if symbol >= 0 else torch.zeros(SYMBOLS).double()
         h = torch.zeros(self.units).double()
         self.key, self.before = {}, {}
         if self.recurs and c is not None:
-            self.key["recurrence"], self.before["recurrence"] = c, weight["recurrence"] @ c + bias["recurrence"]
+            self.key["recurrence"], self.before["recurrence"] = (
+                c,
+                weight["recurrence"] @ c + bias["recurrence"],
+            )
             h = torch.tanh(self.before["recurrence"])
         first = c = torch.cat([x, h])
         for place in self.names[:-1]:
@@ -111,7 +116,8 @@ class Paper:
                 delta = delta * (self.before[place] > 0)
             elif self.rule.derivative and place != "output":
                 phi = [
-                    (1 + erf(z / sqrt(2))) / 2 + z * exp(-z * z / 2) / sqrt(2 * pi) for z in self.before[place].tolist()
+                    (1 + erf(z / sqrt(2))) / 2 + z * exp(-z * z / 2) / sqrt(2 * pi)
+                    for z in self.before[place].tolist()
                 ]
                 delta = delta * torch.tensor(phi, dtype=torch.float64)
             gradients[place] = torch.outer(delta, key), delta
@@ -138,7 +144,9 @@ class Paper:
                 for place in weight:
                     wanted = [kind[place] for step in reached for kind in step]
                     found = torch.autograd.grad(loss, wanted, retain_graph=True, allow_unused=True)
-                    found = [torch.zeros_like(w) if g is None else g for g, w in zip(found, wanted, strict=True)]
+                    found = [
+                        torch.zeros_like(w) if g is None else g for g, w in zip(found, wanted, strict=True)
+                    ]
                     gradients[place] = sum(found[::2]), sum(found[1::2])
             self.history.append(gradients)
             for place, (g, g_bias) in gradients.items():
@@ -197,7 +205,9 @@ def test_ethereal_follows_the_equations(monkeypatch, updater, options, longest):
 
 
 @every_updater
-@pytest.mark.parametrize("options", [{}, {"enable_recurrence": False, "derivative": True}], ids=["all", "derivative"])
+@pytest.mark.parametrize(
+    "options", [{}, {"enable_recurrence": False, "derivative": True}], ids=["all", "derivative"]
+)
 def test_the_plain_network_follows_the_equations(updater, options):
     model, (inputs, targets) = build(SimpleRNN, updater=updater, **options), draw()
     outputs, gradients = run(model, inputs, targets)
@@ -243,7 +253,9 @@ def test_backprop_reaches_one_step_back_and_bptt_all_the_way():
     for updater in ("backprop", "bptt"):
         model = build(updater=updater)
         _, gradients = run(model, inputs, targets)
-        loss = torch.nn.functional.cross_entropy(model(inputs)[0][:, :, -1].transpose(1, 2), targets[:, :, -1])
+        loss = torch.nn.functional.cross_entropy(
+            model(inputs)[0][:, :, -1].transpose(1, 2), targets[:, :, -1]
+        )
         loss = loss * len(SEEDS)
         found = torch.autograd.grad(loss, list(model.parameters()))
         whole = {n: g for (n, _), g in zip(model.named_parameters(), found, strict=True)}
@@ -365,7 +377,10 @@ def test_the_gradient_of_plasticity_is_that_of_the_loss_a_write_later():
 def test_the_residual_connection_stands_once_after_the_last_layer(monkeypatch, updater, longest):
     """With W_1 = 0 the last layer sees gelu(0) = 0, so that c = c⁰ = [x, h]; added after each layer it saw c⁰."""
     monkeypatch.setattr(operation, "LONGEST", longest)
-    model, (inputs, targets) = build(updater=updater, enable_recurrence=False, plast_proportion=0.0), draw(padded=False)
+    model, (inputs, targets) = (
+        build(updater=updater, enable_recurrence=False, plast_proportion=0.0),
+        draw(padded=False),
+    )
     with torch.no_grad():
         for parameter in (model.layer_1_weight, model.layer_1_bias, model.layer_2_bias, model.output_bias):
             parameter.zero_()
@@ -397,7 +412,9 @@ class Published:
 
     def __init__(self, model, member, normalize):
         self.rule, self.normalize, self.places = model.rule, normalize, model.places
-        self.weight = {p: getattr(model, f"{p}_weight")[member].T.detach().repeat(BATCH, 1, 1) for p in model.places}
+        self.weight = {
+            p: getattr(model, f"{p}_weight")[member].T.detach().repeat(BATCH, 1, 1) for p in model.places
+        }
         self.bias = {p: getattr(model, f"{p}_bias")[member].detach().clone() for p in model.places}
         self.mask = {p: getattr(model, f"{p}_mask")[member, :-1].T > 0 for p in model.places}
         self.clip, self.units = model.plast_clip, UNITS
@@ -480,7 +497,9 @@ class Published:
         w = self.weight[p].detach() * (1 - self.forget[p])
         update = -gradient * (1.0 if p in LAST else self.gain[p])
         if self.rule.grad_clip and p not in LAST:
-            update = torch.where(self.mask[p], update.clamp(-self.rule.grad_clip, self.rule.grad_clip), update)
+            update = torch.where(
+                self.mask[p], update.clamp(-self.rule.grad_clip, self.rule.grad_clip), update
+            )
         self.weight[p] = w + self.rule.eta * update
         self.bias[p] = self.bias[p].detach() - self.rule.eta * bias_gradient
         if self.normalize:

@@ -1,7 +1,7 @@
 """User-facing text is plain technical English: phrases that a reader cannot search for stay out of it.
 
-The phrases are looked for in Markdown files, docstrings, comments and string literals. Single ordinary words are not
-listed: each entry is a phrase that a review found, with the field's expression for it.
+The phrases are looked for in Markdown files, docstrings, comments and string literals. Single ordinary words
+are not listed: each entry is a phrase that a review found, with the field's expression for it.
 """
 
 import io
@@ -106,7 +106,17 @@ def test_strings_and_comments_are_read_and_names_are_not():
 
 @pytest.mark.parametrize(
     "word",
-    ["cache", "resume", "stale", "time remaining", "checkpoint", "seed", "confidence interval", "p-value", "GPU"],
+    [
+        "cache",
+        "resume",
+        "stale",
+        "time remaining",
+        "checkpoint",
+        "seed",
+        "confidence interval",
+        "p-value",
+        "GPU",
+    ],
 )
 def test_a_reader_finds_the_usual_words(word):
     guides = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "ANALYSIS_GUIDE.md")]

@@ -41,8 +41,8 @@ class GroupSummary:
     Attributes
     ----------
     accuracies
-        A row for each population and kind (label, group): ``n`` members, ``mean`` and ``std`` (dividing by n − 1) of
-        their accuracies, ``low`` and ``high`` of the mean's 95 % t interval.
+        A row for each population and kind (label, group): ``n`` members, ``mean`` and ``std`` (dividing by n
+        − 1) of their accuracies, ``low`` and ``high`` of the mean's 95 % t interval.
     members
         A row for each member and kind (label, model_name, group): its accuracy.
     """

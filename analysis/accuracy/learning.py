@@ -68,8 +68,9 @@ class LearningSummary:
     curves
         One for each population.
     errors
-        A row for each population (panel, label): ``n`` members, ``mean`` and ``std`` (dividing by n − 1) of their test
-        errors in percent, ``low`` and ``high`` of the mean's 95 % t interval, ``median``, ``best`` and ``worst``.
+        A row for each population (panel, label): ``n`` members, ``mean`` and ``std`` (dividing by n − 1) of
+        their test errors in percent, ``low`` and ``high`` of the mean's 95 % t interval, ``median``, ``best``
+        and ``worst``.
     members
         A row for each member: its test error in percent.
     """
@@ -118,7 +119,10 @@ def _curve(one: Learner) -> LearningCurve:
 
 
 def _reached(errors: NDArray[np.float64]) -> dict[str, float]:
-    interval, known = mean_interval(errors, bounds=(0.0, 100.0)), pd.Series(errors[np.isfinite(errors)], dtype=float)
+    interval, known = (
+        mean_interval(errors, bounds=(0.0, 100.0)),
+        pd.Series(errors[np.isfinite(errors)], dtype=float),
+    )
     return {
         "n": interval.n,
         "mean": interval.estimate,

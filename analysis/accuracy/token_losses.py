@@ -42,13 +42,13 @@ class TokenLosses:
     labels
         Of the two models.
     tokens
-        A row for each token: ``word``, ``story``, ``loss_a``, ``loss_b`` in nats, ``difference`` b − a: positive
-        where the first model is better.
+        A row for each token: ``word``, ``story``, ``loss_a``, ``loss_b`` in nats, ``difference`` b − a:
+        positive where the first model is better.
     models
         A row for each model: tokens ``n``, mean ``loss``, ``perplexity``.
     difference
-        Mean over stories of each story's mean difference, with its 95 % t interval: ``mean``, ``low``, ``high``,
-        ``stories``.
+        Mean over stories of each story's mean difference, with its 95 % t interval: ``mean``, ``low``,
+        ``high``, ``stories``.
     """
 
     labels: tuple[str, str]
@@ -74,8 +74,16 @@ def compare_losses(a: Losses, b: Losses) -> TokenLosses:
         If there are no tokens, or the two texts differ.
     """
     if not a.words or a.words != b.words or not np.array_equal(a.story, b.story):
-        raise AnalysisError(f"expected the same text for both models; got {len(a.words)} and {len(b.words)} tokens")
-    columns = {"word": a.words, "story": a.story, "loss_a": a.loss, "loss_b": b.loss, "difference": b.loss - a.loss}
+        raise AnalysisError(
+            f"expected the same text for both models; got {len(a.words)} and {len(b.words)} tokens"
+        )
+    columns = {
+        "word": a.words,
+        "story": a.story,
+        "loss_a": a.loss,
+        "loss_b": b.loss,
+        "difference": b.loss - a.loss,
+    }
     tokens = pd.DataFrame(columns).rename_axis("token")
     by_story = mean_interval(tokens.groupby("story")["difference"].mean())
     means = [float(one.loss.mean()) for one in (a, b)]

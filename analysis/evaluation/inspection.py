@@ -42,7 +42,8 @@ class LengthInspection:
     variables
         Basis of variable memories, or None where the network has no W_hh and linear readout.
     overlap
-        Shared part of each pair of subspaces (`analysis.variables.subspaces.subspace_overlap`), labelled on both axes.
+        Shared part of each pair of subspaces (`analysis.variables.subspaces.subspace_overlap`), labelled on
+        both axes.
     statistics
         The `STATISTICS` of ``eigenvalues``.
     """
@@ -59,7 +60,9 @@ class LengthInspection:
     @property
     def modes(self) -> NDArray[np.complex128]:
         """The theory's eigenvalues that are not zero; empty without a theory."""
-        return np.empty(0, dtype=np.complex128) if self.theory is None else self.theory[np.abs(self.theory) > 0]
+        return (
+            np.empty(0, dtype=np.complex128) if self.theory is None else self.theory[np.abs(self.theory) > 0]
+        )
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,10 @@ def _inspect_length(
     companion = companion_matrix(operator, length)
     size = len(companion)
     invariant, eigenvalues = leading_subspace(matrix, size)
-    bases: dict[str, NDArray[Any]] = {"invariant": invariant, "singular": left_singular_subspace(matrix, size)}
+    bases: dict[str, NDArray[Any]] = {
+        "invariant": invariant,
+        "singular": left_singular_subspace(matrix, size),
+    }
     singular, variables = None, None
     if member.recurrent is not None:
         bases["principal"] = components[:, :size]

@@ -1,7 +1,7 @@
 """One trained member as arrays, and its entry of ``evaluation_summary.json``.
 
-The matrix whose spectrum is read is W_hh where the network has one (h_t = f(W_hh h_{t-1} + …)), otherwise the Jacobian
-of its whole state.
+The matrix whose spectrum is read is W_hh where the network has one (h_t = f(W_hh h_{t-1} + …)), otherwise the
+Jacobian of its whole state.
 """
 
 from collections.abc import Collection, Mapping
@@ -80,7 +80,9 @@ class TrainedMember:
         if matrix is None:
             raise AnalysisError(f"{self.name}: expected recurrent weights or a Jacobian; got neither")
         if not np.isfinite(matrix).all():
-            raise AnalysisError(f"{self.name}: expected finite numbers in {self.matrix_name}; got NaN or infinity")
+            raise AnalysisError(
+                f"{self.name}: expected finite numbers in {self.matrix_name}; got NaN or infinity"
+            )
         return np.asarray(matrix, dtype=np.float64)
 
     @property
@@ -98,7 +100,9 @@ class TrainedMember:
         return "the Jacobian" if self.recurrent is None else "W_hh"
 
 
-def wrong_outputs(outputs: NDArray[np.float64], targets: NDArray[np.float64], rule: Rule = "sign") -> NDArray[np.bool_]:
+def wrong_outputs(
+    outputs: NDArray[np.float64], targets: NDArray[np.float64], rule: Rule = "sign"
+) -> NDArray[np.bool_]:
     """Return which outputs are wrong, (…, output) as given: those of the wrong sign, or the one chosen by mistake.
 
     Zero of either sign counts as positive; of several largest numbers the first is chosen.
@@ -118,8 +122,8 @@ def sequence_accuracy(
 ) -> tuple[float, tuple[float, float]]:
     """Return the share of scored outputs that are right, and its 95 % interval over sequences.
 
-    The interval is a percentile bootstrap that draws whole sequences, since the errors of one sequence hang together;
-    where all sequences do equally well it has no width.
+    The interval is a percentile bootstrap that draws whole sequences, since the errors of one sequence hang
+    together; where all sequences do equally well it has no width.
 
     Parameters
     ----------
@@ -135,7 +139,8 @@ def sequence_accuracy(
     Returns
     -------
     accuracy, (low, high)
-        NaN where an output is not finite or nothing is scored; the interval also for fewer than two sequences.
+        NaN where an output is not finite or nothing is scored; the interval also for fewer than two
+        sequences.
     """
     wrong = wrong_outputs(outputs, targets, rule)
     share = 1 - (wrong.any(axis=2) if rule == "argmax" else wrong.mean(axis=2))
@@ -155,8 +160,8 @@ def sequence_accuracy(
 def leading_eigenvalues(matrix: NDArray[np.float64], k: int | None = None) -> NDArray[np.complex128]:
     """Return the ``k`` eigenvalues of largest modulus, descending: the spectrum of the leading invariant subspace.
 
-    All of them where ``k`` is None or exceeds the matrix. `analysis.variables.subspaces.leading_subspace` gives
-    its basis too.
+    All of them where ``k`` is None or exceeds the matrix. `analysis.variables.subspaces.leading_subspace`
+    gives its basis too.
     """
     eigenvalues = np.linalg.eigvals(matrix).astype(np.complex128)
     return eigenvalues[np.argsort(-np.abs(eigenvalues), kind="stable")][:k]
@@ -179,8 +184,8 @@ def summarise(
     Returns
     -------
     entry
-        All keys but the paths, JSON-able. Keys that are undefined are left out; the accuracy is NaN where an output is
-        not finite.
+        All keys but the paths, JSON-able. Keys that are undefined are left out; the accuracy is NaN where an
+        output is not finite.
     """
     lengths = sorted({*operators, *lengths})
     accuracy, interval = sequence_accuracy(member.outputs, member.targets, member.scored, member.rule)
@@ -200,7 +205,9 @@ def summarise(
     for length in lengths:
         values = _spectrum_values(spectrum[: len(companions[length])] if length in companions else spectrum)
         if length in companions:
-            values |= _theory_values(spectrum[: len(companions[length])], companion_eigenvalues(companions[length]))
+            values |= _theory_values(
+                spectrum[: len(companions[length])], companion_eigenvalues(companions[length])
+            )
         if length in references:
             values |= _reference_values(references[length])
         entry |= {f"{key}_seq{length}": value for key, value in values.items()}

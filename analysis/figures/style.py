@@ -1,8 +1,8 @@
 """How figures look: column widths, fonts, colours; and how they are saved.
 
-Figures are made without pyplot: nothing is registered globally, no window opens, and the user's own matplotlib settings
-stay as they are. Decorate each drawing function with `styled`; `column_figure` and `save_figure` already are.
-To draw into a figure of your own, pass its axes: ``plot_x(result, ax)``.
+Figures are made without pyplot: nothing is registered globally, no window opens, and the user's own
+matplotlib settings stay as they are. Decorate each drawing function with `styled`; `column_figure` and
+`save_figure` already are. To draw into a figure of your own, pass its axes: ``plot_x(result, ax)``.
 """
 
 import io
@@ -107,7 +107,9 @@ def column_figure(
 
 
 @styled
-def single_axes(ax: Axes | None, width: Literal["single", "double"] = "single", height: float | None = None) -> Axes:
+def single_axes(
+    ax: Axes | None, width: Literal["single", "double"] = "single", height: float | None = None
+) -> Axes:
     """Return ``ax``, or the axes of a new figure where it is None."""
     return column_figure(width, height=height)[1][0, 0] if ax is None else ax
 
@@ -222,7 +224,9 @@ def save_film(film: Film, stem: str | Path, dpi: float = 100) -> list[Path]:
     film.show(0)
     _fit_texts(film.figure)
     film.figure.draw_without_rendering()
-    film.figure.set_layout_engine("none")  # Frames laid out one by one would shake, and take three times as long.
+    film.figure.set_layout_engine(
+        "none"
+    )  # Frames laid out one by one would shake, and take three times as long.
     paths = []
     for extension, kind in (("gif", PillowWriter), ("mp4", FFMpegWriter)):
         if not kind.isAvailable():

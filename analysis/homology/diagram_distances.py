@@ -19,11 +19,13 @@ Diagrams = tuple[Diagram, ...]
 """One model's diagrams by dimension."""
 
 
-def diagram_distance(a: Diagram, b: Diagram, metric: Literal["bottleneck", "wasserstein"] = "bottleneck") -> float:
+def diagram_distance(
+    a: Diagram, b: Diagram, metric: Literal["bottleneck", "wasserstein"] = "bottleneck"
+) -> float:
     """Distance of two diagrams of one dimension: bottleneck (maximum norm) or Wasserstein (order 1, Euclidean).
 
-    Infinite bars are matched with each other in the order of their births. Where one diagram has more of them, the
-    distance is infinite: no shift of finite size makes a bar die.
+    Infinite bars are matched with each other in the order of their births. Where one diagram has more of
+    them, the distance is infinite: no shift of finite size makes a bar die.
 
     Parameters
     ----------
@@ -55,8 +57,8 @@ def pairwise_diagram_distances(
 ) -> NDArray[np.float64]:
     """Return distances (dimension, model, model) of models' diagrams, one matrix for each dimension.
 
-    Models whose numbers of infinite bars differ are infinitely far apart (`comparable_models` finds those that are
-    not). Many pairs are shared among all cores.
+    Models whose numbers of infinite bars differ are infinitely far apart (`comparable_models` finds those
+    that are not). Many pairs are shared among all cores.
     """
     keys = [content_hash(*model) for model in diagrams]
     compute = partial(_distances_of, diagrams, metric)
@@ -99,8 +101,8 @@ def _distances_of(
 def _bottleneck(a: Diagram, b: Diagram) -> float:
     """Return the smallest r at which all bars longer than 2 r are matched to bars no further away than r.
 
-    Bars that are no longer may die on the diagonal. A matching of the long bars of ``a`` and one of the long bars of
-    ``b`` make one of both (Mendelsohn & Dulmage 1958), so the two sides are looked at one by one.
+    Bars that are no longer may die on the diagonal. A matching of the long bars of ``a`` and one of the long
+    bars of ``b`` make one of both (Mendelsohn & Dulmage 1958), so the two sides are looked at one by one.
     """
     from scipy.spatial.distance import cdist
 
@@ -139,8 +141,8 @@ def _covers(near: NDArray[np.bool_]) -> bool:
 def _bottleneck_of_lengths(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """Bottleneck distance of bars that are all born at 0, as components are, in closed form.
 
-    Such points lie on a line, so matching them by descending length is optimal, and a pair whose both bars die more
-    cheaply on the diagonal goes there together with all shorter ones.
+    Such points lie on a line, so matching them by descending length is optimal, and a pair whose both bars
+    die more cheaply on the diagonal goes there together with all shorter ones.
     """
     lengths = np.zeros((2, max(len(a), len(b))))
     lengths[0, : len(a)], lengths[1, : len(b)] = np.sort(a)[::-1], np.sort(b)[::-1]
@@ -150,8 +152,9 @@ def _bottleneck_of_lengths(a: NDArray[np.float64], b: NDArray[np.float64]) -> fl
 def _matched_costs(a: Diagram, b: Diagram) -> NDArray[np.float64]:
     """Return the distances that make up the smallest total of a matching of all bars with bars or with the diagonal.
 
-    A pair costs its distance or, where that is less, two ways to the diagonal; bars without a partner cost theirs.
-    Costs are minimised, not savings maximised: the total is as exact as its terms, however far all bars are from zero.
+    A pair costs its distance or, where that is less, two ways to the diagonal; bars without a partner cost
+    theirs. Costs are minimised, not savings maximised: the total is as exact as its terms, however far all
+    bars are from zero.
     """
     from scipy.optimize import linear_sum_assignment
 

@@ -1,14 +1,14 @@
 """Is a hole in a cloud of points more than chance makes? Null clouds, and tests of the longest bars against them.
 
-A cloud is (point, dimension). A null keeps something of the data and forgets the rest, so each answers a question of
-its own:
+A cloud is (point, dimension). A null keeps something of the data and forgets the rest, so each answers a
+question of its own:
 
 * ``gaussian`` keeps the covariance: is there more shape than in a normal distribution?
 * ``shuffle`` keeps the values of each unit in a sequence, not their times: do units move together?
 * ``phases`` keeps the power spectrum of each unit in a sequence, not its Fourier phases: is there more than rhythms
-  that units have by themselves? A loop that one sine wave draws is no more than that.
-  Where units move together, shuffled and turned clouds fill more dimensions than the data, in which loops are shorter:
-  these two alone show no hole.
+  that units have by themselves? A loop that one sine wave draws is no more than that. Where units move
+  together, shuffled and turned clouds fill more dimensions than the data, in which loops are shorter: these
+  two alone show no hole.
 * ``angles``, for eigenvalues, keeps moduli and conjugate pairs: do angles keep distances from each other?
 """
 
@@ -84,14 +84,15 @@ class BarTests:
     Attributes
     ----------
     members
-        Indexed by (model_name, dimension, null): ``longest``, the longest finite bar; ``null_median`` and ``null_95``,
-        quantiles of it in the null clouds; p; p_bh over the members (Benjamini–Hochberg); smallest_p, the least that
-        ``n_nulls`` clouds allow; ``subset_low``, ``subset_median``, ``subset_high``: 5 %, 50 % and 95 % points of the
-        longest bar over `N_SUBSETS` subsets; ``subset_share`` of these whose longest bar exceeds ``null_95``;
-        ``points``.
+        Indexed by (model_name, dimension, null): ``longest``, the longest finite bar; ``null_median`` and
+        ``null_95``, quantiles of it in the null clouds; p; p_bh over the members (Benjamini–Hochberg);
+        smallest_p, the least that ``n_nulls`` clouds allow; ``subset_low``, ``subset_median``,
+        ``subset_high``: 5 %, 50 % and 95 % points of the longest bar over `N_SUBSETS` subsets;
+        ``subset_share`` of these whose longest bar exceeds ``null_95``; ``points``.
     population
-        Indexed by (dimension, null): ``significant``, members with p_bh at most the level; ``share`` of members with
-        p at most the level, with its interval ``low``, ``high`` (Wilson); n, the members that have a p.
+        Indexed by (dimension, null): ``significant``, members with p_bh at most the level; ``share`` of
+        members with p at most the level, with its interval ``low``, ``high`` (Wilson); n, the members that
+        have a p.
     n_nulls
         Clouds drawn for each member and null.
     level
@@ -120,9 +121,9 @@ class BarTests:
 def gaussian_cloud(cloud: Array, rng: np.random.Generator) -> Array:
     """Return points (point, dimension) of a normal distribution with exactly the mean and covariance of ``cloud``.
 
-    With the centred cloud U S Vᵀ this is U' S Vᵀ, U' uniform among frames orthogonal to the constant. For normal points
-    U has that distribution given the covariance, so that a test against such clouds is exact for any number of points
-    and dimensions (Langsrud 2005).
+    With the centred cloud U S Vᵀ this is U' S Vᵀ, U' uniform among frames orthogonal to the constant. For
+    normal points U has that distribution given the covariance, so that a test against such clouds is exact
+    for any number of points and dimensions (Langsrud 2005).
     """
     unit = scale_of(cloud)
     scaled = cloud / unit
@@ -156,7 +157,8 @@ def rotate_phases(trajectories: Array, rng: np.random.Generator) -> Array:
 def rotate_angles(eigenvalues: NDArray[np.complex128], rng: np.random.Generator) -> Array:
     """Return eigenvalues as points of the plane (mode, 2), conjugate pairs at one random angle, real ones unmoved."""
     moduli = [
-        np.sort(np.abs(side))[::-1] for side in (eigenvalues[eigenvalues.imag > 0], eigenvalues[eigenvalues.imag < 0])
+        np.sort(np.abs(side))[::-1]
+        for side in (eigenvalues[eigenvalues.imag > 0], eigenvalues[eigenvalues.imag < 0])
     ]
     turns = np.exp(1j * rng.uniform(0, np.pi, max(map(len, moduli))))
     upper, lower = (r * turn[: len(r)] for r, turn in zip(moduli, (turns, turns.conj()), strict=True))

@@ -1,14 +1,14 @@
 """Persistent homology of spectra: eigenvalues as points of the plane, Vietoris–Rips filtration, coefficients Z/2.
 
-A diagram is an array (bar, 2) of births and deaths, and a model has one diagram for each dimension: bars of dimension 0
-are components, of dimension 1 loops. The component that is left over never dies: its death is infinite. Scales are
-distances between eigenvalues (pairs join when the scale reaches their distance).
+A diagram is an array (bar, 2) of births and deaths, and a model has one diagram for each dimension: bars of
+dimension 0 are components, of dimension 1 loops. The component that is left over never dies: its death is
+infinite. Scales are distances between eigenvalues (pairs join when the scale reaches their distance).
 
 Whether a bar is longer than chance makes it is tested against null clouds (`analysis.homology.nulls`).
 
-Bars no longer than a tolerance (1e-6, and at least 1e-12 of the largest modulus) are dropped, in every dimension. For
-components this is the same as merging points that lie closer than the tolerance: repeated eigenvalues count once,
-whatever the rounding.
+Bars no longer than a tolerance (1e-6, and at least 1e-12 of the largest modulus) are dropped, in every
+dimension. For components this is the same as merging points that lie closer than the tolerance: repeated
+eigenvalues count once, whatever the rounding.
 """
 
 import math
@@ -31,7 +31,15 @@ from analysis.homology.diagram_distances import (
     largest_scale,
     pairwise_diagram_distances,
 )
-from analysis.homology.nulls import BarTests, Sample, bar_tests, check_memory, gaussian_cloud, plane, rotate_angles
+from analysis.homology.nulls import (
+    BarTests,
+    Sample,
+    bar_tests,
+    check_memory,
+    gaussian_cloud,
+    plane,
+    rotate_angles,
+)
 from analysis.homology.rips import rips_bars
 from analysis.population import Population
 from analysis.spectra.embedding import classical_scaling, embed_distances
@@ -60,17 +68,18 @@ class Persistence:
     diagrams
         One tuple of diagrams for each model, by dimension.
     features
-        One row for each model: `topological_features` under the reference implementation's names, then ``diameter`` and
-        ``hD_bars``, ``hD_longest_relative`` (`scale_free_features`).
+        One row for each model: `topological_features` under the reference implementation's names, then
+        ``diameter`` and ``hD_bars``, ``hD_longest_relative`` (`scale_free_features`).
     betti_curves
-        Columns model_name, dimension, scale, betti: bars alive at scales common to all models, infinite bars included.
+        Columns model_name, dimension, scale, betti: bars alive at scales common to all models, infinite bars
+        included.
     distances
         (dimension, model, model): distance of diagrams, one matrix for each dimension.
     metric
         "bottleneck" or "wasserstein".
     embedding
-        Coordinates (model, 2) of the summed distances, NaN for models that are ``left_out``; None if fewer than three
-        models are left.
+        Coordinates (model, 2) of the summed distances, NaN for models that are ``left_out``; None if fewer
+        than three models are left.
     method
         "mds", "tsne" or "pca".
     color
@@ -102,7 +111,9 @@ class Persistence:
     def left_out(self) -> tuple[str, ...]:
         """Names of models that no map can show: they are infinitely far from most, having other infinite bars."""
         kept = comparable_models(self.total_distances)
-        return tuple(name for name, comparable in zip(self.population.names, kept, strict=True) if not comparable)
+        return tuple(
+            name for name, comparable in zip(self.population.names, kept, strict=True) if not comparable
+        )
 
     def headline(self) -> str:
         """Say in a sentence what was found."""
@@ -132,7 +143,10 @@ class Persistence:
             f"persistence_{self.metric}_distances": pd.DataFrame(self.total_distances, index, list(index)),
         }
         if self.tests is not None:
-            tables |= {"persistence_tests": self.tests.members, "persistence_tests_population": self.tests.population}
+            tables |= {
+                "persistence_tests": self.tests.members,
+                "persistence_tests_population": self.tests.population,
+            }
         if self.embedding is not None:
             tables[f"persistence_{self.method}_embedding"] = pd.DataFrame(
                 self.embedding, index, ["dimension_1", "dimension_2"]
@@ -152,7 +166,8 @@ class Persistence:
             for name, column in self.features.items()
         }
         statistics = [
-            {"model_name": name, "accuracy": accuracy[name], **row.to_dict()} for name, row in self.features.iterrows()
+            {"model_name": name, "accuracy": accuracy[name], **row.to_dict()}
+            for name, row in self.features.iterrows()
         ]
         return {
             "persistence_statistics": {
@@ -198,19 +213,23 @@ def analyse_persistence(
     distance_metric
         distance of two diagrams, summed over dimensions
     embedding_method
-        how models are placed in the plane by their distances; pca is classical scaling (principal coordinates)
+        how models are placed in the plane by their distances; pca is classical scaling (principal
+        coordinates)
     normalize
         project eigenvalues to the unit circle first; zero eigenvalues are left out
     color_by
-        what colours the embedding: accuracy, mean birth of components (0 in this filtration) or mean death of loops
+        what colours the embedding: accuracy, mean birth of components (0 in this filtration) or mean death of
+        loops
     tolerance
         eigenvalues closer than this count once, and loops that live shorter are left out
     null_clouds
-        random clouds of each kind (same covariance; random angles) that each model's longest bars are tested against
+        random clouds of each kind (same covariance; random angles) that each model's longest bars are tested
+        against
     level
         level of significance of these tests
     memory_limit
-        GB that one model may take, of which as many as there are cores run at once; what needs more is refused
+        GB that one model may take, of which as many as there are cores run at once; what needs more is
+        refused
     seed
         seed of random clouds
 
@@ -219,13 +238,18 @@ def analyse_persistence(
     AnalysisError
         If an option does not fit.
     """
-    spectra = [check_eigenvalues(v, name) for name, v in zip(population.names, population.eigenvalues, strict=True)]
+    spectra = [
+        check_eigenvalues(v, name) for name, v in zip(population.names, population.eigenvalues, strict=True)
+    ]
     check_dimension(max_dimension)
     clouds = [unit_circle(values) if normalize else values for values in spectra]
     with renamed({"limit": "memory_limit"}):
         check_memory(max(map(len, clouds)), max_dimension, memory_limit)
     diagrams = _diagrams(clouds, max_dimension, tolerance)
-    rows = [topological_features(d) | scale_free_features(d, cloud) for d, cloud in zip(diagrams, clouds, strict=True)]
+    rows = [
+        topological_features(d) | scale_free_features(d, cloud)
+        for d, cloud in zip(diagrams, clouds, strict=True)
+    ]
     features = pd.DataFrame(rows, index=pd.Index(population.names, name="model_name"))
     color = _color(population, features, color_by)
     distances = pairwise_diagram_distances(diagrams, distance_metric)
@@ -283,13 +307,17 @@ def persistence_diagrams(eigenvalues: ArrayLike, max_dimension: int = 1, toleran
     return distance_diagrams(distances, max_dimension, max(tolerance, ROUNDING * float(np.abs(values).max())))
 
 
-def _diagrams(clouds: Sequence[NDArray[np.complex128]], max_dimension: int, tolerance: float) -> tuple[Diagrams, ...]:
+def _diagrams(
+    clouds: Sequence[NDArray[np.complex128]], max_dimension: int, tolerance: float
+) -> tuple[Diagrams, ...]:
     """Return `persistence_diagrams` of all spectra; kept as arrays (bar, 3): birth, death, dimension."""
 
     def compute(places: list[int]) -> Iterator[NDArray[np.float64]]:
         for place in places:
             diagrams = persistence_diagrams(clouds[place], max_dimension, tolerance)
-            yield np.vstack([np.insert(bars, 2, dimension, axis=1) for dimension, bars in enumerate(diagrams)])
+            yield np.vstack(
+                [np.insert(bars, 2, dimension, axis=1) for dimension, bars in enumerate(diagrams)]
+            )
 
     tables = each_item("diagrams", [content_hash(c, max_dimension, tolerance) for c in clouds], compute)
     return tuple(tuple(t[t[:, 2] == d, :2] for d in range(max_dimension + 1)) for t in tables)
@@ -298,10 +326,14 @@ def _diagrams(clouds: Sequence[NDArray[np.complex128]], max_dimension: int, tole
 def check_dimension(max_dimension: int) -> None:
     """Refuse dimensions of homology that are out of range."""
     if not 0 <= max_dimension <= LARGEST_DIMENSION:
-        raise AnalysisError(f"must be 0 to {LARGEST_DIMENSION}; got {max_dimension}", parameter="max_dimension")
+        raise AnalysisError(
+            f"must be 0 to {LARGEST_DIMENSION}; got {max_dimension}", parameter="max_dimension"
+        )
 
 
-def distance_diagrams(distances: NDArray[np.float64], max_dimension: int = 1, tolerance: float = 0.0) -> Diagrams:
+def distance_diagrams(
+    distances: NDArray[np.float64], max_dimension: int = 1, tolerance: float = 0.0
+) -> Diagrams:
     """Return the diagrams of points with these distances (point, point), as `persistence_diagrams` does."""
     return tuple(_long_bars(bars, tolerance) for bars in rips_bars(distances, max_dimension))
 
@@ -309,10 +341,11 @@ def distance_diagrams(distances: NDArray[np.float64], max_dimension: int = 1, to
 def topological_features(diagrams: Diagrams) -> dict[str, float]:
     """Describe finite bars with the names and definitions of the reference implementation.
 
-    For each dimension D: ``hD_count``, ``hD_total_persistence``, ``hD_max_persistence``, ``hD_mean_persistence``,
-    ``hD_mean_birth``, ``hD_mean_death`` and ``hD_betti_scale0`` … ``9``, the bars alive (birth ≤ scale < death) at ten
-    scales from 0 to the dimension's largest death. Every key is there in every dimension; means of no bars are NaN.
-    Since infinite bars do not count here, components are one fewer than there are; `betti_numbers` counts them.
+    For each dimension D: ``hD_count``, ``hD_total_persistence``, ``hD_max_persistence``,
+    ``hD_mean_persistence``, ``hD_mean_birth``, ``hD_mean_death`` and ``hD_betti_scale0`` … ``9``, the bars
+    alive (birth ≤ scale < death) at ten scales from 0 to the dimension's largest death. Every key is there in
+    every dimension; means of no bars are NaN. Since infinite bars do not count here, components are one fewer
+    than there are; `betti_numbers` counts them.
     """
     features: dict[str, float] = {}
     for dimension, bars in enumerate(diagrams):
@@ -336,9 +369,9 @@ def topological_features(diagrams: Diagrams) -> dict[str, float]:
 def scale_free_features(diagrams: Diagrams, eigenvalues: ArrayLike) -> dict[str, float]:
     """Describe diagrams against the size of the spectrum.
 
-    ``diameter`` is the largest distance of two eigenvalues; for each dimension D ``hD_bars`` counts all bars, infinite
-    ones included (for D = 0: distinct eigenvalues), and ``hD_longest_relative`` is the longest finite bar over the
-    diameter: √3 / 2 for the loop of a fine circle.
+    ``diameter`` is the largest distance of two eigenvalues; for each dimension D ``hD_bars`` counts all bars,
+    infinite ones included (for D = 0: distinct eigenvalues), and ``hD_longest_relative`` is the longest
+    finite bar over the diameter: √3 / 2 for the loop of a fine circle.
     """
     values = np.asarray(eigenvalues, dtype=np.complex128).ravel()
     diameter = float(np.abs(values[:, None] - values).max(initial=0.0))
@@ -374,7 +407,10 @@ def _tests(
             name=name,
             cloud=plane(cloud),
             pool=plane(cloud),
-            nulls={"gaussian": partial(gaussian_cloud, plane(cloud)), "angles": partial(rotate_angles, cloud)},
+            nulls={
+                "gaussian": partial(gaussian_cloud, plane(cloud)),
+                "angles": partial(rotate_angles, cloud),
+            },
         )
         for name, cloud in zip(population.names, clouds, strict=True)
     ]
@@ -400,7 +436,9 @@ def _betti_curves(names: Sequence[str], diagrams: Sequence[Diagrams]) -> pd.Data
         for name, model in zip(names, diagrams, strict=True):
             for dimension, bars in enumerate(model):
                 alive = betti_numbers(bars, scales)
-                yield pd.DataFrame({"model_name": name, "dimension": dimension, "scale": scales, "betti": alive})
+                yield pd.DataFrame(
+                    {"model_name": name, "dimension": dimension, "scale": scales, "betti": alive}
+                )
 
     return pd.concat(curves(), ignore_index=True)
 
@@ -418,7 +456,9 @@ def _color(population: Population, features: pd.DataFrame, color_by: str) -> pd.
     return features[column]
 
 
-def _embed(distances: NDArray[np.float64], method: Literal["mds", "tsne", "pca"]) -> NDArray[np.float64] | None:
+def _embed(
+    distances: NDArray[np.float64], method: Literal["mds", "tsne", "pca"]
+) -> NDArray[np.float64] | None:
     """Return coordinates (model, 2) of models at finite distances, NaN for the others; None for fewer than three."""
     kept = comparable_models(distances)
     if kept.sum() < 3:

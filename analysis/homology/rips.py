@@ -1,7 +1,7 @@
 """Bars of the Vietoris–Rips filtration in double precision, of points in any unit.
 
-The filtration depends only on the order of the distances, so ripser, which computes in single precision, is given their
-ranks, and births and deaths are exact distances of pairs.
+The filtration depends only on the order of the distances, so ripser, which computes in single precision, is
+given their ranks, and births and deaths are exact distances of pairs.
 """
 
 import math
@@ -31,7 +31,9 @@ def rips_bars(
 
     scales, ranks = np.unique(distances, return_inverse=True)
     codes = _as_float(ranks.reshape(distances.shape))
-    limit = math.inf if largest >= scales[-1] else float(_as_float(np.searchsorted(scales, largest, "right") - 1))
+    limit = (
+        math.inf if largest >= scales[-1] else float(_as_float(np.searchsorted(scales, largest, "right") - 1))
+    )
     diagrams = ripser(codes, maxdim=max_dimension, distance_matrix=True, thresh=limit)["dgms"]
     scales = np.append(scales, np.inf)
     return [scales[_as_rank(bars, len(scales) - 1)] for bars in diagrams]

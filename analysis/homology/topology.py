@@ -1,7 +1,7 @@
 """Persistent homology of hidden trajectories, with inference: which members' states surround a hole, beyond chance?
 
-The states of one member at all steps of all sequences are a cloud of points; scales are Euclidean distances of states.
-Loops grow costly: of many states a stated number is drawn at random, the same for all members.
+The states of one member at all steps of all sequences are a cloud of points; scales are Euclidean distances
+of states. Loops grow costly: of many states a stated number is drawn at random, the same for all members.
 """
 
 from dataclasses import dataclass
@@ -95,7 +95,8 @@ def analyse_topology(
     level
         level of significance
     memory_limit
-        GB that one model may take, of which as many as there are cores run at once; what needs more is refused
+        GB that one model may take, of which as many as there are cores run at once; what needs more is
+        refused
     seed
         seed of the states drawn and of random clouds
 
@@ -122,7 +123,9 @@ def analyse_topology(
     return Topology(
         label=trace.label(recording),
         model_names=names,
-        diagrams=tuple(distance_diagrams(euclidean_distances(sample.cloud), max_dimension) for sample in samples),
+        diagrams=tuple(
+            distance_diagrams(euclidean_distances(sample.cloud), max_dimension) for sample in samples
+        ),
         tests=tests,
         n_points=len(chosen),
         n_states=n_states,

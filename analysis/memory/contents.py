@@ -23,12 +23,26 @@ from analysis.memory.log import (
 )
 from analysis.memory.queries import read_queries
 from analysis.memory.query_scores import same_scores, score_member
-from analysis.memory.relabelling import NONE, count_different, relabelled_separations, share_trials, trial_orders
+from analysis.memory.relabelling import (
+    NONE,
+    count_different,
+    relabelled_separations,
+    share_trials,
+    trial_orders,
+)
 from analysis.memory.replay import replay_memory
 from analysis.memory.write_similarity import WriteSimilarity, compare_writes
 from analysis.population import median_over_members, undefined_text
 from analysis.states.dimensionality import effective_rank
-from analysis.statistics import DISTANCE_TIES, ChanceTest, Interval, chance_test, mean_interval, number_text, ranks
+from analysis.statistics import (
+    DISTANCE_TIES,
+    ChanceTest,
+    Interval,
+    chance_test,
+    mean_interval,
+    number_text,
+    ranks,
+)
 from emt import trace
 
 LARGEST_STEPS = 32
@@ -71,7 +85,8 @@ class MemoryContents:
     separation
         `class_separation` in the space of contents, for each member.
     auc, shuffled_auc
-        `component_auc` along the first component, for each member, and the same for classes that changed places.
+        `component_auc` along the first component, for each member, and the same for classes that changed
+        places.
     beyond_chance
         Whether the separation exceeds that of relabelled trials (`analysis.memory.relabelling`).
     recalled
@@ -84,10 +99,11 @@ class MemoryContents:
     similarity
         Of the writes of the first sequence to each other, for each member.
     spectrum
-        ``effective_rank`` and the largest singular values ``singular_value_1`` … of the memory after some steps, by
-        (quantity, step): mean over trials and members, with its interval over members. Where a layer's weights are the
-        memory also ``weights_singular_value_1`` … of all that it multiplies by, and of a square layer (its bias apart)
-        the ``weights_spectral_radius``; over the first `WEIGHTS_TRIALS` trials.
+        ``effective_rank`` and the largest singular values ``singular_value_1`` … of the memory after some
+        steps, by (quantity, step): mean over trials and members, with its interval over members. Where a
+        layer's weights are the memory also ``weights_singular_value_1`` … of all that it multiplies by, and
+        of a square layer (its bias apart) the ``weights_spectral_radius``; over the first `WEIGHTS_TRIALS`
+        trials.
     trials
         Trials replayed.
     """
@@ -160,7 +176,9 @@ class MemoryAnalysis:
         return {
             "memory_contents": pd.DataFrame(members).set_index(["memory", "model_name"]),
             "memory_separation": pd.DataFrame.from_dict(population, orient="index").rename_axis("memory"),
-            "memory_spectrum": pd.concat({held.memory: held.spectrum for held in self.memories}, names=["memory"]),
+            "memory_spectrum": pd.concat(
+                {held.memory: held.spectrum for held in self.memories}, names=["memory"]
+            ),
         }
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -227,10 +245,11 @@ def analyse_memory(
     memory
         name of the memory (default: all that the model keeps)
     contents
-        points of the principal components: the values written, or the whole memory after each of up to 32 steps
+        points of the principal components: the values written, or the whole memory after each of up to 32
+        steps
     color_by
-        event that colours points: written, asked, token, phase, trial, as far as the task has it, or step (default:
-        the first of these that it has)
+        event that colours points: written, asked, token, phase, trial, as far as the task has it, or step
+        (default: the first of these that it has)
 
     Raises
     ------
@@ -238,7 +257,9 @@ def analyse_memory(
         If the model keeps no such memory, the task has no such event, or there is nothing to look at.
     """
     names = memory_names(recording, memory)
-    events = [e for e in ("written", "asked", "token", "phase", "trial") if e in recording.data_vars] + ["step"]
+    events = [e for e in ("written", "asked", "token", "phase", "trial") if e in recording.data_vars] + [
+        "step"
+    ]
     if color_by is not None and color_by not in events:
         raise AnalysisError(f"must be one of {', '.join(events)}; got {color_by!r}", parameter="color_by")
     event = color_by or events[0]
@@ -264,9 +285,9 @@ def singular_values(matrices: Array) -> Array:
 def class_separation(points: Array, classes: NDArray[np.int64]) -> float:
     """Return the share of the variance of points (point, feature) that their classes (point,) account for.
 
-    Adjusted for chance, 1 - (1 - R²) (n - 1) / (n - k) with n points in k classes: labels that mean nothing give zero
-    on average where points are independent. Points of class `NONE` are left out; NaN where fewer than two classes or no
-    variance is left.
+    Adjusted for chance, 1 - (1 - R²) (n - 1) / (n - k) with n points in k classes: labels that mean nothing
+    give zero on average where points are independent. Points of class `NONE` are left out; NaN where fewer
+    than two classes or no variance is left.
     """
     points, classes = points[classes != NONE], classes[classes != NONE]
     kinds, kind, count = np.unique(classes, return_inverse=True, return_counts=True)
@@ -282,9 +303,10 @@ def class_separation(points: Array, classes: NDArray[np.int64]) -> float:
 def component_auc(positions: Array, classes: NDArray[np.int64]) -> float:
     """Return how well positions (point,) on a line tell classes (point,) apart: 1 perfectly, 0.5 not at all.
 
-    For each class the probability that one of its points lies beyond one of another class, on whichever side is
-    likelier (area under the ROC curve; ties, positions that differ by less than 1e-6 of the largest, count half),
-    averaged over classes. Points of class `NONE` are left out; NaN where fewer than two classes are left.
+    For each class the probability that one of its points lies beyond one of another class, on whichever side
+    is likelier (area under the ROC curve; ties, positions that differ by less than 1e-6 of the largest, count
+    half), averaged over classes. Points of class `NONE` are left out; NaN where fewer than two classes are
+    left.
     """
     positions, classes = positions[classes != NONE], classes[classes != NONE]
     kinds, kind, count = np.unique(classes, return_inverse=True, return_counts=True)

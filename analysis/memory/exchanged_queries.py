@@ -1,8 +1,8 @@
 """Scores of reads for queries of exchanged trials: would the items of other trials be found as often?
 
-All members answered the same queries, so a rule that knows nothing of them finds as many by accident in all members
-alike. A relabelling gives each trial the queries of another one that asks as often for as many items, the same in all
-members (`analysis.statistics.chance_test`).
+All members answered the same queries, so a rule that knows nothing of them finds as many by accident in all
+members alike. A relabelling gives each trial the queries of another one that asks as often for as many items,
+the same in all members (`analysis.statistics.chance_test`).
 """
 
 from collections import defaultdict
@@ -51,7 +51,8 @@ def relabelled_scores(reading: Reading, scored: NDArray[np.bool_]) -> tuple[Arra
 
     Beside it stands how many of the labellings, the observed one included, are different.
 
-    An exchanged item that was not written in the trial where an ask's own were is left out; NaN where all are.
+    An exchanged item that was not written in the trial where an ask's own were is left out; NaN where all
+    are.
     """
     asks, window = reading.asks, _window(reading)
     orders = exchanged_trials(asks, event_of(reading.recording, "trial"), _how_many(window))
@@ -70,7 +71,9 @@ def same_queries(queries: Sequence[Queries]) -> bool:
     return all(np.array_equal(getattr(first, name), getattr(one, name)) for one in others for name in names)
 
 
-def exchanged_trials(asks: Queries, trial: NDArray[np.int64], n_orders: int = RELABELLINGS) -> NDArray[np.intp]:
+def exchanged_trials(
+    asks: Queries, trial: NDArray[np.int64], n_orders: int = RELABELLINGS
+) -> NDArray[np.intp]:
     """Return which ask's items each ask takes, (relabelling, ask): those of another trial with as many of each size.
 
     Parameters

@@ -22,9 +22,9 @@ Convention = Literal["sign", "magnitude"]
 CONVENTIONS: Mapping[str, Convention] = {"linear": "magnitude", "dictionary": "sign"}
 """Which weight of a read is its largest, by the kind of memory.
 
-A linear memory holds its writes as products v kᵀ. These do not change if key and value both change sign, and neither
-does anything that the memory returns, but the weight of the write does: its sign says nothing. A dictionary's weights
-are never negative, so that both conventions agree.
+A linear memory holds its writes as products v kᵀ. These do not change if key and value both change sign, and
+neither does anything that the memory returns, but the weight of the write does: its sign says nothing. A
+dictionary's weights are never negative, so that both conventions agree.
 """
 
 
@@ -40,13 +40,15 @@ class MemoryLog:
     Attributes
     ----------
     rule
-        The memory's entry in the trace's ``about``: ``kind``, ``reads`` ("before" or "after" the step's own write), ….
+        The memory's entry in the trace's ``about``: ``kind``, ``reads`` ("before" or "after" the step's own
+        write), ….
     key, query
         (…, factor, key) and (…, read, factor, key); one factor unless keys are tensor products.
     value, answer
         (…, value) and (…, read, value).
     strength, erase, keep
-        c, b and a of a linear rule (`analysis.memory.replay`), (member, batch, time); keep is 1 where none is logged.
+        c, b and a of a linear rule (`analysis.memory.replay`), (member, batch, time); keep is 1 where none is
+        logged.
     written, answered
         Whether a step writes, and which of its reads happen, (…, read).
     forgets
@@ -94,7 +96,9 @@ class MemoryLog:
 def select(recording: xr.DataTree, **places: list[int]) -> xr.DataTree:
     """Return part of a trace by places on its axes: ``select(recording, member=[0], batch=[3, 4])``."""
     parts = {path: node.to_dataset(inherit=False) for path, node in recording.subtree_with_keys}
-    return xr.DataTree.from_dict({path: part.isel(places, missing_dims="ignore") for path, part in parts.items()})
+    return xr.DataTree.from_dict(
+        {path: part.isel(places, missing_dims="ignore") for path, part in parts.items()}
+    )
 
 
 def event_of(recording: xr.DataTree, name: str) -> NDArray[np.int64]:
@@ -144,7 +148,9 @@ def memory_log(recording: xr.DataTree, memory: str) -> MemoryLog:
         If the trace has no such memory, or its rule is not one that this module knows.
     """
     rule = memory_rule(recording, memory)
-    arrays = {str(n): np.asarray(v, dtype=float) for n, v in trace.memories(recording)[memory].data_vars.items()}
+    arrays = {
+        str(n): np.asarray(v, dtype=float) for n, v in trace.memories(recording)[memory].data_vars.items()
+    }
     key, query = (
         arrays[name] if "factor" in recording[f"memory/{memory}/{name}"].dims else arrays[name][..., None, :]
         for name in ("write_key", "read_query")
@@ -154,7 +160,9 @@ def memory_log(recording: xr.DataTree, memory: str) -> MemoryLog:
     erase = np.where(written, np.nan_to_num(arrays["write_erase"]), 0.0)
     masks = [arrays.get(name) for name in ("gain", "keep")]
     if any(m is not None for m in masks) and (erase.any() or key.shape[-2] > 1):
-        raise AnalysisError(f"memory/{memory}: expected plain keys and no erasing where plasticity is per entry")
+        raise AnalysisError(
+            f"memory/{memory}: expected plain keys and no erasing where plasticity is per entry"
+        )
     return MemoryLog(
         rule=rule,
         key=np.where(written[..., None, None], key, 0.0),

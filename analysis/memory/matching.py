@@ -23,7 +23,13 @@ from analysis.memory.log import (
 )
 from analysis.memory.queries import Reading, queried_writes, read_queries
 from analysis.memory.query_scores import BY_CONVENTION, MemberScores, over_members, same_scores, score_member
-from analysis.memory.question_grids import QuestionGrid, choose_questions, describe_queries, labels, question_grid
+from analysis.memory.question_grids import (
+    QuestionGrid,
+    choose_questions,
+    describe_queries,
+    labels,
+    question_grid,
+)
 from analysis.memory.replay import MatchGrids, match_grids
 from analysis.population import undefined_text
 from analysis.statistics import ChanceTest, chance_test, mean_interval
@@ -75,15 +81,16 @@ class Match:
     label
         What figures call this population.
     scores
-        A row for each memory and member: ``score`` (`score_queries`) by the ``convention`` that the memory's rule calls
-        for (`analysis.memory.log.CONVENTIONS`), its interval over trials (Wilson), ``chance``, ``shuffled``
-        (`shuffled_scores`), ``above_chance`` = (score - chance) / (1 - chance), ``asks`` scored and the ``trials`` they
-        stand in, the score by each convention (``score_sign``, ``score_magnitude``), asks ``too_many`` for more items
-        than reads, and how far weights times written values are from what the memory returned (``recall_error``) at
-        steps that ask and in the first sequence.
+        A row for each memory and member: ``score`` (`score_queries`) by the ``convention`` that the memory's
+        rule calls for (`analysis.memory.log.CONVENTIONS`), its interval over trials (Wilson), ``chance``,
+        ``shuffled`` (`shuffled_scores`), ``above_chance`` = (score - chance) / (1 - chance), ``asks`` scored
+        and the ``trials`` they stand in, the score by each convention (``score_sign``, ``score_magnitude``),
+        asks ``too_many`` for more items than reads, and how far weights times written values are from what
+        the memory returned (``recall_error``) at steps that ask and in the first sequence.
     population
-        A row for each memory: mean score over members with its interval (Student t), chance, shuffled, members, the
-        memory's kind and convention, the score by each convention; p, the larger of p_trials and p_members (`tests`).
+        A row for each memory: mean score over members with its interval (Student t), chance, shuffled,
+        members, the memory's kind and convention, the score by each convention; p, the larger of p_trials and
+        p_members (`tests`).
     tests
         For each memory whether scores exceed those of exchanged trials (`analysis.memory.exchanged_queries`).
     items, groups
@@ -91,11 +98,11 @@ class Match:
     reads
         Which read finds which item: share of asks, by (memory, number of items, read, item), beside chance.
     aligned
-        Mean share of a read's absolute weight by (memory, read, lag), the lag being steps from a queried item's
-        last write, with its interval over members.
+        Mean share of a read's absolute weight by (memory, read, lag), the lag being steps from a queried
+        item's last write, with its interval over members.
     asks
-        Every ask of the members that are drawn: where it stands, its score, the ``share`` of weight on its items (the
-        largest that any read gives, multiplied over items), the answer and the words.
+        Every ask of the members that are drawn: where it stands, its score, the ``share`` of weight on its
+        items (the largest that any read gives, multiplied over items), the answer and the words.
     grids, questions
         What is drawn.
     """
@@ -146,7 +153,9 @@ class Match:
             "the largest weight is on the queried item",
             "each queried item has the largest weight of a read",
         )
-        interval = f"95 % interval {_percent(row['low'])} to {_percent(row['high'])}, " if row["members"] > 1 else ""
+        interval = (
+            f"95 % interval {_percent(row['low'])} to {_percent(row['high'])}, " if row["members"] > 1 else ""
+        )
         missing = undefined_text(scores["score"])
         undefined = f"; {missing}" if missing else ""
         shuffled = "" if np.isnan(row["shuffled"]) else f", shuffled {_percent(row['shuffled'])}"
@@ -189,8 +198,9 @@ def match_memories(
     memory
         name of the memory (default: all that the model keeps)
     trials
-        sequences to draw, the first ones; of long streams with several reads, or queries of several items, questions:
-        those answered rightly with every item found, most items and largest share of weight on them first
+        sequences to draw, the first ones; of long streams with several reads, or queries of several items,
+        questions: those answered rightly with every item found, most items and largest share of weight on
+        them first
     asks
         questions to draw instead, by their numbers in match_asks.csv
     model
@@ -216,11 +226,14 @@ def match_memories(
     rows = [one.row | {"convention": CONVENTIONS[kinds[name]]} for name in names for one in scored[name]]
     scores = pd.DataFrame(rows, index=index)
     places = {
-        name: _median_place(scores.loc[name, "score"]) if model is None else numbers.index(model) for name in names
+        name: _median_place(scores.loc[name, "score"]) if model is None else numbers.index(model)
+        for name in names
     }
     # Read again: the weights of all members at once may be large.
     readings = {name: read_queries(members[place], name) for name, place in places.items()}
-    tables = {name: scored[name][places[name]].asks.join(describe_queries(one)) for name, one in readings.items()}
+    tables = {
+        name: scored[name][places[name]].asks.join(describe_queries(one)) for name, one in readings.items()
+    }
     questions = [name for name, one in readings.items() if asks or _asks_questions(one)]
     return Match(
         label=trace.label(recording),
@@ -235,9 +248,12 @@ def match_memories(
         reads=over_members({name: [one.reads for one in scored[name]] for name in names}),
         aligned=over_members({name: [one.aligned for one in scored[name]] for name in names}),
         asks=pd.concat(
-            {(name, readings[name].model_name): table for name, table in tables.items()}, names=["memory", "model_name"]
+            {(name, readings[name].model_name): table for name, table in tables.items()},
+            names=["memory", "model_name"],
         ),
-        grids=tuple(g for n, one in readings.items() if n not in questions for g in _trial_grids(one, trials)),
+        grids=tuple(
+            g for n, one in readings.items() if n not in questions for g in _trial_grids(one, trials)
+        ),
         questions=tuple(g for n in questions for g in _question_grids(readings[n], tables[n], trials, asks)),
     )
 
@@ -286,13 +302,19 @@ def _population_row(scores: pd.DataFrame, kind: str) -> dict[str, Any]:
 def _median_place(scores: pd.Series) -> int:
     """Return the member whose score is the (lower) median; the first where none is scored."""
     known = np.flatnonzero(scores.notna())
-    return int(known[np.argsort(scores.to_numpy()[known], kind="stable")[(len(known) - 1) // 2]]) if len(known) else 0
+    return (
+        int(known[np.argsort(scores.to_numpy()[known], kind="stable")[(len(known) - 1) // 2]])
+        if len(known)
+        else 0
+    )
 
 
 def _asks_questions(reading: Reading) -> bool:
     """Return whether questions are drawn: where several items are asked for, or a long stream has several reads."""
     n_reads, n_steps = reading.weight.shape[1:]
-    return reading.asks.items.shape[1] > 1 or (len(reading.weight) > 0 and n_reads > 1 and n_steps > LARGEST_GRID)
+    return reading.asks.items.shape[1] > 1 or (
+        len(reading.weight) > 0 and n_reads > 1 and n_steps > LARGEST_GRID
+    )
 
 
 def _question_grids(
@@ -311,7 +333,9 @@ def _trial_grids(reading: Reading, trials: int) -> Iterator[TrialGrid]:
         one = select(recording, batch=[trial])
         asks = np.flatnonzero(event_of(one, "asked")[0] >= 0)
         many = recording.sizes["time"] > LARGEST_GRID and len(asks)
-        yield _trial_grid(one, reading, trial, match_grids(one, reading.memory, asks.tolist() if many else None))
+        yield _trial_grid(
+            one, reading, trial, match_grids(one, reading.memory, asks.tolist() if many else None)
+        )
 
 
 def _trial_grid(one: xr.DataTree, reading: Reading, trial: int, grids: MatchGrids) -> TrialGrid:

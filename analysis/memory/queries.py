@@ -51,12 +51,13 @@ class Reading:
     asks
         What is asked for, where.
     weight
-        Of each write in each read, (ask, read, time); NaN where a read does not happen or finds no such write.
+        Of each write in each read, (ask, read, time); NaN where a read does not happen or finds no such
+        write.
     answered
         Which reads happen, (ask, read).
     recall_error
-        How far weights times written values are from what the memory returned, at most, at these steps and at all of
-        the first sequence (`analysis.memory.replay.recall_error`).
+        How far weights times written values are from what the memory returned, at most, at these steps and at
+        all of the first sequence (`analysis.memory.replay.recall_error`).
     convention
         Which weight of a read is its largest: by sign or by magnitude, as the memory's rule calls for
         (`analysis.memory.log.CONVENTIONS`).
@@ -146,12 +147,14 @@ def ranked_weights(weight: Array, convention: Convention) -> Array:
 def largest_writes(weight: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return where each read lands, its largest weight (all that are equal), and the writes that it finds.
 
-    Weights that differ by less than 1e-6 of the largest absolute one are equal: logs are recorded in single precision.
+    Weights that differ by less than 1e-6 of the largest absolute one are equal: logs are recorded in single
+    precision.
 
     Parameters
     ----------
     weight
-        (ask, read, write), NaN where a read does not happen or finds no such write; of magnitudes `ranked_weights`.
+        (ask, read, write), NaN where a read does not happen or finds no such write; of magnitudes
+        `ranked_weights`.
     """
     found = ~np.isnan(weight)
     finite = np.where(found, weight, -np.inf)

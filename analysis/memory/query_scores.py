@@ -29,7 +29,9 @@ LARGEST_LAG = 20
 SHUFFLES = 10
 """Times that questions are given each other's items for the shuffled control."""
 
-BY_CONVENTION: dict[str, Convention] = {f"score_{convention}": convention for convention in get_args(Convention)}
+BY_CONVENTION: dict[str, Convention] = {
+    f"score_{convention}": convention for convention in get_args(Convention)
+}
 """Columns with the score by each convention; ``score`` is the one that the memory's rule calls for."""
 
 
@@ -55,21 +57,23 @@ def score_member(reading: Reading) -> MemberScores:
     scored = table["score"].notna().to_numpy()
     too_many = asks.wanted.sum(axis=-1) > reading.answered.sum(axis=-1)
     row = _score_row(table[scored]) | {"too_many": int(too_many.sum()), "recall_error": reading.recall_error}
-    ranked, weight, held, wanted = (x[scored] for x in (reading.ranked(), reading.weight, asks.held, asks.wanted))
+    ranked, weight, held, wanted = (
+        x[scored] for x in (reading.ranked(), reading.weight, asks.held, asks.wanted)
+    )
     return MemberScores(row, table, _reads(ranked, held, wanted), _align(weight, held))
 
 
 def score_queries(weight: Array, held: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> tuple[Array, Array]:
     """Return how probably every item asked for holds some read's largest weight, and how probably by chance.
 
-    Of n equal largest weights each counts 1/n, so a memory that returns nothing scores at chance. By chance a read
-    lands on any write so far, and several reads of a step do so independently.
+    Of n equal largest weights each counts 1/n, so a memory that returns nothing scores at chance. By chance a
+    read lands on any write so far, and several reads of a step do so independently.
 
     Parameters
     ----------
     weight
-        (ask, read, write), NaN where a read does not happen or finds no such write. The largest is taken by sign;
-        pass absolute values for magnitudes (`Reading.ranked`).
+        (ask, read, write), NaN where a read does not happen or finds no such write. The largest is taken by
+        sign; pass absolute values for magnitudes (`Reading.ranked`).
     held
         The writes that hold each item, (ask, item, write).
     wanted
@@ -78,7 +82,8 @@ def score_queries(weight: Array, held: NDArray[np.bool_], wanted: NDArray[np.boo
     Returns
     -------
     hits, chance
-        (ask,) in [0, 1]; NaN where an item was not written before, or more items are asked for than reads happen.
+        (ask,) in [0, 1]; NaN where an item was not written before, or more items are asked for than reads
+        happen.
     """
     largest, found = largest_writes(weight)
     written = (held & _any(found, 1)[:, None]).any(axis=-1)
@@ -91,9 +96,9 @@ def score_queries(weight: Array, held: NDArray[np.bool_], wanted: NDArray[np.boo
 def shuffled_scores(reading: Reading) -> Array:
     """Return how probably the same reads find another question's items, (ask,); NaN where no other has as many.
 
-    Queries with equally many items exchange them, `SHUFFLES` times. The other's items are looked for in the trial in
-    which a query's own were written, so that what is measured is finding the right ones among those; where one was not
-    written yet, that exchange is left out.
+    Queries with equally many items exchange them, `SHUFFLES` times. The other's items are looked for in the
+    trial in which a query's own were written, so that what is measured is finding the right ones among those;
+    where one was not written yet, that exchange is left out.
     """
     asks, recording = reading.asks, reading.recording
     own_trial = event_of(recording, "trial")[asks.sequence]
@@ -115,7 +120,9 @@ def same_scores(one: Array, other: Array) -> bool:
 
 def over_members(members: dict[str, list[pd.DataFrame]]) -> pd.DataFrame:
     """Return means over members of their tables, with an interval of the first column, by memory and their index."""
-    keyed = {(memory, place): table for memory, tables in members.items() for place, table in enumerate(tables)}
+    keyed = {
+        (memory, place): table for memory, tables in members.items() for place, table in enumerate(tables)
+    }
     points = pd.concat(keyed, names=["memory", "member"])
     groups = points.groupby([name for name in points.index.names if name != "member"])
     intervals = [mean_interval(group, bounds=(0.0, 1.0)) for _, group in groups[points.columns[0]]]
@@ -215,8 +222,8 @@ def _exchanged(asks: Queries, rng: np.random.Generator) -> NDArray[np.int64]:
 def _all_found(chosen: NDArray[np.bool_], held: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> Array:
     """Return how probably all items are found by reads that land on a chosen write each, (ask,).
 
-    Inclusion and exclusion over sets S of items: Σ_S (-1)^|S| Π_reads (1 - share of the chosen writes that hold one of
-    S). Queries of more items than reads have probability zero and need no sum.
+    Inclusion and exclusion over sets S of items: Σ_S (-1)^|S| Π_reads (1 - share of the chosen writes that
+    hold one of S). Queries of more items than reads have probability zero and need no sum.
     """
     total = np.zeros(len(wanted))
     for some in subsets(min(held.shape[1], chosen.shape[1])):

@@ -40,8 +40,8 @@ class QuestionGrid:
     words
         What stood at the steps of the trial up to the question.
     share
-        Share of each write in its read, Σ |share| = 1 over all writes so far, (read, word); NaN if there is nothing
-        to match.
+        Share of each write in its read, Σ |share| = 1 over all writes so far, (read, word); NaN if there is
+        nothing to match.
     largest
         The word at each read's largest weight, -1 where that was written before the trial, (read,).
     convention
@@ -68,9 +68,10 @@ class QuestionGrid:
 def describe_queries(reading: Reading) -> pd.DataFrame:
     """Return what a trace tells of each ask, numbered from 1.
 
-    Columns are ``facts``, the words of all items; ``question``, the words after the last item written or asked for
-    before, and after that one's answer where this is read next; and where outputs choose one of several classes
-    ``answer``, its ``probability`` (softmax of the outputs), ``right_answer`` and ``correct``.
+    Columns are ``facts``, the words of all items; ``question``, the words after the last item written or
+    asked for before, and after that one's answer where this is read next; and where outputs choose one of
+    several classes ``answer``, its ``probability`` (softmax of the outputs), ``right_answer`` and
+    ``correct``.
     """
     asks, recording = reading.asks, reading.recording
     shown, facts, questions = _shown(reading), [], []
@@ -85,19 +86,22 @@ def describe_queries(reading: Reading) -> pd.DataFrame:
 def choose_questions(table: pd.DataFrame, count: int) -> list[int]:
     """Return the numbers of the asks whose items the reads followed best, at most one in each trial.
 
-    Those with a right answer and every item found come first, of these those with more items, then those with a larger
-    share of weight on them.
+    Those with a right answer and every item found come first, of these those with more items, then those with
+    a larger share of weight on them.
 
     Parameters
     ----------
     table
-        A row for each ask, with ``sequence``, ``trial``, ``items``, ``score``, ``share`` and perhaps ``correct``.
+        A row for each ask, with ``sequence``, ``trial``, ``items``, ``score``, ``share`` and perhaps
+        ``correct``.
     count
         How many, at most.
     """
     scored = table[table["score"].notna()]
     followed = (scored["score"] == 1) & scored.get("correct", True)
-    order = scored.assign(followed=followed).sort_values(["followed", "items", "share"], ascending=False, kind="stable")
+    order = scored.assign(followed=followed).sort_values(
+        ["followed", "items", "share"], ascending=False, kind="stable"
+    )
     numbers: list[int] = order.drop_duplicates(["sequence", "trial"]).index[:count].tolist()
     return numbers
 

@@ -1,8 +1,8 @@
 """Contents of a memory under relabelled trials: does a class explain them beyond what these trials give by accident?
 
-All members saw the same trials, so a class that means nothing agrees with the contents of all members alike. A
-relabelling moves the class sequence of each trial (an item of the batch axis) as a whole to another trial, the same in
-all members (`analysis.statistics.chance_test`).
+All members saw the same trials, so a class that means nothing agrees with the contents of all members alike.
+A relabelling moves the class sequence of each trial (an item of the batch axis) as a whole to another trial,
+the same in all members (`analysis.statistics.chance_test`).
 """
 
 import numpy as np
@@ -53,7 +53,9 @@ def relabelled_separations(points: Array, classes: NDArray[np.int64]) -> Array:
     kinds = np.setdiff1d(classes, [NONE])
     size = max(LARGEST_CHUNK // (max(len(kinds), 1) * sum(compact.shape)), 1)
     starts = range(0, len(classes), size)
-    return np.concatenate([_separations(compact, squares, classes[k : k + size], kinds, smallest) for k in starts])
+    return np.concatenate(
+        [_separations(compact, squares, classes[k : k + size], kinds, smallest) for k in starts]
+    )
 
 
 def _separations(

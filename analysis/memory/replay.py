@@ -1,27 +1,31 @@
 """What an associative memory held and what it returned, rebuilt from the log of its writes and reads in a Trace.
 
-Two kinds of memory are known, and no model. In a ``linear`` one a step that writes the value v under the key k does
+Two kinds of memory are known, and no model. In a ``linear`` one a step that writes the value v under the key
+k does
 
     M_t = a E∘(M_{t-1} (I - b k kᵀ)) + c G∘(v kᵀ)                                                                    (1)
 
-with a, b, c the logged ``write_keep``, ``write_erase`` and ``write_strength``, and a read with the query q returns M q.
-E and G are one unless plasticity is per entry (the masks ``keep`` and ``gain``). A step without a key writes nothing,
-and forgets if its ``write_keep`` is a number. A key with several factors stands for their tensor product.
+with a, b, c the logged ``write_keep``, ``write_erase`` and ``write_strength``, and a read with the query q
+returns M q. E and G are one unless plasticity is per entry (the masks ``keep`` and ``gain``). A step without
+a key writes nothing, and forgets if its ``write_keep`` is a number. A key with several factors stands for
+their tensor product.
 
-Unrolled, what (1) adds at step i is u_i k_iᵀ with u_t = c_t v_t - b_t Σ_{i<t} d_ti (k_i·k_t) u_i, where d_ti is the
-product of a over the steps after i up to t. So U solves a unit triangular system, (I + L) U = diag(c) V with
-L_ti = b_t d_ti (k_i·k_t) below the diagonal, and the weight of each write in each read is
+Unrolled, what (1) adds at step i is u_i k_iᵀ with u_t = c_t v_t - b_t Σ_{i<t} d_ti (k_i·k_t) u_i, where d_ti
+is the product of a over the steps after i up to t. So U solves a unit triangular system, (I + L) U = diag(c)
+V with L_ti = b_t d_ti (k_i·k_t) below the diagonal, and the weight of each write in each read is
 
     W = S (I + L)⁻¹ diag(c),  S_ti = d_ti (q_t·k_i) for the writes that the read finds,                              (2)
 
-such that W V is what the memory returned. The products d are running products, so that nothing is divided by what has
-decayed, and M itself, which has as many entries as a value times all factors of a key, is never built for (2).
+such that W V is what the memory returned. The products d are running products, so that nothing is divided by
+what has decayed, and M itself, which has as many entries as a value times all factors of a key, is never
+built for (2).
 
-A ``dictionary`` returns the value of its most similar key, first of equals, zero when it is empty; its rule says how
-``similarity`` is measured (cosine, l1, l2) and how many slots it has (``capacity``; the oldest is dropped). With the
-``recall`` "kernel" it returns an average, weighted by 1 / (distance² + 0.001) (Pritzel et al. 2017), the distance
-being minus the similarity, or one minus the cosine. Of keys that are equally similar but for rounding, which recorded
-in float32 is larger than here, the one whose value was returned counts as the most similar.
+A ``dictionary`` returns the value of its most similar key, first of equals, zero when it is empty; its rule
+says how ``similarity`` is measured (cosine, l1, l2) and how many slots it has (``capacity``; the oldest is
+dropped). With the ``recall`` "kernel" it returns an average, weighted by 1 / (distance² + 0.001) (Pritzel et
+al. 2017), the distance being minus the similarity, or one minus the cosine. Of keys that are equally similar
+but for rounding, which recorded in float32 is larger than here, the one whose value was returned counts as
+the most similar.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -50,12 +54,15 @@ class MatchGrids:
     read_steps, write_steps
         Steps of the rows and of the columns: those asked for, and all at which some member writes.
     similarity
-        Of query and key, (member, batch, row, read, column): their inner product, or what a dictionary compares.
+        Of query and key, (member, batch, row, read, column): their inner product, or what a dictionary
+        compares.
     weight
-        W of (2), (member, batch, row, read, column, value); the value axis has size 1 unless plasticity is per entry.
+        W of (2), (member, batch, row, read, column, value); the value axis has size 1 unless plasticity is
+        per entry.
     mean_weight
-        One number for each write, (member, batch, row, read, column): weights averaged over the value axis by the
-        squares of what was written, Σ w v² / Σ v²: times that number a write comes nearest to what is read of it.
+        One number for each write, (member, batch, row, read, column): weights averaged over the value axis by
+        the squares of what was written, Σ w v² / Σ v²: times that number a write comes nearest to what is
+        read of it.
     """
 
     read_steps: NDArray[np.intp]
@@ -80,8 +87,9 @@ def replay_memory(recording: xr.DataTree, memory: str, steps: Sequence[int]) -> 
     Returns
     -------
     contents
-        (member, batch, step, value, key), the key axis being the Kronecker product of factors; of a dictionary
-        (member, batch, step, slot, value), a slot for each step that writes, NaN where it is not held.
+        (member, batch, step, value, key), the key axis being the Kronecker product of factors; of a
+        dictionary (member, batch, step, slot, value), a slot for each step that writes, NaN where it is not
+        held.
     """
     log = memory_log(recording, memory)
     wanted = _checked_steps(steps, log)
@@ -234,7 +242,9 @@ def _masked_decays(log: MemoryLog, keep: float, columns: NDArray[np.intp]) -> Ar
     return _decays(np.where(log.forgets, keep * log.keep, log.keep), columns)
 
 
-def _masked_weights(log: MemoryLog, queries: Array, last: NDArray[np.intp], columns: NDArray[np.intp]) -> Array:
+def _masked_weights(
+    log: MemoryLog, queries: Array, last: NDArray[np.intp], columns: NDArray[np.intp]
+) -> Array:
     """Return Σ_k E^n G q_k k_k d, one weight for each entry of the value: a sum over entries that are kept alike."""
     total: Any = 0.0
     for keep, gain in _entry_kinds(log):
@@ -270,8 +280,13 @@ def _linear_contents(log: MemoryLog, steps: NDArray[np.intp]) -> Array:
     return held(_solve(_coupling(log, columns, decays), written) if log.erase.any() else written, decays)
 
 
-def _dictionary_grids(log: MemoryLog, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> tuple[Array, Array]:
-    queries, keys = log.query[:, :, rows].reshape(*log.query.shape[:2], -1, log.query.shape[-1]), log.key[:, :, columns]
+def _dictionary_grids(
+    log: MemoryLog, rows: NDArray[np.intp], columns: NDArray[np.intp]
+) -> tuple[Array, Array]:
+    queries, keys = (
+        log.query[:, :, rows].reshape(*log.query.shape[:2], -1, log.query.shape[-1]),
+        log.key[:, :, columns],
+    )
     similarity = np.empty((*queries.shape[:3], len(columns)))
     for place in np.ndindex(similarity.shape[:2]):
         similarity[place] = compare_vectors(queries[place], keys[place][:, 0], log.rule["similarity"])
@@ -320,5 +335,8 @@ def _dictionary_contents(log: MemoryLog, steps: NDArray[np.intp]) -> Array:
     return np.where(held[..., None], log.value[:, :, None, columns], np.nan)
 
 
-_GRIDS: dict[str, Callable[..., tuple[Array, Array]]] = {"linear": _linear_grids, "dictionary": _dictionary_grids}
+_GRIDS: dict[str, Callable[..., tuple[Array, Array]]] = {
+    "linear": _linear_grids,
+    "dictionary": _dictionary_grids,
+}
 _CONTENTS: dict[str, Callable[..., Array]] = {"linear": _linear_contents, "dictionary": _dictionary_contents}

@@ -48,9 +48,8 @@ def image(path: Path, description: str, caption: str) -> str:
     content = path.read_bytes()
     source = f"data:image/{path.suffix.removeprefix('.')};base64,{base64.b64encode(content).decode()}"
     alt = escape(" ".join(description.split()))
-    return (
-        f'<figure><img alt="{alt}"{_width(content)} src="{source}"><figcaption>{escape(caption)}</figcaption></figure>'
-    )
+    image = f'<img alt="{alt}"{_width(content)} src="{source}">'
+    return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def described(path: Path) -> str:

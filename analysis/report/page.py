@@ -1,7 +1,8 @@
 """One page for an experiment: what was trained, how it went, what every analysis found. HTML that needs no network.
 
-The page holds its figures, tables, styles and script. Its content security policy lets nothing else in, and the script
-is the only one that may run. All text from files is escaped; the data of the charts are JSON in which no tag can stand.
+The page holds its figures, tables, styles and script. Its content security policy lets nothing else in, and
+the script is the only one that may run. All text from files is escaped; the data of the charts are JSON in
+which no tag can stand.
 """
 
 import base64
@@ -105,7 +106,9 @@ def report_experiment(experiment: Experiment) -> Report:
     seq_length = None if population is None else population.seq_length
     sections = find_sections(experiment, seq_length)
     members = find_members(experiment, population, sections)
-    accuracies = {m.name: (float(k), m.entry["accuracy"]) for k, m in enumerate(members, 1) if _accuracy(m) is not None}
+    accuracies = {
+        m.name: (float(k), m.entry["accuracy"]) for k, m in enumerate(members, 1) if _accuracy(m) is not None
+    }
     theory = () if population is None or population.theory is None else population.theory
     return Report(
         experiment=experiment,
@@ -164,7 +167,9 @@ def _navigation(report: Report) -> str:
     targets = {"members": "members"} | {section.command: section.command for section in report.sections}
     targets |= {"missing": "missing"} if report.missing else {}
     targets |= {"configuration": "configuration"}
-    items = "".join(f'<li><a href="#section-{escape(t)}">{escape(text)}</a></li>' for t, text in targets.items())
+    items = "".join(
+        f'<li><a href="#section-{escape(t)}">{escape(text)}</a></li>' for t, text in targets.items()
+    )
     return f'<nav aria-label="Sections"><ul>{items}</ul></nav>'
 
 
@@ -176,11 +181,14 @@ def _glance(report: Report) -> str:
         "task": " ".join(str(task[key]) for key in ("name", "task_id") if task.get(key)) or "not recorded",
         "model": str(model.get("type", "not recorded")),
         "hidden units": str(report.members[0].entry.get("hidden_dim", "not recorded")),
-        "members": f"n = {len(report.members)}" + (f", {len(failed)} could not be evaluated" if failed else ""),
+        "members": f"n = {len(report.members)}"
+        + (f", {len(failed)} could not be evaluated" if failed else ""),
         "accuracy": _mean((_accuracy(member) for member in report.members), "accuracy"),
     }
     if report.seq_length is not None:
-        errors = _mean((m.entry.get("spectral_error_deg") for m in report.members), "spectral_error_deg", " degrees")
+        errors = _mean(
+            (m.entry.get("spectral_error_deg") for m in report.members), "spectral_error_deg", " degrees"
+        )
         facts[f"spectral error at length {report.seq_length}"] = errors
     ends = [str(member.ending["status"]) for member in report.members if "status" in member.ending]
     if ends:
@@ -199,7 +207,9 @@ def _members(report: Report) -> str:
 def _map(report: Report) -> str:
     made = [name for name in report.maps if name != ACCURACY_MAP]
     hint = (
-        "" if made else f"<p>For a map of spectra: <code>{escape(report.experiment.commands['embedding'])}</code></p>"
+        ""
+        if made
+        else f"<p>For a map of spectra: <code>{escape(report.experiment.commands['embedding'])}</code></p>"
     )
     scores = [a for member in report.members if (a := _accuracy(member)) is not None]
     ramp = f'accuracy {min(scores):.4g}<span class="ramp"></span>{max(scores):.4g}' if scores else ""
@@ -256,7 +266,9 @@ def _leading(report: Report) -> str:
 
 def _longest(report: Report) -> str:
     most = max((len(member.bars) for member in report.members), default=0)
-    return f"; the {most} longest" if any(len(member.bars) < member.n_bars for member in report.members) else ""
+    return (
+        f"; the {most} longest" if any(len(member.bars) < member.n_bars for member in report.members) else ""
+    )
 
 
 def _member_table(report: Report) -> str:
@@ -264,7 +276,9 @@ def _member_table(report: Report) -> str:
     columns = list(dict.fromkeys(column for row in rows for column in row))
     header = ["model_name", *columns]
     body = [[m.name, *(row.get(c, "") for c in columns)] for m, row in zip(report.members, rows, strict=True)]
-    return table("members", f"All members, n = {len(rows)}; intervals over held-out sequences", [header, *body])
+    return table(
+        "members", f"All members, n = {len(rows)}; intervals over held-out sequences", [header, *body]
+    )
 
 
 def _facts(member: Member) -> dict[str, str]:
@@ -350,7 +364,11 @@ def _configuration(report: Report) -> str:
         if isinstance(fields, dict)
         for key, value in fields.items()
     ]
-    content = table("configuration", "As trained", [["part", "option", "value"], *rows]) if rows else "Not recorded."
+    content = (
+        table("configuration", "As trained", [["part", "option", "value"], *rows])
+        if rows
+        else "Not recorded."
+    )
     return f'<section id="section-configuration"><h2>Configuration</h2>{content}</section>'
 
 
@@ -360,7 +378,9 @@ def _training_configuration(report: Report) -> Mapping[str, Any]:
 
 
 def _mean(values: Iterable[float | None], name: str, unit: str = "") -> str:
-    mean = mean_over_members(pd.Series([value for value in values if value is not None], name=name, dtype=float))
+    mean = mean_over_members(
+        pd.Series([value for value in values if value is not None], name=name, dtype=float)
+    )
     if not mean.n:
         return "not known"
     interval = f" (95 % interval over members {mean.low:.4g} to {mean.high:.4g})" if mean.n > 1 else ""

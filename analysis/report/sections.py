@@ -1,6 +1,7 @@
 """What an experiment's folder holds for its report: members, maps of them, and what each analysis wrote.
 
-Names of members come from a file and are never trusted as paths: only those of the form model-<number> are looked up.
+Names of members come from a file and are never trusted as paths: only those of the form model-<number> are
+looked up.
 """
 
 import csv
@@ -84,7 +85,8 @@ class Member:
     eigenvalues
         Pairs (re, im), where a page cannot hold all those of largest modulus.
     bars
-        (dimension, birth, death), death None where a bar does not end; where a page cannot hold all the longest.
+        (dimension, birth, death), death None where a bar does not end; where a page cannot hold all the
+        longest.
     training, validation
         (step, accuracy).
     files
@@ -177,7 +179,8 @@ def find_members(
 def find_sections(experiment: Experiment, seq_length: int | None) -> tuple[Section, ...]:
     """Return what lies in ``<command>_analysis`` beside the summary, in the order of ``questions``.
 
-    Analyses that were made at another length than ``seq_length`` are left out; so are files of earlier options.
+    Analyses that were made at another length than ``seq_length`` are left out; so are files of earlier
+    options.
     """
     questions = {GLOBAL: "All members, as evaluated."} | dict(experiment.questions)
     found = (_section(experiment, command, question, seq_length) for command, question in questions.items())
@@ -189,7 +192,10 @@ def find_maps(sections: Sequence[Section]) -> dict[str, dict[str, tuple[float, f
     maps = {}
     for command in ("embedding", "persistence"):
         for path in _tables(sections, command, "_embedding"):
-            rows = {row["model_name"]: (_number(row["dimension_1"]), _number(row["dimension_2"])) for row in _map(path)}
+            rows = {
+                row["model_name"]: (_number(row["dimension_1"]), _number(row["dimension_2"]))
+                for row in _map(path)
+            }
             points = {name: (x, y) for name, (x, y) in rows.items() if x is not None and y is not None}
             maps[f"{command}: {path.stem.removesuffix('_embedding').replace('_', ' ')}"] = points
     return maps
@@ -242,7 +248,13 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def _tables(sections: Sequence[Section], command: str, ending: str) -> list[Path]:
     """Return the tables of an analysis whose names end so."""
-    return [path for one in sections if one.command == command for path in one.tables if path.stem.endswith(ending)]
+    return [
+        path
+        for one in sections
+        if one.command == command
+        for path in one.tables
+        if path.stem.endswith(ending)
+    ]
 
 
 def _section(experiment: Experiment, command: str, question: str, seq_length: int | None) -> Section | None:
@@ -260,7 +272,9 @@ def _section(experiment: Experiment, command: str, question: str, seq_length: in
     rows = {row for path in tables for row in _columns(path, "label", "model_name")}
     members = {entry["model_name"] for entry in experiment.summary["metrics"]}
     # Names of members repeat between sets, and those of other sets are not in this summary.
-    named = {(label, name) for label, name in rows if name is not None and (label is not None or name in members)}
+    named = {
+        (label, name) for label, name in rows if name is not None and (label is not None or name in members)
+    }
     options = about.get("options")
     return Section(
         command=command,

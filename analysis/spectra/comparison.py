@@ -51,29 +51,30 @@ class Comparison:
     populations
         The sets, their labels all different.
     members
-        Statistics of all members, indexed by (label, model_name), rounded to 12 decimals (those with the unit of
-        eigenvalues, of the largest eigenvalue): numbers that vanish by symmetry, such as the mean imaginary part,
-        otherwise differ by rounding errors. Without the circular mean of the angle, a direction, of which there are no
-        means and differences on a line, and without accuracies that were measured over different numbers of output
-        steps or by different rules.
+        Statistics of all members, indexed by (label, model_name), rounded to 12 decimals (those with the unit
+        of eigenvalues, of the largest eigenvalue): numbers that vanish by symmetry, such as the mean
+        imaginary part, otherwise differ by rounding errors. Without the circular mean of the angle, a
+        direction, of which there are no means and differences on a line, and without accuracies that were
+        measured over different numbers of output steps or by different rules.
     summary
-        Indexed by (label, statistic): n, mean, std (dividing by n), min, max, and the Student t interval low, high,
-        which respects the statistic's range (`mean_interval`).
+        Indexed by (label, statistic): n, mean, std (dividing by n), min, max, and the Student t interval low,
+        high, which respects the statistic's range (`mean_interval`).
     differences
-        Indexed by (set_a, set_b, statistic): difference of means b - a with its BCa interval low, high; pooled_std,
-        hedges_g, cliffs_delta; p of a permutation test (where ``paired``, of pairs with a name in common, and so the
-        difference and its interval), p_holm and p_bh corrected over the statistics of the pair; smallest_p, the
-        smallest p that sets of these sizes can give: where it exceeds 1 - ``confidence`` there is no p; n_a, n_b.
+        Indexed by (set_a, set_b, statistic): difference of means b - a with its BCa interval low, high;
+        pooled_std, hedges_g, cliffs_delta; p of a permutation test (where ``paired``, of pairs with a name in
+        common, and so the difference and its interval), p_holm and p_bh corrected over the statistics of the
+        pair; smallest_p, the smallest p that sets of these sizes can give: where it exceeds 1 -
+        ``confidence`` there is no p; n_a, n_b.
     distances
         Distances of spectra (member, member), members in the order of ``members``.
     set_distances
-        Indexed by all ordered (set_a, set_b): mean_distance between their members; within a set of different members;
-        n_a, n_b.
+        Indexed by all ordered (set_a, set_b): mean_distance between their members; within a set of different
+        members; n_a, n_b.
     distance_tests
-        Indexed by (set_a, set_b): mean distances between, within_a and within_b; separation = between minus the mean of
-        the other two; energy statistic and its permutation p, p_holm over the pairs of sets, smallest_p; n_a, n_b.
-        Where ``paired``, of members that have a partner, and p is that of their mean difference, labels permuted
-        within pairs (`paired_distance_test`).
+        Indexed by (set_a, set_b): mean distances between, within_a and within_b; separation = between minus
+        the mean of the other two; energy statistic and its permutation p, p_holm over the pairs of sets,
+        smallest_p; n_a, n_b. Where ``paired``, of members that have a partner, and p is that of their mean
+        difference, labels permuted within pairs (`paired_distance_test`).
     medoids
         For each set the name of its most central member: smallest sum of distances to the others.
     metric
@@ -218,8 +219,8 @@ def compare_populations(
     populations
         The sets; one is described only. A set of one model has no intervals.
     distance_metric
-        distance of two spectra; transport is exact for spectra of one size up to 128, else sliced; 2d is always sliced,
-        emd needs spectra of one size
+        distance of two spectra; transport is exact for spectra of one size up to 128, else sliced; 2d is
+        always sliced, emd needs spectra of one size
     confidence
         coverage of the intervals; 1 - confidence is the level of the tests
     paired
@@ -265,7 +266,8 @@ def _check_pairs(populations: Sequence[Population]) -> None:
     for a, b in itertools.combinations(populations, 2):
         if not set(a.names) & set(b.names):
             raise AnalysisError(
-                f"expected sets with names of models in common; {a.label} and {b.label} have none", parameter="paired"
+                f"expected sets with names of models in common; {a.label} and {b.label} have none",
+                parameter="paired",
             )
         if None not in (a.training_seed, b.training_seed) and a.training_seed != b.training_seed:
             raise AnalysisError(
@@ -327,13 +329,17 @@ def _differences(
 ) -> pd.DataFrame:
     pairs = list(itertools.combinations(labels, 2))
     rows = {
-        (a, b, statistic): _difference(members.loc[a, statistic], members.loc[b, statistic], confidence, paired, seed)
+        (a, b, statistic): _difference(
+            members.loc[a, statistic], members.loc[b, statistic], confidence, paired, seed
+        )
         for a, b in pairs
         for statistic in members
     }
     differences = _indexed(rows, ["set_a", "set_b", "statistic"])
     for column, adjust in {"p_holm": holm, "p_bh": benjamini_hochberg}.items() if pairs else ():
-        differences[column] = np.concatenate([adjust(p) for p in np.split(differences["p"].to_numpy(), len(pairs))])
+        differences[column] = np.concatenate(
+            [adjust(p) for p in np.split(differences["p"].to_numpy(), len(pairs))]
+        )
     return differences
 
 

@@ -1,6 +1,7 @@
 """Distances between spectra and between histograms, and what a distance matrix says about single models.
 
-A spectrum is a set of points in the complex plane without order, each of mass 1/n; W₁ is the Wasserstein-1 distance.
+A spectrum is a set of points in the complex plane without order, each of mass 1/n; W₁ is the Wasserstein-1
+distance.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,7 +44,9 @@ ROUNDING = 1e-9
 _GUARD = 1e-10
 
 
-def spectral_distance(a: ArrayLike, b: ArrayLike, metric: SpectralMetric = "transport", *, seed: int = 42) -> float:
+def spectral_distance(
+    a: ArrayLike, b: ArrayLike, metric: SpectralMetric = "transport", *, seed: int = 42
+) -> float:
     """Return the distance between two spectra; `pairwise_distances` describes the metrics."""
     return float(pairwise_distances([a, b], metric, seed=seed)[0, 1])
 
@@ -53,9 +56,9 @@ def pairwise_distances(
 ) -> NDArray[np.float64]:
     """Return the distances between all pairs of spectra.
 
-    Of these metrics ``transport``, ``2d``, ``emd``, ``magnitude_only`` and ``hausdorff`` are continuous: eigenvalues
-    that move by ε change a distance by at most 2ε. Angles are not where an eigenvalue passes 0, and ``separate`` and
-    ``angle_only`` not where one passes the negative real axis.
+    Of these metrics ``transport``, ``2d``, ``emd``, ``magnitude_only`` and ``hausdorff`` are continuous:
+    eigenvalues that move by ε change a distance by at most 2ε. Angles are not where an eigenvalue passes 0,
+    and ``separate`` and ``angle_only`` not where one passes the negative real axis.
 
     Parameters
     ----------
@@ -63,8 +66,8 @@ def pairwise_distances(
         A population, or one complex array for each model. Only ``emd`` needs equal sizes.
     metric
         * ``transport``: W₂ in the complex plane, sqrt(min Σ|λ-μ|² / n) over assignments, exact for spectra of one size
-          up to 128; otherwise √2 times the sliced W₂ of `quantile_coordinates`, never more than W₂ and equal to it
-          for a shift or a change of scale about the mean (`transport_method` says which);
+          up to 128; otherwise √2 times the sliced W₂ of `quantile_coordinates`, never more than W₂ and equal
+          to it for a shift or a change of scale about the mean (`transport_method` says which);
         * ``magnitude_only``, ``angle_only``: W₁ of moduli; of angles (radians) on the line from -π to π;
         * ``separate``: their sum;
         * ``angle_circular``, ``separate_circular``: the same with angles on the circle, where -π and π are one place;
@@ -110,8 +113,8 @@ def transport_method(spectra: Sequence[ArrayLike]) -> Literal["exact", "sliced"]
 def circular_wasserstein(a: ArrayLike, b: ArrayLike) -> float:
     """Return W₁ between two sets of angles on the circle, in radians.
 
-    The smallest ∫|F - G - c| dθ over constants c, reached at the weighted median of F - G (Rabin, Delon & Gousseau
-    2011, eq. 14), F and G being the two distribution functions.
+    The smallest ∫|F - G - c| dθ over constants c, reached at the weighted median of F - G (Rabin, Delon &
+    Gousseau 2011, eq. 14), F and G being the two distribution functions.
     """
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     angles = np.concatenate([a, b])
@@ -132,11 +135,12 @@ def histogram_distance(a: ArrayLike, b: ArrayLike, metric: HistogramMetric = "eu
     a, b
         Counts.
     metric
-        ``euclidean``, ``manhattan``, ``chi2`` = Σ(a-b)²/(a+b) of the counts themselves. Of their shares p = a/Σa and
-        q = b/Σb, with a guard g = 1e-10 for empty bins, so that only the proportions of the counts matter:
-        ``kl`` = Σ p ln((p+g)/(q+g)), which is not symmetric; ``bhattacharyya`` = -ln((Σ sqrt(pq) + g) / (1 + g)), at
-        most ln(1 + 1/g) = 23.03; ``jensen_shannon`` = square root of the Jensen-Shannon divergence in nats, a metric
-        that needs no guard. The last three are NaN for a histogram without counts.
+        ``euclidean``, ``manhattan``, ``chi2`` = Σ(a-b)²/(a+b) of the counts themselves. Of their shares p =
+        a/Σa and q = b/Σb, with a guard g = 1e-10 for empty bins, so that only the proportions of the counts
+        matter: ``kl`` = Σ p ln((p+g)/(q+g)), which is not symmetric; ``bhattacharyya`` = -ln((Σ sqrt(pq) + g)
+        / (1 + g)), at most ln(1 + 1/g) = 23.03; ``jensen_shannon`` = square root of the Jensen-Shannon
+        divergence in nats, a metric that needs no guard. The last three are NaN for a histogram without
+        counts.
     """
     from scipy.special import rel_entr
 
@@ -162,7 +166,9 @@ def _shares(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     return counts / total if total else np.full_like(counts, np.nan)
 
 
-def pairwise_histogram_distances(counts: ArrayLike, metric: HistogramMetric = "euclidean") -> NDArray[np.float64]:
+def pairwise_histogram_distances(
+    counts: ArrayLike, metric: HistogramMetric = "euclidean"
+) -> NDArray[np.float64]:
     """Return `histogram_distance` of all ordered pairs of rows of ``counts`` (model, bin), as (model, model)."""
     from scipy.spatial.distance import cdist
 
@@ -198,8 +204,9 @@ def distance_statistics(distances: ArrayLike) -> dict[str, float]:
 def find_outliers(distances: ArrayLike, threshold: float = 2.0) -> NDArray[np.bool_]:
     """Mark models whose mean distance to all models exceeds the mean of these means by ``threshold`` of their std.
 
-    The mean of a row includes its zero diagonal. Of n models none can be marked unless sqrt(n - 1) > ``threshold``:
-    with the default threshold of 2, none of 5 or fewer. Means that differ by rounding alone mark nothing.
+    The mean of a row includes its zero diagonal. Of n models none can be marked unless sqrt(n - 1) >
+    ``threshold``: with the default threshold of 2, none of 5 or fewer. Means that differ by rounding alone
+    mark nothing.
     """
     distances = np.asarray(distances, dtype=float)
     means = (distances / scale_of(distances)).mean(axis=1)

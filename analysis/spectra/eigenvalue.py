@@ -57,7 +57,9 @@ class EigenvalueSummary:
     def documents(self) -> dict[str, Any]:
         """Return ``eigenvalue_statistics``: ``{"models": [{"model_name", "statistics"}]}``."""
         rows = self.statistics.join(self.corrected).to_dict("index")
-        return {"eigenvalue_statistics": {"models": [{"model_name": n, "statistics": s} for n, s in rows.items()]}}
+        return {
+            "eigenvalue_statistics": {"models": [{"model_name": n, "statistics": s} for n, s in rows.items()]}
+        }
 
     def headline(self) -> str:
         """Return the result in a sentence."""
@@ -65,8 +67,12 @@ class EigenvalueSummary:
         text = f"means over n = {len(self.population)}: spectral radius {mean_text(radius, 3)}"
         if self.population.theory is None:
             return f"{text}; no theory to compare with"
-        error, missing = (mean_over_members(self.corrected[name]) for name in ("spectral_error_deg", "missing_modes"))
-        return f"{text}; spectral error {mean_text(error, 2, ' degrees')}; {mean_text(missing, 1)} modes missing"
+        error, missing = (
+            mean_over_members(self.corrected[name]) for name in ("spectral_error_deg", "missing_modes")
+        )
+        return (
+            f"{text}; spectral error {mean_text(error, 2, ' degrees')}; {mean_text(missing, 1)} modes missing"
+        )
 
 
 def summarise_eigenvalues(population: Population) -> EigenvalueSummary:

@@ -108,7 +108,11 @@ class Embedding:
         """Return the result in a sentence."""
         outliers = [n for n, far in zip(self.population.names, self.outliers, strict=True) if far]
         members = len(self.population)
-        shared = f"{members} members have {self.places} places, since some are equal; " if self.places < members else ""
+        shared = (
+            f"{members} members have {self.places} places, since some are equal; "
+            if self.places < members
+            else ""
+        )
         return (
             f"distances: {self.measure}; {shared}"
             f"rank correlation of distances in the map with these {self.quality['spearman']:z.2f}; "
@@ -126,17 +130,20 @@ def embed_population(
     population: Population,
     *,
     method: Literal["pca", "tsne", "mds", "isomap"] = "pca",
-    signature_type: Literal["quantiles", "histogram", "centred_histogram", "statistics", "combined"] = "quantiles",
+    signature_type: Literal[
+        "quantiles", "histogram", "centred_histogram", "statistics", "combined"
+    ] = "quantiles",
     distance_metric: str | None = None,
     color_by: Literal["none", "accuracy", "frob_error", "spectral_error"] = "accuracy",
     annotate_outliers: bool = False,
 ) -> Embedding:
     """Embed a population in two dimensions by the spectra of its members.
 
-    Distances are those of optimal transport between spectra (``transport`` of `pairwise_distances`), and ``pca`` maps
-    their sliced form, of which ``quantiles`` signatures are coordinates: networks whose eigenvalues are nearly equal
-    are near each other. Other signatures are features in units of their own and are scaled to unit variance; those
-    that vary no more than the precision of eigenvalues makes them do not count (`standardise`).
+    Distances are those of optimal transport between spectra (``transport`` of `pairwise_distances`), and
+    ``pca`` maps their sliced form, of which ``quantiles`` signatures are coordinates: networks whose
+    eigenvalues are nearly equal are near each other. Other signatures are features in units of their own and
+    are scaled to unit variance; those that vary no more than the precision of eigenvalues makes them do not
+    count (`standardise`).
 
     Parameters
     ----------
@@ -145,11 +152,11 @@ def embed_population(
     method
         how to embed: pca of the signatures, or tsne, mds (metric), isomap of the distances
     signature_type
-        features of a spectrum: quantiles of its projections, a histogram, centred_histogram (bins centred on the
-        theory), 21 statistics, or combined (histogram and its moments)
+        features of a spectrum: quantiles of its projections, a histogram, centred_histogram (bins centred on
+        the theory), 21 statistics, or combined (histogram and its moments)
     distance_metric
-        distance between signatures, any name that scipy's pdist knows (default: optimal transport for quantiles,
-        else euclidean); pca does not depend on it
+        distance between signatures, any name that scipy's pdist knows (default: optimal transport for
+        quantiles, else euclidean); pca does not depend on it
     color_by
         what colours the points
     annotate_outliers
@@ -161,7 +168,9 @@ def embed_population(
         For fewer than 3 models, models that do not differ, or a metric that these signatures do not allow.
     """
     if len(population) < 3:
-        raise AnalysisError(f"expected at least 3 models to embed; got {len(population)}", parameter="population")
+        raise AnalysisError(
+            f"expected at least 3 models to embed; got {len(population)}", parameter="population"
+        )
     measured = _by_transport if signature_type == "quantiles" else _by_features
     with renamed({"metric": "distance_metric"}):
         measure, distances, points, precision = measured(population, signature_type, distance_metric)
@@ -266,11 +275,11 @@ def embed_distances(
 ) -> NDArray[np.float64]:
     """Return positions (model, 2) that keep distances (model, model); three models are enough for each method.
 
-    Models that are equal, their distance at most ``precision`` or a billionth of the largest, share a place, and each
-    place is embedded once; two places have their distance, with ``tsne`` distance 1. Nothing is random: ``mds``
-    (metric, SMACOF) and ``tsne`` start from the classical solution. ``tsne`` has perplexity 30, less for fewer than 91
-    places; ``isomap`` has 5 neighbours, more where the graph would fall apart. Distances may have any unit, which
-    positions of ``mds`` and ``isomap`` share; those of ``tsne`` have none.
+    Models that are equal, their distance at most ``precision`` or a billionth of the largest, share a place,
+    and each place is embedded once; two places have their distance, with ``tsne`` distance 1. Nothing is
+    random: ``mds`` (metric, SMACOF) and ``tsne`` start from the classical solution. ``tsne`` has perplexity
+    30, less for fewer than 91 places; ``isomap`` has 5 neighbours, more where the graph would fall apart.
+    Distances may have any unit, which positions of ``mds`` and ``isomap`` share; those of ``tsne`` have none.
     """
     distances = np.asarray(distances, dtype=float)
     place, first = _places(distances, precision)
@@ -293,7 +302,9 @@ def _mds(distances: NDArray[np.float64]) -> NDArray[np.float64]:
 def _isomap(distances: NDArray[np.float64]) -> NDArray[np.float64]:
     from sklearn.manifold import Isomap
 
-    return Isomap(n_neighbors=_connecting_neighbours(distances), metric="precomputed").fit_transform(distances)
+    return Isomap(n_neighbors=_connecting_neighbours(distances), metric="precomputed").fit_transform(
+        distances
+    )
 
 
 def _tsne(distances: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -371,7 +382,9 @@ def _connecting_neighbours(distances: NDArray[np.float64], wanted: int = 5) -> i
     return len(distances) - 1
 
 
-def _places(distances: NDArray[np.float64], precision: float = 0.0) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _places(
+    distances: NDArray[np.float64], precision: float = 0.0
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the place of each model (model,), and the first model of each place (place,)."""
     from scipy.sparse.csgraph import connected_components
 

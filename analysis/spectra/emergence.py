@@ -1,7 +1,7 @@
 """When does the theory's spectrum appear in training, relative to accuracy? Members (seeds) are the sample.
 
-A population evaluated at several training steps is followed along them. A member whose training ended before a step
-stands there with its last weights, so that every step has the same members.
+A population evaluated at several training steps is followed along them. A member whose training ended before
+a step stands there with its last weights, so that every step has the same members.
 """
 
 import math
@@ -44,14 +44,15 @@ class Emergence:
     means
         Indexed by (measure, step): n, mean over members, its Student t interval low, high; median.
     crossings
-        By model_name: ``accuracy_step`` and ``spectrum_step``, the first checkpoints at which accuracy is at least
-        ``accuracy_bar`` and the spectral error at most ``error_bar`` degrees, NaN if there is none; ``lag``, the
-        second minus the first.
+        By model_name: ``accuracy_step`` and ``spectrum_step``, the first checkpoints at which accuracy is at
+        least ``accuracy_bar`` and the spectral error at most ``error_bar`` degrees, NaN if there is none;
+        ``lag``, the second minus the first.
     lag
         Mean lag in steps over members that have one, with its BCa interval.
     test
-        Whether the mean lag is none: over members, whether lags are as likely of either sign; over trials, whether
-        other test sequences, the same for all members and checkpoints, could give a lag of the other sign.
+        Whether the mean lag is none: over members, whether lags are as likely of either sign; over trials,
+        whether other test sequences, the same for all members and checkpoints, could give a lag of the other
+        sign.
     accuracy_bar, error_bar
         The bars.
     """
@@ -90,7 +91,11 @@ class Emergence:
             return text
         steps = self.lag.estimate
         interval = f"mean lag {self.lag.low:.0f} to {self.lag.high:.0f}, " if self.lag.n > 1 else ""
-        apart = f"{abs(steps):.0f} steps {'later' if steps > 0 else 'earlier'} than" if steps else "at the same step as"
+        apart = (
+            f"{abs(steps):.0f} steps {'later' if steps > 0 else 'earlier'} than"
+            if steps
+            else "at the same step as"
+        )
         return f"{text}; the spectrum appears {apart} accuracy ({interval}n = {self.lag.n}; {self.test})"
 
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -108,7 +113,11 @@ class Emergence:
 
 
 def follow_training(
-    checkpoints: Mapping[int, Population], *, accuracy_bar: float = 0.99, error_bar: float = 5.0, seed: int = 0
+    checkpoints: Mapping[int, Population],
+    *,
+    accuracy_bar: float = 0.99,
+    error_bar: float = 5.0,
+    seed: int = 0,
 ) -> Emergence:
     """Follow a population along its checkpoints: when does the theory's spectrum appear, relative to accuracy?
 
@@ -126,23 +135,29 @@ def follow_training(
     Raises
     ------
     AnalysisError
-        If there are fewer than two checkpoints, they hold different members or were evaluated at different lengths or
-        test horizons, or the task has no theory.
+        If there are fewer than two checkpoints, they hold different members or were evaluated at different
+        lengths or test horizons, or the task has no theory.
     """
     if len(checkpoints) < 2:
         raise AnalysisError(
             f"expected at least two evaluated checkpoints; got {len(checkpoints)}", parameter="checkpoints"
         )
     if not 0 < accuracy_bar <= 1:
-        raise AnalysisError(f"must be a share above 0, at most 1; got {accuracy_bar:g}", parameter="accuracy_bar")
+        raise AnalysisError(
+            f"must be a share above 0, at most 1; got {accuracy_bar:g}", parameter="accuracy_bar"
+        )
     if not 0 < error_bar < 180:
-        raise AnalysisError(f"must be an angle between 0 and 180 degrees; got {error_bar:g}", parameter="error_bar")
+        raise AnalysisError(
+            f"must be an angle between 0 and 180 degrees; got {error_bar:g}", parameter="error_bar"
+        )
     steps = sorted(checkpoints)
     first = checkpoints[steps[0]]
     for step in steps:
         _check(step, checkpoints[step], first)
     held = [name for name in MEASURES if name in first.scalars]
-    members = pd.concat({step: checkpoints[step].scalars[held] for step in steps}, names=["step", "model_name"])
+    members = pd.concat(
+        {step: checkpoints[step].scalars[held] for step in steps}, names=["step", "model_name"]
+    )
     crossings = pd.DataFrame(
         {
             "accuracy_step": _first_step(members["accuracy"] >= accuracy_bar),
@@ -167,9 +182,10 @@ def _over_trials(
 ) -> PermutationTest | None:
     """Test, two-sided, whether the mean lag could have the other sign on other test sequences.
 
-    All members were tested on the same sequences, at all checkpoints: accuracies are drawn within their standard errors
-    over sequences, one normal deviate for all members and checkpoints (as if their errors went together entirely), and
-    the lag is taken anew. None where the evaluation has no intervals of accuracy.
+    All members were tested on the same sequences, at all checkpoints: accuracies are drawn within their
+    standard errors over sequences, one normal deviate for all members and checkpoints (as if their errors
+    went together entirely), and the lag is taken anew. None where the evaluation has no intervals of
+    accuracy.
     """
     steps = sorted(checkpoints)
     scalars = [checkpoints[step].scalars for step in steps]
@@ -207,7 +223,9 @@ def _check(step: int, population: Population, first: Population) -> None:
     if population.theory is None:
         raise AnalysisError("the task has no linear operator, so no spectrum is predicted")
     both = {"first checkpoint": first.conditions, f"step {step}": population.conditions}
-    check_same(both, MEASUREMENT, f"step {step}: expected an evaluation in the conditions of the first checkpoint")
+    check_same(
+        both, MEASUREMENT, f"step {step}: expected an evaluation in the conditions of the first checkpoint"
+    )
 
 
 def _first_step(reached: pd.Series) -> pd.Series:

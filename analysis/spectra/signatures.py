@@ -50,12 +50,14 @@ def spectral_signature(
         * ``combined``: the histogram and 7 values read from it: mean, std and index of the peak bin of the angle and of
           the modulus (from bin centres), and the count in bins of modulus that begin above 1.
     theory
-        The task's spectrum (mode,), which ``centred_histogram`` alone looks at; without it bins are centred on
-        multiples of their width.
+        The task's spectrum (mode,), which ``centred_histogram`` alone looks at; without it bins are centred
+        on multiples of their width.
     """
     values = check_eigenvalues(eigenvalues)
     if signature_type == "quantiles":
-        return dict(zip(_quantile_names(len(values)), np.hstack(list(_slices([values])))[0].tolist(), strict=True))
+        return dict(
+            zip(_quantile_names(len(values)), np.hstack(list(_slices([values])))[0].tolist(), strict=True)
+        )
     if signature_type == "statistics":
         return eigenvalue_statistics(values)
     if signature_type == "centred_histogram":
@@ -101,9 +103,9 @@ def quantile_functions(
     Returns
     -------
     quantiles, widths
-        Values (sample, cell) and widths (cell,), which sum to 1. The grid holds every step of every function, so that
-        Σ widths |F⁻¹ - G⁻¹|ᵖ is Wᵖ; where more than 1,024 cells would be needed, it has 1,024 equal cells and
-        values are means over each, so that the sum is at most Wᵖ.
+        Values (sample, cell) and widths (cell,), which sum to 1. The grid holds every step of every function,
+        so that Σ widths |F⁻¹ - G⁻¹|ᵖ is Wᵖ; where more than 1,024 cells would be needed, it has 1,024 equal
+        cells and values are means over each, so that the sum is at most Wᵖ.
     """
     edges = np.unique(np.concatenate([np.arange(1, n + 1) / n for n in {len(s) for s in samples}]))
     exact = len(edges) <= MAX_QUANTILES or len({len(s) for s in samples}) == 1
@@ -118,13 +120,13 @@ def quantile_functions(
 def quantile_coordinates(spectra: Sequence[NDArray[np.complex128]]) -> NDArray[np.float64]:
     """Return coordinates (model, coordinate) whose Euclidean distances are those of ``quantiles`` signatures.
 
-    That distance is √2 times the sliced Wasserstein distance of order 2 (Bonneel, Rabin, Peyré & Pfister 2015, eq. 14;
-    the mean over directions by 32 of them at equal angles). √2 makes it the length of the shift where one spectrum is
-    the other one shifted, since the mean square of a cosine is 1/2.
+    That distance is √2 times the sliced Wasserstein distance of order 2 (Bonneel, Rabin, Peyré & Pfister
+    2015, eq. 14; the mean over directions by 32 of them at equal angles). √2 makes it the length of the shift
+    where one spectrum is the other one shifted, since the mean square of a cosine is 1/2.
 
-    There are as many coordinates as features, or as models where those are fewer: the features are rotated into the
-    space that the models span (triangular factor R of a QR decomposition, a few directions at a time), since 1,000
-    eigenvalues have 32,000 features.
+    There are as many coordinates as features, or as models where those are fewer: the features are rotated
+    into the space that the models span (triangular factor R of a QR decomposition, a few directions at a
+    time), since 1,000 eigenvalues have 32,000 features.
     """
     slices = _slices(spectra)
     first = next(slices)
@@ -144,9 +146,9 @@ def quantile_coordinates(spectra: Sequence[NDArray[np.complex128]]) -> NDArray[n
 def centred_edges(theory: ArrayLike | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return edges of bins of absolute angle (5 degrees wide) and of modulus (0.1) that keep clear of the theory.
 
-    Edges stand in the middle of the widest gap between the theory's values, counted modulo the width of a bin: where
-    all are multiples of it, as for repeat copy at length 8, they are the centres of bins. Without a theory so are all
-    multiples.
+    Edges stand in the middle of the widest gap between the theory's values, counted modulo the width of a
+    bin: where all are multiples of it, as for repeat copy at length 8, they are the centres of bins. Without
+    a theory so are all multiples.
     """
     modes = np.array([1.0]) if theory is None else check_eigenvalues(theory, "theory")
     angle = _clear_edges(np.abs(np.angle(modes)), np.pi / 36, np.pi)
@@ -156,9 +158,9 @@ def centred_edges(theory: ArrayLike | None = None) -> tuple[NDArray[np.float64],
 def standardise(features: pd.DataFrame, change: ArrayLike = 0.0) -> pd.DataFrame:
     """Scale each column to mean 0 and (population) standard deviation 1.
 
-    Left out are columns that are constant, and those whose standard deviation is at most ``change`` (feature,), what
-    the precision of the data alone does to them (`precision_change`). Without scaling features with large units
-    (counts, indices of bins) would decide every distance.
+    Left out are columns that are constant, and those whose standard deviation is at most ``change``
+    (feature,), what the precision of the data alone does to them (`precision_change`). Without scaling
+    features with large units (counts, indices of bins) would decide every distance.
     """
     units = features.abs().max().map(scale_of)
     spread = (features / units).std(ddof=0)
@@ -173,9 +175,9 @@ def precision_change(
 ) -> NDArray[np.float64]:
     """Return by how much each feature (feature,) changes where every eigenvalue moves within its precision.
 
-    Root mean square over members and ``draws`` moves by complex normal numbers of standard deviation ``precision``
-    times the member's spectral radius. Bins whose edges are eigenvalues, angles at ±π and moduli at 1 change as much as
-    among different networks.
+    Root mean square over members and ``draws`` moves by complex normal numbers of standard deviation
+    ``precision`` times the member's spectral radius. Bins whose edges are eigenvalues, angles at ±π and
+    moduli at 1 change as much as among different networks.
     """
     features = signature_table(population, signature_type).to_numpy()
     changes = np.empty((draws, *features.shape))
@@ -189,7 +191,9 @@ def precision_change(
     return root_mean_square
 
 
-def _moved(values: NDArray[np.complex128], precision: float, rng: np.random.Generator) -> NDArray[np.complex128]:
+def _moved(
+    values: NDArray[np.complex128], precision: float, rng: np.random.Generator
+) -> NDArray[np.complex128]:
     real, imaginary = rng.normal(size=(2, len(values))) / np.sqrt(2)
     return values + precision * np.abs(values).max() * (real + 1j * imaginary)
 
@@ -210,7 +214,9 @@ def _cell_means(ordered: NDArray[np.float64]) -> NDArray[np.float64]:
     centre = ordered[len(ordered) // 2]
     integral = np.concatenate([[0.0], np.cumsum(ordered - centre) / len(ordered)])
     edges = np.arange(MAX_QUANTILES + 1) / MAX_QUANTILES
-    return centre + MAX_QUANTILES * np.diff(np.interp(edges, np.arange(len(ordered) + 1) / len(ordered), integral))
+    return centre + MAX_QUANTILES * np.diff(
+        np.interp(edges, np.arange(len(ordered) + 1) / len(ordered), integral)
+    )
 
 
 def _triangular(columns: NDArray[np.float64]) -> NDArray[np.float64]:

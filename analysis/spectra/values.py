@@ -15,7 +15,9 @@ from analysis.statistics import LARGEST, scale_of
 _MODULUS, _ANGLE, _COUNT = (0.0, np.inf), (-np.pi, np.pi), (0.0, np.inf)
 
 RANGES = {
-    **dict.fromkeys(("mag_mean", "mag_std", "mag_median", "mag_min", "mag_max", "mag_q25", "mag_q75"), _MODULUS),
+    **dict.fromkeys(
+        ("mag_mean", "mag_std", "mag_median", "mag_min", "mag_max", "mag_q25", "mag_q75"), _MODULUS
+    ),
     **dict.fromkeys(("mag_range", "spectral_radius", "real_std", "imag_std"), _MODULUS),
     **dict.fromkeys(("real_mean", "imag_mean"), (-np.inf, np.inf)),
     **dict.fromkeys(("angle_mean", "angle_median", "angle_circular_mean"), _ANGLE),
@@ -42,13 +44,13 @@ class SpectralError:
     Attributes
     ----------
     angle_deg
-        Mean angle in degrees between the theory's modes and the eigenvalues assigned to them, a missing mode counting
-        180.
+        Mean angle in degrees between the theory's modes and the eigenvalues assigned to them, a missing mode
+        counting 180.
     found_deg
         The same over the modes that are answered; NaN where none is.
     relative
-        sqrt(Σ|λ-μ|² / Σ|μ|²) over the theory's modes μ and as many leading eigenvalues λ, under the assignment that
-        makes it smallest; eigenvalues that lack are zeros. Zero for a theory without modes.
+        sqrt(Σ|λ-μ|² / Σ|μ|²) over the theory's modes μ and as many leading eigenvalues λ, under the
+        assignment that makes it smallest; eigenvalues that lack are zeros. Zero for a theory without modes.
     missing
         Modes of the theory that no eigenvalue answers.
     """
@@ -72,7 +74,9 @@ def check_eigenvalues(eigenvalues: ArrayLike, name: str = "eigenvalues") -> NDAr
         raise AnalysisError(f"{name}: expected at least one eigenvalue; got none")
     if not np.isfinite(values).all():
         position = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise AnalysisError(f"{name}: expected finite eigenvalues; got {values[position]} at position {position}")
+        raise AnalysisError(
+            f"{name}: expected finite eigenvalues; got {values[position]} at position {position}"
+        )
     beyond = np.flatnonzero(np.maximum(np.abs(values.real), np.abs(values.imag)) > LARGEST)
     if beyond.size:
         raise AnalysisError(
@@ -84,8 +88,8 @@ def check_eigenvalues(eigenvalues: ArrayLike, name: str = "eigenvalues") -> NDAr
 def eigenvalue_statistics(eigenvalues: ArrayLike) -> dict[str, float]:
     """Return 21 statistics of a spectrum with the names and definitions of the reference implementation.
 
-    Standard deviations divide by n, percentiles are linear, comparisons strict (modulus > 1; 0.95 < modulus < 1.05),
-    and angles are treated as numbers on a line, so their mean, spread and range are no good near ±π;
+    Standard deviations divide by n, percentiles are linear, comparisons strict (modulus > 1; 0.95 < modulus <
+    1.05), and angles are treated as numbers on a line, so their mean, spread and range are no good near ±π;
     `corrected_statistics` holds the circular ones.
     """
     values = check_eigenvalues(eigenvalues)
@@ -167,14 +171,18 @@ def eigenvalue_histograms(
 def histogram_to_eigenvalues(angle_counts: ArrayLike, magnitude_counts: ArrayLike) -> NDArray[np.complex128]:
     """Return a spectrum with given histograms, as the reference implementation makes one up.
 
-    Centres of bins are repeated by their counts, in ascending order, and the k-th angle goes with the k-th modulus. The
-    histograms of the result are right; which angle has which modulus, and the lower half plane, are not in them. Use
-    measured eigenvalues if there are any.
+    Centres of bins are repeated by their counts, in ascending order, and the k-th angle goes with the k-th
+    modulus. The histograms of the result are right; which angle has which modulus, and the lower half plane,
+    are not in them. Use measured eigenvalues if there are any.
     """
     angles = np.repeat((ANGLE_EDGES[:-1] + ANGLE_EDGES[1:]) / 2, np.asarray(angle_counts, dtype=int))
-    magnitudes = np.repeat((MAGNITUDE_EDGES[:-1] + MAGNITUDE_EDGES[1:]) / 2, np.asarray(magnitude_counts, dtype=int))
+    magnitudes = np.repeat(
+        (MAGNITUDE_EDGES[:-1] + MAGNITUDE_EDGES[1:]) / 2, np.asarray(magnitude_counts, dtype=int)
+    )
     if len(angles) != len(magnitudes):
-        raise AnalysisError(f"histograms: expected as many angles as moduli; got {len(angles)} and {len(magnitudes)}")
+        raise AnalysisError(
+            f"histograms: expected as many angles as moduli; got {len(angles)} and {len(magnitudes)}"
+        )
     return magnitudes * np.exp(1j * angles)
 
 
@@ -233,7 +241,9 @@ def _relative_error(values: NDArray[np.complex128], modes: NDArray[np.complex128
     unit, unit_of_modes = scale_of(leading, modes), scale_of(modes)
     leading, modes = leading[turning_order(leading)], modes[turning_order(modes)]
     leading, modes_in_unit = leading / unit, modes / unit
-    squared = (leading.real[:, None] - modes_in_unit.real) ** 2 + (leading.imag[:, None] - modes_in_unit.imag) ** 2
+    squared = (leading.real[:, None] - modes_in_unit.real) ** 2 + (
+        leading.imag[:, None] - modes_in_unit.imag
+    ) ** 2
     error = np.sqrt(squared[linear_sum_assignment(squared)].sum()) * (unit / unit_of_modes)
     return float(error / np.sqrt(np.sum(np.abs(modes / unit_of_modes) ** 2)))
 

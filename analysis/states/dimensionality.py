@@ -5,10 +5,10 @@ With λ_1 … λ_d the eigenvalues of the covariance of one member's states, and
 * participation ratio (Σ λ_i)² / Σ λ_i² (Abbott, Rajan & Sompolinsky 2011; Gao et al. 2017);
 * effective rank exp(-Σ p_i ln p_i), exp of the entropy of the spectrum (Roy & Vetterli 2007, who take singular values).
 
-Both are 1 if states lie on a line, d if their covariance is a multiple of the identity, and count m equal eigenvalues
-as m; directions of small variance count more in the effective rank, which is never the smaller of the two. Neither
-changes if states are rotated, shifted or scaled as a whole. Of finitely many states both are too small: see
-:func:`expected_participation_ratio`. So each is compared with as many
+Both are 1 if states lie on a line, d if their covariance is a multiple of the identity, and count m equal
+eigenvalues as m; directions of small variance count more in the effective rank, which is never the smaller of
+the two. Neither changes if states are rotated, shifted or scaled as a whole. Of finitely many states both are
+too small: see :func:`expected_participation_ratio`. So each is compared with as many
 
 * ``shuffled`` states: values of each unit permuted over all trials and steps, independently of other units. Variances
   of units remain, their correlations do not. (To permute whole states changes no covariance.)
@@ -48,12 +48,13 @@ class Dimensionality:
     label
         What figures call this population.
     members
-        Indexed by (model_name, states), states being "recorded", "shuffled" or "random": participation_ratio and
-        effective_rank, for controls their means over ``draws``. NaN for a member whose states do not vary.
+        Indexed by (model_name, states), states being "recorded", "shuffled" or "random": participation_ratio
+        and effective_rank, for controls their means over ``draws``. NaN for a member whose states do not
+        vary.
     population
-        Indexed by (measure, states): ``mean`` over members with its 95 % interval ``low``, ``high``, which lies between
-        1 and ``largest``; n; and for controls p of a sign-flip test over members of the difference to the recorded
-        states, p_holm over all of these tests, smallest_p.
+        Indexed by (measure, states): ``mean`` over members with its 95 % interval ``low``, ``high``, which
+        lies between 1 and ``largest``; n; and for controls p of a sign-flip test over members of the
+        difference to the recorded states, p_holm over all of these tests, smallest_p.
     spectra
         Share of the variance of each principal component by (states, component), means over members.
     variables
@@ -109,7 +110,9 @@ class Dimensionality:
         for measure in MEASURES:
             rows = self.population.loc[measure]
             shuffled, random = (f"{kind} {rows.loc[kind, 'mean']:.2f}" for kind in KINDS[1:])
-            found.append(f"{measure.replace('_', ' ')} {_row_text(rows.loc['recorded'])} ({shuffled}, {random})")
+            found.append(
+                f"{measure.replace('_', ' ')} {_row_text(rows.loc['recorded'])} ({shuffled}, {random})"
+            )
         return f"n = {self.n_members} members; {self.states_analysed}: {'; '.join(found)}"
 
 
@@ -207,8 +210,8 @@ def effective_rank(values: ArrayLike) -> Array:
 def expected_participation_ratio(n_states: int, n_units: int) -> float:
     """Return the participation ratio to expect of independent normal states, (d ν + 2) / (d + ν + 1), ν = states - 1.
 
-    It is E[(tr S)²] / E[tr S²] of a Wishart covariance S with ν degrees of freedom in d units, (d² + 2d/ν) over
-    (d + d (d + 1) / ν): about d n / (d + n), so d only if there are many more states than units.
+    It is E[(tr S)²] / E[tr S²] of a Wishart covariance S with ν degrees of freedom in d units, (d² + 2d/ν)
+    over (d + d (d + 1) / ν): about d n / (d + n), so d only if there are many more states than units.
     """
     freedom = n_states - 1
     return (n_units * freedom + 2) / (n_units + freedom + 1)

@@ -1,8 +1,9 @@
 """Distances between the dynamics of members: eigenvalues of linear models of how states move (DSA, Ostrow et al. 2023).
 
-A linear model has one coefficient for each dimension that states fill, in each row. Dimensions are counted from the
-data (the numerical rank): a model of more would fit rounding errors, and its eigenvalues would be noise. A model with
-more coefficients than there are transitions fits anything, so recordings must have two for each coefficient.
+A linear model has one coefficient for each dimension that states fill, in each row. Dimensions are counted
+from the data (the numerical rank): a model of more would fit rounding errors, and its eigenvalues would be
+noise. A model with more coefficients than there are transitions fits anything, so recordings must have two
+for each coefficient.
 """
 
 import math
@@ -47,8 +48,8 @@ class Movement:
     name
         What messages call the member.
     scores
-        (sequence, time, component): as many components as dimensions that states fill, centred, uncorrelated and of one
-        variance. No linear change of coordinates changes the eigenvalues of a linear model.
+        (sequence, time, component): as many components as dimensions that states fill, centred, uncorrelated
+        and of one variance. No linear change of coordinates changes the eigenvalues of a linear model.
     """
 
     name: str
@@ -63,8 +64,9 @@ class Movement:
 def dynamical_distances(runs: Sequence[Array], names: Sequence[str] = ()) -> Array:
     """Return DSA distances (member, member) of states (sequence, time, unit) of each member.
 
-    Linear models of all dimensions that states fill, without delays since states are known whole. They are compared by
-    their eigenvalues: the least mean squared difference over ways to match them (Wasserstein), as in the package.
+    Linear models of all dimensions that states fill, without delays since states are known whole. They are
+    compared by their eigenvalues: the least mean squared difference over ways to match them (Wasserstein), as
+    in the package.
 
     Raises
     ------
@@ -97,9 +99,9 @@ def dsa_distances(moves: Sequence[Movement]) -> Array:
 def input_dsa_distances(moves: Sequence[Movement], inputs: Array) -> Array:
     """Return InputDSA distances (member, member): the same of linear models x_{t+1} = A x_t + B u_{t+1} + c.
 
-    What inputs do to the states is fitted beside the dynamics, which are then compared by the eigenvalues of A: slow
-    inputs are not taken for slow dynamics. The models are the package's subspace identification, which keeps trials
-    apart.
+    What inputs do to the states is fitted beside the dynamics, which are then compared by the eigenvalues of
+    A: slow inputs are not taken for slow dynamics. The models are the package's subspace identification,
+    which keeps trials apart.
 
     Parameters
     ----------
@@ -125,7 +127,12 @@ def input_dsa_distances(moves: Sequence[Movement], inputs: Array) -> Array:
 
     def score(sides: Sequence[Sequence[Movement]]) -> Any:
         given = [x for side in sides for x in ([move.scores for move in side], [controls] * len(side))]
-        model = {"n_delays": 1, "rank": _ranks(sides), "lamb": RIDGE * controls[..., 0].size, "backend": "n4sid"}
+        model = {
+            "n_delays": 1,
+            "rank": _ranks(sides),
+            "lamb": RIDGE * controls[..., 0].size,
+            "backend": "n4sid",
+        }
         compared = {"compare": "state", "score_method": "wasserstein"}
         with warnings.catch_warnings():
             # That B is not compared is what is wanted.
@@ -140,7 +147,8 @@ def input_dsa_distances(moves: Sequence[Movement], inputs: Array) -> Array:
 def input_components(inputs: Array) -> Array:
     """Return inputs (sequence, time, channel) as uncorrelated components, as many as vary (sequence, time, component).
 
-    Only steps that lead to a transition that is fitted count: what is shown before cannot be told from the state.
+    Only steps that lead to a transition that is fitted count: what is shown before cannot be told from the
+    state.
     """
     seen = np.concatenate(list(inputs[:, LOST_WITH_INPUTS - 1 : -1]))
     mean = seen.mean(axis=0) if len(seen) else np.zeros(inputs.shape[-1])
@@ -154,7 +162,8 @@ def _package() -> Any:
         import DSA
     except ModuleNotFoundError as error:
         raise AnalysisError(
-            f"expected the package dsa-metric ({install_hint('similarity')}); got {error}", parameter="dynamical"
+            f"expected the package dsa-metric ({install_hint('similarity')}); got {error}",
+            parameter="dynamical",
         ) from None
     return DSA
 
@@ -165,7 +174,10 @@ def _ranks(sides: Sequence[Sequence[Movement]]) -> list[Any]:
 
 
 def _all_pairs(
-    name: str, moves: Sequence[Movement], keys: Sequence[str], score: Callable[[Sequence[Sequence[Movement]]], Any]
+    name: str,
+    moves: Sequence[Movement],
+    keys: Sequence[str],
+    score: Callable[[Sequence[Sequence[Movement]]], Any],
 ) -> Array:
     """Return distances (member, member) from scores of all pairs of one side, or of two."""
 

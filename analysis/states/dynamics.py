@@ -49,8 +49,8 @@ class MemberPlane:
     points
         (point, component).
     directions
-        Unstable directions at each point, (point, direction, component): unit vectors of the state space, projected;
-        NaN where a point has fewer.
+        Unstable directions at each point, (point, direction, component): unit vectors of the state space,
+        projected; NaN where a point has fewer.
     variance_ratio
         Share of the recorded variance of each component.
     """
@@ -71,25 +71,25 @@ class Dynamics:
     label
         What figures call this population.
     members
-        A row for each member: points ``found`` by ``searches``, and of those kept how many searches ended there
-        (``hits``) and how many are ``stable``, ``saddles``, ``repellers``, ``unresolved`` and ``slow``; largest
-        ``transient_growth`` of a fixed point; ``exponent_recorded`` and ``exponent_silence``, the leading Lyapunov
-        exponents (means over sequences), by how much a change of Jacobians in their last digit moves these
-        (``exponent_change_…``), and how many exponents of those taken are positive.
+        A row for each member: points ``found`` by ``searches``, and of those kept how many searches ended
+        there (``hits``) and how many are ``stable``, ``saddles``, ``repellers``, ``unresolved`` and ``slow``;
+        largest ``transient_growth`` of a fixed point; ``exponent_recorded`` and ``exponent_silence``, the
+        leading Lyapunov exponents (means over sequences), by how much a change of Jacobians in their last
+        digit moves these (``exponent_change_…``), and how many exponents of those taken are positive.
     population
-        For columns of ``members`` their mean over members with its 95 % interval, and n; exponents that are not
-        resolved do not count.
+        For columns of ``members`` their mean over members with its 95 % interval, and n; exponents that are
+        not resolved do not count.
     points
-        A row for each point, by (model_name, point): ``kind`` ("stable", "saddle", "repeller", "unresolved" or
-        "slow"), numbers of ``unstable`` and ``neutral`` directions, ``spectral_radius``, ``speed``, ``hits``,
-        ``distance`` from the nearest recorded state in spreads, ``non_normality``, ``transient_growth``,
-        ``input_gain``; what the weights' last digit leaves open: ``eigenvalue_error``, the largest of the moduli, and
-        ``place_error`` in spreads.
+        A row for each point, by (model_name, point): ``kind`` ("stable", "saddle", "repeller", "unresolved"
+        or "slow"), numbers of ``unstable`` and ``neutral`` directions, ``spectral_radius``, ``speed``,
+        ``hits``, ``distance`` from the nearest recorded state in spreads, ``non_normality``,
+        ``transient_growth``, ``input_gain``; what the weights' last digit leaves open: ``eigenvalue_error``,
+        the largest of the moduli, and ``place_error`` in spreads.
     eigenvalues
         Of each point's Jacobian by descending modulus, (point, mode).
     exponents
-        Mean over sequences by (model_name, drive, rank), with the smallest and the largest sequence's, and the largest
-        ``change`` where Jacobians change in their last digit.
+        Mean over sequences by (model_name, drive, rank), with the smallest and the largest sequence's, and
+        the largest ``change`` where Jacobians change in their last digit.
     planes
         One for each member.
     """
@@ -186,19 +186,23 @@ def sorted_modes(matrices: NDArray[np.float64]) -> tuple[NDArray[np.complex128],
 def non_normality(matrices: NDArray[np.float64], eigenvalues: NDArray[np.complex128]) -> NDArray[np.float64]:
     """Return Henrici's departure from normality relative to the norm, sqrt(1 − Σ|λ|² / ‖J‖_F²), (point,).
 
-    Zero for normal matrices, whose eigenvectors are orthogonal; one for nilpotent ones (Henrici 1962; Trefethen &
-    Embree 2005, §48). NaN for J = 0.
+    Zero for normal matrices, whose eigenvectors are orthogonal; one for nilpotent ones (Henrici 1962;
+    Trefethen & Embree 2005, §48). NaN for J = 0.
     """
     norm = np.square(matrices).sum(axis=(-2, -1))
     modes = np.square(np.abs(eigenvalues)).sum(axis=-1)
-    return np.sqrt(np.clip(1 - np.divide(modes, norm, out=np.full_like(norm, np.nan), where=norm > 0), 0, None))
+    return np.sqrt(
+        np.clip(1 - np.divide(modes, norm, out=np.full_like(norm, np.nan), where=norm > 0), 0, None)
+    )
 
 
-def transient_growth(matrices: NDArray[np.float64], eigenvalues: NDArray[np.complex128]) -> NDArray[np.float64]:
+def transient_growth(
+    matrices: NDArray[np.float64], eigenvalues: NDArray[np.complex128]
+) -> NDArray[np.float64]:
     """Return max_t ‖(J / max(ρ, 1))ᵗ‖₂ over t = 0 and t = 2ᵏ, 3 · 2ᵏ up to 384, (point,).
 
-    How much a perturbation near a stable point can grow before it decays; 1 where nothing grows. Above spectral radius
-    ρ = 1 it is growth beyond that of the leading mode.
+    How much a perturbation near a stable point can grow before it decays; 1 where nothing grows. Above
+    spectral radius ρ = 1 it is growth beyond that of the leading mode.
     """
     radius = np.abs(eigenvalues).max(axis=-1, initial=1.0)
     scaled = matrices / radius[:, None, None]
@@ -260,7 +264,10 @@ def _exponent_table(portrait: xr.Dataset, names: list[str]) -> pd.DataFrame:
     index = pd.MultiIndex.from_product(
         [names, portraits.DRIVES, range(1, exponents.shape[-1] + 1)], names=["model_name", "drive", "rank"]
     )
-    over = {name: f(exponents, axis=2).ravel() for name, f in (("mean", np.mean), ("low", np.min), ("high", np.max))}
+    over = {
+        name: f(exponents, axis=2).ravel()
+        for name, f in (("mean", np.mean), ("low", np.min), ("high", np.max))
+    }
     change = portrait["exponent_change"].values.max(axis=2).ravel()
     return pd.DataFrame(over, index=index).assign(sequences=exponents.shape[2], change=change)
 
@@ -310,7 +317,10 @@ def _range_of(name: str) -> tuple[float, float]:
 
 
 def _planes(
-    portrait: xr.Dataset, names: list[str], eigenvalues: NDArray[np.complex128], vectors: NDArray[np.complex128]
+    portrait: xr.Dataset,
+    names: list[str],
+    eigenvalues: NDArray[np.complex128],
+    vectors: NDArray[np.complex128],
 ) -> Iterator[MemberPlane]:
     owners, positions = portrait["owner"].values, portrait["position"].values
     for place, number in enumerate(portrait["member"].values):
@@ -329,7 +339,9 @@ def _planes(
         )
 
 
-def _unstable_directions(eigenvalues: NDArray[np.complex128], vectors: NDArray[np.complex128]) -> NDArray[np.float64]:
+def _unstable_directions(
+    eigenvalues: NDArray[np.complex128], vectors: NDArray[np.complex128]
+) -> NDArray[np.float64]:
     """Return the leading unstable eigenvectors, unit length, (point, direction, state), NaN for the others.
 
     A complex pair spans the plane of its real and its imaginary part.

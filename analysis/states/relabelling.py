@@ -1,8 +1,8 @@
 """Are members closer than unrelated ones? Distances of states against those of relabelled trials.
 
-All members saw the same trials, so what two of them share by accident in these trials others may share too: members
-alone are no sample against chance (`analysis.statistics.chance_test`). A relabelling moves a trial's states as a whole
-to another trial, the same in the second member of every pair.
+All members saw the same trials, so what two of them share by accident in these trials others may share too:
+members alone are no sample against chance (`analysis.statistics.chance_test`). A relabelling moves a trial's
+states as a whole to another trial, the same in the second member of every pair.
 """
 
 from collections.abc import Sequence
@@ -61,7 +61,9 @@ def against_chance(
 
 
 def _disjoint_pairs(keys: Sequence[str], sets: tuple[Places, Places]) -> tuple[Places, Places]:
-    first, second = (np.array(sorted(members, key=lambda place: keys[place]), dtype=np.intp) for members in sets)
+    first, second = (
+        np.array(sorted(members, key=lambda place: keys[place]), dtype=np.intp) for members in sets
+    )
     if np.array_equal(first, second):
         first, second = first[: len(first) // 2 * 2 : 2], first[1::2]
     n = min(len(first), len(second), MOST_PAIRS)

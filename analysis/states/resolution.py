@@ -1,8 +1,9 @@
 """What the precision of weights leaves open: places of fixed points, and moduli of their Jacobians' eigenvalues.
 
-Weights are numbers of single precision, so a Jacobian J is known to a relative precision u = 2⁻²⁴: what a change E with
-‖E‖ ≤ u ‖J‖_F may turn into something else is not a property of the network but of the last digit of its weights.
-Jacobians that are far from normal, with J² ≪ ‖J‖² along some directions, can have such eigenvalues and fixed points.
+Weights are numbers of single precision, so a Jacobian J is known to a relative precision u = 2⁻²⁴: what a
+change E with ‖E‖ ≤ u ‖J‖_F may turn into something else is not a property of the network but of the last
+digit of its weights. Jacobians that are far from normal, with J² ≪ ‖J‖² along some directions, can have such
+eigenvalues and fixed points.
 """
 
 import numpy as np
@@ -15,8 +16,8 @@ def eigenvalue_errors(matrices: NDArray[np.float64], vectors: NDArray[np.complex
     """Return by how much each eigenvalue may move where J changes in its last digit, (point, mode).
 
     To first order u ‖J‖_F κ, with the eigenvalue's condition number κ = ‖x‖ ‖y‖ / |yᴴx| of its right and left
-    eigenvectors x and y (Wilkinson 1965, §2.8; Trefethen & Embree 2005, §52): 1 for normal matrices, infinite for an
-    eigenvalue that has too few eigenvectors.
+    eigenvectors x and y (Wilkinson 1965, §2.8; Trefethen & Embree 2005, §52): 1 for normal matrices, infinite
+    for an eigenvalue that has too few eigenvectors.
 
     Parameters
     ----------
@@ -35,9 +36,9 @@ def place_errors(
 ) -> NDArray[np.float64]:
     """Return by how much each fixed point may be elsewhere, (point,), infinite where nothing keeps it in place.
 
-    At a place h found with speed q = ½|F(h) − h|² the true point h* has F(h*) − h* = 0, so to first order
-    (J − 1)(h* − h) = −(F(h) − h) and |h* − h| ≤ (√(2q) + u ‖J‖_F |h|) / σ, the second term being how much F(h) changes
-    with J, and σ the smallest singular value of J − 1 that such a change may leave.
+    At a place h found with speed q = ½|F(h) − h|² the true point h* has F(h*) − h* = 0, so to first order (J
+    − 1)(h* − h) = −(F(h) − h) and |h* − h| ≤ (√(2q) + u ‖J‖_F |h|) / σ, the second term being how much F(h)
+    changes with J, and σ the smallest singular value of J − 1 that such a change may leave.
 
     Parameters
     ----------

@@ -18,9 +18,9 @@ LABELS = ("targets", *(name for name in EVENTS if name not in SHOWN))
 def check_same_trials(recordings: Mapping[str, xr.DataTree]) -> str:
     """Refuse recordings whose states do not belong to the same trials; return what a reader should know, or nothing.
 
-    What members were shown must be equal: inputs, tokens, starts. Where that does not tell all trials apart, as with
-    inputs of zeros, trials of another order would pass, so their labels must be equal too: targets, groups and the
-    other events.
+    What members were shown must be equal: inputs, tokens, starts. Where that does not tell all trials apart,
+    as with inputs of zeros, trials of another order would pass, so their labels must be equal too: targets,
+    groups and the other events.
 
     Raises
     ------
@@ -35,7 +35,9 @@ def check_same_trials(recordings: Mapping[str, xr.DataTree]) -> str:
         first, other = recordings[labels[0]], recordings[label]
         for name in SHOWN:
             _check_equal(name, labels[0], first, label, other)
-        different = [name for name in LABELS if name in first and name in other and _difference(name, first, other)]
+        different = [
+            name for name in LABELS if name in first and name in other and _difference(name, first, other)
+        ]
         if different and not _tells_apart(first):
             _check_equal(different[0], labels[0], first, label, other)
         if "targets" in different:
@@ -79,6 +81,7 @@ def _tells_apart(recording: xr.DataTree) -> bool:
     """Whether no two trials were shown the same."""
     shown = [recording[name].to_numpy() for name in SHOWN if name in recording]
     rows = [
-        b"".join(np.ascontiguousarray(values[trial]).tobytes() for values in shown) for trial in range(len(shown[0]))
+        b"".join(np.ascontiguousarray(values[trial]).tobytes() for values in shown)
+        for trial in range(len(shown[0]))
     ]
     return len(set(rows)) == len(rows)

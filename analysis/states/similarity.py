@@ -1,18 +1,20 @@
 """How alike members' states are: distances of all pairs by several measures, and whether these agree.
 
-Measures compare states one by one, so all members must have seen the same trials (`analysis.states.same_trials`). The
-state is the whole state of a network: an LSTM's cell as well as its output. Distances are angles in radians, 0 for
-copies and π/2 where nothing is shared; none changes when states are rotated, shifted or scaled as a whole:
+Measures compare states one by one, so all members must have seen the same trials
+(`analysis.states.same_trials`). The state is the whole state of a network: an LSTM's cell as well as its
+output. Distances are angles in radians, 0 for copies and π/2 where nothing is shared; none changes when
+states are rotated, shifted or scaled as a whole:
 
 * ``cka``, ``cka_unbiased``, ``procrustes``, ``rsa``: `analysis.states.state_distances`;
 * ``dsa``, ``input_dsa``: how states move, not where they are (`analysis.states.dynamical_similarity`); no angles.
 
-CKA is led by the few directions of most variance, Procrustes distance is less so, rank correlations ask for order only,
-and DSA looks at dynamics, not at states. Where they disagree, "alike" has no one meaning.
+CKA is led by the few directions of most variance, Procrustes distance is less so, rank correlations ask for
+order only, and DSA looks at dynamics, not at states. Where they disagree, "alike" has no one meaning.
 
-Every pair of sets has controls of its own: ``shuffled``, the distance of the same members after the states of one of
-them changed places, and a test against relabelled trials (`analysis.states.relabelling`). Whether two sets differ is
-tested on `levelled` distances, since biased ones differ between sets of unrelated states that fill other dimensions.
+Every pair of sets has controls of its own: ``shuffled``, the distance of the same members after the states of
+one of them changed places, and a test against relabelled trials (`analysis.states.relabelling`). Whether two
+sets differ is tested on `levelled` distances, since biased ones differ between sets of unrelated states that
+fill other dimensions.
 """
 
 import itertools
@@ -66,20 +68,22 @@ class Similarity:
     Attributes
     ----------
     members
-        Indexed by (label, model_name), in the order of the distances: for each measure the mean distance to the other
-        members of the set.
+        Indexed by (label, model_name), in the order of the distances: for each measure the mean distance to
+        the other members of the set.
     distances
         For each measure (member, member).
     sets
-        Indexed by (measure, set_a, set_b): ``mean_distance`` of different members; ``shuffled``, what it comes to after
-        the states of one of them changed places; p_unrelated of the test that they are no closer than where trials are
-        relabelled, the larger one of p_trials and p_members (`analysis.statistics.ChanceTest`); n_a, n_b; for different
-        sets p of a permutation test that they are one (`energy_test`), p_holm over the pairs of sets, smallest_p. Where
-        paired, p and n are of members that have a partner, and p is that of their mean difference
-        (`paired_distance_test`). ``dsa`` and ``input_dsa`` have no controls.
+        Indexed by (measure, set_a, set_b): ``mean_distance`` of different members; ``shuffled``, what it
+        comes to after the states of one of them changed places; p_unrelated of the test that they are no
+        closer than where trials are relabelled, the larger one of p_trials and p_members
+        (`analysis.statistics.ChanceTest`); n_a, n_b; for different sets p of a permutation test that they are
+        one (`energy_test`), p_holm over the pairs of sets, smallest_p. Where paired, p and n are of members
+        that have a partner, and p is that of their mean difference (`paired_distance_test`). ``dsa`` and
+        ``input_dsa`` have no controls.
     agreement
-        Indexed by (measure_a, measure_b): ``rank_correlation`` over pairs of members, p of a test that permutes members
-        (`mantel_test`), smallest_p, n, and whether the measures ``agree``: the correlation reaches ``bar``.
+        Indexed by (measure_a, measure_b): ``rank_correlation`` over pairs of members, p of a test that
+        permutes members (`mantel_test`), smallest_p, n, and whether the measures ``agree``: the correlation
+        reaches ``bar``.
     bar
         The rank correlation below which measures are said to disagree.
     n_states
@@ -144,10 +148,15 @@ class Similarity:
             return f"{text} The measures agree (rank correlation at least {self.bar:g})."
         known = len(self.agreement) - len(unknown)
         if known > len(verdicts):
-            alike = [f"{a} and {b}" for a, b in self.agreement.index.difference([*apart.index, *unknown], sort=False)]
+            alike = [
+                f"{a} and {b}"
+                for a, b in self.agreement.index.difference([*apart.index, *unknown], sort=False)
+            ]
             text += f" These agree (rank correlation at least {self.bar:g}): {', '.join(alike)}."
         pairs = ", ".join(f"{a} and {b}" for a, b in unknown)
-        return f"{text} Undefined for {len(unknown)} of {len(self.agreement)} pairs: {pairs}." if pairs else text
+        return (
+            f"{text} Undefined for {len(unknown)} of {len(self.agreement)} pairs: {pairs}." if pairs else text
+        )
 
     def _variables(self) -> str:
         several = len(set(self.variables.values())) > 1
@@ -212,7 +221,8 @@ def compare_states(
     Raises
     ------
     AnalysisError
-        If there are fewer than two members, members saw different inputs, states do not vary, or sets have no pairs.
+        If there are fewer than two members, members saw different inputs, states do not vary, or sets have no
+        pairs.
     """
     if not -1 <= bar <= 1:
         raise AnalysisError(f"must be a correlation from -1 to 1; got {bar:g}", parameter="bar")
@@ -222,7 +232,9 @@ def compare_states(
         names=["label", "model_name"],
     )
     if len(index) < 2:
-        raise AnalysisError(f"expected at least two members to compare; got {len(index)}", parameter="recordings")
+        raise AnalysisError(
+            f"expected at least two members to compare; got {len(index)}", parameter="recordings"
+        )
     variables = {label: _variables_of(recording, label, variable) for label, recording in recordings.items()}
     runs = [run for label, recording in recordings.items() for run in _states_of(recording, variables[label])]
     names = [", ".join(key) for key in index]
@@ -246,7 +258,10 @@ def compare_states(
 
 
 def _add_dynamics(
-    distances: dict[str, Array], runs: Sequence[Array], names: Sequence[str], recordings: Mapping[str, xr.DataTree]
+    distances: dict[str, Array],
+    runs: Sequence[Array],
+    names: Sequence[str],
+    recordings: Mapping[str, xr.DataTree],
 ) -> tuple[str, str]:
     """Add ``dsa``, and ``input_dsa`` where inputs vary; return what their models are, and why one is missing."""
     inputs = input_components(_inputs_of(next(iter(recordings.values()))))
@@ -290,7 +305,8 @@ def _variables_of(recording: xr.DataTree, label: str, variable: str) -> tuple[st
     whole = trace.about(recording).states
     if variable and variable not in whole:
         raise AnalysisError(
-            f"expected one of {', '.join(whole)}, the state of {label}; got {variable!r}", parameter="variable"
+            f"expected one of {', '.join(whole)}, the state of {label}; got {variable!r}",
+            parameter="variable",
         )
     return (variable,) if variable else whole
 
@@ -313,7 +329,10 @@ class _Controls:
     def tests(self, sets: tuple[Places, Places]) -> dict[str, dict[str, float]]:
         """Return the columns of the tests against relabelled trials by measure."""
         found = against_chance(self.states, self.n_trials, member_keys(self.states), sets, self.seed)
-        return {measure: {_TEST_COLUMNS[name]: p for name, p in test.row().items()} for measure, test in found.items()}
+        return {
+            measure: {_TEST_COLUMNS[name]: p for name, p in test.row().items()}
+            for measure, test in found.items()
+        }
 
 
 _TEST_COLUMNS = {"p": "p_unrelated", "p_trials": "p_trials", "p_members": "p_members"}
@@ -340,7 +359,9 @@ def _members(distances: Mapping[str, Array], index: pd.MultiIndex) -> pd.DataFra
     labels = index.get_level_values("label").to_numpy()
     same = (labels[:, None] == labels) & ~np.eye(len(labels), dtype=bool)
     others = np.where(same.any(axis=1), same.sum(axis=1), np.nan)
-    return pd.DataFrame({name: (matrix * same).sum(axis=1) / others for name, matrix in distances.items()}, index=index)
+    return pd.DataFrame(
+        {name: (matrix * same).sum(axis=1) / others for name, matrix in distances.items()}, index=index
+    )
 
 
 def _partners(recordings: Mapping[str, xr.DataTree]) -> dict[tuple[str, str], tuple[Places, Places]]:
@@ -348,12 +369,16 @@ def _partners(recordings: Mapping[str, xr.DataTree]) -> dict[tuple[str, str], tu
     seeds = {label: trace.about(recording).seeds for label, recording in recordings.items()}
     for label, own in seeds.items():
         if several := repeated(f"seed {seed}" for seed in own):
-            raise AnalysisError(f"expected members of {label} with a seed each; got {several}", parameter="paired")
+            raise AnalysisError(
+                f"expected members of {label} with a seed each; got {several}", parameter="paired"
+            )
     partners = {}
     for a, b in itertools.combinations(seeds, 2):
         common, first, second = np.intersect1d(seeds[a], seeds[b], return_indices=True)
         if not len(common):
-            raise AnalysisError(f"expected experiments with seeds in common; {a} and {b} have none", parameter="paired")
+            raise AnalysisError(
+                f"expected experiments with seeds in common; {a} and {b} have none", parameter="paired"
+            )
         partners[a, b] = first, second
     return partners
 

@@ -9,8 +9,9 @@ With X and Y the centred states (state, unit) of two members, all distances bein
 * ``rsa``: arccos of the rank correlation of Euclidean distances between states (Kriegeskorte et al. 2008), distances
   that differ by less than 1e-6 of the largest being ties (states are recorded in single precision).
 
-``cka`` and ``procrustes`` are biased: of n unrelated states they find more in common the more dimensions these fill, so
-that values of members with other numbers of units do not compare. `shuffled_distances` is what they come to then.
+``cka`` and ``procrustes`` are biased: of n unrelated states they find more in common the more dimensions
+these fill, so that values of members with other numbers of units do not compare. `shuffled_distances` is what
+they come to then.
 """
 
 from collections.abc import Mapping, Sequence
@@ -74,9 +75,9 @@ def member_keys(states: Array, *parts: int) -> list[str]:
 def state_distances(states: Array, seed: int = 0) -> dict[str, Array]:
     """Return distances (member, member) of states (member, state, unit) by each measure of the module's table.
 
-    States are centred and of norm 1 (‖X‖ = 1) for each member; units that a member lacks are zero, which changes
-    nothing. Of fewer than four states there is no ``cka_unbiased``; it is NaN for a member whose states are all equally
-    far from each other.
+    States are centred and of norm 1 (‖X‖ = 1) for each member; units that a member lacks are zero, which
+    changes nothing. Of fewer than four states there is no ``cka_unbiased``; it is NaN for a member whose
+    states are all equally far from each other.
     """
     keys = member_keys(states)
     in_order = np.tile(np.arange(states.shape[1]), (len(states), 1))
@@ -88,8 +89,9 @@ def state_distances(states: Array, seed: int = 0) -> dict[str, Array]:
 def shuffled_distances(states: Array, seed: int = 0) -> dict[str, Array]:
     """Return the same distances where the states of one member of each pair changed places.
 
-    It is what unrelated states of these members come to. The order of a member's states depends on its states and the
-    seed alone, and so does which member of a pair is reordered: not on the order of members, nor on who else is there.
+    It is what unrelated states of these members come to. The order of a member's states depends on its states
+    and the seed alone, and so does which member of a pair is reordered: not on the order of members, nor on
+    who else is there.
     """
     keys = member_keys(states, seed)
     by_key = np.argsort(keys)
@@ -100,7 +102,9 @@ def shuffled_distances(states: Array, seed: int = 0) -> dict[str, Array]:
     squares = _squares(states)
     both = _of_later(squares @ np.take_along_axis(squares, orders, axis=1).T)
     found = distance_ranks(states, seed)
-    ranked = _of_later(found @ np.stack([_reordered(one, key) for one, key in zip(found, keys, strict=True)]).T)
+    ranked = _of_later(
+        found @ np.stack([_reordered(one, key) for one, key in zip(found, keys, strict=True)]).T
+    )
     distances = _distances(states, products, both, ranked)
     return {name: matrix[np.ix_(back, back)] for name, matrix in distances.items()}
 
@@ -108,9 +112,9 @@ def shuffled_distances(states: Array, seed: int = 0) -> dict[str, Array]:
 def unbiased_product(product: Array, squares: Array, n_states: int) -> Array:
     """Return HSIC_1 times n (n - 3) from ‖XᵀY‖² and the sum of ‖x_i‖² ‖y_i‖², states being centred and of norm 1.
 
-    With K = XXᵀ and L = YYᵀ without their diagonals, Song et al. (2007, eq. 5) have
-    tr KL + 1ᵀK1 1ᵀL1 / ((n - 1)(n - 2)) - 2/(n - 2) 1ᵀKL1. Rows of the whole matrices add up to 0, so K1 is minus the
-    diagonal, which adds up to 1.
+    With K = XXᵀ and L = YYᵀ without their diagonals, Song et al. (2007, eq. 5) have tr KL + 1ᵀK1 1ᵀL1 / ((n -
+    1)(n - 2)) - 2/(n - 2) 1ᵀKL1. Rows of the whole matrices add up to 0, so K1 is minus the diagonal, which
+    adds up to 1.
     """
     n = n_states
     return product - n / (n - 2) * squares + 1 / ((n - 1) * (n - 2))
@@ -156,7 +160,9 @@ def _distances(states: Array, products: Array, squares: Array, ranked: Array) ->
     if n >= FEWEST_STATES:
         itself = unbiased_product(own, np.sum(_squares(states) ** 2, axis=1), n)
         itself = np.where(itself > 1e-12 * own, itself, np.nan)
-        cosines["cka_unbiased"] = unbiased_product(products[0], squares, n) / np.sqrt(np.outer(itself, itself))
+        cosines["cka_unbiased"] = unbiased_product(products[0], squares, n) / np.sqrt(
+            np.outer(itself, itself)
+        )
     cosines |= {"procrustes": products[1], "rsa": ranked}
     return {name: _without_diagonal(angles(values)) for name, values in cosines.items()}
 
@@ -192,9 +198,10 @@ def _without_diagonal(matrix: Array) -> Array:
 def levelled(distances: Mapping[str, Array], states: Array, seed: int = 0) -> dict[str, Array]:
     """Return distances as they would be if all pairs of members had the same bias, for tests between sets.
 
-    ``cka`` and ``procrustes`` become the root of d² + max s² - s², where s is what unrelated states with the spectra of
-    the two members are expected to come to (`expected_distances`): so unrelated states are at one distance whatever
-    their dimensions, and where all spectra are alike nothing changes. The other measures have no such bias.
+    ``cka`` and ``procrustes`` become the root of d² + max s² - s², where s is what unrelated states with the
+    spectra of the two members are expected to come to (`expected_distances`): so unrelated states are at one
+    distance whatever their dimensions, and where all spectra are alike nothing changes. The other measures
+    have no such bias.
     """
     expected = expected_distances(states, seed)
     return {name: _levelled(d, expected[name]) if name in expected else d for name, d in distances.items()}
@@ -203,9 +210,10 @@ def levelled(distances: Mapping[str, Array], states: Array, seed: int = 0) -> di
 def expected_distances(states: Array, seed: int = 0) -> dict[str, Array]:
     """Return the ``cka`` and ``procrustes`` distances (member, member) of unrelated states with these spectra.
 
-    Over all orders of n states, centred and of norm 1, the mean of ‖XᵀY‖² is 1 / (n - 1). XᵀY itself is, along
-    principal axes, a corner of a random rotation in n - 1 dimensions between the singular values of X and of Y: the
-    same corners for all pairs, so that members of equal spectra have equal values, more of them where they are small.
+    Over all orders of n states, centred and of norm 1, the mean of ‖XᵀY‖² is 1 / (n - 1). XᵀY itself is,
+    along principal axes, a corner of a random rotation in n - 1 dimensions between the singular values of X
+    and of Y: the same corners for all pairs, so that members of equal spectra have equal values, more of them
+    where they are small.
     """
     n = states.shape[1]
     spectra = np.stack([np.linalg.svd(member, compute_uv=False) for member in states])[:, : n - 1]
@@ -213,7 +221,9 @@ def expected_distances(states: Array, seed: int = 0) -> dict[str, Array]:
     corners = _corners(n, spectra, seed)
     keys = [content_hash(spectrum, seed, n, len(corners)) for spectrum in spectra]
     (nuclear,) = all_pairs("expected_products", keys, partial(_expected_of, spectra, corners))
-    return {name: _without_diagonal(angles(values)) for name, values in (("cka", cosine), ("procrustes", nuclear))}
+    return {
+        name: _without_diagonal(angles(values)) for name, values in (("cka", cosine), ("procrustes", nuclear))
+    }
 
 
 def _corners(n_states: int, spectra: Array, seed: int) -> list[Array]:
@@ -225,7 +235,11 @@ def _corners(n_states: int, spectra: Array, seed: int) -> list[Array]:
     rng = np.random.default_rng(seed)
     corners = []
     for draw in range(_n_draws(fewest, fewest)):
-        size = min(spectra.shape[1], max(ENTRIES_DRAWN // ((draw + 1) * fewest), 1)) if draw else spectra.shape[1]
+        size = (
+            min(spectra.shape[1], max(ENTRIES_DRAWN // ((draw + 1) * fewest), 1))
+            if draw
+            else spectra.shape[1]
+        )
         dimensions = min(n_states - 1, DIMENSIONS_PER_COMPONENT * size)
         first, second = (np.linalg.qr(rng.normal(size=(dimensions, size)))[0] for _ in range(2))
         corners.append(first.T @ second * np.sqrt(dimensions / (n_states - 1)))

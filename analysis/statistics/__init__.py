@@ -1,13 +1,13 @@
 """Uncertainty, effect sizes and permutation tests for small samples, on `scipy.stats`.
 
-A sample is an array (member,): one number for each trained model, so seeds are what is sampled, and members, never
-trials or pairs of members, are what a test permutes. Values that are not finite are left out of samples. What a sample
-is too small for is NaN, never a warning: so is the p-value of a test that could not reach its level whatever the data,
-and of one whose statistic is undefined for the data or for a relabelling. A p-value is never below 1 / (1 + n) for n
-relabellings or simulations.
+A sample is an array (member,): one number for each trained model, so seeds are what is sampled, and members,
+never trials or pairs of members, are what a test permutes. Values that are not finite are left out of
+samples. What a sample is too small for is NaN, never a warning: so is the p-value of a test that could not
+reach its level whatever the data, and of one whose statistic is undefined for the data or for a relabelling.
+A p-value is never below 1 / (1 + n) for n relabellings or simulations.
 
-Numbers that differ by rounding are equal wherever order matters (`ranks`), and the scale of the data is divided out
-before anything is squared or added up, so that no finite input overflows on the way.
+Numbers that differ by rounding are equal wherever order matters (`ranks`), and the scale of the data is
+divided out before anything is squared or added up, so that no finite input overflows on the way.
 """
 
 from analysis.statistics.corrections import benjamini_hochberg, holm
@@ -44,7 +44,16 @@ from analysis.statistics.permutation import (
     permutation_test,
     sign_flip_test,
 )
-from analysis.statistics.ranks import DISTANCE_TIES, LARGEST, ROUNDING, TIES, levels, rank_correlation, ranks, scale_of
+from analysis.statistics.ranks import (
+    DISTANCE_TIES,
+    LARGEST,
+    ROUNDING,
+    TIES,
+    levels,
+    rank_correlation,
+    ranks,
+    scale_of,
+)
 
 __all__ = [
     "ChanceTest",

@@ -24,7 +24,9 @@ def benjamini_hochberg(p: ArrayLike) -> NDArray[np.float64]:
     return _adjust(p, stats.false_discovery_control)
 
 
-def _adjust(p: ArrayLike, adjust: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> NDArray[np.float64]:
+def _adjust(
+    p: ArrayLike, adjust: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> NDArray[np.float64]:
     values = np.array(p, dtype=float)
     tested = ~np.isnan(values)
     values[tested] = adjust(values[tested])

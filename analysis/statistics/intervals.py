@@ -53,14 +53,17 @@ _OF_DEGREE_ONE = (mean_difference, np.mean, np.median)
 """Statistics that change as their samples' unit does, so that the scale can be divided out before."""
 
 
-def mean_interval(values: ArrayLike, confidence: float = 0.95, bounds: tuple[float, float] = UNBOUNDED) -> Interval:
+def mean_interval(
+    values: ArrayLike, confidence: float = 0.95, bounds: tuple[float, float] = UNBOUNDED
+) -> Interval:
     """Mean of a sample with its Student t interval; it needs two values.
 
-    Where values have ``bounds`` the interval is taken on the scale on which the range has no end, the standard error
-    being carried over by the delta method: of log(mean - low) where one end is finite, of the logit where both are. So
-    it stays within the range and becomes the ordinary interval as the standard error becomes small against the distance
-    from the ends. Of skewed values it covers more than the ordinary one (of the mean of five exponential values 93 %,
-    not 88 %), which stretches beyond the end on one side and too little on the other.
+    Where values have ``bounds`` the interval is taken on the scale on which the range has no end, the
+    standard error being carried over by the delta method: of log(mean - low) where one end is finite, of the
+    logit where both are. So it stays within the range and becomes the ordinary interval as the standard error
+    becomes small against the distance from the ends. Of skewed values it covers more than the ordinary one
+    (of the mean of five exponential values 93 %, not 88 %), which stretches beyond the end on one side and
+    too little on the other.
 
     Raises
     ------
@@ -117,7 +120,9 @@ def _between(lowest: float, highest: float, below: float, above: float) -> float
     """Return the point of a range whose distances from its ends are in the ratio below : above."""
     share = below / (below + above)
     return (
-        lowest + (highest - lowest) * share if share < 0.5 else highest - (highest - lowest) * (above / (below + above))
+        lowest + (highest - lowest) * share
+        if share < 0.5
+        else highest - (highest - lowest) * (above / (below + above))
     )
 
 
@@ -134,12 +139,15 @@ def proportion_interval(share: float, n: int, confidence: float = 0.95) -> Inter
 
 
 def bootstrap_interval(
-    statistic: Callable[..., NDArray[np.float64]], *samples: ArrayLike, confidence: float = 0.95, seed: int = 0
+    statistic: Callable[..., NDArray[np.float64]],
+    *samples: ArrayLike,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> Interval:
     """Bias-corrected and accelerated (BCa) bootstrap interval (Efron 1987); each sample needs two values.
 
-    Of few values it is too short: of the mean of normal values a 95 % interval covers 87 % at n = 5 and 92 % at n = 20.
-    For means take `mean_interval`.
+    Of few values it is too short: of the mean of normal values a 95 % interval covers 87 % at n = 5 and 92 %
+    at n = 20. For means take `mean_interval`.
 
     Parameters
     ----------
@@ -166,7 +174,10 @@ def bootstrap_interval(
     if all(np.ptp(sample) == 0 for sample in data):
         return Interval(*3 * (scale * estimate,), n)
     low, high = math.nan, math.nan
-    for method in ("BCa", "percentile"):  # BCa is undefined where the estimate lies outside all resampled values
+    for method in (
+        "BCa",
+        "percentile",
+    ):  # BCa is undefined where the estimate lies outside all resampled values
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             low, high = stats.bootstrap(

@@ -34,8 +34,8 @@ class PermutationTest:
     p
         The p-value; NaN where a sample is empty or too small for the level aimed at.
     smallest_p
-        The smallest p-value that samples of these sizes can give: where it exceeds the level, no difference however
-        large can be significant, and it is the answer.
+        The smallest p-value that samples of these sizes can give: where it exceeds the level, no difference
+        however large can be significant, and it is the answer.
     n
         Members behind the test, of all samples together.
     exact
@@ -63,8 +63,9 @@ class ChanceTest:
     Attributes
     ----------
     trials
-        The mean over members against relabelled trials, one relabelling applied to all members: would other trials show
-        it? None where members saw trials of their own, so that each of them is a sample of trials as well.
+        The mean over members against relabelled trials, one relabelling applied to all members: would other
+        trials show it? None where members saw trials of their own, so that each of them is a sample of trials
+        as well.
     members
         Members against the means of their relabellings, by sign flips: would other members show it?
     """
@@ -99,7 +100,9 @@ def p_text(p: float, smallest_p: float, undefined: float = 0) -> str:
         return f"p = {p:.2g}"
     if undefined > 0:
         return f"no p: the statistic is undefined in {undefined:.0f} of its values"
-    return "no p" if math.isnan(smallest_p) else f"too few for a p: {smallest_p:.2g} is the smallest attainable"
+    return (
+        "no p" if math.isnan(smallest_p) else f"too few for a p: {smallest_p:.2g} is the smallest attainable"
+    )
 
 
 def permutation_test(
@@ -139,8 +142,8 @@ def sign_flip_test(
 ) -> PermutationTest:
     """Test that paired differences (pair,) are as likely of either sign; the statistic is their mean.
 
-    For members of two conditions that share their seed: which of the two is which is permuted within each pair, so that
-    what a seed does to both conditions cancels.
+    For members of two conditions that share their seed: which of the two is which is permuted within each
+    pair, so that what a seed does to both conditions cancels.
 
     Parameters
     ----------
@@ -175,21 +178,22 @@ def chance_test(
 ) -> ChanceTest:
     """Test, one-sided, that members exceed chance, where chance is the same with trials relabelled.
 
-    A label that means nothing agrees with states by accident in these trials, and in all members alike if all saw
-    these trials: members are no sample of trials, and sign flips over them find what is not there in most draws.
-    Therefore two tests: the mean over members against that of each relabelling, which is applied to all members alike,
-    and members against the means of their own relabellings. A claim needs both (`ChanceTest.p`).
+    A label that means nothing agrees with states by accident in these trials, and in all members alike if all
+    saw these trials: members are no sample of trials, and sign flips over them find what is not there in most
+    draws. Therefore two tests: the mean over members against that of each relabelling, which is applied to
+    all members alike, and members against the means of their own relabellings. A claim needs both
+    (`ChanceTest.p`).
 
     Parameters
     ----------
     observed
         (member,); members without a number are left out.
     relabelled
-        The same for relabelled trials, (relabelling, member), one relabelling in each row. Rows that are undefined for
-        a member are left out.
+        The same for relabelled trials, (relabelling, member), one relabelling in each row. Rows that are
+        undefined for a member are left out.
     different
-        How many of the labellings, the observed one included, are different; without it all. Those that change nothing
-        are no sample: of k different ones no p below 1 / k can be claimed.
+        How many of the labellings, the observed one included, are different; without it all. Those that
+        change nothing are no sample: of k different ones no p below 1 / k can be claimed.
     shared
         Whether all members saw the same trials.
     seed
@@ -214,8 +218,9 @@ def chance_test(
 def mantel_test(a: ArrayLike, b: ArrayLike, seed: int = 0, level: float = LEVEL) -> PermutationTest:
     """Test that two distance matrices of the same members agree (Mantel 1967), one-sided.
 
-    The statistic is the rank correlation (Spearman) over pairs of members, distances that differ by rounding being ties
-    (`DISTANCE_TIES`). Pairs that share a member are not independent, so members are permuted, not pairs.
+    The statistic is the rank correlation (Spearman) over pairs of members, distances that differ by rounding
+    being ties (`DISTANCE_TIES`). Pairs that share a member are not independent, so members are permuted, not
+    pairs.
 
     Parameters
     ----------
@@ -241,7 +246,9 @@ def mantel_test(a: ArrayLike, b: ArrayLike, seed: int = 0, level: float = LEVEL)
     exact = math.factorial(n) <= N_MATRIX_RESAMPLES
     rng = np.random.default_rng(seed)
     drawn = (rng.permutation(n) for _ in range(N_MATRIX_RESAMPLES))
-    orders = map(np.array, itertools.permutations(range(n))) if exact else itertools.chain([np.arange(n)], drawn)
+    orders = (
+        map(np.array, itertools.permutations(range(n))) if exact else itertools.chain([np.arange(n)], drawn)
+    )
     values = np.array([first @ square[order[upper[0]], order[upper[1]]] for order in orders])
     return _outcome(values, _share_as_large(values), 1 / len(values), n, exact, level)
 
@@ -249,8 +256,8 @@ def mantel_test(a: ArrayLike, b: ArrayLike, seed: int = 0, level: float = LEVEL)
 def monte_carlo_test(observed: float, simulated: ArrayLike, level: float = LEVEL) -> PermutationTest:
     """Test, one-sided, that a statistic is no larger than under a null simulated ``simulated`` (simulation,) times.
 
-    p = (1 + simulations at least as large) / (1 + simulations), which keeps the level for any number of simulations
-    (Phipson & Smyth 2010). NaN where the statistic is undefined in the data or in a simulation.
+    p = (1 + simulations at least as large) / (1 + simulations), which keeps the level for any number of
+    simulations (Phipson & Smyth 2010). NaN where the statistic is undefined in the data or in a simulation.
     """
     values = np.append(observed, np.asarray(simulated, dtype=float))
     return _outcome(values, _share_as_large(values), 1 / len(values), 1, False, level)
@@ -259,8 +266,9 @@ def monte_carlo_test(observed: float, simulated: ArrayLike, level: float = LEVEL
 def energy_test(distances: ArrayLike, n_first: int, seed: int = 0, level: float = LEVEL) -> PermutationTest:
     """Test from distances between members that two samples are exchangeable (Székely & Rizzo 2013).
 
-    The statistic is 2 E d(a,b) - E d(a,a') - E d(b,b'), means over all ordered pairs: zero for equal samples, and never
-    below for distances of negative type (Euclidean, one-dimensional Wasserstein). Labels of members are permuted.
+    The statistic is 2 E d(a,b) - E d(a,a') - E d(b,b'), means over all ordered pairs: zero for equal samples,
+    and never below for distances of negative type (Euclidean, one-dimensional Wasserstein). Labels of members
+    are permuted.
 
     Parameters
     ----------
@@ -292,8 +300,8 @@ def paired_distance_test(distances: ArrayLike, seed: int = 0, level: float = LEV
     """Test from distances that members and their partners differ by nothing (McArdle & Anderson 2001).
 
     The statistic is the squared length of the mean difference of a pair, in the space where the distances are
-    Euclidean: on a line the test is `sign_flip_test`. Labels are permuted within pairs, so that what a seed does to
-    both members cancels.
+    Euclidean: on a line the test is `sign_flip_test`. Labels are permuted within pairs, so that what a seed
+    does to both members cancels.
 
     Parameters
     ----------
@@ -357,7 +365,9 @@ def _scaled(distances: ArrayLike) -> tuple[NDArray[np.float64], float]:
     return D / scale, scale
 
 
-def _two_sided(values: NDArray[np.float64], n: int, exact: bool, level: float, scale: float = 1.0) -> PermutationTest:
+def _two_sided(
+    values: NDArray[np.float64], n: int, exact: bool, level: float, scale: float = 1.0
+) -> PermutationTest:
     tail = min(_share_as_large(values), _share_as_large(-values))
     return _outcome(values, min(2 * tail, 1.0), min(2 / len(values), 1.0), n, exact, level, scale)
 
@@ -374,7 +384,8 @@ def _outcome(
 ) -> PermutationTest:
     """Return the outcome for a statistic's values, the observed one in front, in units of ``scale ** degree``.
 
-    No p where none could reach the level, or a value is not finite: it would compare as smaller than any other.
+    No p where none could reach the level, or a value is not finite: it would compare as smaller than any
+    other.
     """
     observed = float(values[0])
     for _ in range(degree):

@@ -22,9 +22,9 @@ LARGEST = 1e305
 def levels(values: ArrayLike, rounding: float = TIES) -> NDArray[np.int64]:
     """Number distinct values (…, value) along the last axis in ascending order from 0; ties share a number.
 
-    Neighbours in order are ties where they differ by at most ``rounding`` times the largest absolute value of the row:
-    the scale is divided out, so the answer does not depend on units, and no edge of a grid can part two equal numbers.
-    Infinite values of one sign are ties; a row with NaN has no order (ValueError).
+    Neighbours in order are ties where they differ by at most ``rounding`` times the largest absolute value of
+    the row: the scale is divided out, so the answer does not depend on units, and no edge of a grid can part
+    two equal numbers. Infinite values of one sign are ties; a row with NaN has no order (ValueError).
     """
     array = np.asarray(values, dtype=float)
     if np.isnan(array).any():

@@ -1,9 +1,9 @@
 """The theory's side: the companion matrix of a linear task and its spectrum in closed form.
 
-A task with a linear operator continues a sequence from a window of its last s vectors of d values. The window is
-flattened oldest first, so index = slot · d + bit and slot 0 is the oldest; the next vector is the window (a row) times
-the operator f (s·d, d). The companion matrix Φ moves a window (a column) one step on (Karuvally et al.
-2023, Episodic Memory Theory).
+A task with a linear operator continues a sequence from a window of its last s vectors of d values. The window
+is flattened oldest first, so index = slot · d + bit and slot 0 is the oldest; the next vector is the window
+(a row) times the operator f (s·d, d). The companion matrix Φ moves a window (a column) one step on (Karuvally
+et al. 2023, Episodic Memory Theory).
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,8 @@ class Cycle:
     Attributes
     ----------
     positions
-        In order of time: what stands at one position stands at the next one a step later; the last feeds the first.
+        In order of time: what stands at one position stands at the next one a step later; the last feeds the
+        first.
     signs
         Factor ±1 that the value takes on its way to each position.
     """
@@ -47,8 +48,8 @@ def companion_matrix(operator: NDArray[np.float64], length: int) -> NDArray[np.f
 def companion_cycles(companion: NDArray[np.float64]) -> tuple[Cycle, ...]:
     """Return the cycles of a companion matrix whose operator is a signed selection (one ±1 in each row).
 
-    Each position has one source, so cycles share no position; a position on none holds a value that is never read
-    again. Found in linear time by walking back along the sources.
+    Each position has one source, so cycles share no position; a position on none holds a value that is never
+    read again. Found in linear time by walking back along the sources.
 
     Raises
     ------
@@ -76,10 +77,13 @@ def companion_cycles(companion: NDArray[np.float64]) -> tuple[Cycle, ...]:
 def companion_eigenvalues(companion: NDArray[np.float64]) -> NDArray[np.complex128]:
     """Return the spectrum of a signed selection's companion matrix (s·d,), by descending modulus, then angle.
 
-    A cycle of n positions whose signs multiply to σ gives the n-th roots of σ; every other position gives a zero. The
-    matrix is often defective, where a numerical spectrum is off by 1e-2 at zero; this one is exact to rounding.
+    A cycle of n positions whose signs multiply to σ gives the n-th roots of σ; every other position gives a
+    zero. The matrix is often defective, where a numerical spectrum is off by 1e-2 at zero; this one is exact
+    to rounding.
     """
-    roots = np.concatenate([_roots(len(c.positions), float(np.prod(c.signs))) for c in companion_cycles(companion)])
+    roots = np.concatenate(
+        [_roots(len(c.positions), float(np.prod(c.signs))) for c in companion_cycles(companion)]
+    )
     roots = roots[np.argsort(np.angle(roots), kind="stable")]
     return np.pad(roots, (0, len(companion) - len(roots)))
 

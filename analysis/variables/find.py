@@ -1,9 +1,8 @@
 """Variable memories of a population: which direction of its state holds which of the task's variables, and how surely.
 
 Two estimators, `analysis.variables.from_powers` from powers of the step's matrix and
-`analysis.variables.from_trajectories` from recorded trajectories, face the same certificate on held-out trials. A
-network in which neither holds has no such basis that its
-recording shows, and none is drawn.
+`analysis.variables.from_trajectories` from recorded trajectories, face the same certificate on held-out
+trials. A network in which neither holds has no such basis that its recording shows, and none is drawn.
 """
 
 from collections.abc import Mapping, Sequence
@@ -58,18 +57,19 @@ def find_variables(
     recording
         recorded run of a population
     estimator
-        where the basis comes from: powers of the recurrent matrix, regression of recorded states on the task's
-        variables, or for each model whichever reconstructs held-out states best
+        where the basis comes from: powers of the recurrent matrix, regression of recorded states on the
+        task's variables, or for each model whichever reconstructs held-out states best
     model
-        number of the model whose variables are drawn over time (default: the one with the median reconstruction)
+        number of the model whose variables are drawn over time (default: the one with the median
+        reconstruction)
     trial
         which of the recorded sequences is drawn
 
     Raises
     ------
     AnalysisError
-        If the task has no linear operator, the trace was recorded without the matrix of a step, or there is no such
-        model or trial.
+        If the task has no linear operator, the trace was recorded without the matrix of a step, or there is
+        no such model or trial.
     """
     numbers = np.asarray(recording["member"]).tolist()
     _check(recording, numbers, model, trial)
@@ -167,14 +167,18 @@ def _readout(recording: xr.DataTree, place: int) -> Array | None:
     return np.hstack(blocks)
 
 
-def _study(recording: xr.DataTree, place: int, theory: Theory, trials: Trials, wanted: Sequence[str]) -> _Study:
+def _study(
+    recording: xr.DataTree, place: int, theory: Theory, trials: Trials, wanted: Sequence[str]
+) -> _Study:
     states = _states(recording, place)
     matrix = np.asarray(recording["step_matrix"], dtype=float)[place]
     fits: dict[str, Fit] = {"trajectories": fit_trajectories}
     readout = _readout(recording, place)
     if readout is not None:
         fits["powers"] = _fit_powers(matrix, readout, np.asarray(recording["operator"], dtype=float), states)
-    estimates = {name: _estimate(name, fits[name], states, trials) if name in fits else None for name in wanted}
+    estimates = {
+        name: _estimate(name, fits[name], states, trials) if name in fits else None for name in wanted
+    }
     good = {name: e for name, e in estimates.items() if e is not None and not e.refusal}
     best = max(good, key=lambda name: good[name].certificate.reconstruction.estimate, default="none")
     if best == "none":
@@ -217,7 +221,9 @@ def _refusal(certificate: Certificate, limit: float) -> str:
         reasons.append(f"condition number {certificate.condition_number:.3g} (at most {limit:g})")
     for name, share in (("reconstruction", certificate.reconstruction), ("reading", certificate.reading)):
         if not share.low > 0:
-            reasons.append(f"held-out {name} {share.estimate:.3g} ({share.low:.3g} to {share.high:.3g}), not above 0")
+            reasons.append(
+                f"held-out {name} {share.estimate:.3g} ({share.low:.3g} to {share.high:.3g}), not above 0"
+            )
     if certificate.reconstruction.low > EXPLAINED and not certificate.reading.low > 0:
         reasons.append(
             f"although the variables explain {certificate.reconstruction.estimate:.1%} of the states: they share "
@@ -302,6 +308,10 @@ def _show(study: _Study, trials: Trials, trial: int) -> TrialVariables | None:
     estimate = study.estimates.get(study.estimator)
     if study.found is None or estimate is None:
         return None
-    codes = [code for code, (left_out, _) in zip(estimate.held_out, trials.folds, strict=True) if trial in left_out]
+    codes = [
+        code for code, (left_out, _) in zip(estimate.held_out, trials.folds, strict=True) if trial in left_out
+    ]
     read = codes[0].decode(study.states[[trial]])[0]
-    return TrialVariables(study.found.model_name, trial + 1, trials.variables[trial], read, trials.used[trial])
+    return TrialVariables(
+        study.found.model_name, trial + 1, trials.variables[trial], read, trials.used[trial]
+    )

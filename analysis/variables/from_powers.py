@@ -1,17 +1,17 @@
 """The variable memories of a network: in which directions of its state each slot of the window is kept.
 
-A linear network that solves its task, h_{t+1} = W h_t with y_t = C h_t, where y_t is the newest vector of the window,
-holds the value that stands at some position now in its output m steps later, once that value has entered the newest
-slot. So the rows c_k Wᵐ, m = 1 … s, read the window's positions, whatever the basis: for W = Q Φ Q⁺ and
-C = (newest block) Q⁺ they are rows of Q⁺. They form Ψ*. What lasts lies in W's leading invariant subspace V, and
-Ψ = V (Ψ* V)⁻¹ holds the states in it that carry one variable each (Karuvally et al. 2023, Episodic Memory Theory). The
-smallest such states, (Ψ*)⁺, differ wherever a network is read along other directions than it is active in. The
-empirical Φ = Ψ* W Ψ passes values from slot to slot by definition; only its last d rows are informative: how the next
-vector follows from the window.
+A linear network that solves its task, h_{t+1} = W h_t with y_t = C h_t, where y_t is the newest vector of the
+window, holds the value that stands at some position now in its output m steps later, once that value has
+entered the newest slot. So the rows c_k Wᵐ, m = 1 … s, read the window's positions, whatever the basis: for W
+= Q Φ Q⁺ and C = (newest block) Q⁺ they are rows of Q⁺. They form Ψ*. What lasts lies in W's leading invariant
+subspace V, and Ψ = V (Ψ* V)⁻¹ holds the states in it that carry one variable each (Karuvally et al. 2023,
+Episodic Memory Theory). The smallest such states, (Ψ*)⁺, differ wherever a network is read along other
+directions than it is active in. The empirical Φ = Ψ* W Ψ passes values from slot to slot by definition; only
+its last d rows are informative: how the next vector follows from the window.
 
-The reference implementation goes the other way: C⁺ for the newest slot and Wᵐ C⁺ for older ones. That agrees where
-the basis is orthonormal, and for repeat copy up to a scale; elsewhere it mixes slots, because C⁺ is orthogonal to the
-other readouts and not to the other variables.
+The reference implementation goes the other way: C⁺ for the newest slot and Wᵐ C⁺ for older ones. That agrees
+where the basis is orthonormal, and for repeat copy up to a scale; elsewhere it mixes slots, because C⁺ is
+orthogonal to the other readouts and not to the other variables.
 """
 
 from dataclasses import dataclass
@@ -42,7 +42,8 @@ class VariableBasis:
     kept
         Window positions that are on a cycle of the task, hence remembered for ever.
     basis
-        Ψ (unit, n): a column for each window position, zero where it is not kept, then the residual directions.
+        Ψ (unit, n): a column for each window position, zero where it is not kept, then the residual
+        directions.
     dual
         Ψ* (n, unit), in the same order; Ψ* Ψ is the identity on what is kept and on the residual directions.
     transition
@@ -53,8 +54,8 @@ class VariableBasis:
         Mean modulus of W's leading eigenvalues, by which each step is divided: a saturating network needs a
         gain above 1, which would blow up the rows of old slots.
     condition_number
-        ‖Ψ‖ ‖Ψ*‖ (spectral norms) on the kept positions; infinite where Ψ* cannot tell them apart in V, as with fewer
-        units than positions.
+        ‖Ψ‖ ‖Ψ*‖ (spectral norms) on the kept positions; infinite where Ψ* cannot tell them apart in V, as
+        with fewer units than positions.
     """
 
     kept: NDArray[np.intp]
@@ -88,8 +89,8 @@ def find_variable_basis(
     operator
         f (s·d, d), a signed selection; d equals the number of outputs.
     hidden
-        Recorded states (batch, time, unit), for the residual directions: the leading principal components of what the
-        variable memories leave out, up to `N_RESIDUAL`, fewer if there are no more.
+        Recorded states (batch, time, unit), for the residual directions: the leading principal components of
+        what the variable memories leave out, up to `N_RESIDUAL`, fewer if there are no more.
     """
     n_positions, width = operator.shape
     if len(readout) != width:

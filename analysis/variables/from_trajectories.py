@@ -1,10 +1,10 @@
 """Linear codes of a task's variables in recorded states, found from trajectories and certified on held-out trials.
 
-A code says h_t = Ψ u_t + b_t: u_t are the values in the task's window at step t, the columns of Ψ the variable memories
-that hold them, and b_t is what all trials share at that step, a transient or a clock. The windows are known: inputs
-first, then targets, so that Ψ is a regression of states on variables. It needs no weights, holds for any network, and
-is no more than what the certificate says: how well Ψ reconstructs the states of trials that it was not fitted to, and
-how well Ψ* reads the variables from them.
+A code says h_t = Ψ u_t + b_t: u_t are the values in the task's window at step t, the columns of Ψ the
+variable memories that hold them, and b_t is what all trials share at that step, a transient or a clock. The
+windows are known: inputs first, then targets, so that Ψ is a regression of states on variables. It needs no
+weights, holds for any network, and is no more than what the certificate says: how well Ψ reconstructs the
+states of trials that it was not fitted to, and how well Ψ* reads the variables from them.
 """
 
 from collections.abc import Callable, Sequence
@@ -115,12 +115,13 @@ class Certificate:
     condition_number
         Of the code that is fitted to all trials.
     reconstruction
-        1 - ‖h - Ψu - b‖² / ‖h - b̄‖², with b̄ the mean over the other trials: the share of what differs between trials.
+        1 - ‖h - Ψu - b‖² / ‖h - b̄‖², with b̄ the mean over the other trials: the share of what differs
+        between trials.
     reading
         1 - ‖Ψ*(h - b) - u‖² / ‖u‖²: below zero where variables are read with errors larger than themselves.
     precision_deg
-        Mean over variables of the jackknife's standard error of the direction of Ψ's columns; NaN where Ψ does not come
-        from trials.
+        Mean over variables of the jackknife's standard error of the direction of Ψ's columns; NaN where Ψ
+        does not come from trials.
     """
 
     condition_number: float
@@ -176,7 +177,12 @@ def fit_each(states: Array, trials: Trials, fit: Fit) -> list[Code]:
 def certify(code: Code, held_out: Sequence[Code], states: Array, trials: Trials) -> Certificate:
     """Return the certificate of a code from those of its folds (`fit_each`)."""
     shares = [
-        _shares(fold_code, states[left_out], trials.take(left_out), np.delete(states, left_out, axis=0).mean(axis=0))
+        _shares(
+            fold_code,
+            states[left_out],
+            trials.take(left_out),
+            np.delete(states, left_out, axis=0).mean(axis=0),
+        )
         for fold_code, (left_out, _) in zip(held_out, trials.folds, strict=True)
     ]
     reconstruction, reading = np.concatenate(shares, axis=1) if shares else np.empty((2, 0))

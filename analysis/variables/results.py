@@ -36,7 +36,8 @@ class Theory:
     length, width
         Slots of the window, and bits in each.
     positions
-        Positions in the window (slot · width + bit) that are on a cycle, hence remembered for ever (variable,).
+        Positions in the window (slot · width + bit) that are on a cycle, hence remembered for ever
+        (variable,).
     transition
         Φ between them (variable, variable).
     modes
@@ -65,7 +66,8 @@ class MemberVariables:
     transition
         The empirical Φ = Ψ* W Ψ (variable, variable), with W the matrix of a step.
     observed
-        The same from the recording alone: least squares of what Ψ* reads at the next step on what it reads now.
+        The same from the recording alone: least squares of what Ψ* reads at the next step on what it reads
+        now.
     """
 
     model_name: str
@@ -109,9 +111,10 @@ class VariableMemories:
     theory
         The task's variables.
     members
-        For each member the estimator that was taken, its certificate and how Φ compares with the theory's; "none" and
-        NaN where no estimator identifies a basis. ``agreement_deg`` is the mean angle between the two estimators'
-        directions, ``shared_activity`` the share of the variance that all trials have in common.
+        For each member the estimator that was taken, its certificate and how Φ compares with the theory's;
+        "none" and NaN where no estimator identifies a basis. ``agreement_deg`` is the mean angle between the
+        two estimators' directions, ``shared_activity`` the share of the variance that all trials have in
+        common.
     estimates
         The certificate of each estimator by (model_name, estimator), with its ``verdict``.
     found
@@ -187,9 +190,13 @@ class VariableMemories:
         return mean_interval(self.members[name], bounds=_AVERAGED[name])
 
     def _reasons(self, name: str) -> str:
-        text = "; ".join(f"{estimator}: {why}" for estimator, why in self.estimates.loc[name, "verdict"].items())
+        text = "; ".join(
+            f"{estimator}: {why}" for estimator, why in self.estimates.loc[name, "verdict"].items()
+        )
         each = self.members.loc[name, "reconstruction_each_step"]
-        return text + (f" (with a separate basis at each step, reconstruction {each:.2f})" if each > 0 else "")
+        return text + (
+            f" (with a separate basis at each step, reconstruction {each:.2f})" if each > 0 else ""
+        )
 
 
 def _count(n: int, noun: str) -> str:

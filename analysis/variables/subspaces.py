@@ -73,7 +73,9 @@ def left_singular_subspace(matrix: NDArray[np.float64], k: int) -> NDArray[np.fl
     return np.linalg.svd(matrix)[0][:, :k]
 
 
-def principal_subspace(activity: NDArray[np.float64], k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def principal_subspace(
+    activity: NDArray[np.float64], k: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return principal directions of activity (…, unit) and the share of the variance along each.
 
     Returns
@@ -111,8 +113,8 @@ def greedy_spectral_error(
 ) -> float:
     """Return the reference implementation's mean angle in degrees between two spectra, or NaN.
 
-    Of the eigenvalues with modulus > ``threshold``, each in turn takes the nearest direction that is left; so the
-    order matters. Undefined where the numbers differ or none is left; `spectral_error` is always defined.
+    Of the eigenvalues with modulus > ``threshold``, each in turn takes the nearest direction that is left; so
+    the order matters. Undefined where the numbers differ or none is left; `spectral_error` is always defined.
     """
     a, b = (np.angle(values[np.abs(values) > threshold]) for values in (eigenvalues, theory))
     if len(a) != len(b) or not len(a):

@@ -46,7 +46,11 @@ def build_parser() -> argparse.ArgumentParser:
             sub.add_argument(
                 "--labels", nargs="+", default=[], metavar="TEXT", help='names of the sets (default: "Set k")'
             )
-        folder = f"./{command.folder}" if command.several else f"{command.folder} in the folder of the summary file"
+        folder = (
+            f"./{command.folder}"
+            if command.several
+            else f"{command.folder} in the folder of the summary file"
+        )
         sub.add_argument(
             "--output_dir", metavar="PATH", help=f"where results go (default: {folder.removeprefix('. ')})"
         )
@@ -135,7 +139,9 @@ def _length_of(subject: Any) -> int | None:
 
     if isinstance(subject, dict | list):
         subject = next(iter(subject.values() if isinstance(subject, dict) else subject))
-    length: int | None = subject.seq_length if hasattr(subject, "seq_length") else about(subject).get("length")
+    length: int | None = (
+        subject.seq_length if hasattr(subject, "seq_length") else about(subject).get("length")
+    )
     return length
 
 
@@ -147,7 +153,10 @@ def _analyse(command: Command, subject: Any, options: dict[str, Any], folder: Pa
     function = getattr(importlib.import_module(module), name)
     given = [*SUBJECTS, next(iter(inspect.signature(function).parameters))]
     try:
-        with cached_in(folder), renamed(dict.fromkeys(given, "summary_files" if command.several else "summary_file")):
+        with (
+            cached_in(folder),
+            renamed(dict.fromkeys(given, "summary_files" if command.several else "summary_file")),
+        ):
             return function(subject, **options)
     except NoMemoryError as error:
         able = [name for name, model in MODELS.items() if assigns(model, "memories")]
@@ -208,7 +217,8 @@ def _checkpoints(path: Path, label: str, seq_length: int | None) -> Any:
     steps = sorted(summaries)
     print(f"{label}: checkpoints after {', '.join(map(str, steps))} training steps")
     return {
-        s: from_summary(read_summary(summaries[s], compact=True), label=label, seq_length=seq_length) for s in steps
+        s: from_summary(read_summary(summaries[s], compact=True), label=label, seq_length=seq_length)
+        for s in steps
     }
 
 
@@ -268,7 +278,9 @@ READERS: Mapping[str, Callable[[Request], Any]] = {
 
 def _labels(given: Sequence[str], n_sets: int) -> list[str]:
     if len(given) > n_sets:
-        raise UserError(f"--labels: expected at most one label for each of {n_sets} summary files; got {len(given)}")
+        raise UserError(
+            f"--labels: expected at most one label for each of {n_sets} summary files; got {len(given)}"
+        )
     if not all(label.strip() for label in given):
         raise UserError("--labels: expected labels with at least one character; got an empty one")
     if repeated(given):

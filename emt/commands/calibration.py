@@ -1,9 +1,10 @@
 """How often each test rejects although nothing is there to find: false-positive rates on data drawn without an effect.
 
-The files ``null_…`` of `emt.commands.known_systems` draw the data. At the level .05 a test may reject 5 % of them: the
-exact binomial interval (Clopper & Pearson 1934, 95 %) of its rate must contain .05. Of tests that are conservative by
-construction it must not lie above; `CONSERVATIVE` says which and why. Of twenty tests that are right, about one misses
-by accident: a test that misses is repeated on `AGAIN` times as many new data sets, whose verdict counts.
+The files ``null_…`` of `emt.commands.known_systems` draw the data. At the level .05 a test may reject 5 % of
+them: the exact binomial interval (Clopper & Pearson 1934, 95 %) of its rate must contain .05. Of tests that
+are conservative by construction it must not lie above; `CONSERVATIVE` says which and why. Of twenty tests
+that are right, about one misses by accident: a test that misses is repeated on `AGAIN` times as many new data
+sets, whose verdict counts.
 """
 
 import math
@@ -86,7 +87,9 @@ class Rate:
         """Return the line of the table; ``wrong`` stands where the interval is wrong."""
         why = f"  (may be below: {CONSERVATIVE[self.test]})" if self.test in CONSERVATIVE else ""
         interval = f"{self.low:.3f} to {self.high:.3f}"
-        return f"{self.test:32} {self.draws:6} {self.rate:6.3f}  {interval:16} {'ok' if self.ok else wrong}{why}"
+        return (
+            f"{self.test:32} {self.draws:6} {self.rate:6.3f}  {interval:16} {'ok' if self.ok else wrong}{why}"
+        )
 
 
 def run(draws: int, seed: int, path: Path | None = None) -> int:
@@ -147,5 +150,7 @@ def rate_of(test: str, p: Sequence[float]) -> Rate:
 
     known = [value for value in p if not math.isnan(value)]
     rejections = sum(value <= LEVEL + ROUNDING for value in known)
-    low, high = binomtest(rejections, len(known)).proportion_ci(0.95, "exact") if known else (math.nan, math.nan)
+    low, high = (
+        binomtest(rejections, len(known)).proportion_ci(0.95, "exact") if known else (math.nan, math.nan)
+    )
     return Rate(test, rejections, len(known), float(low), float(high), len(p) - len(known))

@@ -1,8 +1,8 @@
 """Evaluate a trained population: accuracy on held-out sequences, spectra against theory, figures, traces.
 
-Writes evaluation_summary.json, which `emt analyze` reads, figures for each model in model-k/results and across models
-in global_analysis, and recorded runs in traces; with --dynamics also fixed points and Lyapunov exponents. Models that
-were evaluated before with the same settings are not evaluated again.
+Writes evaluation_summary.json, which `emt analyze` reads, figures for each model in model-k/results and
+across models in global_analysis, and recorded runs in traces; with --dynamics also fixed points and Lyapunov
+exponents. Models that were evaluated before with the same settings are not evaluated again.
 """
 
 import argparse
@@ -30,7 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
     experiment = runs.find(options.models_dir, "models_dir")
     config = configuration.read(experiment / "config.json")
     with renamed({"pattern": "model_pattern", "folder": "model_pattern"}):
-        numbers = [runs.model_number(folder) for folder in runs.model_folders(experiment, options.model_pattern)]
+        numbers = [
+            runs.model_number(folder) for folder in runs.model_folders(experiment, options.model_pattern)
+        ]
     task = load(TASKS, config.task_name, "task")(**config.task_options())
     lengths = wanted_lengths(options.seq_length, task)
     for name in ("test_horizon", "num_workers"):
@@ -39,7 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
     if options.accelerator == "gpu":
         choose_device("gpu")
     settings = Settings(lengths, options.test_horizon, options.accelerator, options.figures)
-    codes = [evaluate(Work(experiment, config, settings, tuple(numbers), n), options) for n in options.step or [None]]
+    codes = [
+        evaluate(Work(experiment, config, settings, tuple(numbers), n), options)
+        for n in options.step or [None]
+    ]
     return max(codes)
 
 
@@ -51,7 +56,10 @@ def parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add(
-        "--models_dir", required=True, metavar="DIR", help="the run's folder (also looked up in $EXPERIMENT_OUTPUT_DIR)"
+        "--models_dir",
+        required=True,
+        metavar="DIR",
+        help="the run's folder (also looked up in $EXPERIMENT_OUTPUT_DIR)",
     )
     add(
         "--seq_length",
@@ -60,8 +68,19 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="length to analyse, or an inclusive range (default: as trained)",
     )
-    add("--test_horizon", type=int, default=200, metavar="N", help="output steps of the accuracy sample (default: 200)")
-    add("--accelerator", choices=("auto", "cpu", "gpu"), default="auto", help="where the models run (default: auto)")
+    add(
+        "--test_horizon",
+        type=int,
+        default=200,
+        metavar="N",
+        help="output steps of the accuracy sample (default: 200)",
+    )
+    add(
+        "--accelerator",
+        choices=("auto", "cpu", "gpu"),
+        default="auto",
+        help="where the models run (default: auto)",
+    )
     add("--model_pattern", default="model-*", metavar="GLOB", help="which models (default: model-*)")
     add(
         "--magnitude_threshold",
@@ -102,7 +121,9 @@ def wanted_lengths(given: list[int] | None, task: Any) -> tuple[int, ...]:
     if given is None:
         return tuple(task.lengths)
     if len(given) > 2 or min(given) < 1 or given != sorted(given):
-        raise UserError(f"--seq_length: must be one length ≥ 1 or an ascending range; got {' '.join(map(str, given))}")
+        raise UserError(
+            f"--seq_length: must be one length ≥ 1 or an ascending range; got {' '.join(map(str, given))}"
+        )
     lengths = tuple(range(given[0], given[-1] + 1))
     for length in lengths:
         with renamed({"length": "seq_length"}):
@@ -119,7 +140,9 @@ def evaluate(work: Work, options: argparse.Namespace) -> int:
     console = Console(highlight=False, soft_wrap=True)
     when_trained = "" if work.step is None else f" after {work.step} training steps"
     lengths = " ".join(map(str, work.settings.seq_lengths))
-    console.print(f"Evaluating {len(work.numbers)} models of {work.experiment}{when_trained} at length {lengths}")
+    console.print(
+        f"Evaluating {len(work.numbers)} models of {work.experiment}{when_trained} at length {lengths}"
+    )
     config = evaluation_config(work, options)
     files.write_json(work.folder / "eval_config.json", config)
     failed = evaluate_models(work, options.num_workers, console)
@@ -144,7 +167,11 @@ def evaluation_config(work: Work, options: argparse.Namespace) -> dict[str, Any]
     }
     when = datetime.now().astimezone().isoformat(timespec="seconds")
     return {
-        "metadata": {"evaluated_at": when, "script": "evaluate_multiple.py", "models_dir": str(work.experiment)},
+        "metadata": {
+            "evaluated_at": when,
+            "script": "evaluate_multiple.py",
+            "models_dir": str(work.experiment),
+        },
         "evaluation": evaluation | ({} if work.step is None else {"step": work.step}),
         "training_config": work.config.model_dump(),
     }
@@ -230,7 +257,9 @@ def remove_stale(work: Work, console: Any) -> None:
         console.print(f"Deleted, left over from an earlier run with other models or lengths: {path}")
 
 
-def report(console: Any, work: Work, metrics: list[dict[str, Any]], failed: Mapping[int, str], analysis: str) -> None:
+def report(
+    console: Any, work: Work, metrics: list[dict[str, Any]], failed: Mapping[int, str], analysis: str
+) -> None:
     """Print a table of the population, the paths of its results, and the next command."""
     import statistics
 

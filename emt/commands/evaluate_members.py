@@ -17,7 +17,15 @@ from emt.commands.working_memory import (
 )
 from emt.devices import choose_device
 from emt.errors import UserError
-from emt.evaluation import TEST_SEQUENCES, TRACE_SEQUENCES, Work, entry_path, fingerprint, is_current, trace_batch
+from emt.evaluation import (
+    TEST_SEQUENCES,
+    TRACE_SEQUENCES,
+    Work,
+    entry_path,
+    fingerprint,
+    is_current,
+    trace_batch,
+)
 from emt.tasks.base import ACCURACY
 
 
@@ -99,8 +107,8 @@ def load_member(work: Work, number: int) -> tuple[Any, dict[int, Any], dict[int,
     Returns
     -------
     member, operators, rows
-        The member as arrays, all lengths one after the other on the batch axis and padded with steps that are not
-        scored; the task's operator for each length; the batch rows of each length.
+        The member as arrays, all lengths one after the other on the batch axis and padded with steps that are
+        not scored; the task's operator for each length; the batch rows of each length.
     """
     from analysis.evaluation.summary import TrainedMember
     from emt import record
@@ -111,13 +119,17 @@ def load_member(work: Work, number: int) -> tuple[Any, dict[int, Any], dict[int,
     lengths, model = work.settings.seq_lengths, loaded.model
     recurrent = weights[model.recurrent_name] if model.recurrent_name else None
     kept = kept_sequences(work, loaded)
-    samples = [record_sample(work, loaded, n, kept, mean=recurrent is None and n == lengths[0]) for n in lengths]
+    samples = [
+        record_sample(work, loaded, n, kept, mean=recurrent is None and n == lengths[0]) for n in lengths
+    ]
     rows = {n: slice(i * TEST_SEQUENCES, (i + 1) * TEST_SEQUENCES) for i, n in enumerate(lengths)}
     member = TrainedMember(
         name=f"model-{number}",
         recurrent=None if recurrent is None else recurrent.astype(float),
         readout=weights[model.readout_name].astype(float) if model.readout_name else None,
-        jacobian=record.jacobian_at_mean(loaded, samples[0].mean, samples[0].channels)[0] if samples[0].mean else None,
+        jacobian=record.jacobian_at_mean(loaded, samples[0].mean, samples[0].channels)[0]
+        if samples[0].mean
+        else None,
         hidden=_join([s.kept["hidden"] for s in samples]),
         inputs=_join([s.kept["inputs"] for s in samples]),
         outputs=_join([s.outputs for s in samples]),
@@ -126,7 +138,11 @@ def load_member(work: Work, number: int) -> tuple[Any, dict[int, Any], dict[int,
         rule=ACCURACY[loaded.task.loss],
         recorded=np.concatenate([np.arange(TEST_SEQUENCES)[:kept] + row.start for row in rows.values()]),
     )
-    return member, {n: s.operator for n, s in zip(lengths, samples, strict=True) if s.operator is not None}, rows
+    return (
+        member,
+        {n: s.operator for n, s in zip(lengths, samples, strict=True) if s.operator is not None},
+        rows,
+    )
 
 
 class Sample(NamedTuple):
@@ -159,7 +175,9 @@ def record_sample(work: Work, loaded: Any, length: int, kept: int, mean: bool) -
     """Record a model on the held-out sequences of a length; ``kept`` sequences keep their states and inputs."""
     from emt import record
 
-    batch = loaded.task.test_batch(work.config.training.seed, length, work.settings.test_horizon, TEST_SEQUENCES)
+    batch = loaded.task.test_batch(
+        work.config.training.seed, length, work.settings.test_horizon, TEST_SEQUENCES
+    )
     blocks = sequence_blocks(record.step_bytes(loaded, length) * batch.steps)
     found: dict[str, list[NDArray[Any]]] = {}
     means: dict[str, Any] = {}
@@ -169,7 +187,9 @@ def record_sample(work: Work, loaded: Any, length: int, kept: int, mean: bool) -
         for name, last in wanted.items():
             variable = recorded.data_vars[name]
             values = variable.squeeze("member").values if "member" in variable.dims else variable.values
-            found.setdefault(name, []).append(values[: None if last is None else max(0, last - block.start)].copy())
+            found.setdefault(name, []).append(
+                values[: None if last is None else max(0, last - block.start)].copy()
+            )
         share = (block.stop - block.start) / TEST_SEQUENCES
         for name, value in (record.mean_state(loaded, recorded) if mean else {}).items():
             means[name] = means.get(name, 0) + share * value

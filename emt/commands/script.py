@@ -21,8 +21,8 @@ def program(stage: str) -> str:
 def shell_command(stage: str) -> str:
     """Return what a user types to run a stage, in the form in which this process was started.
 
-    ``emt evaluate`` after ``emt train``, ``python -m emt evaluate`` after ``python -m emt train``, and ``python
-    evaluate_multiple.py`` after ``python train_multiple.py``, in the folder of that script.
+    ``emt evaluate`` after ``emt train``, ``python -m emt evaluate`` after ``python -m emt train``, and
+    ``python evaluate_multiple.py`` after ``python train_multiple.py``, in the folder of that script.
     """
     started = Path(sys.argv[0])
     if _is_script() and stage in SCRIPTS:
@@ -37,9 +37,9 @@ def _is_script() -> bool:
 def run_script(name: str, main: Callable[[], int]) -> int:
     """Call ``main`` and return its exit code: 2 for bad input or a refusing disk, 130 after Ctrl-C, 143 after SIGTERM.
 
-    What scripts raise for bad input (`emt.errors.UserError`) and ``OSError`` become one line; anything else is a fault
-    of ours and keeps its traceback. If the reader of the output stops reading (``| head``), nothing more is printed:
-    the code is 141 if a line was lost.
+    What scripts raise for bad input (`emt.errors.UserError`) and ``OSError`` become one line; anything else
+    is a fault of ours and keeps its traceback. If the reader of the output stops reading (``| head``),
+    nothing more is printed: the code is 141 if a line was lost.
     """
     try:
         return _outcome(name, main)

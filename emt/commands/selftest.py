@@ -1,8 +1,9 @@
 """Show on this machine that the analyses give the right numbers: systems whose answers are known by derivation.
 
-Every system of `emt.commands.known_systems` runs through the analyses it has an answer for; a line for each quantity
-says what is expected, what came out, and ok or FAULT. With ``--calibrate`` every test that gives a p-value is run on
-data without an effect, and its rate of false positives is printed (`emt.commands.calibration`).
+Every system of `emt.commands.known_systems` runs through the analyses it has an answer for; a line for each
+quantity says what is expected, what came out, and ok or FAULT. With ``--calibrate`` every test that gives a
+p-value is run on data without an effect, and its rate of false positives is printed
+(`emt.commands.calibration`).
 """
 
 import argparse
@@ -20,7 +21,12 @@ SYSTEMS = (
     *("states:equal_variances", "states:rotated_copy", "states:ring_and_line", "states:blobs"),
     *("stores:linear_memory", "stores:delta_rule", "stores:dictionary"),
     *("networks:planted_variables", "networks:no_variables"),
-    *("attractors:line_attractor", "attractors:ring_attractor", "attractors:non_normal_pair", "attractors:latches"),
+    *(
+        "attractors:line_attractor",
+        "attractors:ring_attractor",
+        "attractors:non_normal_pair",
+        "attractors:latches",
+    ),
     *("training:spectrum_after_accuracy", "pages:experiment_page"),
 )
 """Systems, "module:function" of `emt.commands.known_systems`, in the order of the table."""
@@ -61,8 +67,12 @@ def main(arguments: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     made = argparse.ArgumentParser("emt selftest", description=(__doc__ or "").partition("\n\n")[0])
-    made.add_argument("--calibrate", action="store_true", help="false-positive rates of all tests instead; minutes")
-    made.add_argument("--draws", type=_positive, default=200, help="with --calibrate: data sets without an effect")
+    made.add_argument(
+        "--calibrate", action="store_true", help="false-positive rates of all tests instead; minutes"
+    )
+    made.add_argument(
+        "--draws", type=_positive, default=200, help="with --calibrate: data sets without an effect"
+    )
     made.add_argument("--seed", type=int, default=0, help="with --calibrate: seed of the data sets")
     made.add_argument("--json", type=Path, metavar="PATH", help="also write the table to this file")
     return made

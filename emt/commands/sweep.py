@@ -70,7 +70,10 @@ def build_parser(
     result.add_argument("question", choices=choices, metavar="QUESTION", help=f"{text}: {', '.join(choices)}")
     where = "folder in which to create it (default: $EXPERIMENT_OUTPUT_DIR, else here)"
     result.add_argument("--output_dir", metavar="DIR", help=where)
-    smaller = {"a smaller trial (default: as in the configs)": SIZES, "execution": options_of_model(ExecutionConfig)}
+    smaller = {
+        "a smaller trial (default: as in the configs)": SIZES,
+        "execution": options_of_model(ExecutionConfig),
+    }
     for title, options in {**(groups or {}), **smaller}.items():
         add_flags(result.add_argument_group(title), options)
     return result
@@ -154,7 +157,9 @@ def train(populations: Mapping[Path, RunConfig], execution: ExecutionConfig, out
     console.print(f"Training {count} models in {output}, populations: {len(populations)}")
     stops = [config.training.stop_accuracy for config in populations.values()]
     with (
-        Display(console, count, engine.capacity(execution)[0], max(filter(None, stops), default=None)) as display,
+        Display(
+            console, count, engine.capacity(execution)[0], max(filter(None, stops), default=None)
+        ) as display,
         renamed({"experiment": "output_dir"}),
     ):
         failures = population.train_all(populations, execution, display.show)

@@ -1,7 +1,7 @@
 """Train a population: many members of one model on one task, seeds seed, seed + 1000, …, as one stacked model.
 
-Writes a run directory that `emt evaluate` and `emt analyze` read. Rerun the same command to resume an interrupted
-run.
+Writes a run directory that `emt evaluate` and `emt analyze` read. Rerun the same command to resume an
+interrupted run.
 """
 
 import argparse
@@ -79,7 +79,9 @@ def first_pass(arguments: list[str]) -> tuple[argparse.Namespace, RunConfig | No
     return first, base
 
 
-def second_pass(task: str, model: str, first: argparse.Namespace, base: RunConfig | None) -> argparse.ArgumentParser:
+def second_pass(
+    task: str, model: str, first: argparse.Namespace, base: RunConfig | None
+) -> argparse.ArgumentParser:
     """Return the parser with all flags of the chosen task and model."""
     parser = Parser(
         prog=program("train"),
@@ -87,9 +89,13 @@ def second_pass(task: str, model: str, first: argparse.Namespace, base: RunConfi
         argument_default=argparse.SUPPRESS,
     )
     run = parser.add_argument_group("run")
-    run.add_argument("--experiment_name", metavar="NAME", required=base is None, help="name of the run's folder")
     run.add_argument(
-        "--output_dir", metavar="DIR", help="folder in which to create it (default: $EXPERIMENT_OUTPUT_DIR, else here)"
+        "--experiment_name", metavar="NAME", required=base is None, help="name of the run's folder"
+    )
+    run.add_argument(
+        "--output_dir",
+        metavar="DIR",
+        help="folder in which to create it (default: $EXPERIMENT_OUTPUT_DIR, else here)",
     )
     run.add_argument(
         "--config", metavar="FILE", help="a config.json to start from; flags on the command line override it"
@@ -99,7 +105,9 @@ def second_pass(task: str, model: str, first: argparse.Namespace, base: RunConfi
         text = f"default: {default}; {flag} NAME --help shows its flags\n{names}".replace("%", "%%")
         run.add_argument(flag, choices=registry, metavar="NAME", help=text)
     add_flags(
-        parser.add_argument_group(f"task {first.task}", summary_of(task)), options_of(task), required=base is None
+        parser.add_argument_group(f"task {first.task}", summary_of(task)),
+        options_of(task),
+        required=base is None,
     )
     add_flags(parser.add_argument_group(f"model {first.model_type}", summary_of(model)), options_of(model))
     add_flags(parser.add_argument_group("training"), options_of_model(TrainingConfig))
@@ -119,15 +127,23 @@ def build_config(given: dict[str, Any], task: str, model: str, base: RunConfig |
     sections: dict[str, Any] = {}
     for section, kind in (("training", TrainingConfig), ("execution", ExecutionConfig)):
         values = getattr(base, section).model_dump() if base else {}
-        words = check(options_of_model(kind), given_options(options_of_model(kind)), section, words=True, partial=True)
+        words = check(
+            options_of_model(kind), given_options(options_of_model(kind)), section, words=True, partial=True
+        )
         sections[section] = validate(kind, values | words, section)
     task_values = merge(options_of(task), task_base, given_options(options_of(task)), f"task {task_name}")
-    model_values = merge(options_of(model), model_base, given_options(options_of(model)), f"model {model_name}")
+    model_values = merge(
+        options_of(model), model_base, given_options(options_of(model)), f"model {model_name}"
+    )
     check_task(load(TASKS, task_name, "task")(**task_values), task_name)
-    return RunConfig(task={"name": task_name, **task_values}, model={"type": model_name, **model_values}, **sections)
+    return RunConfig(
+        task={"name": task_name, **task_values}, model={"type": model_name, **model_values}, **sections
+    )
 
 
-def merge(options: tuple[Option, ...], base: dict[str, Any], words: dict[str, Any], where: str) -> dict[str, Any]:
+def merge(
+    options: tuple[Option, ...], base: dict[str, Any], words: dict[str, Any], where: str
+) -> dict[str, Any]:
     """Return all options: the words of the command line over those of the configuration file over the defaults."""
     return check(options, base | check(options, words, where, words=True, partial=True), where)
 

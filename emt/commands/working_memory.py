@@ -118,12 +118,18 @@ def check_fits(work: Work, loaded: Any) -> None:
     free, needed = free_memory(), _needed(work, loaded)
     if needed > free:
         option, way_out = _way_out(work, loaded, free)
-        message = f"the evaluation needs about {_size(needed)} of memory, and {_size(free)} are free; {way_out}"
+        message = (
+            f"the evaluation needs about {_size(needed)} of memory, and {_size(free)} are free; {way_out}"
+        )
         raise UserError(message, parameter=option)
     room, files = shutil.disk_usage(work.experiment).free, estimate(work, loaded).files
     if files > room:
-        message = f"recorded runs of {len(work.numbers) * work.workers} models need about {_size(files)} of disk"
-        raise UserError(f"{message}, and {_size(room)} are free in {work.experiment}", parameter="model_pattern")
+        message = (
+            f"recorded runs of {len(work.numbers) * work.workers} models need about {_size(files)} of disk"
+        )
+        raise UserError(
+            f"{message}, and {_size(room)} are free in {work.experiment}", parameter="model_pattern"
+        )
 
 
 @contextmanager
@@ -133,7 +139,11 @@ def explained_allocations() -> Iterator[None]:
         yield
     except (MemoryError, RuntimeError) as error:
         words = str(error).lower()
-        if not isinstance(error, MemoryError) and "out of memory" not in words and "can't allocate" not in words:
+        if (
+            not isinstance(error, MemoryError)
+            and "out of memory" not in words
+            and "can't allocate" not in words
+        ):
             raise
         message = "memory ran out; choose a smaller horizon, or fewer processes with --num_workers"
         raise UserError(message, parameter="test_horizon") from None

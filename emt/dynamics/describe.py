@@ -1,8 +1,8 @@
 """The portrait of loaded members: points, Jacobians and exponents, as arrays for `emt.dynamics_file`.
 
-Searches start from recorded states, from places between two of them, and from such places with noise, at input zero.
-What lies between states in which a network rests is where the saddles are. Memory contents are held
-constant at their value after the first recorded sequence, or belong to the moving state.
+Searches start from recorded states, from places between two of them, and from such places with noise, at
+input zero. What lies between states in which a network rests is where the saddles are. Memory contents are
+held constant at their value after the first recorded sequence, or belong to the moving state.
 """
 
 import copy
@@ -100,7 +100,9 @@ def held_contents(model: Model, moving: str) -> list[str]:
     return held
 
 
-def describe(loaded: Loaded, batch: Batch, about: dict[str, Any], held: Sequence[str] | None = None) -> xr.Dataset:
+def describe(
+    loaded: Loaded, batch: Batch, about: dict[str, Any], held: Sequence[str] | None = None
+) -> xr.Dataset:
     """Return the portrait of all members.
 
     Parameters
@@ -169,8 +171,8 @@ def run_members(loaded: Loaded, model: Model, batch: Batch) -> Run:
 def choose_starts(states: Tensor, seeds: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Return some recorded states of each member, and starts made of them, both (member, start, state).
 
-    Of each three starts one is a recorded state h, one h + u (h' − h) with another state h' and u from 0 to 1, and one
-    such a place with noise.
+    Of each three starts one is a recorded state h, one h + u (h' − h) with another state h' and u from 0 to
+    1, and one such a place with noise.
     """
     chosen = [_choose_starts(own, seed) for own, seed in zip(states, seeds, strict=True)]
     visited, starts = (torch.stack(tensors) for tensors in zip(*chosen, strict=True))
@@ -179,7 +181,9 @@ def choose_starts(states: Tensor, seeds: tuple[int, ...]) -> tuple[Tensor, Tenso
 
 def _choose_starts(states: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     generator = stream("dynamics.start", seed, "test", 0)
-    first, second = states[torch.from_numpy(generator.integers(len(states), size=(2, STARTS))).to(states.device)]
+    first, second = states[
+        torch.from_numpy(generator.integers(len(states), size=(2, STARTS))).to(states.device)
+    ]
     between, noisy = (torch.from_numpy(np.arange(STARTS) % 3 >= k).to(states)[:, None] for k in (1, 2))
     way = torch.from_numpy(generator.random((STARTS, 1))).to(states)
     noise = torch.from_numpy(generator.standard_normal(first.shape)).to(states) * states.std(dim=0)
@@ -216,8 +220,8 @@ def _describe_points(step: StepMap, search: Search, run: Run, numbers: tuple[int
 def _exponents(model: Model, run: Run) -> tuple[Tensor, Tensor]:
     """Return exponents along recorded inputs and in silence after them, (member, drive, sequence, rank), and changes.
 
-    Weights are known to single precision. A change of that size in all Jacobians, as large as their norm times 2⁻²⁴,
-    says which exponents this leaves open.
+    Weights are known to single precision. A change of that size in all Jacobians, as large as their norm
+    times 2⁻²⁴, says which exponents this leaves open.
     """
     inputs = run.inputs[:, :SEQUENCES]
     context = {name: values[:, :SEQUENCES] for name, values in run.context.items()}

@@ -16,9 +16,9 @@ SETTLING = 0.2
 def steady_weights(steps: int) -> Tensor:
     """Return weights (time,) for a long run at rest or in a cycle: zero in its first half, then a Hann window.
 
-    Perturbations that grow nearly alike take long to part. Those that turn, as complex eigenvalues make them, grow more
-    at some angles than at others: ends of an even mean, that stop anywhere in a turn, leave an error of order 1/steps,
-    ends that fade nearly none (as in Das et al. 2017).
+    Perturbations that grow nearly alike take long to part. Those that turn, as complex eigenvalues make them,
+    grow more at some angles than at others: ends of an even mean, that stop anywhere in a turn, leave an
+    error of order 1/steps, ends that fade nearly none (as in Das et al. 2017).
     """
     place = 2 * (torch.arange(steps, dtype=torch.float64) + 0.5) / steps - 1
     return torch.sin(math.pi * place).square() * (place > 0)
@@ -35,9 +35,9 @@ def lyapunov_exponents(
 ) -> Tensor:
     """Return the leading Lyapunov exponents along each run, in nats per step, (member, batch, exponent), descending.
 
-    Perturbations are carried along by the Jacobians and made orthogonal after each step by a QR decomposition; the
-    exponents are means of log |R_ii|. Memories change as they do in the run, their contents are not perturbed, and
-    where a trial draws a new initial state a perturbation continues.
+    Perturbations are carried along by the Jacobians and made orthogonal after each step by a QR
+    decomposition; the exponents are means of log |R_ii|. Memories change as they do in the run, their
+    contents are not perturbed, and where a trial draws a new initial state a perturbation continues.
 
     Parameters
     ----------
@@ -52,7 +52,8 @@ def lyapunov_exponents(
     count
         How many exponents; None for all, as many as the moving state has numbers.
     weights
-        How much each step counts, (time,); None counts all alike but the first, of which `SETTLING` is the share.
+        How much each step counts, (time,); None counts all alike but the first, of which `SETTLING` is the
+        share.
     """
     return changed_exponents(model, state, inputs, context, count=count, weights=weights, changes=(0.0,))[0]
 
@@ -70,8 +71,8 @@ def changed_exponents(
 ) -> Tensor:
     """Return `lyapunov_exponents` along the same runs for other Jacobians too, (change, member, batch, exponent).
 
-    For each of ``changes``, c, they are those of J + c ‖J‖_F E in place of each Jacobian J, E being a random matrix of
-    norm ‖E‖_F = 1, always the same: what small errors of weights do to exponents.
+    For each of ``changes``, c, they are those of J + c ‖J‖_F E in place of each Jacobian J, E being a random
+    matrix of norm ‖E‖_F = 1, always the same: what small errors of weights do to exponents.
     """
     size, steps = sum(moving_state(model, state).values()), inputs.shape[2]
     count = size if count is None else min(count, size)
@@ -96,4 +97,6 @@ def changed_exponents(
 def _shifts(changes: tuple[float, ...], size: int) -> Tensor:
     """Return what is added to a Jacobian of norm 1 for each change, (change, 1, 1, size, size)."""
     direction = torch.from_numpy(stream("dynamics.change", 0, "test", 0).standard_normal((size, size)))
-    return torch.tensor(changes, dtype=direction.dtype)[:, None, None, None, None] * direction / direction.norm()
+    return (
+        torch.tensor(changes, dtype=direction.dtype)[:, None, None, None, None] * direction / direction.norm()
+    )

@@ -1,9 +1,9 @@
 """Fixed and slow points of all members at once.
 
-From many starts the speed q(h) = ½|F(h, x) − h|² (Sussillo & Barak 2013, eq. 1) is minimised at constant input x by
-Levenberg–Marquardt steps. Being steps for the equation F(h, x) = h they end in saddles as readily as in stable points.
-A point is *fixed* where q is below `FIXED_SPEED`, *slow* where q has a minimum below `SLOW_SPEED`; elsewhere a search
-found nothing.
+From many starts the speed q(h) = ½|F(h, x) − h|² (Sussillo & Barak 2013, eq. 1) is minimised at constant
+input x by Levenberg–Marquardt steps. Being steps for the equation F(h, x) = h they end in saddles as readily
+as in stable points. A point is *fixed* where q is below `FIXED_SPEED`, *slow* where q has a minimum below
+`SLOW_SPEED`; elsewhere a search found nothing.
 """
 
 from dataclasses import dataclass
@@ -100,7 +100,9 @@ def find_points(step: StepMap, starts: Tensor) -> Search:
     members, _, size = starts.shape
     blocks = starts.split(max(1, _BLOCK_BYTES // (members * size**2 * starts.element_size())), dim=1)
     searches = [_find_block(step, block) for block in blocks]
-    position, speed, settled = (torch.cat(p, dim=1) for p in zip(*(vars(s).values() for s in searches), strict=True))
+    position, speed, settled = (
+        torch.cat(p, dim=1) for p in zip(*(vars(s).values() for s in searches), strict=True)
+    )
     return Search(position, speed, settled)
 
 

@@ -1,7 +1,8 @@
 """Where chunks of work run: each item is handed to a worker; results and named failures come back.
 
-An engine knows nothing about the work: the truth about what is done is on the file system, and a chunk looks there
-first, so that running it twice is harmless. A worker that dies costs its chunk's progress since the last save, no more.
+An engine knows nothing about the work: the truth about what is done is on the file system, and a chunk looks
+there first, so that running it twice is harmless. A worker that dies costs its chunk's progress since the
+last save, no more.
 
 ======== ========================================================================================
 local    worker processes on this machine, one thread each; on GPUs one worker each

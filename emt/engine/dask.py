@@ -23,7 +23,9 @@ _IDLE = threading.Event()
 _IDLE.set()
 
 
-def run(function: Function, items: Sequence[Any], scheduler: str | None, tick: Tick = nothing) -> list[Result]:
+def run(
+    function: Function, items: Sequence[Any], scheduler: str | None, tick: Tick = nothing
+) -> list[Result]:
     """Call ``function(item)`` for each item on the workers of a running scheduler.
 
     Raises
@@ -33,7 +35,8 @@ def run(function: Function, items: Sequence[Any], scheduler: str | None, tick: T
     """
     if not scheduler:
         raise UserError(
-            "expected the address of a running Dask scheduler (tcp://host:8786); got none", parameter="scheduler"
+            "expected the address of a running Dask scheduler (tcp://host:8786); got none",
+            parameter="scheduler",
         )
     try:
         client = distributed.Client(scheduler, set_as_default=False)
@@ -51,7 +54,9 @@ def run(function: Function, items: Sequence[Any], scheduler: str | None, tick: T
         return hand_out(client, function, items, tick)
 
 
-def hand_out(client: distributed.Client, function: Function, items: Sequence[Any], tick: Tick) -> list[Result]:
+def hand_out(
+    client: distributed.Client, function: Function, items: Sequence[Any], tick: Tick
+) -> list[Result]:
     """Call ``function(item)`` for each item on a client's workers."""
     results: list[Result] = []
     with stopping.deferred():
@@ -89,7 +94,10 @@ class StopsItsItem(WorkerPlugin):
 
     def setup(self, worker: distributed.Worker) -> None:
         """Install a handler where SIGTERM would kill the process: below a nanny."""
-        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        if (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        ):
             loop = asyncio.get_running_loop()
 
             def close(*_: object) -> None:

@@ -72,8 +72,8 @@ def run(
 def open_cluster(execution: ExecutionConfig, logs: Path) -> SLURMCluster:
     """Return a cluster whose jobs hold one worker of one thread each; none is submitted yet.
 
-    What is not among our options (account, modules, network interface) comes from dask-jobqueue's own configuration
-    file, or from the environment variables of ``sbatch`` (``SBATCH_ACCOUNT``, …).
+    What is not among our options (account, modules, network interface) comes from dask-jobqueue's own
+    configuration file, or from the environment variables of ``sbatch`` (``SBATCH_ACCOUNT``, …).
     """
     logs.mkdir(parents=True, exist_ok=True)
     return SLURMCluster(
@@ -104,9 +104,13 @@ class _QuotedJob(SLURMJob):
             self._command_template = self._command_template.replace(f" {path}", f" {shlex.quote(path)}")
         # As options of sbatch, where a percent sign begins a pattern; a line of the script ends at a space.
         stem = log_directory.replace("%", "%%") + f"/{self.job_name}-%J"
-        self.submit_command = f"{self.submit_command} -e {shlex.quote(stem + '.err')} -o {shlex.quote(stem + '.out')}"
+        self.submit_command = (
+            f"{self.submit_command} -e {shlex.quote(stem + '.err')} -o {shlex.quote(stem + '.out')}"
+        )
         lines = str(self.job_header).split("\n")
-        self.job_header = "\n".join(line for line in lines if not line.startswith(("#SBATCH -e ", "#SBATCH -o ")))
+        self.job_header = "\n".join(
+            line for line in lines if not line.startswith(("#SBATCH -e ", "#SBATCH -o "))
+        )
 
 
 class _JobWatch:
@@ -139,7 +143,8 @@ class _JobWatch:
         if self.lost >= LOST_JOBS:
             log = self.logs / f"emt-{max(gone, key=int)}.err"
             raise UserError(
-                f"{self.lost} SLURM jobs in a row ended before their worker came up; see {log}", parameter="engine"
+                f"{self.lost} SLURM jobs in a row ended before their worker came up; see {log}",
+                parameter="engine",
             )
         if gone:
             self.cluster.sync(self.cluster.scale_down, [name for name, job in jobs.items() if job in gone])

@@ -6,8 +6,8 @@ With ⊙ the product of complex numbers unit by unit, and P_s one permutation of
     c_{s,t} = f ⊙ c_{s,t-1} + P_s r_in ⊙ (i ⊙ u)                                                     (2)
     h_t = o ⊙ bound(1/N Σ_s P_s r_out ⊙ c_{s,t}),   bound(z) = z / max(1, |z|)                       (3)
 
-Keys r_in and r_out turn the phases of what is written and read; what other keys wrote is noise, and averaging over
-copies makes it smaller. A state of n numbers is n/2 real parts and then n/2 imaginary parts.
+Keys r_in and r_out turn the phases of what is written and read; what other keys wrote is noise, and averaging
+over copies makes it smaller. A state of n numbers is n/2 real parts and then n/2 imaginary parts.
 """
 
 from collections.abc import Sequence
@@ -71,7 +71,9 @@ class AssociativeLSTM(Model):
         self.bias = self.parameter_of("bias", (9 * units,), draw)
         self.head = Head(self, hidden_dim, output_channels)
         # Part of the architecture: all members share them, and no weight file holds them.
-        orders = [stream("weights.permutation", 0, "train", copy).permutation(units) for copy in range(copies)]
+        orders = [
+            stream("weights.permutation", 0, "train", copy).permutation(units) for copy in range(copies)
+        ]
         # No buffer: those have a member axis, and leave the stack with their members.
         self.permutations = torch.from_numpy(np.stack(orders))
 

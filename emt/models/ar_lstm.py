@@ -63,5 +63,7 @@ class RetrievalLSTM(RecurrentModel):
         """Run the layer on embedded inputs, then the head; see `RecurrentModel.run`."""
         w_in, no_readout, bias = self.embedding @ self.w_in, self.w_rec[:, :, :0], self.b_in + self.b_rec
         x = as_channels(x, w_in)
-        _, hidden, cell = lstm(x, w_in, self.w_rec, no_readout, bias, None, first["hidden"], first["cell"], steps)
+        _, hidden, cell = lstm(
+            x, w_in, self.w_rec, no_readout, bias, None, first["hidden"], first["cell"], steps
+        )
         return self.head(hidden, context), hidden, cell

@@ -1,7 +1,7 @@
 """What a model offers: members stacked along the first axis of each parameter, one forward path, plain weight files.
 
-A lone model is a population of one. Weights apply from the right, ``x (member, batch, in) @ W (member, in, out)``, so
-that a model reads like the equation for one member.
+A lone model is a population of one. Weights apply from the right, ``x (member, batch, in) @ W (member, in,
+out)``, so that a model reads like the equation for one member.
 """
 
 from abc import abstractmethod
@@ -35,27 +35,30 @@ class Model(nn.Module):
     state_dims
         Names of the state's tensors and of their axes after (member, batch).
     held_state
-        State tensors that Jacobians hold at their value and traces do not store: contents of associative memories,
-        which a trace has as a log of writes, in the order of ``memories``; and counts of steps.
+        State tensors that Jacobians hold at their value and traces do not store: contents of associative
+        memories, which a trace has as a log of writes, in the order of ``memories``; and counts of steps.
     smooth_state
         Those of ``held_state`` whose next contents have derivatives by all of the state.
     memories
-        Associative memories by name, each with its rule as a trace describes it. What they do is in the forward pass's
-        log as ``memory/<name>/<variable>``, with the variables and axes of a trace (`emt.trace`).
+        Associative memories by name, each with its rule as a trace describes it. What they do is in the
+        forward pass's log as ``memory/<name>/<variable>``, with the variables and axes of a trace
+        (`emt.trace`).
     torch_names
         For each parameter the name it has in a member's weight file. Matrices are stored there as (out, in).
     context
-        What `forward` needs of the batch besides its inputs: names of the batch's events; "needed_steps", the steps
-        whose outputs are used; and "targets" for models that learn from them (`Batch.training_targets`): ids of the
-        correct classes, -1 if nothing is scored, or vectors that outputs should equal, NaN if nothing is scored.
+        What `forward` needs of the batch besides its inputs: names of the batch's events; "needed_steps", the
+        steps whose outputs are used; and "targets" for models that learn from them
+        (`Batch.training_targets`): ids of the correct classes, -1 if nothing is scored, or vectors that
+        outputs should equal, NaN if nothing is scored.
     noise_step
         The training step that random masks are drawn for; None where nothing is random, as in evaluation.
     own_gradients
-        Whether the model has a learning rule of its own, which needs no graph: given targets, and wherever gradients
-        are enabled, its log has a ``gradient/<parameter>`` (member, …) for each of its parameters, and training takes
-        these in place of the gradients of the loss.
+        Whether the model has a learning rule of its own, which needs no graph: given targets, and wherever
+        gradients are enabled, its log has a ``gradient/<parameter>`` (member, …) for each of its parameters,
+        and training takes these in place of the gradients of the loss.
     recurrent_name, readout_name
-        Names in the weight file of W_hh, where the state follows h_t = f(W_hh h_{t-1} + …), and of the linear readout.
+        Names in the weight file of W_hh, where the state follows h_t = f(W_hh h_{t-1} + …), and of the linear
+        readout.
     """
 
     state_dims: dict[str, tuple[str, ...]]
@@ -92,14 +95,15 @@ class Model(nn.Module):
         Parameters
         ----------
         x
-            Inputs (member, batch, time, channel), or ids of tokens (member, batch, time), -1 after a row's last one.
+            Inputs (member, batch, time, channel), or ids of tokens (member, batch, time), -1 after a row's
+            last one.
         state
             Carried state; zeros if None.
         steps
             Number of time steps; inputs after those of ``x`` are zero.
         context
-            What the class attribute ``context`` names, each (member, batch, time). Outputs at other steps than
-            "needed_steps" may be anything.
+            What the class attribute ``context`` names, each (member, batch, time). Outputs at other steps
+            than "needed_steps" may be anything.
 
         Returns
         -------
@@ -108,7 +112,9 @@ class Model(nn.Module):
         """
         raise NotImplementedError
 
-    def parameter_of(self, name: str, shape: tuple[int, ...], draw: Callable[..., NDArray[np.float64]]) -> nn.Parameter:
+    def parameter_of(
+        self, name: str, shape: tuple[int, ...], draw: Callable[..., NDArray[np.float64]]
+    ) -> nn.Parameter:
         """Return a stacked parameter: ``draw(generator, shape)`` for each member from its own stream."""
         values = [draw(stream(f"weights.{name}", seed, "train", 0), shape) for seed in self.seeds]
         return nn.Parameter(torch.from_numpy(np.stack(values).astype(np.float32, order="C")))
@@ -147,7 +153,8 @@ def check_model(model: Any, name: str) -> None:
     Raises
     ------
     RegistrationError
-        Naming the members that are missing, or the parameters that have no member axis or no name in weight files.
+        Naming the members that are missing, or the parameters that have no member axis or no name in weight
+        files.
     """
     where = f"model {name!r}: expected {type(model).__name__}"
     if not isinstance(model, Model):
@@ -162,10 +169,14 @@ def check_model(model: Any, name: str) -> None:
     for tensor_name, tensor in (parameters | dict(model.named_buffers())).items():
         if tensor.shape[:1] != (len(model.seeds),):
             shape = f"({len(model.seeds)}, …), the first axis for members"
-            raise RegistrationError(f"{where} to have {tensor_name!r} in the shape {shape}; got {tuple(tensor.shape)}")
+            raise RegistrationError(
+                f"{where} to have {tensor_name!r} in the shape {shape}; got {tuple(tensor.shape)}"
+            )
     unnamed = [n for n in parameters if n not in model.torch_names]
     if unnamed:
-        raise RegistrationError(f"{where} to have a name in torch_names for the parameters {', '.join(unnamed)}")
+        raise RegistrationError(
+            f"{where} to have a name in torch_names for the parameters {', '.join(unnamed)}"
+        )
 
 
 def _is_abstract(member: Any) -> bool:

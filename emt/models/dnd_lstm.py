@@ -4,9 +4,10 @@
     c_t = f c_{t-1} + i z + r m_t,   h_t = o tanh(c_t),   write(k_t, c_t) where the task says so
     y_t = h_t W_out + b_out: a logit for each action, and the value
 
-A read comes before the write of its step and returns the value under the most similar key (`emt.ops.dictionary`); a
-full dictionary drops its oldest entry. Where keys k_t are inputs, all of a trial's slots are found before it is run;
-where they are hidden states, k_t = h_{t-1}, each step searches. A trial starts from h_0, c_0 ~ 0.1 N(0, 1), drawn anew.
+A read comes before the write of its step and returns the value under the most similar key
+(`emt.ops.dictionary`); a full dictionary drops its oldest entry. Where keys k_t are inputs, all of a trial's
+slots are found before it is run; where they are hidden states, k_t = h_{t-1}, each step searches. A trial
+starts from h_0, c_0 ~ 0.1 N(0, 1), drawn anew.
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,12 +44,13 @@ class DNDLSTM(Model):
     capacity
         slots of the dictionary; when all are taken, the oldest is dropped.
     key
-        what states are filed under and looked up by: the whole input, its last half, the context, or the hidden state
-        before the step.
+        what states are filed under and looked up by: the whole input, its last half, the context, or the
+        hidden state before the step.
     similarity
         how a query is compared with keys: minus a distance, or the cosine.
     recall
-        what is recalled: the value of the most similar key, or all values weighted by 1 / (distance^2 + 0.001).
+        what is recalled: the value of the most similar key, or all values weighted by 1 / (distance^2 +
+        0.001).
     retrieval
         whether anything is recalled.
     """
@@ -89,9 +91,16 @@ class DNDLSTM(Model):
         super().__init__(seeds)
         self.capacity, self.similarity, self.recall, self.retrieval = capacity, similarity, recall, retrieval
         self.key = key
-        self.key_channels = {"input": input_channels, "context": input_channels // 2, "hidden": hidden_dim}[key]
+        self.key_channels = {"input": input_channels, "context": input_channels // 2, "hidden": hidden_dim}[
+            key
+        ]
         self.memories = {
-            "dnd": {**type(self).memories["dnd"], "similarity": similarity, "recall": recall, "capacity": capacity}
+            "dnd": {
+                **type(self).memories["dnd"],
+                "similarity": similarity,
+                "recall": recall,
+                "capacity": capacity,
+            }
         }
         gates, zero = 5 * hidden_dim, constant(0.0)
         self.w_in = self.parameter_of("w_in", (input_channels, gates), semi_orthogonal)
@@ -107,7 +116,9 @@ class DNDLSTM(Model):
         rows, units = like.shape[:2], self.w_rec.shape[1]
         sizes = {"unit": units, "slot": self.capacity, "key": self.key_channels}
         return {
-            name: like.new_zeros(*rows, *(sizes[dim] for dim in dims), dtype=torch.bool if name == "held" else None)
+            name: like.new_zeros(
+                *rows, *(sizes[dim] for dim in dims), dtype=torch.bool if name == "held" else None
+            )
             for name, dims in self.state_dims.items()
         }
 
@@ -116,8 +127,8 @@ class DNDLSTM(Model):
     ) -> tuple[Tensor, State, Log]:
         """Run the members over a sequence; see `Model.forward`.
 
-        ``context["start"]`` numbers the trials that begin at a step (-1 where none does): each number has its own
-        initial state for every member. Steps at which ``context["written"]`` is not -1 write.
+        ``context["start"]`` numbers the trials that begin at a step (-1 where none does): each number has its
+        own initial state for every member. Steps at which ``context["written"]`` is not -1 write.
         """
         x = lengthen(as_channels(x, self.w_in), steps)
         state = self.zero_state(x) if state is None else state
@@ -146,7 +157,9 @@ class DNDLSTM(Model):
         if not begins.any():
             return hidden, cell
         units = hidden.shape[-1]
-        rows = [initial_state(s, n, units) for s, row in zip(self.seeds, start.tolist(), strict=True) for n in row]
+        rows = [
+            initial_state(s, n, units) for s, row in zip(self.seeds, start.tolist(), strict=True) for n in row
+        ]
         new = torch.from_numpy(np.stack(rows)).to(hidden).view(*start.shape, 2, units).unbind(dim=2)
         if begins.all():
             return new[0], new[1]
@@ -178,7 +191,9 @@ class DNDLSTM(Model):
         log |= dict.fromkeys(("strength", "keep"), torch.ones_like(nan).expand(writes.shape))
         log |= {"erase": torch.zeros_like(nan).expand(writes.shape)}
         reads = {"read_query": queries.unsqueeze(3), "read_value": recalled.unsqueeze(3)}
-        return {f"memory/dnd/{name}": t for name, t in ({f"write_{n}": t for n, t in log.items()} | reads).items()}
+        return {
+            f"memory/dnd/{name}": t for name, t in ({f"write_{n}": t for n, t in log.items()} | reads).items()
+        }
 
 
 def semi_orthogonal(generator: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float64]:
@@ -207,7 +222,9 @@ def _joined(parts: Sequence[Tensor]) -> Tensor:
 def _pieces(starts: Tensor, written: Tensor) -> Iterator[slice]:
     """Yield the stretches of time that begin where a trial does, or after a write, in some row."""
     begins, ends = (torch.stack([starts, written]) >= 0).flatten(1, 2).any(dim=1).tolist()
-    cuts = sorted({0, *(t for t, at in enumerate(begins) if at), *(t for t, at in enumerate(ends, 1) if at), len(ends)})
+    cuts = sorted(
+        {0, *(t for t, at in enumerate(begins) if at), *(t for t, at in enumerate(ends, 1) if at), len(ends)}
+    )
     return (slice(first, last) for first, last in pairwise(cuts))
 
 
@@ -218,11 +235,14 @@ def _write(state: State, writes: Tensor, key: Tensor, cell: Tensor) -> dict[str,
     if not writes.any():
         return before
     new = {"held": torch.ones_like(writes), "keys": key, "values": cell}
-    after = {name: torch.cat([s[:, :, 1:], new[name].unsqueeze(2).to(s)], dim=2) for name, s in before.items()}
+    after = {
+        name: torch.cat([s[:, :, 1:], new[name].unsqueeze(2).to(s)], dim=2) for name, s in before.items()
+    }
     if writes.all():
         return after
     return {
-        name: torch.where(writes.view(*writes.shape, *[1] * (s.ndim - 2)), s, before[name]) for name, s in after.items()
+        name: torch.where(writes.view(*writes.shape, *[1] * (s.ndim - 2)), s, before[name])
+        for name, s in after.items()
     }
 
 

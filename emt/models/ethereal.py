@@ -3,10 +3,11 @@
     h_t = tanh(c_{t-1} W_h + b_h),   c⁰_t = [x_t, h_t],   cˡ_t = gelu(cˡ⁻¹_t W_l + b_l)
     c_t = c^L_t (+ c⁰_t),   y_t = c_t W_o + b_o
 
-At every step the network learns to predict its target, also when it is evaluated: an item's weights are those of the
-member plus what the item's own sequence has written. A share of the entries, the mask, moves ``plast_clip`` times as
-fast, forgets, and is wiped at the end of a sequence; what was written elsewhere is merged into the weights, as the mean
-over the batch. Equations and exact forms: `emt.ops.ethereal.forms`; what is scaled when: UNIFIED_UPDATES.md.
+At every step the network learns to predict its target, also when it is evaluated: an item's weights are those
+of the member plus what the item's own sequence has written. A share of the entries, the mask, moves
+``plast_clip`` times as fast, forgets, and is wiped at the end of a sequence; what was written elsewhere is
+merged into the weights, as the mean over the batch. Equations and exact forms: `emt.ops.ethereal.forms`; what
+is scaled when: UNIFIED_UPDATES.md.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +36,8 @@ class EtherealRNN(StepwiseLearner):
     layers
         linear layers, each followed by a GELU.
     updater
-        where errors come from: fixed random feedback, the gradient of each step's loss, or that through the sequence.
+        where errors come from: fixed random feedback, the gradient of each step's loss, or that through the
+        sequence.
     eta
         rate of learning within a sequence; training's learning_rate should be the same.
     plast_proportion
@@ -116,7 +118,9 @@ class EtherealRNN(StepwiseLearner):
         def sizes(channels: int) -> Mapping[str, tuple[int, int]]:
             width = channels + hidden_dim
             critic = self_grad and updater == "dfa"
-            inner = {f"layer_{i + 1}": (width, width) for i in range(layers)} | {"output": (width, output_channels)}
+            inner = {f"layer_{i + 1}": (width, width) for i in range(layers)} | {
+                "output": (width, output_channels)
+            }
             recurrence = {"recurrence": (width, hidden_dim)} if enable_recurrence else {}
             return inner | recurrence | ({"critic": (width, output_channels)} if critic else {})
 
@@ -151,7 +155,9 @@ class EtherealRNN(StepwiseLearner):
         """Return zeros: of `StepwiseLearner.zero_state`, and what was written, (member, batch, value, key)."""
         state = super().zero_state(like)
         shapes = {f"fast_{place}": getattr(self, f"{place}_weight").shape[1:] for place in self.places}
-        contents = {name: like.new_zeros(*like.shape[:2], value, key + 1) for name, (key, value) in shapes.items()}
+        contents = {
+            name: like.new_zeros(*like.shape[:2], value, key + 1) for name, (key, value) in shapes.items()
+        }
         both = {**state, **contents}
         return {name: both[name] for name in self.state_dims}
 
@@ -171,7 +177,9 @@ class EtherealRNN(StepwiseLearner):
                     gradients[f"gradient/{place}_plasticity"] = ratio * gradient[:, :-1]
         return gradients
 
-    def _memory_log(self, network: Network, run: EtherealRun, targets: Tensor | None, position: Tensor) -> Log:
+    def _memory_log(
+        self, network: Network, run: EtherealRun, targets: Tensor | None, position: Tensor
+    ) -> Log:
         """Return what each layer wrote and read, as a trace has it."""
         log: Log = {}
         for i, (place, layer) in enumerate(zip(self.places, network.layers, strict=True)):

@@ -23,7 +23,8 @@ class SimpleRNN(StepwiseLearner):
     layers
         linear layers, each followed by a rectifier.
     updater
-        where errors come from: fixed random feedback, the gradient of each step's loss, or that through the sequence.
+        where errors come from: fixed random feedback, the gradient of each step's loss, or that through the
+        sequence.
     derivative
         multiply errors of feedback alignment by the rectifier's derivative.
     enable_recurrence
@@ -57,4 +58,6 @@ class SimpleRNN(StepwiseLearner):
             recurrence = {"recurrence": (hidden_dim, hidden_dim)} if enable_recurrence else {}
             return inner | {"output": (hidden_dim, output_channels)} | recurrence
 
-        self._make(input_channels, input_mode, positional_encoding_dim, sizes, lambda inputs: uniform(inputs**-0.5))
+        self._make(
+            input_channels, input_mode, positional_encoding_dim, sizes, lambda inputs: uniform(inputs**-0.5)
+        )

@@ -6,7 +6,8 @@
     y_t = (h_t + n_N W_o + b_o) W_s
 
 Computed without the memory between its ends, see `emt.ops.fwm.forms`. The authors' programs differ from the
-paper and from each other, see `VARIANTS`. LSTM biases act as one; the forget gate's offset is in its initial value.
+paper and from each other, see `VARIANTS`. LSTM biases act as one; the forget gate's offset is in its initial
+value.
 """
 
 from collections.abc import Sequence
@@ -69,7 +70,8 @@ class FastWeightMemory(Model):
     variant
         the paper's equations, or those of its authors' programs for catbAbI and for language models.
     keys
-        tensor product of the two factors, or both side by side: then the memory has twice the square of memory_dim.
+        tensor product of the two factors, or both side by side: then the memory has twice the square of
+        memory_dim.
     """
 
     state_dims = {"hidden": ("unit",), "cell": ("unit",), "fast_weights": ("value", "key")}
@@ -105,7 +107,11 @@ class FastWeightMemory(Model):
         keys: Literal["product", "concatenated"] = "product",
     ) -> None:
         super().__init__(seeds)
-        self.size, self.variant, self.factors = memory_dim, VARIANTS[variant], {"product": 2, "concatenated": 1}[keys]
+        self.size, self.variant, self.factors = (
+            memory_dim,
+            VARIANTS[variant],
+            {"product": 2, "concatenated": 1}[keys],
+        )
         units, inner = uniform(hidden_dim**-0.5), uniform(memory_dim**-0.5)
         projection = uniform((6 / (hidden_dim + memory_dim)) ** 0.5)
         forget = self.variant.forget_offset
@@ -142,12 +148,16 @@ class FastWeightMemory(Model):
         first, partners = self._queries(asking)
         run = fwm(keys, values, strength, first, partners, memory, asked)
         # W_o and W_s have nothing between them, and the product of the two is small.
-        outputs = linear(run.outputs, self.w_out @ self.head, (self.b_out.unsqueeze(1) @ self.head).squeeze(1))
+        outputs = linear(
+            run.outputs, self.w_out @ self.head, (self.b_out.unsqueeze(1) @ self.head).squeeze(1)
+        )
         if self.variant.residual:
             outputs = outputs + linear(asking, self.head)
         states = {"hidden": hidden, "cell": cell}
         before = self.zero_state(hidden) if state is None else state
-        last = {name: at_ends(x, value, before[name]) for name, value in states.items()} | {"fast_weights": run.memory}
+        last = {name: at_ends(x, value, before[name]) for name, value in states.items()} | {
+            "fast_weights": run.memory
+        }
         if asked is None:
             return outputs, last, states | self._memory_log(keys, values, strength, run, x)
         everywhere = outputs.new_zeros(*hidden.shape[:3], outputs.shape[-1])
@@ -155,8 +165,14 @@ class FastWeightMemory(Model):
 
     def _writes(self, hidden: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return factors of keys (member, batch, time, factor, key), values and γ, which is 0 after the last token."""
-        *pair, value, strength = _project(hidden, self.w_write, self.b_write).split([*[self.size] * 3, 1], dim=-1)
-        keys = torch.stack(pair, dim=3).tanh() if self.factors == 2 else torch.cat(pair, dim=-1).tanh().unsqueeze(3)
+        *pair, value, strength = _project(hidden, self.w_write, self.b_write).split(
+            [*[self.size] * 3, 1], dim=-1
+        )
+        keys = (
+            torch.stack(pair, dim=3).tanh()
+            if self.factors == 2
+            else torch.cat(pair, dim=-1).tanh().unsqueeze(3)
+        )
         strength = torch.sigmoid(strength.squeeze(-1) + self.variant.strength_offset)
         if self.variant.divides:
             strength = strength / self.size
@@ -180,7 +196,10 @@ class FastWeightMemory(Model):
             "read_value": run.values,
         }
         if not x.is_floating_point() and (absent := x < 0).any():
-            log = {n: t.masked_fill(absent.reshape(*x.shape, *[1] * (t.ndim - 3)), torch.nan) for n, t in log.items()}
+            log = {
+                n: t.masked_fill(absent.reshape(*x.shape, *[1] * (t.ndim - 3)), torch.nan)
+                for n, t in log.items()
+            }
         return {f"memory/fwm/{name}": tensor for name, tensor in log.items()}
 
 
@@ -193,7 +212,11 @@ def _needed_steps(context: Context | None, steps: int) -> Tensor | None:
         return None
     needed = context["needed_steps"]
     most = int(needed.sum(dim=-1).max())
-    return None if most == steps else needed.byte().sort(dim=-1, descending=True, stable=True).indices[..., :most]
+    return (
+        None
+        if most == steps
+        else needed.byte().sort(dim=-1, descending=True, stable=True).indices[..., :most]
+    )
 
 
 def _project(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

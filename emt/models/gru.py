@@ -22,7 +22,8 @@ class GRU(ReadoutNetwork):
     Parameters
     ----------
     init
-        initial weights: torch's default, U(-1/sqrt(units), 1/sqrt(units)), or orthogonal recurrence for each gate.
+        initial weights: torch's default, U(-1/sqrt(units), 1/sqrt(units)), or orthogonal recurrence for each
+        gate.
     """
 
     gates = 3
@@ -33,4 +34,6 @@ class GRU(ReadoutNetwork):
     ) -> tuple[Tensor, ...]:
         """Run the layer and the readout; see `RecurrentModel.run`."""
         x = self.channels(x)
-        return gru(x, self.w_in, self.w_rec, self.w_out, self.b_in, self.b_rec, self.b_out, first["hidden"], steps)
+        return gru(
+            x, self.w_in, self.w_rec, self.w_out, self.b_in, self.b_rec, self.b_out, first["hidden"], steps
+        )

@@ -1,7 +1,7 @@
 """What models of tokens share: an embedding before and, for associative retrieval, a two-layer head after.
 
-The embedding E comes before the input weights W_in without anything between them: models multiply the two, which are
-small, and the inputs only once. In a weight file it is a linear layer without bias.
+The embedding E comes before the input weights W_in without anything between them: models multiply the two,
+which are small, and the inputs only once. In a weight file it is a linear layer without bias.
 """
 
 from typing import ClassVar
@@ -84,7 +84,11 @@ def lengthen(x: Tensor, steps: int | None) -> Tensor:
     """Return inputs followed by silence up to ``steps`` steps: by zeros, or by the id -1."""
     if steps is None or steps == x.shape[2]:
         return x
-    return pad(x, (0, 0, 0, steps - x.shape[2])) if x.is_floating_point() else pad(x, (0, steps - x.shape[2]), value=-1)
+    return (
+        pad(x, (0, 0, 0, steps - x.shape[2]))
+        if x.is_floating_point()
+        else pad(x, (0, steps - x.shape[2]), value=-1)
+    )
 
 
 def at_ends(x: Tensor, states: Tensor, before: Tensor) -> Tensor:

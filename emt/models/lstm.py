@@ -17,7 +17,8 @@ class LSTM(ReadoutNetwork):
     hidden_dim
         units of the recurrent layer; the state has twice as many numbers.
     init
-        initial weights: torch's default, U(-1/sqrt(units), 1/sqrt(units)), or orthogonal recurrence for each gate.
+        initial weights: torch's default, U(-1/sqrt(units), 1/sqrt(units)), or orthogonal recurrence for each
+        gate.
     """
 
     gates = 4
@@ -28,4 +29,6 @@ class LSTM(ReadoutNetwork):
     ) -> tuple[Tensor, ...]:
         """Run the layer and the readout; see `RecurrentModel.run`."""
         x = self.channels(x)
-        return lstm(x, self.w_in, self.w_rec, self.w_out, self.bias, self.b_out, first["hidden"], first["cell"], steps)
+        return lstm(
+            x, self.w_in, self.w_rec, self.w_out, self.bias, self.b_out, first["hidden"], first["cell"], steps
+        )

@@ -82,7 +82,9 @@ class ReadoutNetwork(RecurrentModel):
         super().__init__(seeds)
         draw, rows = uniform(hidden_dim**-0.5), self.gates * hidden_dim
         self.w_in = self.parameter_of("w_in", (input_channels, rows), draw)
-        self.w_rec = self.parameter_of("w_rec", (hidden_dim, rows), orthogonal if init == "orthogonal" else draw)
+        self.w_rec = self.parameter_of(
+            "w_rec", (hidden_dim, rows), orthogonal if init == "orthogonal" else draw
+        )
         self.w_out = self.parameter_of("w_out", (hidden_dim, output_channels), draw)
         self.b_in = self.parameter_of("b_in", (rows,), draw) if bias else None
         self.b_rec = self.parameter_of("b_rec", (rows,), draw) if bias else None

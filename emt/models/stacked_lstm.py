@@ -3,9 +3,9 @@
     x_0 = drop(E token),  h_l = LSTM_l(x_{l-1}),  x_1 = drop(h_1),  x_l = x_{l-1} + drop(h_l) for l > 1,
     y = x_L W_out + b_out
 
-The first layer has no residual connection: the embedding may have another size. Masks of units are the same at all
-steps of a segment (Gal & Ghahramani 2016), those of recurrent weights too (DropConnect, Merity et al. 2018); what
-is left is scaled up by 1 / (1 − rate).
+The first layer has no residual connection: the embedding may have another size. Masks of units are the same
+at all steps of a segment (Gal & Ghahramani 2016), those of recurrent weights too (DropConnect, Merity et al.
+2018); what is left is scaled up by 1 / (1 − rate).
 """
 
 from collections.abc import Sequence
@@ -104,12 +104,16 @@ class StackedLSTM(Model):
         states = []
         for i, (layer, (h0, c0)) in enumerate(zip(self.stack, before, strict=True)):
             assert isinstance(layer, _Layer)
-            w_rec = self._dropped(layer.w_rec, f"recurrent.{i}", self.recurrent_dropout, layer.w_rec.shape[1:])
+            w_rec = self._dropped(
+                layer.w_rec, f"recurrent.{i}", self.recurrent_dropout, layer.w_rec.shape[1:]
+            )
             _, hidden, cell = lstm(passed, layer.w_in, w_rec, w_rec[:, :, :0], layer.bias, None, h0, c0)
             out = self._dropped(hidden, f"layer.{i}", self.layer_dropout, (*rows, hidden.shape[-1]))
             passed = out if i == 0 else passed + out
             states.append((hidden, cell))
-        log = dict(zip(self.state_dims, (torch.cat(s, dim=-1) for s in zip(*states, strict=True)), strict=True))
+        log = dict(
+            zip(self.state_dims, (torch.cat(s, dim=-1) for s in zip(*states, strict=True)), strict=True)
+        )
         last = {name: at_ends(x, log[name], state[name]) for name in self.state_dims}
         return linear(passed, self.w_out, self.b_out), last, log
 
@@ -117,7 +121,9 @@ class StackedLSTM(Model):
         """Return values (member, …) times each member's mask of this shape, or as they are outside training."""
         if self.noise_step is None or rate == 0:
             return values
-        draws = [stream(f"dropout.{kind}", seed, "train", self.noise_step).random(shape) for seed in self.seeds]
+        draws = [
+            stream(f"dropout.{kind}", seed, "train", self.noise_step).random(shape) for seed in self.seeds
+        ]
         return values * torch.from_numpy((np.stack(draws) >= rate) / (1 - rate)).to(values)
 
 

@@ -54,13 +54,19 @@ class StepwiseLearner(Model):
         Parameters
         ----------
         input_channels, input_mode, encoding
-            What a step sees: channels, whether those of the step before too, and channels of the positional encoding.
+            What a step sees: channels, whether those of the step before too, and channels of the positional
+            encoding.
         sizes
             From the channels of all that to the layers' (in, out).
         draw
-            From a layer's number of inputs to the draw of its weights; biases are torch's default for linear layers.
+            From a layer's number of inputs to the draw of its weights; biases are torch's default for linear
+            layers.
         """
-        self.input_channels, self.looks_back, self.encoding = input_channels, input_mode == "last_two", encoding
+        self.input_channels, self.looks_back, self.encoding = (
+            input_channels,
+            input_mode == "last_two",
+            encoding,
+        )
         shapes = sizes(input_channels * (1 + self.looks_back) + encoding)
         self.places, self.width, outputs = tuple(shapes), *shapes["output"]
         earlier = {"previous": ("channel",)} if self.looks_back else {}
@@ -74,12 +80,16 @@ class StepwiseLearner(Model):
                 setattr(self, f"{place}_{name}", self.parameter_of(f"{place}.{name}", shape, start))
                 self.torch_names[f"{place}_{name}"] = f"{file}.{name}"
             if place not in LAST:
-                self.register_buffer(f"{place}_feedback", self._feedback(place, outputs, units), persistent=False)
+                self.register_buffer(
+                    f"{place}_feedback", self._feedback(place, outputs, units), persistent=False
+                )
 
     def _feedback(self, place: str, outputs: int, units: int) -> Tensor:
         """Return projections of the error, (member, output, unit), Xavier normal."""
         scale = (2 / (outputs + units)) ** 0.5
-        return self._drawn(f"feedback.{place}", lambda generator: generator.normal(0, scale, (outputs, units)))
+        return self._drawn(
+            f"feedback.{place}", lambda generator: generator.normal(0, scale, (outputs, units))
+        )
 
     def _drawn(self, kind: str, draw: Callable[[np.random.Generator], NDArray[Any]]) -> Tensor:
         """Return constants of the members, each from its own stream."""
@@ -89,7 +99,9 @@ class StepwiseLearner(Model):
     def zero_state(self, like: Tensor) -> State:
         """Return zeros: c (member, batch, unit), the input before where it is seen, and the steps so far."""
         sizes = {"hidden": self.width, "previous": self.input_channels}
-        floats = {name: like.new_zeros(*like.shape[:2], sizes[name]) for name in self.state_dims if name in sizes}
+        floats = {
+            name: like.new_zeros(*like.shape[:2], sizes[name]) for name in self.state_dims if name in sizes
+        }
         return {**floats, "position": torch.zeros(like.shape[:2], dtype=torch.int64, device=like.device)}
 
     def forward(
@@ -97,10 +109,12 @@ class StepwiseLearner(Model):
     ) -> tuple[Tensor, State, Log]:
         """Run the members over a sequence; see `Model.forward`.
 
-        They learn at steps where ``context["targets"]`` names one. What they learn is not differentiable; without it
-        outputs are, and a state's contents of memories stay as they are.
+        They learn at steps where ``context["targets"]`` names one. What they learn is not differentiable;
+        without it outputs are, and a state's contents of memories stay as they are.
         """
-        x = lengthen(as_channels(x, getattr(self, f"{self.places[0]}_weight")[:, : self.input_channels]), steps)
+        x = lengthen(
+            as_channels(x, getattr(self, f"{self.places[0]}_weight")[:, : self.input_channels]), steps
+        )
         targets, start = (context or {}).get("targets"), None
         position = torch.arange(x.shape[2], device=x.device).expand(x.shape[:3])
         if state is not None:
@@ -141,7 +155,10 @@ class StepwiseLearner(Model):
         gradients: Log = {}
         for place, merged in zip(self.places, run.merged(), strict=True):
             gradient = merged / -self.rule.eta
-            gradients |= {f"gradient/{place}_weight": gradient[:, :-1], f"gradient/{place}_bias": gradient[:, -1]}
+            gradients |= {
+                f"gradient/{place}_weight": gradient[:, :-1],
+                f"gradient/{place}_bias": gradient[:, -1],
+            }
         return gradients
 
     def _contents(self, state: State) -> tuple[Tensor, ...] | None:
@@ -152,13 +169,17 @@ class StepwiseLearner(Model):
         """Return what makes the contents of memories after a run, by name in the state."""
         return {}
 
-    def _memory_log(self, network: Network, run: EtherealRun, targets: Tensor | None, position: Tensor) -> Log:
+    def _memory_log(
+        self, network: Network, run: EtherealRun, targets: Tensor | None, position: Tensor
+    ) -> Log:
         """Return what each memory wrote and read, as a trace has it."""
         return {}
 
 
 def positional_encoding(position: Tensor, channels: int) -> Tensor:
     """Return sines and cosines of the step in turn, (…, channel), at frequencies exp(−2k ln(10⁴)/P) for P channels."""
-    frequency = torch.exp(-2 * torch.arange((channels + 1) // 2, dtype=torch.float64) * np.log(1e4) / channels)
+    frequency = torch.exp(
+        -2 * torch.arange((channels + 1) // 2, dtype=torch.float64) * np.log(1e4) / channels
+    )
     angle = position.clamp(0, LAST_ENCODED).double().unsqueeze(-1) * frequency.to(position.device)
     return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2)[..., :channels]

@@ -1,7 +1,7 @@
 """The associative LSTM of a whole population: the equations step by step, and a fast exact form of them.
 
-For each member and batch item (Danihelka et al. 2016, arXiv:1602.03032, section 5), ⊙ being the product of complex
-numbers unit by unit, P_s one permutation of the units for each of N copies of the memory:
+For each member and batch item (Danihelka et al. 2016, arXiv:1602.03032, section 5), ⊙ being the product of
+complex numbers unit by unit, P_s one permutation of the units for each of N copies of the memory:
 
     [f, i, o; r_in, r_out, u]_t = [σ, σ, σ; bound, bound, bound](x_t W_in + h_{t-1} W_rec + b)      (1)
     c_{s,t} = f ⊙ c_{s,t-1} + P_s r_in ⊙ (i ⊙ u)                                                     (2)
@@ -74,15 +74,17 @@ def associative_lstm(
     Parameters
     ----------
     x
-        Inputs (member, batch, time, in). They may cover only the first of ``steps`` steps; later inputs are zero.
+        Inputs (member, batch, time, in). They may cover only the first of ``steps`` steps; later inputs are
+        zero.
     w_in, w_rec, bias
-        Weights (member, in, 9 n), (member, 2 n, 9 n) and (member, 9 n), applied from the right, for n complex units:
-        one number a unit for each of the three gates of (1), then two for each of the three keys and values.
+        Weights (member, in, 9 n), (member, 2 n, 9 n) and (member, 9 n), applied from the right, for n complex
+        units: one number a unit for each of the three gates of (1), then two for each of the three keys and
+        values.
     permutations
         P_s for each copy, integers (copy, n): unit k of P_s z is unit ``permutations[s, k]`` of z.
     h0, c0
-        Hidden state (member, batch, 2 n) and cell (member, batch, copy, 2 n) before the first step; None means zero,
-        and costs nothing.
+        Hidden state (member, batch, 2 n) and cell (member, batch, copy, 2 n) before the first step; None
+        means zero, and costs nothing.
     steps
         Number of steps, at least the number of inputs; None means the number of inputs.
     """
@@ -107,8 +109,8 @@ def _bound(z: Tensor) -> Tensor:
 class _AssociativeCell(Cell):
     """Equations (1) to (3) without complex numbers; ``carried`` is dL/dc.
 
-    Blocks of numbers are seen as (…, part, unit, batch), the parts being real and imaginary. A permutation moves whole
-    rows of a batch.
+    Blocks of numbers are seen as (…, part, unit, batch), the parts being real and imaginary. A permutation
+    moves whole rows of a batch.
     """
 
     gates = 9 * (1.0,)
@@ -129,7 +131,11 @@ class _AssociativeCell(Cell):
         self.products = torch.empty_like(self.cell[0])
 
     def forward(self, t: int, a: Tensor) -> None:
-        (keys, read, h), before, c = (b[t] for b in (self.keys, self.read, self.outputs)), self._before(t), self.cell[t]
+        (keys, read, h), before, c = (
+            (b[t] for b in (self.keys, self.read, self.outputs)),
+            self._before(t),
+            self.cell[t],
+        )
         rows = self.open.shape[2]
         torch.sigmoid(a[:, :rows], out=self.open[t])
         f, i, o = self._gates(t)
@@ -145,7 +151,12 @@ class _AssociativeCell(Cell):
         h.mul_(o)
 
     def backward(self, t: int, dh: Tensor, da: Tensor, *d_states: Tensor | None) -> None:
-        (keys, read), before, c, (d_cell,) = (self.keys[t], self.read[t]), self._before(t), self.cell[t], d_states
+        (keys, read), before, c, (d_cell,) = (
+            (self.keys[t], self.read[t]),
+            self._before(t),
+            self.cell[t],
+            d_states,
+        )
         f, i, o = self._gates(t)
         d_gates, d_keys = da.tensor_split([self.open.shape[2]], dim=1)
         df, di, do = d_gates.chunk(3, dim=1)
@@ -199,7 +210,9 @@ def _cell_of(permutations: Tensor) -> type[Cell]:
     # States; gates and norms of the keys; keys and value; what is read.
     buffers = 1, copies, 3, 3, 1
     order = torch.cat([permutations, permutations + units], dim=1).flatten()
-    return type("_AssociativeCell", (_AssociativeCell,), {"copies": copies, "order": order, "buffers": buffers})
+    return type(
+        "_AssociativeCell", (_AssociativeCell,), {"copies": copies, "order": order, "buffers": buffers}
+    )
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor, *, conjugate: bool = False) -> Tensor:

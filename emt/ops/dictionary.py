@@ -1,8 +1,8 @@
 """Reading a dictionary of keys and values: by the most similar key, or by an average that a kernel weights.
 
-Slots stand from the oldest to the newest, empty ones before all. Similarities are those of the differentiable neural
-dictionary (Pritzel et al. 2017; Ritter et al. 2018): the cosine, or minus a distance, where `EPSILON` is added to each
-difference as in torch's `pairwise_distance`.
+Slots stand from the oldest to the newest, empty ones before all. Similarities are those of the differentiable
+neural dictionary (Pritzel et al. 2017; Ritter et al. 2018): the cosine, or minus a distance, where `EPSILON`
+is added to each difference as in torch's `pairwise_distance`.
 """
 
 from typing import Literal
@@ -66,7 +66,8 @@ def recall_nearest(similarity: Tensor, held: Tensor, values: Tensor) -> Tensor:
 def recall_average(similarity: Tensor, held: Tensor, values: Tensor, kind: Similarity) -> Tensor:
     """Return the average of values weighted by 1 / (distance² + δ); zero where no slot is held.
 
-    Arguments and result as in `recall_nearest`; the distance is minus the similarity, or one minus the cosine.
+    Arguments and result as in `recall_nearest`; the distance is minus the similarity, or one minus the
+    cosine.
     """
     distance = 1 - similarity if kind == "cosine" else similarity
     weights = held.unsqueeze(-2) / (distance.square() + KERNEL_WIDTH)

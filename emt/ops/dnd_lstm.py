@@ -1,15 +1,15 @@
 """The LSTM that takes up what a dictionary recalled, for a whole population: step by step, and a fast exact form.
 
-For each member (Ritter et al. 2018, "Been there, done that: meta-learning with episodic recall", equations 2 and 3),
-gates in the order of their blocks:
+For each member (Ritter et al. 2018, "Been there, done that: meta-learning with episodic recall", equations 2
+and 3), gates in the order of their blocks:
 
     [f, i, o, r, z]_t = [σ, σ, σ, σ, tanh](x_t W_in + h_{t-1} W_rec + b)    (1)
     c_t = f_t c_{t-1} + i_t z_t + r_t m_t,   m_t = tanh(recalled_t)         (2)
     h_t = o_t tanh(c_t)                                                     (3)
     y_t = h_t W_out + b_out                                                 (4)
 
-What is recalled is a constant: nothing flows back into the memory, and gradients reach it only through the gate r. It
-is given for all steps, or looked up by h_{t-1} inside the step.
+What is recalled is a constant: nothing flows back into the memory, and gradients reach it only through the
+gate r. It is given for all steps, or looked up by h_{t-1} inside the step.
 """
 
 from collections.abc import Callable
@@ -50,7 +50,11 @@ def dnd_lstm_steps(
     h, c, outputs, hidden, cells, found = h0, c0, [], [], [], []
     for t in range(x.shape[2]):
         f, i, o, r, z = (x[:, :, t] @ w_in + h @ w_rec + bias.unsqueeze(1)).chunk(5, dim=-1)
-        given = recalled[:, :, t] if isinstance(recalled, Tensor) else recalled(h.detach().unsqueeze(2)).squeeze(2)
+        given = (
+            recalled[:, :, t]
+            if isinstance(recalled, Tensor)
+            else recalled(h.detach().unsqueeze(2)).squeeze(2)
+        )
         found.append(given.detach())
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(z) + torch.sigmoid(r) * torch.tanh(found[-1])
         h = torch.sigmoid(o) * torch.tanh(c)
@@ -78,10 +82,11 @@ def dnd_lstm(
     x
         Inputs (member, batch, time, in).
     recalled
-        What is recalled at each step, (member, batch, time, unit), or a function that finds it for the hidden states
-        before some steps.
+        What is recalled at each step, (member, batch, time, unit), or a function that finds it for the hidden
+        states before some steps.
     w_in, w_rec, w_out
-        Weights (member, in, 5 unit), (member, unit, 5 unit) and (member, unit, output), applied from the right.
+        Weights (member, in, 5 unit), (member, unit, 5 unit) and (member, unit, output), applied from the
+        right.
     bias, b_out
         (member, 5 unit) and (member, output).
     h0, c0
@@ -111,8 +116,8 @@ class _Arguments(NamedTuple):
 class _Saved(NamedTuple):
     """What the backward pass needs: arguments, and (time, member, batch, …) of what the steps made.
 
-    ``m`` is tanh of what was recalled, ``tanh_c`` that of the cell. ``hidden`` and ``cells`` hold the states before the
-    first step too.
+    ``m`` is tanh of what was recalled, ``tanh_c`` that of the cell. ``hidden`` and ``cells`` hold the states
+    before the first step too.
     """
 
     x: Tensor
@@ -160,7 +165,9 @@ class _Run(torch.autograd.Function):
         runs = drive.permute(2, 0, 1, 3), gates, gates[..., : 4 * units], *gates.chunk(5, dim=-1), m, tanh_c
         states = pairwise(hidden.unbind()), pairwise(cells.unbind())
         steps_of = zip(*(r.unbind() for r in runs), *states, strict=True)
-        for t, (d, a, open_gates, f, i, o, r, z, recall, tanh, (h, h_next), (c, c_next)) in enumerate(steps_of):
+        for t, (d, a, open_gates, f, i, o, r, z, recall, tanh, (h, h_next), (c, c_next)) in enumerate(
+            steps_of
+        ):
             if search is not None:
                 found[t] = search(h.unsqueeze(2)).squeeze(2)
                 torch.tanh(found[t], out=recall)
@@ -183,7 +190,11 @@ class _Run(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         x, m, w_in, w_rec, w_out, gates, hidden, cells, tanh_c = _Saved(*ctx.saved_tensors)
         (members, batch, steps, _), units, weights = x.shape, tanh_c.shape[-1], w_rec.mT
-        dy = x.new_zeros(members, batch * steps, w_out.shape[2]) if d_outputs is None else d_outputs.flatten(1, 2)
+        dy = (
+            x.new_zeros(members, batch * steps, w_out.shape[2])
+            if d_outputs is None
+            else d_outputs.flatten(1, 2)
+        )
         dh_given = torch.bmm(dy, w_out.mT).view(members, batch, steps, units)
         dh_given = dh_given if d_hidden is None else dh_given + d_hidden
         # What each gate's gradient has beside dL/dc, or dL/dh for the output gate, and dL/dc beside dL/dh.

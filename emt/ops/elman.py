@@ -5,8 +5,8 @@ For each member, with batch items as rows (Elman 1990, "Finding structure in tim
     h_t = f(x_t W_in + h_{t-1} W_rec + b)           (1)
     y_t = h_t W_out + b_out                         (2)
 
-where f is tanh, or relu (Le, Jaitly & Hinton 2015, "A simple way to initialize recurrent networks of rectified linear
-units").
+where f is tanh, or relu (Le, Jaitly & Hinton 2015, "A simple way to initialize recurrent networks of
+rectified linear units").
 """
 
 from typing import Literal, NamedTuple
@@ -71,10 +71,11 @@ def elman(
     Parameters
     ----------
     x
-        Inputs (member, batch, time, in). They may cover only the first of ``steps`` steps; later inputs are zero.
+        Inputs (member, batch, time, in). They may cover only the first of ``steps`` steps; later inputs are
+        zero.
     w_in, w_rec, w_out
-        Weights (member, in, unit), (member, unit, unit) and (member, unit, output), applied from the right. A readout
-        of no outputs leaves it out.
+        Weights (member, in, unit), (member, unit, unit) and (member, unit, output), applied from the right. A
+        readout of no outputs leaves it out.
     bias, b_out
         Biases (member, unit) and (member, output); None means zero, and costs nothing.
     h0

@@ -23,7 +23,9 @@ def through(keys: Tensor, memory: Tensor) -> Tensor:
     return torch.cat(pieces)
 
 
-def through_backward(d_values: Tensor, keys: Tensor, memory: Tensor, d_keys: Tensor, d_memory: Tensor | None) -> None:
+def through_backward(
+    d_values: Tensor, keys: Tensor, memory: Tensor, d_keys: Tensor, d_memory: Tensor | None
+) -> None:
     """Add the gradients of `through` to ``d_keys`` and ``d_memory``."""
     for part in parts(keys, EXPANDED_ROWS):
         d_key = d_values[part] @ memory[part]

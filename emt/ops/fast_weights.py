@@ -1,7 +1,7 @@
 """The fast-weight network of a whole population: the equations step by step, and an exact form without the matrix.
 
-For each member and batch item (Ba et al. 2016, "Using fast weights to attend to the recent past", equations 1 and 2),
-LN being layer normalisation over the units, with gain and bias:
+For each member and batch item (Ba et al. 2016, "Using fast weights to attend to the recent past", equations 1
+and 2), LN being layer normalisation over the units, with gain and bias:
 
     u_t = x_t W_in + h_{t-1} W_rec                                      (1)
     s_0 = relu(u_t),  s_{i+1} = relu(LN(u_t + A_t s_i)),  h_t = s_S     (2)
@@ -31,8 +31,8 @@ _norm_backward = torch.ops.aten.native_layer_norm_backward
 class FastWeightsRun(NamedTuple):
     """What a fast-weight network did.
 
-    ``hidden`` (member, batch, time, unit); and of each inner step, without gradients, the ``queries`` s_i and the
-    ``values`` A_t s_i that the matrix returned, (member, batch, time, read, unit).
+    ``hidden`` (member, batch, time, unit); and of each inner step, without gradients, the ``queries`` s_i and
+    the ``values`` A_t s_i that the matrix returned, (member, batch, time, read, unit).
     """
 
     hidden: Tensor
@@ -67,8 +67,12 @@ def fast_weights_steps(
         hidden.append(h)
         a = lam * a + eta * h.unsqueeze(-1) * h.unsqueeze(-2)
     shape = members, batch, steps, inner_steps, units
-    reads = (torch.cat(r).view(-1, *h.shape) if r else drive.new_empty(0, *h.shape) for r in (queries, values))
-    return FastWeightsRun(torch.stack(hidden, dim=2), *(r.detach().movedim(0, 2).reshape(shape) for r in reads))
+    reads = (
+        torch.cat(r).view(-1, *h.shape) if r else drive.new_empty(0, *h.shape) for r in (queries, values)
+    )
+    return FastWeightsRun(
+        torch.stack(hidden, dim=2), *(r.detach().movedim(0, 2).reshape(shape) for r in reads)
+    )
 
 
 def fast_weights(
@@ -84,8 +88,8 @@ def fast_weights(
 ) -> FastWeightsRun:
     """Run a fast-weight network over a sequence; gradients are exact, once differentiable.
 
-    The cost of equation (5) grows with the steps since A_0, that of a product with the matrix with the units. So a
-    sequence of more steps than units is cut, and the matrix (4) built between its pieces.
+    The cost of equation (5) grows with the steps since A_0, that of a product with the matrix with the units.
+    So a sequence of more steps than units is cut, and the matrix (4) built between its pieces.
 
     Parameters
     ----------
@@ -100,8 +104,8 @@ def fast_weights(
     inner_steps
         S, the reads of a step. Without reads there is no layer normalisation either.
     h0, a0
-        Hidden state (member, batch, unit) and matrix (member, batch, unit, unit) before the first step; None means
-        zero, and costs nothing.
+        Hidden state (member, batch, unit) and matrix (member, batch, unit, unit) before the first step; None
+        means zero, and costs nothing.
     """
     steps, units = drive.shape[2:]
     pieces = drive.split(steps if steps <= units else -(-units // 2), dim=2)
@@ -156,7 +160,8 @@ class _Read(NamedTuple):
 class _Attention(torch.autograd.Function):
     """Equations (1), (2) and (5): (hidden, queries, values). Inside, time comes first, so that steps are whole blocks.
 
-    Products with batches of small matrices are slow in torch; sums of elementwise products, step before step, are not.
+    Products with batches of small matrices are slow in torch; sums of elementwise products, step before step,
+    are not.
     """
 
     @staticmethod
@@ -178,7 +183,11 @@ class _Attention(torch.autograd.Function):
         layers[0, inner] = 0 if h0 is None else h0
         hidden = layers[1:, inner]
         values, sums = (drive.new_empty(steps, inner, members, batch, units) for _ in range(2))
-        decays, gain, bias = _decays(eta, lam, steps, drive)[..., None, None], gain.unsqueeze(1), bias.unsqueeze(1)
+        decays, gain, bias = (
+            _decays(eta, lam, steps, drive)[..., None, None],
+            gain.unsqueeze(1),
+            bias.unsqueeze(1),
+        )
         reads: list[_Read] = []
         for t in range(steps):
             past, s = hidden[:t], layers[t + 1].unbind()
@@ -218,9 +227,9 @@ class _Attention(torch.autograd.Function):
             for i in reversed(range(inner)):
                 read = reads[t * inner + i]
                 dn = _relu_backward.grad_input(ds, s[i + 1], 0, grad_input=dy[t, i]) * gain
-                dz = _norm_backward(dn, sums[t, i], (units,), read.mean, read.scale, None, None, [True, False, False])[
-                    0
-                ]
+                dz = _norm_backward(
+                    dn, sums[t, i], (units,), read.mean, read.scale, None, None, [True, False, False]
+                )[0]
                 d += dz
                 d_weights = (past * dz).sum(-1, keepdim=True).mul_(decays[steps - t :])
                 ds = (past * d_weights).sum(0)
@@ -244,7 +253,9 @@ class _Attention(torch.autograd.Function):
 
 def _decays(eta: float, lam: float, steps: int, like: Tensor) -> Tensor:
     """η λ^(T-1-j) for each step j of T, (time, 1)."""
-    return torch.tensor([eta * lam**k for k in reversed(range(steps))], dtype=like.dtype, device=like.device)[:, None]
+    return torch.tensor([eta * lam**k for k in reversed(range(steps))], dtype=like.dtype, device=like.device)[
+        :, None
+    ]
 
 
 def _times(rows: Tensor, matrices: Tensor) -> Tensor:

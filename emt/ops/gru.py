@@ -76,10 +76,11 @@ def gru(
     Parameters
     ----------
     x
-        Inputs (member, batch, time, in). They may cover only the first of ``steps`` steps; later inputs are zero.
+        Inputs (member, batch, time, in). They may cover only the first of ``steps`` steps; later inputs are
+        zero.
     w_in, w_rec, w_out
-        Weights (member, in, 3 unit), (member, unit, 3 unit) and (member, unit, output), applied from the right. A
-        readout of no outputs leaves it out.
+        Weights (member, in, 3 unit), (member, unit, 3 unit) and (member, unit, output), applied from the
+        right. A readout of no outputs leaves it out.
     b_in, b_rec, b_out
         Biases (member, 3 unit), (member, 3 unit) and (member, output); None means zero, and costs nothing.
     h0
@@ -98,8 +99,12 @@ def gru(
     steps, units = x.shape[2] if steps is None else steps, w_rec.shape[1]
     bias = None
     if b_in is not None or b_rec is not None:
-        bias = (0 if b_in is None else _driven(b_in, units)) + (0 if b_rec is None else pad(b_rec, (units, 0)))
-    return GRURun(*Recurrence.apply(_GRUCell, steps, x, _driven(w_in, units), w_rec, w_out, bias, b_out, h0, None))
+        bias = (0 if b_in is None else _driven(b_in, units)) + (
+            0 if b_rec is None else pad(b_rec, (units, 0))
+        )
+    return GRURun(
+        *Recurrence.apply(_GRUCell, steps, x, _driven(w_in, units), w_rec, w_out, bias, b_out, h0, None)
+    )
 
 
 def _driven(weights: Tensor, units: int) -> Tensor:

@@ -1,7 +1,7 @@
 """The LSTM network of a whole population: the equations step by step, and a fast exact form of them.
 
-For each member, with batch items as rows (Hochreiter & Schmidhuber 1997; forget gate of Gers et al. 2000), gates in
-torch's order:
+For each member, with batch items as rows (Hochreiter & Schmidhuber 1997; forget gate of Gers et al. 2000),
+gates in torch's order:
 
     [i, f, g, o]_t = [σ, σ, tanh, σ](x_t W_in + h_{t-1} W_rec + b)      (1)
     c_t = f_t c_{t-1} + i_t g_t                                         (2)
@@ -74,13 +74,14 @@ def lstm(
     Parameters
     ----------
     x
-        Inputs (member, batch, time, in). They may cover only the first of ``steps`` steps; later inputs are zero.
+        Inputs (member, batch, time, in). They may cover only the first of ``steps`` steps; later inputs are
+        zero.
     w_in, w_rec, w_out
-        Weights (member, in, 4 unit), (member, unit, 4 unit) and (member, unit, output), applied from the right. A
-        readout of no outputs leaves it out.
+        Weights (member, in, 4 unit), (member, unit, 4 unit) and (member, unit, output), applied from the
+        right. A readout of no outputs leaves it out.
     bias, b_out
-        Biases (member, 4 unit) and (member, output); None means zero, and costs nothing. Torch's two biases only ever
-        act as their sum.
+        Biases (member, 4 unit) and (member, output); None means zero, and costs nothing. Torch's two biases
+        only ever act as their sum.
     h0, c0
         Hidden and cell state (member, batch, unit) before the first step; None means zero, and costs nothing.
     steps

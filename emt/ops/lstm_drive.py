@@ -1,8 +1,8 @@
 """The LSTM of `emt.ops.lstm` for large layers, given what the inputs add to each gate: x_t W_in + b.
 
-Where inputs are tokens, that is a row of a table, and no product. The recurrence goes through the rows of a batch as
-they lie, a step is one product, and the gradient of the weights is one product over all steps at the end; below some
-hundred units `emt.ops.lstm.lstm`, which never leaves the cache, is faster.
+Where inputs are tokens, that is a row of a table, and no product. The recurrence goes through the rows of a
+batch as they lie, a step is one product, and the gradient of the weights is one product over all steps at the
+end; below some hundred units `emt.ops.lstm.lstm`, which never leaves the cache, is faster.
 """
 
 from typing import Any, NamedTuple
@@ -22,8 +22,8 @@ def lstm_of_drive(
     Parameters
     ----------
     drive
-        What is added to the recurrent input of each gate, (member, batch, time, 4 unit), gates in torch's order. A
-        tensor that lies in memory with time before batch is not copied.
+        What is added to the recurrent input of each gate, (member, batch, time, 4 unit), gates in torch's
+        order. A tensor that lies in memory with time before batch is not copied.
     w_rec
         Weights (member, unit, 4 unit), applied from the right.
     h0, c0

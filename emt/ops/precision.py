@@ -18,10 +18,10 @@ Shape = tuple[int, int, int, int]
 def fast_matmul(*shapes: Shape) -> Iterator[bool]:
     """Send float32 products on the CPU to oneDNN, where that keeps float32 accuracy; yields whether it does.
 
-    On AMD processors MKL takes its AVX2 path. Allowing bfloat16 makes torch ask oneDNN instead, which uses AVX-512 and,
-    where the processor has no bfloat16 matrix units (AMX), still computes in float32. Whether it does is measured
-    against float64. The setting is global to the process and restored at the end. The choice depends on the processor
-    only, never on timing, so that a run can be repeated to the bit.
+    On AMD processors MKL takes its AVX2 path. Allowing bfloat16 makes torch ask oneDNN instead, which uses
+    AVX-512 and, where the processor has no bfloat16 matrix units (AMX), still computes in float32. Whether it
+    does is measured against float64. The setting is global to the process and restored at the end. The choice
+    depends on the processor only, never on timing, so that a run can be repeated to the bit.
 
     Parameters
     ----------
@@ -35,7 +35,9 @@ def fast_matmul(*shapes: Shape) -> Iterator[bool]:
         return
     try:
         switch.fp32_precision = "bf16"
-        exact = all(product_error(shape) < TOLERANCE for shape in shapes or ((3, 136, 128, 64), (3, 136, 64, 128)))
+        exact = all(
+            product_error(shape) < TOLERANCE for shape in shapes or ((3, 136, 128, 64), (3, 136, 64, 128))
+        )
         if not exact:
             switch.fp32_precision = before
         yield exact
@@ -79,13 +81,14 @@ def product_error(shape: Shape) -> float:
 def is_member_invariant(compute: Callable[..., Sequence[Tensor]], *arguments: Tensor) -> bool:
     """Whether each member gets, to the bit, the same from ``compute`` alone as in the stack.
 
-    Kernels work in blocks over the whole stack, so this holds for some sizes (a batch of 64 and 128 units) and not for
-    others. Tries the first, the middle and the last member.
+    Kernels work in blocks over the whole stack, so this holds for some sizes (a batch of 64 and 128 units)
+    and not for others. Tries the first, the middle and the last member.
 
     Parameters
     ----------
     compute
-        What is to be tried, gradients included: from ``arguments`` to results, all with a leading member axis.
+        What is to be tried, gradients included: from ``arguments`` to results, all with a leading member
+        axis.
     arguments
         Float tensors (member, ...). They are copied, and require gradients if they do here.
     """
@@ -93,6 +96,8 @@ def is_member_invariant(compute: Callable[..., Sequence[Tensor]], *arguments: Te
     together = compute(*arguments)
     for m in {0, members // 2, members - 1}:
         alone = compute(*(a.detach()[m : m + 1].clone().requires_grad_(a.requires_grad) for a in arguments))
-        if not all(torch.equal(stacked[m], single[0]) for stacked, single in zip(together, alone, strict=True)):
+        if not all(
+            torch.equal(stacked[m], single[0]) for stacked, single in zip(together, alone, strict=True)
+        ):
             return False
     return True

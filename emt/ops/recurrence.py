@@ -1,8 +1,8 @@
 """Backpropagation through time by hand, for a whole population, whatever the cell.
 
-A cell maps pre-activations ``a_t = x_t W_in + h_{t-1} W_rec + b`` to the next hidden state; a linear readout gives
-``y_t = h_t W_out + b_out``. W_rec may be narrower than W_in: the first pre-activations then have no recurrent term.
-What makes this form fast, and keeps it exact:
+A cell maps pre-activations ``a_t = x_t W_in + h_{t-1} W_rec + b`` to the next hidden state; a linear readout
+gives ``y_t = h_t W_out + b_out``. W_rec may be narrower than W_in: the first pre-activations then have no
+recurrent term. What makes this form fast, and keeps it exact:
 
 - All is feature-major, ``(member, feature, batch)`` at each step, so products and gates are whole contiguous blocks.
 - ``h_{t-1} W_rec`` and ``y_{t-1}`` are one product. So are the two terms of dL/dh_t, and the gradients of both weights.
@@ -28,9 +28,10 @@ groups of 8 as all at once, and as in groups of 3."""
 class Cell(ABC):
     """One kind of recurrent unit, with buffers (time, member, feature, batch) for what its backward pass needs.
 
-    The gradient of h_{t-1} through the pre-activations of step t is found here, whatever the cell. A cell in which
-    h_{t-1} also reaches h_t directly, as in h_t = (1 - z_t) n_t + z_t h_{t-1}, reads it by :meth:`previous`, and its
-    ``backward`` sets ``direct`` at every step to the gradient along that path, dL/dh_t z_t, which is then added.
+    The gradient of h_{t-1} through the pre-activations of step t is found here, whatever the cell. A cell in
+    which h_{t-1} also reaches h_t directly, as in h_t = (1 - z_t) n_t + z_t h_{t-1}, reads it by
+    :meth:`previous`, and its ``backward`` sets ``direct`` at every step to the gradient along that path,
+    dL/dh_t z_t, which is then added.
 
     Attributes
     ----------
@@ -44,8 +45,8 @@ class Cell(ABC):
     carried
         In the backward pass, the gradient of the state beside the hidden one.
     direct
-        In the backward pass, the gradient of h_{t-1} that reaches it not through the pre-activations, in a tensor of
-        its own; None in a cell without such a path.
+        In the backward pass, the gradient of h_{t-1} that reaches it not through the pre-activations, in a
+        tensor of its own; None in a cell without such a path.
     """
 
     gates: ClassVar[tuple[float, ...]]
@@ -193,8 +194,9 @@ class Recurrence(torch.autograd.Function):
 class _Gradients:
     """Where the backward pass puts what it finds, feature-major; None where nobody asked.
 
-    ``weights`` (member, gate and output, unit), ``drive`` (member, in, gate and output), ``bias`` (member, gate),
-    ``inputs`` (time, member, in, batch), ``first`` and ``initial`` (member, unit, batch), each of its own units.
+    ``weights`` (member, gate and output, unit), ``drive`` (member, in, gate and output), ``bias`` (member,
+    gate), ``inputs`` (time, member, in, batch), ``first`` and ``initial`` (member, unit, batch), each of its
+    own units.
     """
 
     weights: Tensor

@@ -1,8 +1,8 @@
 """Options of tasks, models and analyses, read from the signatures that define them.
 
-The keyword parameters of a constructor (or of an analysis function) *are* its options: names, types and defaults come
-from the signature, the help text from the ``Parameters`` section of the docstring. They are read from the source text,
-so that ``--help`` knows every flag of a model without importing torch.
+The keyword parameters of a constructor (or of an analysis function) *are* its options: names, types and
+defaults come from the signature, the help text from the ``Parameters`` section of the docstring. They are
+read from the source text, so that ``--help`` knows every flag of a model without importing torch.
 """
 
 from emt.options.checks import check, first_problem, validate

@@ -17,12 +17,22 @@ _BOUNDS = {
 """End of a message about a number of the right type that is out of bounds, by pydantic's name of the error."""
 
 
-_SIGNS = {"greater than or equal to": "≥", "less than or equal to": "≤", "greater than": ">", "less than": "<"}
+_SIGNS = {
+    "greater than or equal to": "≥",
+    "less than or equal to": "≤",
+    "greater than": ">",
+    "less than": "<",
+}
 """Pydantic's words for bounds, and ours."""
 
 
 def check(
-    options: Sequence[Option], values: Mapping[str, Any], where: str, *, words: bool = False, partial: bool = False
+    options: Sequence[Option],
+    values: Mapping[str, Any],
+    where: str,
+    *,
+    words: bool = False,
+    partial: bool = False,
 ) -> dict[str, Any]:
     """Return all options with their values, defaults filled in, or refuse by name.
 
@@ -31,7 +41,8 @@ def check(
     options
         What is permitted.
     values
-        What was given. With ``words`` these are words from a command line, otherwise values from a configuration.
+        What was given. With ``words`` these are words from a command line, otherwise values from a
+        configuration.
     where
         What the options belong to, for messages ("task 'repeat_copy'").
     words
@@ -47,9 +58,13 @@ def check(
     known = {o.name: o for o in options}
     for name in values:
         if name not in known:
-            raise UserError(f"{where} has no such option; it has: {', '.join(known) or 'none'}", parameter=name)
+            raise UserError(
+                f"{where} has no such option; it has: {', '.join(known) or 'none'}", parameter=name
+            )
     given = {k: _one_or_several(known[k], v) if words else v for k, v in values.items()}
-    fields: dict[str, Any] = {o.name: (o.annotation, o.default) for o in options if o.name in given or not partial}
+    fields: dict[str, Any] = {
+        o.name: (o.annotation, o.default) for o in options if o.name in given or not partial
+    }
     model = create_model("Options", __config__=ConfigDict(extra="forbid", strict=not words), **fields)
     try:
         return model(**given).model_dump()
@@ -58,7 +73,9 @@ def check(
         wrong = known[str(details["loc"][0])]
         bound = _BOUNDS.get(details["type"], "").format_map(details.get("ctx", {}))
         got = text_of(given[wrong.name]) if wrong.name in given else "none"
-        raise UserError(f"must be {_describe(wrong)}{bound}; got {got} ({where})", parameter=wrong.name) from None
+        raise UserError(
+            f"must be {_describe(wrong)}{bound}; got {got} ({where})", parameter=wrong.name
+        ) from None
 
 
 def validate(model: type[BaseModel], values: Mapping[str, Any], where: str) -> Any:

@@ -15,7 +15,11 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """Help that keeps the line breaks of descriptions and of the help of flags."""
 
     def _split_lines(self, text: str, width: int) -> list[str]:
-        return [part for line in text.splitlines() for part in wrap(line, width, subsequent_indent=indent_of(line))]
+        return [
+            part
+            for line in text.splitlines()
+            for part in wrap(line, width, subsequent_indent=indent_of(line))
+        ]
 
 
 def indent_of(line: str) -> str:
@@ -53,10 +57,13 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message} (--help shows all flags)")
 
 
-def add_flags(parser: argparse._ActionsContainer, options: Iterable[Option], *, required: bool = True) -> None:
+def add_flags(
+    parser: argparse._ActionsContainer, options: Iterable[Option], *, required: bool = True
+) -> None:
     """Add one flag for each option, with the user's spelling; a true-by-default switch becomes ``--x`` / ``--no_x``.
 
-    Flags that were not given leave no trace in the namespace, so that a configuration file can stand below them.
+    Flags that were not given leave no trace in the namespace, so that a configuration file can stand below
+    them.
 
     Raises
     ------

@@ -7,7 +7,10 @@ from typing import Any
 from emt.errors import UserError
 from emt.options.signatures import require, require_arguments
 
-ARGUMENTS: dict[str, tuple[str, ...]] = {"task": (), "model_type": ("seeds", "input_channels", "output_channels")}
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "task": (),
+    "model_type": ("seeds", "input_channels", "output_channels"),
+}
 """What the classes of a registry are given besides their options, by the flag that names a class."""
 
 

@@ -77,7 +77,8 @@ def options_of(target: str) -> tuple[Option, ...]:
     Raises
     ------
     RegistrationError
-        If the module has no such class or function, or an option has no type, or a default that is no literal.
+        If the module has no such class or function, or an option has no type, or a default that is no
+        literal.
     """
     module, _, name = target.partition(":")
     definition = _definition(module, name)
@@ -103,7 +104,10 @@ def options_of_model(model: type[BaseModel]) -> tuple[Option, ...]:
     """Return the fields of a pydantic model as options."""
     return tuple(
         Option(
-            name, field.annotation, REQUIRED if field.is_required() else field.get_default(), field.description or ""
+            name,
+            field.annotation,
+            REQUIRED if field.is_required() else field.get_default(),
+            field.description or "",
         )
         for name, field in model.model_fields.items()
     )
@@ -169,13 +173,19 @@ def require_arguments(target: str, names: Sequence[str]) -> None:
         )
     if len(taken) < len(names) and function.args.vararg is None:
         got = ", ".join(taken) or "nothing"
-        raise RegistrationError(f"{_file(module)}: expected {name} to take {', '.join(names)} before *; got {got}")
+        raise RegistrationError(
+            f"{_file(module)}: expected {name} to take {', '.join(names)} before *; got {got}"
+        )
 
 
 def assigns(target: str, name: str) -> bool:
     """Whether the body of ``"module:Class"`` itself gives ``name`` a value, without importing it."""
     module, _, class_name = target.partition(":")
-    nodes = [n for n in _definition(module, class_name).body if isinstance(n, ast.Assign | ast.AnnAssign) and n.value]
+    nodes = [
+        n
+        for n in _definition(module, class_name).body
+        if isinstance(n, ast.Assign | ast.AnnAssign) and n.value
+    ]
     targets = [t for n in nodes for t in (n.targets if isinstance(n, ast.Assign) else [n.target])]
     return name in map(ast.unparse, targets)
 
@@ -232,7 +242,9 @@ def _ancestry(module: str, definition: ast.ClassDef) -> Iterator[ast.ClassDef]:
     for base in map(ast.unparse, definition.bases):
         where, name = imported.get(base, (module, base))
         if where.partition(".")[0] == module.partition(".")[0]:
-            found = next((n for n in _tree(where).body if isinstance(n, ast.ClassDef) and n.name == name), None)
+            found = next(
+                (n for n in _tree(where).body if isinstance(n, ast.ClassDef) and n.name == name), None
+            )
             if found is not None:
                 yield from _ancestry(where, found)
 
@@ -247,7 +259,9 @@ def _evaluate_annotation(argument: ast.arg, target: str) -> Any:
         return eval(code, {"__builtins__": {}}, _ANNOTATION_NAMES)  # noqa: S307
     except (NameError, AttributeError, TypeError):
         names = ", ".join(_ANNOTATION_NAMES)
-        raise RegistrationError(f"{where}: expected a type made of {names}; got {ast.unparse(node)}") from None
+        raise RegistrationError(
+            f"{where}: expected a type made of {names}; got {ast.unparse(node)}"
+        ) from None
 
 
 def _literal(node: ast.expr, option: str, target: str) -> Any:
@@ -267,7 +281,9 @@ def _place(option: str, target: str) -> str:
 
 def _parameter_help(docstring: str) -> dict[str, str]:
     """Texts of a numpy-style ``Parameters`` section by parameter name."""
-    match = re.search(r"^Parameters\n-+\n(.*?)(?=^\S[^\n]*\n-{3,}\n|\Z)", inspect.cleandoc(docstring), re.S | re.M)
+    match = re.search(
+        r"^Parameters\n-+\n(.*?)(?=^\S[^\n]*\n-{3,}\n|\Z)", inspect.cleandoc(docstring), re.S | re.M
+    )
     texts: dict[str, str] = {}
     names: list[str] = []
     for line in match.group(1).splitlines() if match else []:

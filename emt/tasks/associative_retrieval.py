@@ -1,7 +1,7 @@
 """Associative retrieval (Ba et al. 2016): pairs of a letter and a digit, then a letter; which digit belonged to it?
 
-``c9k8j3f1??c`` → 9. A network sees one character a step and answers at the last. The data are a stream without end or,
-with ``data_npz``, the rows of a file (`emt.tasks.retrieval_data`).
+``c9k8j3f1??c`` → 9. A network sees one character a step and answers at the last. The data are a stream
+without end or, with ``data_npz``, the rows of a file (`emt.tasks.retrieval_data`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,8 @@ class AssociativeRetrieval:
     pairs
         K, pairs in a sequence of 2 K + 3 characters.
     data_npz
-        file with training, validation and test rows (default: a stream without end, every member with its own rows).
+        file with training, validation and test rows (default: a stream without end, every member with its own
+        rows).
     """
 
     loss: Literal["cross_entropy"] = "cross_entropy"
@@ -77,15 +78,17 @@ class AssociativeRetrieval:
         """
         if length != self.steps:
             raise UserError(
-                f"must be {self.steps}, the characters of {self.pairs} pairs; got {length}", parameter="length"
+                f"must be {self.steps}, the characters of {self.pairs} pairs; got {length}",
+                parameter="length",
             )
         return self.batch([seed], "test", 0, length, size)
 
     def rows(self, seed: int, split: Split, step: int, size: int) -> Tokens:
         """Return the tokens of one batch, (row, time).
 
-        A stream draws them for (seed, split, step). A file's training rows are taken in a new random order in each
-        round, the last rows that fill no batch being left out; its other splits are read in turn and end.
+        A stream draws them for (seed, split, step). A file's training rows are taken in a new random order in
+        each round, the last rows that fill no batch being left out; its other splits are read in turn and
+        end.
 
         Raises
         ------
@@ -99,7 +102,8 @@ class AssociativeRetrieval:
             return rows[step * size : (step + 1) * size]
         if size > len(rows):
             raise UserError(
-                f"must be at most the {len(rows)} training rows of data_npz; got {size}", parameter="batch_size"
+                f"must be at most the {len(rows)} training rows of data_npz; got {size}",
+                parameter="batch_size",
             )
         round_, place = divmod(step, len(rows) // size)
         return rows[_order(seed, round_, len(rows))[place * size : (place + 1) * size]]
@@ -153,7 +157,9 @@ class AssociativeRetrieval:
 def _draw(pairs: int, seed: int, split: Split, step: int, size: int) -> Tokens:
     generator = stream("retrieval", seed, split, step)
     letters: NDArray[np.int64] = generator.random((size, LETTERS), np.float32).argsort(axis=1)[:, :pairs]
-    return lay_out(letters, generator.integers(DIGITS, size=(size, pairs)), generator.integers(pairs, size=size))
+    return lay_out(
+        letters, generator.integers(DIGITS, size=(size, pairs)), generator.integers(pairs, size=size)
+    )
 
 
 @lru_cache(maxsize=64)

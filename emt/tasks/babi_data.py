@@ -1,11 +1,12 @@
 """The bAbI question-answering tasks (Weston et al. 2015) as arrays of words.
 
-The published archive "bAbI tasks 1-20 v1.2" (https://research.facebook.com/downloads/babi/, CC BY 3.0) holds a folder
-``tasks_1-20_v1-2`` with one folder for each variant (``en-valid-10k``: 10,000 questions a task for training and
-validation; ``en-valid``: 1,000), and in it ``qaK_train.txt``, ``qaK_valid.txt`` and ``qaK_test.txt``, K = 1 … 20. A
-line is ``number sentence`` or ``number question<tab>answer<tab>numbers of the supporting lines``; a story starts where
-the number is 1. Text is read as Schlag et al. (2021, appendix D) do: lower case, ``.`` and ``?`` are words, an answer
-is one word even where it lists several (``n,w``) and follows its question; a word `END` separates stories.
+The published archive "bAbI tasks 1-20 v1.2" (https://research.facebook.com/downloads/babi/, CC BY 3.0) holds
+a folder ``tasks_1-20_v1-2`` with one folder for each variant (``en-valid-10k``: 10,000 questions a task for
+training and validation; ``en-valid``: 1,000), and in it ``qaK_train.txt``, ``qaK_valid.txt`` and
+``qaK_test.txt``, K = 1 … 20. A line is ``number sentence`` or ``number question<tab>answer<tab>numbers of the
+supporting lines``; a story starts where the number is 1. Text is read as Schlag et al. (2021, appendix D) do:
+lower case, ``.`` and ``?`` are words, an answer is one word even where it lists several (``n,w``) and follows
+its question; a word `END` separates stories.
 """
 
 from collections.abc import Sequence
@@ -45,7 +46,8 @@ class Stories:
     line
         Number of each word's line in its story, from 1, questions count; -1 at `END`, (word,).
     question
-        Number of the question whose line (question and answer) the word stands in; -1 in other lines, (word,).
+        Number of the question whose line (question and answer) the word stands in; -1 in other lines,
+        (word,).
     story
         Number of each word's story, (word,).
     first
@@ -106,7 +108,12 @@ class _File:
 
 @lru_cache(maxsize=2)
 def read_babi(
-    data: Path, variant: str, tasks: tuple[int, ...] = TASKS, *, paper_sets: bool = False, derived_files: bool = False
+    data: Path,
+    variant: str,
+    tasks: tuple[int, ...] = TASKS,
+    *,
+    paper_sets: bool = False,
+    derived_files: bool = False,
 ) -> Babi:
     """Read the files of some tasks.
 
@@ -146,8 +153,12 @@ def read_babi(
     splits = {split: _join(parts, places, facts) for split, parts in files.items()}
     for split, stories in splits.items():
         if not len(stories.support):
-            wanted = f"qa{tasks[0]}_{FILES[split]}.txt" + (f" … qa{tasks[-1]}_{FILES[split]}.txt" if tasks[1:] else "")
-            raise UserError(f"expected stories in {folder}/{wanted}; found none: {PUBLISHED}", parameter="data")
+            wanted = f"qa{tasks[0]}_{FILES[split]}.txt" + (
+                f" … qa{tasks[-1]}_{FILES[split]}.txt" if tasks[1:] else ""
+            )
+            raise UserError(
+                f"expected stories in {folder}/{wanted}; found none: {PUBLISHED}", parameter="data"
+            )
     return Babi(vocabulary, splits, tuple(missing))
 
 
@@ -155,19 +166,25 @@ def _source(published: Path, derived_files: bool) -> Path | None:
     """Return the file to read: the published one, or where it is missing and that is permitted, one derived from it."""
     if published.is_file():
         return published
-    return next(iter(sorted(published.parent.glob(f"{published.stem}.*.txt"))), None) if derived_files else None
+    return (
+        next(iter(sorted(published.parent.glob(f"{published.stem}.*.txt"))), None) if derived_files else None
+    )
 
 
 def _join(parts: Sequence[tuple[int, _File]], places: Column, facts: int) -> Stories:
     """Return the stories of (task, file) pairs; ``places`` in the vocabulary by code, at most ``facts`` lines."""
     offsets = np.cumsum([0, *(len(f.support) for _, f in parts)], dtype=np.int32)
-    question = [np.where(f.question < 0, -1, f.question + o) for (_, f), o in zip(parts, offsets[:-1], strict=True)]
+    question = [
+        np.where(f.question < 0, -1, f.question + o) for (_, f), o in zip(parts, offsets[:-1], strict=True)
+    ]
     empty = np.empty(0, np.int32)
     line = np.concatenate([empty.astype(np.int16), *(f.line for _, f in parts)])
     starts = np.flatnonzero(line < 0)
     lines = [lines for _, f in parts for lines in f.support]
     support = np.full((len(lines), facts), -1, np.int16)
-    support[np.arange(facts) < np.array([len(s) for s in lines], int)[:, None]] = [n for s in lines for n in s]
+    support[np.arange(facts) < np.array([len(s) for s in lines], int)[:, None]] = [
+        n for s in lines for n in s
+    ]
     return Stories(
         words=places[np.concatenate([empty, *(f.words for _, f in parts)])],
         line=line,

@@ -38,7 +38,8 @@ class Copies(NamedTuple):
     def of(self, inputs: Any) -> Any:
         """Return the targets (member, batch, time, target) of inputs (member, batch, input time, channel).
 
-        All are arrays, or all are tensors of one device: then nothing as large as the targets has to be moved there.
+        All are arrays, or all are tensors of one device: then nothing as large as the targets has to be moved
+        there.
         """
         return inputs.reshape(*inputs.shape[:2], -1)[:, :, self.places] * self.signs
 
@@ -50,17 +51,18 @@ class Batch:
     Attributes
     ----------
     inputs
-        (member, batch, input time, channel), float32. May cover fewer steps than ``targets``: later inputs are zero.
-        Or ids of tokens, (member, batch, time) integers, −1 after a row's last one.
+        (member, batch, input time, channel), float32. May cover fewer steps than ``targets``: later inputs
+        are zero. Or ids of tokens, (member, batch, time) integers, −1 after a row's last one.
     answers
-        The targets, (member, batch, time, target), float32; or ids (member, batch, time) for cross entropy, −1 if
-        there is none; or how they follow from the inputs.
+        The targets, (member, batch, time, target), float32; or ids (member, batch, time) for cross entropy,
+        −1 if there is none; or how they follow from the inputs.
     scored
         (member, batch, time), bool: the steps that enter the loss.
     events
-        Integer arrays (member, batch, time), −1 for none: ``token``, ``phase`` (0 items are shown, 1 answers are due),
-        ``written`` and ``asked`` items (of several at once with an axis more), ``trial``, ``group``, its kind, and
-        ``start``, at the first step of a trial whose initial state is drawn anew, the number that names this state.
+        Integer arrays (member, batch, time), −1 for none: ``token``, ``phase`` (0 items are shown, 1 answers
+        are due), ``written`` and ``asked`` items (of several at once with an axis more), ``trial``,
+        ``group``, its kind, and ``start``, at the first step of a trial whose initial state is drawn anew,
+        the number that names this state.
     judged
         (member, batch, time), bool: the steps that enter the accuracy; None for those that enter the loss.
     draws
@@ -114,8 +116,8 @@ class Batch:
     def training_targets(self, loss: Loss) -> NDArray[Any]:
         """Return what there is to learn at each step.
 
-        For cross entropy the ids of the right classes, (member, batch, time), −1 where nothing is scored; for squared
-        errors the targets, (member, batch, time, target), NaN where nothing is.
+        For cross entropy the ids of the right classes, (member, batch, time), −1 where nothing is scored; for
+        squared errors the targets, (member, batch, time, target), NaN where nothing is.
         """
         if loss == "mse":
             return np.where(self.scored[..., None], self.targets, np.float32(np.nan))
@@ -143,7 +145,9 @@ def check_task(task: Any, name: str) -> None:
     RegistrationError
         Naming the members that are missing.
     """
-    methods = [member for member in vars(Task) if not member.startswith("_") and callable(getattr(Task, member))]
+    methods = [
+        member for member in vars(Task) if not member.startswith("_") and callable(getattr(Task, member))
+    ]
     missing = [member for member in (*Task.__annotations__, *methods) if not hasattr(task, member)]
     if missing:
         raise RegistrationError(

@@ -1,8 +1,8 @@
 """catbAbI: the stories of all bAbI tasks in one stream without end (Schlag et al. 2021, section 4.1, appendix D).
 
-A network reads a row of stories word by word, ``<eos> mary went to the kitchen . where is mary ? kitchen <eos> …``, and
-names the next word: after every ``?`` (question answering) or everywhere (language modelling). Nothing else tells it
-that a story is over, and its state is carried from batch to batch.
+A network reads a row of stories word by word, ``<eos> mary went to the kitchen . where is mary ? kitchen
+<eos> …``, and names the next word: after every ``?`` (question answering) or everywhere (language modelling).
+Nothing else tells it that a story is over, and its state is carried from batch to batch.
 """
 
 import heapq
@@ -86,8 +86,9 @@ class CatBabi:
     def batch(self, seeds: Sequence[int], split: Split, step: int, shape: int, size: int) -> Batch:
         """Return the next ``shape`` words of each row, from word ``step`` · ``shape`` on.
 
-        Training rows never end, and each seed has an order of stories for each round. Validation and test rows are the
-        same for all seeds; -1 stands after a row's last word, and a batch after the last word of all rows is empty.
+        Training rows never end, and each seed has an order of stories for each round. Validation and test
+        rows are the same for all seeds; -1 stands after a row's last word, and a batch after the last word of
+        all rows is empty.
         """
         # One word more: the last one's target.
         places = [self.rows(seed, split, size).words(step * shape, (step + 1) * shape + 1) for seed in seeds]
@@ -125,7 +126,9 @@ def _at(table: Column, place: NDArray[np.int64]) -> NDArray[np.int64]:
     return values
 
 
-def _events(stories: Stories, word: NDArray[np.int64], asks: NDArray[np.bool_]) -> dict[str, NDArray[np.int64]]:
+def _events(
+    stories: Stories, word: NDArray[np.int64], asks: NDArray[np.bool_]
+) -> dict[str, NDArray[np.int64]]:
     """Return the events of words: a fact is written at each of its words, and asked for at the question mark."""
     story, question = _at(stories.story, word), _at(stories.question, word)
     return {
@@ -148,8 +151,8 @@ class _Round:
 class StoryRows:
     """Stories side by side in rows, each new story at the end of the row that is shortest so far.
 
-    Training goes through the stories round after round, in another order each time; the other splits once. Only two
-    rounds are kept, others are laid out anew when they are asked for.
+    Training goes through the stories round after round, in another order each time; the other splits once.
+    Only two rounds are kept, others are laid out anew when they are asked for.
 
     Parameters
     ----------
@@ -211,7 +214,9 @@ class StoryRows:
         start, stop = (self.first[round_.story[chosen] + i] for i in (0, 1))
         skipped = np.maximum(begin - column, 0)
         count = np.maximum(np.minimum(stop - start, begin + width - column) - skipped, 0)
-        found.reshape(-1)[_ranges(row * width + column + skipped - begin, count)] = _ranges(start + skipped, count)
+        found.reshape(-1)[_ranges(row * width + column + skipped - begin, count)] = _ranges(
+            start + skipped, count
+        )
 
 
 def _ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[Any]:

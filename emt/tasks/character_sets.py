@@ -1,7 +1,8 @@
 """Sets of short strings as whole distributions, and how well their next character can be predicted at best.
 
-A set lists every string that its process can draw, with its probability. So sampling is one draw of a row, and the best
-possible predictions follow by counting, with the whole prefix or with only the last characters known.
+A set lists every string that its process can draw, with its probability. So sampling is one draw of a row,
+and the best possible predictions follow by counting, with the whole prefix or with only the last characters
+known.
 """
 
 from collections.abc import Iterator
@@ -44,8 +45,8 @@ class CharacterSet:
     strings
         Every string that can occur, ids (string, place), -1 after its end.
     items
-        Which of the string's random draws a place shows, (string, place): equal numbers are the same character, because
-        the later one is copied; -1 for the others.
+        Which of the string's random draws a place shows, (string, place): equal numbers are the same
+        character, because the later one is copied; -1 for the others.
     probability
         (string,).
     """
@@ -67,7 +68,9 @@ class CharacterSet:
         A copy is not certain where the prefix still leaves open whether a copy comes next.
         """
         places = np.arange(self.items.shape[1])
-        first = np.stack([np.where(self.items == self.items[:, [p]], places, np.inf).min(axis=1) for p in places], 1)
+        first = np.stack(
+            [np.where(self.items == self.items[:, [p]], places, np.inf).min(axis=1) for p in places], 1
+        )
         copy = ((self.items >= 0) & (first < places))[:, 1:] & self.scored
         if not copy.any():
             return copy
@@ -207,7 +210,11 @@ def _palindromes(n: int, letters: str = "0?!123,") -> Iterator[Row]:
         places = [*range(r)]
         for half in map("".join, halves):
             rest = [-1] * (2 * (n - r))
-            yield half + "." + half[::-1] + " " * len(rest), [*places, -1, *places[::-1], *rest], 1 / (n * len(halves))
+            yield (
+                half + "." + half[::-1] + " " * len(rest),
+                [*places, -1, *places[::-1], *rest],
+                1 / (n * len(halves)),
+            )
 
 
 def _small_palindromes(n: int) -> Iterator[Row]:

@@ -1,8 +1,8 @@
 """Next-character prediction: short strings whose later characters repeat earlier ones, or the windows of a text.
 
-``23.32``: after each character the next one is to be named. Characters that are drawn at random cannot be known, those
-that copy an earlier one can by whoever remembers; the accuracy is that of the copies (`CharacterSet.recalled`), and
-`Characters.levels` says what is best with and without memory.
+``23.32``: after each character the next one is to be named. Characters that are drawn at random cannot be
+known, those that copy an earlier one can by whoever remembers; the accuracy is that of the copies
+(`CharacterSet.recalled`), and `Characters.levels` says what is best with and without memory.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,11 @@ from emt.tasks.character_sets import (
     one_string,
 )
 
-SHARES: dict[Split, tuple[float, float]] = {"train": (0.0, 0.9), "validation": (0.9, 0.95), "test": (0.95, 1.0)}
+SHARES: dict[Split, tuple[float, float]] = {
+    "train": (0.0, 0.9),
+    "validation": (0.9, 0.95),
+    "test": (0.95, 1.0),
+}
 """Where in a text the splits begin and end."""
 
 NAMES = {" ": "␣", "\n": "⏎"}
@@ -130,12 +134,16 @@ class Characters:
     def levels(self) -> dict[Known, Level | None]:
         """Return what a prediction reaches at best from the whole prefix, and from the last one or two characters.
 
-        Nobody knows for a text what is best from the whole prefix (None); from its last characters it is what counting
-        the test split gives.
+        Nobody knows for a text what is best from the whole prefix (None); from its last characters it is what
+        counting the test split gives.
         """
         if self.characters is None:
             text = one_string(self.texts["test"], TEXT_SYMBOLS)
-            return {"prefix": None, "last_one": best_level(text, "last_one"), "last_two": best_level(text, "last_two")}
+            return {
+                "prefix": None,
+                "last_one": best_level(text, "last_one"),
+                "last_two": best_level(text, "last_two"),
+            }
         return {known: best_level(self.characters, known) for known in ("prefix", "last_one", "last_two")}
 
 
@@ -144,9 +152,9 @@ def _events(
 ) -> dict[str, NDArray[np.int64]]:
     """Return the events of strings whose places show these items (…, place), all (…, place - 1).
 
-    What a network can learn from a step is the character that follows: where this one was drawn at random or copied,
-    the step writes it. The first character follows none, so step 0, whose input it is, writes it too. A step asks for
-    the character to be recalled; ``group`` is how many characters were drawn.
+    What a network can learn from a step is the character that follows: where this one was drawn at random or
+    copied, the step writes it. The first character follows none, so step 0, whose input it is, writes it too.
+    A step asks for the character to be recalled; ``group`` is how many characters were drawn.
     """
     drawn = np.where(items >= 0, ids, -1)
     following = np.where(scored, drawn[..., 1:], -1)
@@ -177,7 +185,9 @@ def _read(file: str | None, window: int) -> dict[Split, NDArray[np.int64]]:
         raise UserError(f"no such file: {file}", parameter="file") from None
     except UnicodeDecodeError:
         raise UserError(f"must be text in UTF-8; got {file}", parameter="file") from None
-    texts = {split: ids[round(low * len(ids)) : round(high * len(ids))] for split, (low, high) in SHARES.items()}
+    texts = {
+        split: ids[round(low * len(ids)) : round(high * len(ids))] for split, (low, high) in SHARES.items()
+    }
     shortest = min(map(len, texts.values()))
     if shortest <= window:
         raise UserError(

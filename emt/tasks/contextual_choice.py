@@ -1,7 +1,8 @@
 """Contextual choice (Ritter et al. 2018; Lu et al.): left or right? Evidence for a side, seen in a context.
 
-An episode shows U trials, each with a context of its own, and then the same trials in another order. A trial has T
-steps; before step t_off its evidence is noise, so that only who has kept the context's first trial can choose at once.
+An episode shows U trials, each with a context of its own, and then the same trials in another order. A trial
+has T steps; before step t_off its evidence is noise, so that only who has kept the context's first trial can
+choose at once.
 
 One training step is one trial: members carry their state until the episode is over.
 """
@@ -98,7 +99,9 @@ class ContextualChoice:
         normalise_returns: bool = False,
     ) -> None:
         if t_off >= steps:
-            raise UserError(f"must be a step below {steps}, the steps of a trial; got {t_off}", parameter="t_off")
+            raise UserError(
+                f"must be a step below {steps}, the steps of a trial; got {t_off}", parameter="t_off"
+            )
         self.sizes = Sizes(trials, steps, evidence, t_off)
         self.input_channels = 2 * evidence
         self.epoch_batches = 2 * trials
@@ -136,7 +139,9 @@ class ContextualChoice:
             If ``length`` is not 2 U T.
         """
         if length != self.lengths[0]:
-            raise UserError(f"must be {self.lengths[0]}, the steps of an episode; got {length}", parameter="length")
+            raise UserError(
+                f"must be {self.lengths[0]}, the steps of an episode; got {length}", parameter="length"
+            )
         return self.episodes((seed,), "test", 0, size)
 
     def episodes(self, seeds: Sequence[int], split: Split, number: int, size: int) -> Batch:

@@ -1,7 +1,7 @@
 """Flip-flop (Sussillo & Barak 2013): each output holds the sign of the last pulse in its own input channel.
 
-A network that solves it with B bits needs 2^B states to rest in, and ways between them, so the task is a test of
-methods that find fixed points.
+A network that solves it with B bits needs 2^B states to rest in, and ways between them, so the task is a test
+of methods that find fixed points.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,7 +55,9 @@ class FlipFlop:
 
     def batch(self, seeds: Sequence[int], split: Split, step: int, shape: int, size: int) -> Batch:
         """Return one batch of ``shape`` steps for each seed."""
-        pulses = np.stack([self._pulses(seed, split, step, (size, shape, self.input_channels)) for seed in seeds])
+        pulses = np.stack(
+            [self._pulses(seed, split, step, (size, shape, self.input_channels)) for seed in seeds]
+        )
         full = pulses.shape[:3]
         return Batch(
             inputs=pulses,

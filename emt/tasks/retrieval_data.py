@@ -1,8 +1,9 @@
 """Data sets of associative retrieval: the generator of the published files, row for row, and the files themselves.
 
-A row is K pairs of a letter and a digit, two question marks and one of the letters, as token ids of `VOCABULARY`; its
-label is the digit that belongs to the letter. A file (npz) holds ``x_train y_train x_val y_val x_test y_test``, int64,
-x (row, 2 K + 3) and y (row,), and the numbers ``K``, ``T`` = 2 K + 3 and ``vocab_size``.
+A row is K pairs of a letter and a digit, two question marks and one of the letters, as token ids of
+`VOCABULARY`; its label is the digit that belongs to the letter. A file (npz) holds ``x_train y_train x_val
+y_val x_test y_test``, int64, x (row, 2 K + 3) and y (row,), and the numbers ``K``, ``T`` = 2 K + 3 and
+``vocab_size``.
 """
 
 import io
@@ -73,10 +74,14 @@ def labels(tokens: Tokens) -> NDArray[np.int64]:
 def reference_rows(pairs: int, count: int, seed: int, chunk: int = CHUNK) -> Tokens:
     """Return ``count`` rows as the published generator draws them.
 
-    Chunk i comes from ``random.Random(seed + i)``: for each row K letters by ``sample``, K digits and the query by
-    ``randrange``. Seeds that are close therefore share chunks.
+    Chunk i comes from ``random.Random(seed + i)``: for each row K letters by ``sample``, K digits and the
+    query by ``randrange``. Seeds that are close therefore share chunks.
     """
-    drawn = [row for i in range(-(-count // chunk)) for row in _draw(pairs, min(chunk, count - i * chunk), seed + i)]
+    drawn = [
+        row
+        for i in range(-(-count // chunk))
+        for row in _draw(pairs, min(chunk, count - i * chunk), seed + i)
+    ]
     table = np.array(drawn, np.uint8).reshape(count, 2 * pairs + 1)
     return lay_out(table[:, :pairs], table[:, pairs:-1], table[:, -1])
 
@@ -85,7 +90,11 @@ def _draw(pairs: int, count: int, seed: int) -> list[list[int]]:
     draw = random.Random(seed)  # noqa: S311
     alphabet = range(LETTERS)
     return [
-        [*draw.sample(alphabet, pairs), *(draw.randrange(DIGITS) for _ in range(pairs)), draw.randrange(pairs)]
+        [
+            *draw.sample(alphabet, pairs),
+            *(draw.randrange(DIGITS) for _ in range(pairs)),
+            draw.randrange(pairs),
+        ]
         for _ in range(count)
     ]
 
@@ -137,7 +146,8 @@ def read_npz(path: Path) -> DataSet:
     missing = [name for name in wanted if name not in arrays]
     if missing:
         raise UserError(
-            f"expected the arrays {', '.join(wanted)}; {path} lacks {', '.join(missing)}", parameter="data_npz"
+            f"expected the arrays {', '.join(wanted)}; {path} lacks {', '.join(missing)}",
+            parameter="data_npz",
         )
     pairs = int(arrays["K"])
     rows = {

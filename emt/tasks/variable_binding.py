@@ -1,8 +1,8 @@
 """Repeat copy and linear variable binding (Karuvally et al. 2023, Episodic Memory Theory, arXiv:2310.02430).
 
-A window holds the last s vectors of d values in {−1, +1}. The next vector is a signed selection of the window's s·d
-values, given by three integers; repeat copy selects the oldest vector. A network sees the first s vectors and then
-has to produce the following ones without input.
+A window holds the last s vectors of d values in {−1, +1}. The next vector is a signed selection of the
+window's s·d values, given by three integers; repeat copy selects the oldest vector. A network sees the first
+s vectors and then has to produce the following ones without input.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,17 +40,18 @@ class VariableBinding:
     Parameters
     ----------
     seq_length
-        s, the number of input vectors; two numbers give an inclusive range, one length being drawn for each batch.
+        s, the number of input vectors; two numbers give an inclusive range, one length being drawn for each
+        batch.
     task_id
-        three integers (a b c), or repeat_copy, T1, T2, T3 or T4. a: its d one-bits are the window positions that the
-        next vector copies; b: swaps among them, digits in base d; c: bits that are negated.
+        three integers (a b c), or repeat_copy, T1, T2, T3 or T4. a: its d one-bits are the window positions
+        that the next vector copies; b: swaps among them, digits in base d; c: bits that are negated.
     input_dim
         d, bits in each vector.
     use_eos
         add an input channel that marks the end of the input phase with -1.
     infinite_horizon
-        stream mode: many sequences of input, end marker and output, one after the other, in one long stream. One
-        seq_length s then gives the range from s - 2 to s + 2, as far as the task exists there.
+        stream mode: many sequences of input, end marker and output, one after the other, in one long stream.
+        One seq_length s then gives the range from s - 2 to s + 2, as far as the task exists there.
     output_horizon
         outputs after each sequence, stream mode only.
     total_length
@@ -75,7 +76,9 @@ class VariableBinding:
     ) -> None:
         shortest, longest = seq_length if isinstance(seq_length, tuple) else (seq_length, seq_length)
         if not 1 <= shortest <= longest:
-            raise UserError(f"must be one length ≥ 1 or an ascending range; got {seq_length}", parameter="seq_length")
+            raise UserError(
+                f"must be one length ≥ 1 or an ascending range; got {seq_length}", parameter="seq_length"
+            )
         for name, value in (("input_dim", input_dim), ("output_horizon", output_horizon)):
             if value < 1:
                 raise UserError(f"must be at least 1; got {value}", parameter=name)
@@ -93,7 +96,8 @@ class VariableBinding:
         self.total_length = total_length
         if infinite_horizon and total_length < longest + 1 + min(output_horizon, longest):
             raise UserError(
-                f"expected room for one sequence of length {longest}; got {total_length}", parameter="total_length"
+                f"expected room for one sequence of length {longest}; got {total_length}",
+                parameter="total_length",
             )
         self.task_id: tuple[int, int, int] = code  # type: ignore[assignment]
         for length in self.lengths:

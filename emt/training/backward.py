@@ -17,7 +17,9 @@ class BackwardPass:
     def __init__(self, forward: ForwardPass, replay: StepReplay) -> None:
         self.forward, self.replay, self.model = forward, replay, forward.model
 
-    def __call__(self, members: list[int], shape: Hashable, batch: Batch, carried: Carried) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, members: list[int], shape: Hashable, batch: Batch, carried: Carried
+    ) -> tuple[Tensor, Tensor]:
         """Set the gradients of some members and return their losses and accuracies, (member,) each.
 
         Parameters

@@ -64,11 +64,15 @@ class BestWeights:
         """Keep only the members at these stack positions."""
         self.step, self.accuracy, self.loss = (a[positions] for a in (self.step, self.accuracy, self.loss))
         index = torch.from_numpy(positions)
-        self.weights, self.state = ({name: t[index] for name, t in d.items()} for d in (self.weights, self.state))
+        self.weights, self.state = (
+            {name: t[index] for name, t in d.items()} for d in (self.weights, self.state)
+        )
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return everything as tensors by name."""
-        figures = {f"best.{k}": torch.from_numpy(getattr(self, k).copy()) for k in ("step", "accuracy", "loss")}
+        figures = {
+            f"best.{k}": torch.from_numpy(getattr(self, k).copy()) for k in ("step", "accuracy", "loss")
+        }
         weights = {f"best_weight.{name}": w for name, w in self.weights.items()}
         return figures | weights | {f"best_state.{name}": s for name, s in self.state.items()}
 

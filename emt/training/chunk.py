@@ -61,11 +61,15 @@ def _train(chunk: Chunk) -> None:
     keep_freed_memory()
     with files.lock(chunk.lock_path), _failing_openly(chunk), fast_matmul() as fast:
         stack, journal = build(chunk.config, chunk.numbers), Journal(chunk)
-        arithmetic = f"float32 products by {'oneDNN' if fast else 'torch default'}; equal to training it alone "
+        arithmetic = (
+            f"float32 products by {'oneDNN' if fast else 'torch default'}; equal to training it alone "
+        )
         arithmetic += "within rounding" if bits_depend_on_stack(stack) else "to the bit"
         if not journal.resume(stack):
             for number, seed in zip(chunk.numbers, stack.model.seeds, strict=True):
-                journal.note(number, 0, f"start: seed {seed}, task {chunk.config.task}, model {chunk.config.model}")
+                journal.note(
+                    number, 0, f"start: seed {seed}, task {chunk.config.task}, model {chunk.config.model}"
+                )
                 journal.note(number, 0, f"stacked as {chunk}; {arithmetic}")
         if not stopping.requested():
             journal.seconds_per_model_step = seconds_per_model_step(chunk.config, stack.numbers)

@@ -53,10 +53,11 @@ def steps_to_come(
 ) -> float | None:
     """Estimate the training steps before a member stops early.
 
-    Those that leave a horizon do so after a delay that all have and at a constant rate from then on: the shifted
-    exponential, whose mean θ = Σ(tᵢ − t₁) / (r − 1) over all members counts those still there too (r have left, the
-    first after t₁; Epstein & Sobel 1954). Without them an estimate from the fastest would be too short. A horizon that
-    nobody has left takes what the one before does, the last at least ``window`` steps.
+    Those that leave a horizon do so after a delay that all have and at a constant rate from then on: the
+    shifted exponential, whose mean θ = Σ(tᵢ − t₁) / (r − 1) over all members counts those still there too (r
+    have left, the first after t₁; Epstein & Sobel 1954). Without them an estimate from the fastest would be
+    too short. A horizon that nobody has left takes what the one before does, the last at least ``window``
+    steps.
 
     Parameters
     ----------
@@ -79,10 +80,14 @@ def steps_to_come(
     place = horizons.index(horizon)
     known = [h for h in horizons if spent.get(h)]
     # The nearest horizon before this one that a member has left, else the first after it.
-    delay, mean = _leaving(min(known, key=lambda h: (h > horizon, abs(horizons.index(h) - place))), spent, present)
+    delay, mean = _leaving(
+        min(known, key=lambda h: (h > horizon, abs(horizons.index(h) - place))), spent, present
+    )
     total = 0.0
     for later in horizons[place:]:
-        delay, mean = _leaving(later, spent, present, (max(delay, window) if later == horizons[-1] else delay, mean))
+        delay, mean = _leaving(
+            later, spent, present, (max(delay, window) if later == horizons[-1] else delay, mean)
+        )
         total += max(0, delay - (steps if later == horizon else 0)) + mean
     return total
 

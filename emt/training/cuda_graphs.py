@@ -1,7 +1,7 @@
 """Training steps on a GPU as CUDA graphs: recorded once, then started as a whole.
 
-A recurrent network is many small kernels, one after the other, and starting each from Python takes longer than most of
-them run. A recorded step has its data at fixed places: new data are copied there.
+A recurrent network is many small kernels, one after the other, and starting each from Python takes longer
+than most of them run. A recorded step has its data at fixed places: new data are copied there.
 """
 
 from collections.abc import Callable, Mapping
@@ -58,7 +58,9 @@ class Recording:
         How to record.
     """
 
-    def __init__(self, work: Work, weights: Mapping[str, Tensor], data: Mapping[str, Tensor], capture: Capture) -> None:
+    def __init__(
+        self, work: Work, weights: Mapping[str, Tensor], data: Mapping[str, Tensor], capture: Capture
+    ) -> None:
         device = next(iter(weights.values())).device
         self._data = {name: value.to(device, copy=True) for name, value in data.items()}
         self._replay, self._results = capture(lambda: work(weights, self._data))
@@ -74,7 +76,8 @@ class Recording:
 def is_recordable(work: Work, weights: Mapping[str, Tensor], data: Mapping[str, Tensor]) -> bool:
     """Whether a function only ever asks the device for work: no look at a value, nothing fetched from the host.
 
-    Found out on tensors without values, so that it is known on any machine, and before a GPU is asked to record.
+    Found out on tensors without values, so that it is known on any machine, and before a GPU is asked to
+    record.
     """
     placeless_weights = {name: nn.Parameter(w.to("meta"), w.requires_grad) for name, w in weights.items()}
     placeless_data = {name: value.to("meta") for name, value in data.items()}

@@ -22,7 +22,8 @@ class MemberProgress(NamedTuple):
     diverged
         Step at which a member was frozen, 0 for none, (member,).
     passed
-        First step whose batch accuracy at the last horizon was above ``curriculum_threshold``, 0 for none, (member,).
+        First step whose batch accuracy at the last horizon was above ``curriculum_threshold``, 0 for none,
+        (member,).
     window
         Accuracies of the last batches at the last horizon, (member, step modulo STOP_WINDOW); NaN for none.
     """
@@ -47,7 +48,8 @@ class Curriculum:
     config
         Horizons, threshold, and the accuracy at which members stop.
     task
-        Where its batches do not depend on the horizon, or ``config.curriculum`` is off, all stay at the last horizon.
+        Where its batches do not depend on the horizon, or ``config.curriculum`` is off, all stay at the last
+        horizon.
     members
         Number of members.
 

@@ -44,13 +44,17 @@ class ForwardPass:
         """Return the batch of the members at these stack positions."""
         return self.task.batch([self.model.seeds[m] for m in members], split, step, shape, self.batch_size)
 
-    def __call__(self, members: list[int], batch: Batch, carried: Carried) -> tuple[tuple[Tensor, Tensor], Log]:
+    def __call__(
+        self, members: list[int], batch: Batch, carried: Carried
+    ) -> tuple[tuple[Tensor, Tensor], Log]:
         """Return losses and accuracies of some members on their batch, (member,) each, and the model's log.
 
-        They go on from their place in ``carried`` unless the batch is fresh, and leave their new state there, cut from
-        the graph.
+        They go on from their place in ``carried`` unless the batch is fresh, and leave their new state there,
+        cut from the graph.
         """
-        data = {name: value.to(device_of(self.model)) for name, value in self.objective.tensors(batch).items()}
+        data = {
+            name: value.to(device_of(self.model)) for name, value in self.objective.tensors(batch).items()
+        }
         state: State | None = None if batch.fresh or not carried else carried
         if len(members) == len(self.model.seeds):
             figures, after, log = self.objective(data, batch.steps, state)

@@ -18,8 +18,8 @@ def measure_members(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return loss and accuracy, (member,) each, on the first ``batches`` batches of the members' test splits.
 
-    A member's figures are those of the weights in its folder. Where the task's data are a stream each member has a test
-    split of its own.
+    A member's figures are those of the weights in its folder. Where the task's data are a stream each member
+    has a test split of its own.
 
     Raises
     ------

@@ -27,7 +27,8 @@ class Journal:
     Attributes
     ----------
     curves
-        For each model number, rows as `emt.files.CurvePoint`: figures of training or of a validation, the others NaN.
+        For each model number, rows as `emt.files.CurvePoint`: figures of training or of a validation, the
+        others NaN.
     course
         The members on their way through the curriculum.
     seconds_per_model_step
@@ -35,7 +36,11 @@ class Journal:
     """
 
     def __init__(self, chunk: Chunk) -> None:
-        self.experiment, self.state_path, self.status_path = chunk.experiment, chunk.state_path, chunk.status_path
+        self.experiment, self.state_path, self.status_path = (
+            chunk.experiment,
+            chunk.state_path,
+            chunk.status_path,
+        )
         numbers = chunk.numbers
         self.curves: dict[int, list[list[float]]] = {n: [] for n in numbers}
         self.notes: dict[int, list[str]] = {n: [] for n in numbers}
@@ -64,7 +69,9 @@ class Journal:
         loss, accuracy, count = self._sums[number].tolist()
         if count:
             horizon, _ = self._recent[number]
-            self.curves[number].append([float(step), float(horizon), loss / count, accuracy / count, np.nan, np.nan])
+            self.curves[number].append(
+                [float(step), float(horizon), loss / count, accuracy / count, np.nan, np.nan]
+            )
             self._sums[number] = np.zeros(3)
 
     def record_validation(self, stack: Stack, positions: NDArray[np.intp]) -> None:
@@ -76,12 +83,18 @@ class Journal:
             self.curves[number].append(
                 [float(stack.step), float(horizon), np.nan, np.nan, float(loss), float(accuracy)]
             )
-            self.note(number, stack.step, f"validation at horizon {horizon}: loss {loss:.4f}, accuracy {accuracy:.4f}")
+            self.note(
+                number,
+                stack.step,
+                f"validation at horizon {horizon}: loss {loss:.4f}, accuracy {accuracy:.4f}",
+            )
 
     def keep_checkpoint(self, stack: Stack) -> None:
         """Write the weights of all members as they are after this step."""
         for position, number in enumerate(stack.numbers):
-            runs.write_checkpoint(runs.model_folder(self.experiment, number), stack.step, stack.model.export(position))
+            runs.write_checkpoint(
+                runs.model_folder(self.experiment, number), stack.step, stack.model.export(position)
+            )
 
     def finish(self, stack: Stack, position: int, status: str) -> None:
         """Write a member's weights and done marker, unless an earlier process has."""
@@ -106,7 +119,10 @@ class Journal:
         if stack.best is not None:
             stack.best.restore(position)
             state = stack.best.state
-            about |= {"best_step": int(stack.best.step[position]), "val_acc": float(stack.best.accuracy[position])}
+            about |= {
+                "best_step": int(stack.best.step[position]),
+                "val_acc": float(stack.best.accuracy[position]),
+            }
         if state:
             content = {name: s[position].contiguous() for name, s in state.items()}
             files.write_bytes(folder / "checkpoint" / "state.safetensors", save(content))
@@ -168,7 +184,12 @@ class Journal:
     def status(self, stack: Stack, model_steps_per_s: float = 0.0) -> None:
         """Write where the chunk stands, for whoever shows progress."""
         members = {
-            n: {"step": stack.step, "horizon": self._recent[n][0], "accuracy": self._recent[n][1], "frozen": bool(f)}
+            n: {
+                "step": stack.step,
+                "horizon": self._recent[n][0],
+                "accuracy": self._recent[n][1],
+                "frozen": bool(f),
+            }
             for n, f in zip(stack.numbers, stack.frozen, strict=True)
         }
         content = {
@@ -185,7 +206,9 @@ class Journal:
 
     def _write_member(self, number: int) -> None:
         folder = runs.model_folder(self.experiment, number)
-        points = (files.CurvePoint(int(step), int(at), *figures) for step, at, *figures in self.curves[number])
+        points = (
+            files.CurvePoint(int(step), int(at), *figures) for step, at, *figures in self.curves[number]
+        )
         files.write_curve(folder / "training_curve.csv", points)
         files.write_text(folder / "training.log", "\n".join(self.notes[number]) + "\n")
         write_events(folder / "lightning_logs" / "version_0", self.curves[number])
@@ -194,8 +217,8 @@ class Journal:
 def write_events(folder: Path, curve: list[list[float]]) -> None:
     """Write a member's curve as one TensorBoard event file, in one piece.
 
-    One file is rewritten in turn for each member: an open TensorBoard writer is a thread, and a population has hundreds
-    of members.
+    One file is rewritten in turn for each member: an open TensorBoard writer is a thread, and a population
+    has hundreds of members.
     """
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary

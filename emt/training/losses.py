@@ -21,7 +21,8 @@ class Scoring(NamedTuple):
     judged
         The steps that enter the accuracy, (member, batch, time), bool.
     draws
-        Uniform numbers in [0, 1), (member, batch, time), for losses that sample; None where the task gives none.
+        Uniform numbers in [0, 1), (member, batch, time), for losses that sample; None where the task gives
+        none.
     """
 
     targets: Tensor
@@ -40,7 +41,9 @@ def mean_squared_error(outputs: Tensor, scoring: Scoring) -> tuple[Tensor, Tenso
     squares = (outputs - targets).square() * scored[..., None]
     matches = ((outputs >= 0) == (targets >= 0)) & judged[..., None]
     width = outputs.shape[-1]
-    return squares.sum(dim=(1, 2, 3)) / (counts(scored) * width), matches.sum(dim=(1, 2, 3)) / (counts(judged) * width)
+    return squares.sum(dim=(1, 2, 3)) / (counts(scored) * width), matches.sum(dim=(1, 2, 3)) / (
+        counts(judged) * width
+    )
 
 
 def cross_entropy(outputs: Tensor, scoring: Scoring) -> tuple[Tensor, Tensor]:
@@ -62,13 +65,13 @@ def actor_critic(
 ) -> tuple[Tensor, Tensor]:
     """Return each member's advantage actor–critic loss and the share of right choices (Mnih et al. 2016).
 
-    With the action a_t sampled from p, reward 1 where it is right, the return R_t = Σ_k γ^k reward_{t+k} and the value
-    v_t, a constant in the first term, a row's loss is the sum over its scored steps of
+    With the action a_t sampled from p, reward 1 where it is right, the return R_t = Σ_k γ^k reward_{t+k} and
+    the value v_t, a constant in the first term, a row's loss is the sum over its scored steps of
 
         −log p(a_t) (R_t − v_t) − β Σ_a −p(a) log p(a) − const. + smooth_l1(v_t, R_t),
 
-    and a member's the mean over rows. The policy's terms only stand for their gradient, and the constant makes them
-    zero: what is returned is the loss of the value.
+    and a member's the mean over rows. The policy's terms only stand for their gradient, and the constant
+    makes them zero: what is returned is the loss of the value.
 
     Parameters
     ----------
@@ -85,7 +88,9 @@ def actor_critic(
     log_p, value = outputs.detach()[..., :-1].log_softmax(dim=-1), outputs.detach()[..., -1]
     actions = _choose(log_p, draws)
     one_hot = targets.is_floating_point()
-    right = targets.gather(-1, actions.unsqueeze(-1)).squeeze(-1) if one_hot else (actions == targets).to(value)
+    right = (
+        targets.gather(-1, actions.unsqueeze(-1)).squeeze(-1) if one_hot else (actions == targets).to(value)
+    )
     returns = _returns(right * scored, discount, normalise_returns)
     loss = _ActorCritic.apply(outputs, log_p, actions, returns, scored.to(value) / outputs.shape[1], entropy)
     return loss, (right * judged).sum(dim=(1, 2)) / counts(judged)
@@ -112,7 +117,13 @@ class _ActorCritic(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, outputs: Tensor, log_p: Tensor, actions: Tensor, returns: Tensor, weight: Tensor, entropy: float
+        ctx: Any,
+        outputs: Tensor,
+        log_p: Tensor,
+        actions: Tensor,
+        returns: Tensor,
+        weight: Tensor,
+        entropy: float,
     ) -> Tensor:
         value, chosen = outputs[..., -1], actions.unsqueeze(-1)
         advantage, p = returns - value, log_p.exp()

@@ -110,11 +110,15 @@ class PopulationModule(pl.LightningModule):
         self.journal.record(stack, report)
         for position in np.flatnonzero(stack.horizons() != before):
             self.journal.note(
-                stack.numbers[position], stack.step, f"horizon {before[position]} → {stack.horizons()[position]}"
+                stack.numbers[position],
+                stack.step,
+                f"horizon {before[position]} → {stack.horizons()[position]}",
             )
         for position in np.flatnonzero(stack.progress.passed == stack.step):
             text = f"batch accuracy {report.accuracy[position]:.4f} at the last horizon, for the first time above"
-            self.journal.note(stack.numbers[position], stack.step, f"{text} {stack.config.curriculum_threshold:g}")
+            self.journal.note(
+                stack.numbers[position], stack.step, f"{text} {stack.config.curriculum_threshold:g}"
+            )
         for position in np.flatnonzero(stack.frozen & ~frozen):
             text = "diverged: loss or gradient is not finite; frozen at its last finite weights"
             self.journal.note(stack.numbers[position], stack.step, text)
@@ -142,7 +146,9 @@ class PopulationModule(pl.LightningModule):
 class SaveOnInterruption(pl.Callback):
     """Keeps what is done when an exception ends training: a second Ctrl-C, or an error."""
 
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, _exception: BaseException) -> None:
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, _exception: BaseException
+    ) -> None:
         """Write the resume state, unless it is half of a step: then the last one written stands."""
         assert isinstance(pl_module, PopulationModule)
         if pl_module.whole:

@@ -43,7 +43,11 @@ class Objective:
             arrays["context/needed_steps"] = batch.scored | batch.judged_steps
         if "targets" in self.model.context:
             arrays["context/targets"] = batch.training_targets(self.task.loss)
-        return {n: torch.from_numpy(np.require(a, requirements=["C", "W"])) for n, a in arrays.items() if a is not None}
+        return {
+            n: torch.from_numpy(np.require(a, requirements=["C", "W"]))
+            for n, a in arrays.items()
+            if a is not None
+        }
 
     def __call__(
         self,
@@ -72,8 +76,12 @@ class Objective:
         """
         context = {name: data[f"context/{name}"] for name in self.model.context if f"context/{name}" in data}
         call = data["inputs"], state, steps, context
-        outputs, after, log = self.model(*call) if weights is None else functional_call(self.model, dict(weights), call)
-        targets = Copies(data["places"], data["signs"]).of(data["inputs"]) if "places" in data else data["targets"]
+        outputs, after, log = (
+            self.model(*call) if weights is None else functional_call(self.model, dict(weights), call)
+        )
+        targets = (
+            Copies(data["places"], data["signs"]).of(data["inputs"]) if "places" in data else data["targets"]
+        )
         scoring = Scoring(targets, data["scored"], data.get("judged", data["scored"]), data.get("draws"))
         return LOSSES[self.task.loss](outputs, scoring, **self.task.loss_options), after, log
 

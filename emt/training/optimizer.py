@@ -12,8 +12,8 @@ VECTOR = 16
 class MemberOptimizer(torch.optim.Optimizer):
     """An optimiser with gradient clipping, member by member, as if each were trained alone.
 
-    Every parameter has a leading member axis. Lightning's own clipping and torch's optimisers would share norm and step
-    count over the stack.
+    Every parameter has a leading member axis. Lightning's own clipping and torch's optimisers would share
+    norm and step count over the stack.
 
     Parameters
     ----------
@@ -35,7 +35,11 @@ class MemberOptimizer(torch.optim.Optimizer):
     SLOTS: tuple[str, ...] = ()
 
     def __init__(
-        self, params: Iterable[Tensor], learning_rate: float, gradient_clip: float = 0.0, l2_penalty: float = 0.0
+        self,
+        params: Iterable[Tensor],
+        learning_rate: float,
+        gradient_clip: float = 0.0,
+        l2_penalty: float = 0.0,
     ) -> None:
         super().__init__(params, {"lr": learning_rate})
         self.gradient_clip, self.l2_penalty = gradient_clip, l2_penalty
@@ -80,8 +84,8 @@ class MemberOptimizer(torch.optim.Optimizer):
     def _moving(self, tensors: Iterable[Tensor]) -> list[Tensor]:
         """Return the parts of stacked tensors that belong to members that are not frozen.
 
-        The fused kernel works in whole vectors and rounds a rest otherwise: only where each member's numbers are whole
-        vectors does a member get the same bits from the stack as alone.
+        The fused kernel works in whole vectors and rounds a rest otherwise: only where each member's numbers
+        are whole vectors does a member get the same bits from the stack as alone.
         """
         if self.frozen.any():
             moving = (~self.frozen).nonzero().flatten().tolist()

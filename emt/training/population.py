@@ -68,8 +68,8 @@ class Outcome:
 def prepare(config: RunConfig, experiment: Path, siblings: int = 1) -> list[Chunk]:
     """Write ``config.json``, or check that the folder holds the same run, and return the chunks of members.
 
-    The chunks are decided once and saved, so that a run resumed with another number of workers has the same stacks and
-    a byte-identical result.
+    The chunks are decided once and saved, so that a run resumed with another number of workers has the same
+    stacks and a byte-identical result.
 
     Parameters
     ----------
@@ -87,7 +87,9 @@ def prepare(config: RunConfig, experiment: Path, siblings: int = 1) -> list[Chun
     """
     path, holds_models = experiment / "config.json", any(experiment.glob("model-*"))
     if holds_models and not path.exists():
-        raise UserError(f"{experiment} contains models but no config.json; choose another name", parameter="experiment")
+        raise UserError(
+            f"{experiment} contains models but no config.json; choose another name", parameter="experiment"
+        )
     decide(path, config.model_dump())
     differing = configuration.differences(configuration.read(path), config)
     if differing:
@@ -131,8 +133,8 @@ def train_all(
 ) -> list[engine.Result]:
     """Train all members of all populations that are not done yet, and return what failed.
 
-    A process holds its populations alone, except for shards: these share them, and each holds the chunk it works on. A
-    chunk that another process holds is a failure that names the holder.
+    A process holds its populations alone, except for shards: these share them, and each holds the chunk it
+    works on. A chunk that another process holds is a failure that names the holder.
 
     Parameters
     ----------
@@ -168,4 +170,8 @@ def train_all(
 def done_markers(config: RunConfig, experiment: Path) -> dict[int, dict[str, Any]]:
     """Return the done markers of the members that have ended, by model number."""
     numbers = range(1, config.training.num_models + 1)
-    return {n: runs.read_weights(runs.model_folder(experiment, n))[1] for n in numbers if runs.is_done(experiment, n)}
+    return {
+        n: runs.read_weights(runs.model_folder(experiment, n))[1]
+        for n in numbers
+        if runs.is_done(experiment, n)
+    }

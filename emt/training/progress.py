@@ -23,9 +23,10 @@ STALE_S = 60.0
 class Standing:
     """Where a population stands.
 
-    ``seconds_at_most`` counts all steps that are left as steps at the last horizon, where they take longest, without
-    early stopping; None while no chunk has measured one. ``seconds_expected`` counts those that models take until they
-    stop early, as far as others have gone (`emt.training.course`), at the speed seen; None where nothing is known.
+    ``seconds_at_most`` counts all steps that are left as steps at the last horizon, where they take longest,
+    without early stopping; None while no chunk has measured one. ``seconds_expected`` counts those that
+    models take until they stop early, as far as others have gone (`emt.training.course`), at the speed seen;
+    None where nothing is known.
     """
 
     members: int
@@ -129,7 +130,9 @@ def _seconds_expected(chunks: Sequence[_Chunk], longest: int, workers: int) -> f
     expected: list[float] = []
     for chunk, held in zip(chunks, places, strict=True):
         training, status = chunk.chunk.config.training, chunk.status or {"total_steps": longest, "step": 0}
-        known = [steps_to_come(*place, spent, present, training.curriculum_horizons, window) for place in held]
+        known = [
+            steps_to_come(*place, spent, present, training.curriculum_horizons, window) for place in held
+        ]
         if training.stop_accuracy is None or None in known:
             return None
         left = status["total_steps"] - status["step"]

@@ -37,8 +37,8 @@ class StepReplay:
     def find(self, shape: Hashable, batch: Batch) -> Recording | None:
         """Return the recorded step of all members at a time shape; None if there is none to replay.
 
-        Its results are losses, accuracies, and a gradient for each parameter that requires one. A model with a learning
-        rule of its own is not recorded, nor is a state that is carried from batch to batch.
+        Its results are losses, accuracies, and a gradient for each parameter that requires one. A model with
+        a learning rule of its own is not recorded, nor is a state that is carried from batch to batch.
         """
         if self.capture is None or self.objective.task.carries or self.model.own_gradients:
             return None

@@ -26,7 +26,10 @@ def resume_state(stack: Stack) -> tuple[dict[str, Tensor], dict[str, Any]]:
     tensors |= {f"state.{name}": s for name, s in stack.state.items()}
     tensors |= {name: torch.from_numpy(array) for name, array in stack.progress._asdict().items()}
     tensors |= stack.best.state_dict() if stack.best is not None else {}
-    return {k: v.cpu().contiguous() for k, v in tensors.items()}, {"step": stack.step, "numbers": stack.numbers}
+    return {k: v.cpu().contiguous() for k, v in tensors.items()}, {
+        "step": stack.step,
+        "numbers": stack.numbers,
+    }
 
 
 def resume_file(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> bytes:

@@ -46,7 +46,8 @@ class Stack:
     forward, backward, replay
         How steps are computed, and recordings of them for a device that can replay whole steps.
     state
-        What members carry to the next training step, tensors (member, batch, …); empty where nothing is carried.
+        What members carry to the next training step, tensors (member, batch, …); empty where nothing is
+        carried.
     best
         The weights that members end with, or None where they end with their last ones.
     """
@@ -99,7 +100,9 @@ class Stack:
         horizons = self.horizons()
         self.model.zero_grad()
         loss, accuracy = np.empty(len(self.numbers)), np.empty(len(self.numbers))
-        for shape, members in self.forward.groups("train", self.step, dict(enumerate(horizons.tolist()))).items():
+        for shape, members in self.forward.groups(
+            "train", self.step, dict(enumerate(horizons.tolist()))
+        ).items():
             batch = self.forward.batch(members, "train", self.step, shape)
             self.model.noise_step = self.step
             losses, accuracies = self.backward(members, shape, batch, self.state)

@@ -7,9 +7,9 @@
       members.csv     one row for each member of each experiment
       <experiment>/   a run directory (`emt.runs`)
 
-Columns of ``members.csv``: ``experiment``, ``model``, the fields in which the experiments differ, ``seed``, ``status``
-("unfinished" while it is), ``step``, ``horizon``, ``passed_step`` and ``train_acc`` of the done marker, and
-``val_acc``, the last validation accuracy at the last horizon.
+Columns of ``members.csv``: ``experiment``, ``model``, the fields in which the experiments differ, ``seed``,
+``status`` ("unfinished" while it is), ``step``, ``horizon``, ``passed_step`` and ``train_acc`` of the done
+marker, and ``val_acc``, the last validation accuracy at the last horizon.
 """
 
 import csv
@@ -39,7 +39,10 @@ def complete(config: RunConfig) -> RunConfig:
     UserError
         For an option that the task or the model has not, or a value that it refuses.
     """
-    task, model = target_of(TASKS, config.task_name, "task"), target_of(MODELS, config.model_type, "model_type")
+    task, model = (
+        target_of(TASKS, config.task_name, "task"),
+        target_of(MODELS, config.model_type, "model_type"),
+    )
     task_options = check(options_of(task), config.task_options(), f"task {config.task_name}")
     model_options = check(options_of(model), config.model_options(), f"model {config.model_type}")
     check_task(load(TASKS, config.task_name, "task")(**task_options), config.task_name)
@@ -65,17 +68,22 @@ def prepare(question: str, configs: Sequence[RunConfig], folder: Path) -> dict[P
     Raises
     ------
     UserError
-        For wrong configurations, names that are no folder names or not unique, and a folder with another sweep.
+        For wrong configurations, names that are no folder names or not unique, and a folder with another
+        sweep.
     """
     names = [config.metadata.get("experiment_name", "") for config in configs]
     for name in names:
         if Path(name).name != name or not name or names.count(name) > 1:
-            raise UserError(f"sweep {question}: expected folder names that differ in experiment_name; got {name!r}")
+            raise UserError(
+                f"sweep {question}: expected folder names that differ in experiment_name; got {name!r}"
+            )
     whole = {folder / name: complete(config) for name, config in zip(names, configs, strict=True)}
     sweep = {"format_version": 1, "question": question, "experiments": names}
     folder.mkdir(parents=True, exist_ok=True)
     if decide(folder / "sweep.json", sweep) != sweep:
-        raise UserError(f"{folder} contains another sweep (sweep.json); choose another folder", parameter="folder")
+        raise UserError(
+            f"{folder} contains another sweep (sweep.json); choose another folder", parameter="folder"
+        )
     return whole
 
 
@@ -111,5 +119,7 @@ def write_members(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     text = io.StringIO()
     table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     table.writeheader()
-    table.writerows({k: " ".join(map(str, v)) if isinstance(v, tuple) else v for k, v in row.items()} for row in rows)
+    table.writerows(
+        {k: " ".join(map(str, v)) if isinstance(v, tuple) else v for k, v in row.items()} for row in rows
+    )
     files.write_text(path, text.getvalue())

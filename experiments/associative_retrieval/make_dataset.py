@@ -24,7 +24,14 @@ def main(arguments: list[str] | None = None) -> int:
     add("--K", type=int, default=8, metavar="N", help="pairs in a row (default: 8)")
     for split, flag in (("train", "train_n"), ("validation", "val_n"), ("test", "test_n")):
         default = COUNTS[split]  # type: ignore[index]
-        add(f"--{flag}", dest=split, type=int, default=default, metavar="N", help=f"{split} rows (default: {default})")
+        add(
+            f"--{flag}",
+            dest=split,
+            type=int,
+            default=default,
+            metavar="N",
+            help=f"{split} rows (default: {default})",
+        )
     add("--seed", type=int, default=0, metavar="N", help="seed of the data set (default: 0)")
     add("--chunk", type=int, default=CHUNK, metavar="N", help=f"rows drawn from one seed (default: {CHUNK})")
     add("--out", metavar="FILE", help="file to write (default: data/ar_K{K}_seed{seed}.npz)")
@@ -36,13 +43,19 @@ def main(arguments: list[str] | None = None) -> int:
             raise UserError(f"--{flag}: must be at least 1; got {value}")
     if options.chunk < 1:
         raise UserError(f"--chunk: must be at least 1; got {options.chunk}")
-    counts: dict[Split, int] = {"train": options.train, "validation": options.validation, "test": options.test}
+    counts: dict[Split, int] = {
+        "train": options.train,
+        "validation": options.validation,
+        "test": options.test,
+    }
     path = Path(options.out or f"data/ar_K{options.K}_seed{options.seed}.npz")
     data = make_data_set(options.K, counts, options.seed, options.chunk)
     files.write_bytes(path, to_npz(data))
     shared = count_shared(data.rows["test"], data.rows["train"])
     print(f"{path}: K = {options.K}, {', '.join(f'{n} {split}' for split, n in counts.items())} rows")
-    print(f"{shared} of {counts['test']} test rows ({shared / counts['test']:.3%}) also occur in the training rows")
+    print(
+        f"{shared} of {counts['test']} test rows ({shared / counts['test']:.3%}) also occur in the training rows"
+    )
     return 0
 
 

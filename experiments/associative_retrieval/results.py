@@ -44,10 +44,14 @@ def write_results(folder: Path, config: RunConfig) -> dict[int, dict[str, Any]]:
     for number in done:
         model = runs.model_folder(folder, number)
         files.write_text(model / "log.csv", log_text(files.read_curve(model / "training_curve.csv")))
-        files.write_bytes(model / "model.safetensors", (model / "checkpoint" / "weights.safetensors").read_bytes())
+        files.write_bytes(
+            model / "model.safetensors", (model / "checkpoint" / "weights.safetensors").read_bytes()
+        )
     results = {n: files.read_json(runs.model_folder(folder, n) / "test.json") for n in done}
     if results:
-        means = {name: _mean([result[name] for result in results.values()]) for name in ("test_loss", "test_acc")}
+        means = {
+            name: _mean([result[name] for result in results.values()]) for name in ("test_loss", "test_acc")
+        }
         files.write_json(folder / "test.json", means | {"models": [f"model-{number}" for number in results]})
     return results
 

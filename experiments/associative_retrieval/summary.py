@@ -1,6 +1,7 @@
 """Compare the runs of a folder: test errors over seeds beside the paper's, learning curves.
 
-Finds every run of this task below the folder, however it was trained, and tests models that were not tested yet.
+Finds every run of this task below the folder, however it was trained, and tests models that were not tested
+yet.
 """
 
 import sys
@@ -37,8 +38,12 @@ def main(arguments: list[str] | None = None) -> int:
     results = {run: tests for run, config in found.items() if (tests := write_results(run, config))}
     if not results:
         raise UserError(f"{folder}: expected runs of associative retrieval with finished models; found none")
-    order = sorted(results, key=lambda run: (_place(found[run]), list(LABELS).index(found[run].model_type), run))
-    summary = summarise_learning(_told_apart([_learner(found[run], run, results[run]) for run in order], order))
+    order = sorted(
+        results, key=lambda run: (_place(found[run]), list(LABELS).index(found[run].model_type), run)
+    )
+    summary = summarise_learning(
+        _told_apart([_learner(found[run], run, results[run]) for run in order], order)
+    )
     output = Path(options.output_dir) if options.output_dir else folder / "summary"
     written = save_results(summary, output)
     written += [path for name, figure in draw(summary) for path in save_figure(figure, output / name)]
@@ -78,7 +83,9 @@ def _report(errors: pd.DataFrame, configs: list[RunConfig]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("", "", "seeds", "mean", "95 %", "sd", "median", "paper", title="Test error in percent", box=None)
+    table = Table(
+        "", "", "seeds", "mean", "95 %", "sd", "median", "paper", title="Test error in percent", box=None
+    )
     for config, ((panel, label), row) in zip(configs, errors.iterrows(), strict=True):
         paper = PAPER_ERRORS.get((config.model_type, config.model["hidden_dim"]))
         spread = (f"{row['low']:.2f}–{row['high']:.2f}", f"{row['std']:.2f}") if row["n"] > 1 else ("", "")

@@ -1,7 +1,7 @@
 """Train one of the paper's models on associative retrieval, several seeds at once as a population.
 
-Writes a run directory that `emt evaluate` and `emt analyze` read, with log.csv, test.json and model.safetensors in
-the folder of each model. Rerun the same command to resume an interrupted run.
+Writes a run directory that `emt evaluate` and `emt analyze` read, with log.csv, test.json and
+model.safetensors in the folder of each model. Rerun the same command to resume an interrupted run.
 """
 
 import argparse
@@ -53,19 +53,29 @@ MODEL = (
     Option("fw_lam", float | None, None, "fast weights: decay (default: the model's own)"),
     Option("fw_S", int | None, None, "fast weights: inner steps (default: the model's own)"),
     Option(
-        "identity_scale", float | None, None, "IRNN: scale of the initial recurrent weights, a multiple of the identity"
+        "identity_scale",
+        float | None,
+        None,
+        "IRNN: scale of the initial recurrent weights, a multiple of the identity",
     ),
     Option("freeze_emb", bool, False, "keep the embedding at its initial values"),
 )
 
 TRAINING = (
     *step_options(steps=20_000, batch=128, eval_every=500, out="runs/tmp"),
-    Option("eval_batches", Count | None, None, "validation batches (default: all rows of --data_npz, else 50)"),
+    Option(
+        "eval_batches", Count | None, None, "validation batches (default: all rows of --data_npz, else 50)"
+    ),
 )
 
 DATA = (
     Option("K", int | None, None, "pairs in a sequence (default: those of --data_npz, else 8)"),
-    Option("data_npz", str | None, None, "file of rows to train, validate and test on (default: an endless stream)"),
+    Option(
+        "data_npz",
+        str | None,
+        None,
+        "file of rows to train, validate and test on (default: an endless stream)",
+    ),
 )
 
 
@@ -83,8 +93,8 @@ def build_config(options: argparse.Namespace) -> RunConfig:
     Raises
     ------
     UserError
-        For a flag of another model (those of fast weights are ignored), a K that is not the file's, steps that end
-        between two validations.
+        For a flag of another model (those of fast weights are ignored), a K that is not the file's, steps
+        that end between two validations.
     """
     given = vars(options)
     values = values_of(TRAINING, given, "training")

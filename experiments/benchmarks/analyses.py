@@ -1,12 +1,13 @@
 """How long do the commands of analyze.py take on a large population, and how much memory?
 
-The population is planted: spectra of Elman networks that hold repeat copy (64 modes) in an exact circuit with noise in
-every weight, some networks with more of it than others. With `--eigenvalues` spectra have more modes: those of the
-theory, each displaced by noise, since eigenvalues of a thousand large matrices would take hours.
+The population is planted: spectra of Elman networks that hold repeat copy (64 modes) in an exact circuit with
+noise in every weight, some networks with more of it than others. With `--eigenvalues` spectra have more
+modes: those of the theory, each displaced by noise, since eigenvalues of a thousand large matrices would take
+hours.
 
-Each command runs as a user runs it, in a process of its own; seconds are those of the clock, CPU seconds those of all
-its processes, and memory is the largest that one of them had. `persistence` runs once more with one member added, to
-see what the distances kept from the first run save.
+Each command runs as a user runs it, in a process of its own; seconds are those of the clock, CPU seconds
+those of all its processes, and memory is the largest that one of them had. `persistence` runs once more with
+one member added, to see what the distances kept from the first run save.
 """
 
 import multiprocessing
@@ -42,7 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = Parser(prog="experiments.benchmarks.analyses", description=__doc__)
     parser.add_argument("--members", type=int, default=1000, metavar="N", help="networks (default: 1000)")
     parser.add_argument(
-        "--eigenvalues", type=int, default=64, metavar="N", help="of each network, a multiple of 8 (default: 64)"
+        "--eigenvalues",
+        type=int,
+        default=64,
+        metavar="N",
+        help="of each network, a multiple of 8 (default: 64)",
     )
     parser.add_argument(
         "--commands",

@@ -1,7 +1,8 @@
 """How fast is the associative LSTM without complex numbers? Against its equations, differentiated by torch.
 
-``python -m experiments.benchmarks.associative_lstm`` times forward, loss and backward on sequences of four pairs, batch
-128, one thread: no head, data or optimiser. Forms take turns, the thread's own time counts, and medians are reported.
+``python -m experiments.benchmarks.associative_lstm`` times forward, loss and backward on sequences of four
+pairs, batch 128, one thread: no head, data or optimiser. Forms take turns, the thread's own time counts, and
+medians are reported.
 """
 
 import argparse
@@ -21,7 +22,9 @@ BATCH, STEPS, TOKENS, COPIES = 128, 11, 37, 4
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print one line for each size."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--units", type=int, nargs="+", default=[20, 50, 100], help="numbers in the hidden state")
+    parser.add_argument(
+        "--units", type=int, nargs="+", default=[20, 50, 100], help="numbers in the hidden state"
+    )
     parser.add_argument("--members", type=int, nargs="+", default=[1, 5, 20], help="members in the stack")
     parser.add_argument("--turns", type=int, default=9, help="timings of each form; the median counts")
     options = parser.parse_args(arguments)
@@ -31,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with fast_matmul():
         for units, members in product(options.units, options.members):
             seconds = median_times(training_steps(units, members), options.turns)
-            print(f"{units:5} {members:7} {1000 * seconds['fast']:6.1f} {seconds['equations'] / seconds['fast']:17.2f}")
+            print(
+                f"{units:5} {members:7} {1000 * seconds['fast']:6.1f} {seconds['equations'] / seconds['fast']:17.2f}"
+            )
 
 
 def training_steps(units: int, members: int) -> dict[str, Callable[[], object]]:

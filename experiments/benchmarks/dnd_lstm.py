@@ -1,8 +1,8 @@
 """How fast a population of agents trains beside its plain twin, which steps one agent at a time.
 
-Both do epochs of 2 U trials at the reference's sizes: drawing data, stepping, gradients, one Adam step a trial. They
-take turns in this process on one thread; seconds are CPU seconds, medians over turns after the first, in which
-everything is made and the dictionary is filled for the first time.
+Both do epochs of 2 U trials at the reference's sizes: drawing data, stepping, gradients, one Adam step a
+trial. They take turns in this process on one thread; seconds are CPU seconds, medians over turns after the
+first, in which everything is made and the dictionary is filled for the first time.
 """
 
 import sys
@@ -32,7 +32,9 @@ Epoch = Callable[[], None]
 def main(arguments: list[str] | None = None) -> int:
     """Parse, measure in turns, print; return the exit code."""
     parser = Parser(prog="experiments.benchmarks.dnd_lstm", description=__doc__)
-    parser.add_argument("--agents", nargs="+", type=int, default=[1, 8, 32, 128], metavar="N", help="population sizes")
+    parser.add_argument(
+        "--agents", nargs="+", type=int, default=[1, 8, 32, 128], metavar="N", help="population sizes"
+    )
     parser.add_argument("--turns", type=int, default=7, metavar="N", help="turns of each form (default: 7)")
     parser.add_argument("--similarity", choices=("l2", "l1", "cosine"), default="l2", help="(default: l2)")
     parser.add_argument("--key", choices=("input", "hidden"), default="input", help="(default: input)")
@@ -62,7 +64,10 @@ def measure(agents: Sequence[int], turns: int, model: dict[str, Any]) -> dict[in
 def together(agents: int, model: dict[str, Any]) -> Epoch:
     """Return what trains a population for an epoch, as train.py does."""
     training = TrainingConfig(
-        **(DEFAULTS | {"num_models": agents, "curriculum": False, "curriculum_horizons": (1,), "epochs": 10**6})
+        **(
+            DEFAULTS
+            | {"num_models": agents, "curriculum": False, "curriculum_horizons": (1,), "epochs": 10**6}
+        )
     )
     config = RunConfig(task={"name": TASK}, model={"type": MODEL, **model}, training=training)
     stack = build(config, tuple(range(1, agents + 1)))
@@ -109,7 +114,9 @@ def trial_of(batch: Batch, member: int, seed: int, units: int) -> Trial:
 def report(seconds: dict[int, list[float]]) -> None:
     """Print medians and ratios."""
     plain = median(seconds[0])
-    print(f"one agent, step by step: {plain:.4f} CPU s per epoch ({min(seconds[0]):.4f} to {max(seconds[0]):.4f})")
+    print(
+        f"one agent, step by step: {plain:.4f} CPU s per epoch ({min(seconds[0]):.4f} to {max(seconds[0]):.4f})"
+    )
     for n, turns in seconds.items():
         if n:
             ratios = [a / b for a, b in zip(seconds[0], turns, strict=True)]

@@ -1,7 +1,8 @@
 """How fast is a network that writes its own weights without a matrix for each item? Against the equations, with one.
 
-``python -m experiments.benchmarks.ethereal`` times forward and update, a batch of sequences from inputs to the
-gradients of all weights, in one thread. Forms take turns, the thread's own time counts, and medians are reported.
+``python -m experiments.benchmarks.ethereal`` times forward and update, a batch of sequences from inputs to
+the gradients of all weights, in one thread. Forms take turns, the thread's own time counts, and medians are
+reported.
 """
 
 import sys
@@ -73,7 +74,9 @@ def measure(model: EtherealRNN, batch: int, steps: int, turns: int) -> dict[str,
     inputs, targets = torch.randint(SYMBOLS, (2, model.members, batch, steps), generator=generator)
     x = one_hot(inputs, SYMBOLS).float()
     forms = {"dense": ethereal_steps, "low-rank": ethereal_low_rank}
-    seconds = median_times({name: partial(train, form, model, x, targets) for name, form in forms.items()}, turns)
+    seconds = median_times(
+        {name: partial(train, form, model, x, targets) for name, form in forms.items()}, turns
+    )
     milliseconds = {f"{name} (ms)": 1000 * value for name, value in seconds.items()}
     return milliseconds | {"times as fast": seconds["dense"] / seconds["low-rank"]}
 

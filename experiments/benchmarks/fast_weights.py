@@ -1,7 +1,7 @@
 """How fast are fast weights without their matrix? Against the equations, which build it at every step.
 
-``python -m experiments.benchmarks.fast_weights`` times forward, loss and backward at batch 128 in one thread: no
-inputs, head, data or optimiser. Forms take turns, the thread's own time counts, and medians are reported.
+``python -m experiments.benchmarks.fast_weights`` times forward, loss and backward at batch 128 in one thread:
+no inputs, head, data or optimiser. Forms take turns, the thread's own time counts, and medians are reported.
 """
 
 import argparse
@@ -24,7 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--units", type=int, nargs="+", default=[50, 100], help="units")
-    parser.add_argument("--steps", type=int, nargs="+", default=[11, 35, 100, 200], help="steps of a sequence")
+    parser.add_argument(
+        "--steps", type=int, nargs="+", default=[11, 35, 100, 200], help="steps of a sequence"
+    )
     parser.add_argument("--reads", type=int, nargs="+", default=[1, 3], help="reads of the matrix in a step")
     parser.add_argument("--members", type=int, nargs="+", default=[1], help="members in the stack")
     parser.add_argument("--turns", type=int, default=5, help="timings of each form; the median counts")

@@ -1,7 +1,7 @@
 """How fast is a Fast Weight Memory without its memory? Against the loop over its equations, and against the processor.
 
-``python -m experiments.benchmarks.fwm`` times forward, loss and backward of the whole model in one thread: no data and
-no optimiser. Forms take turns, the thread's own time counts, and medians are reported.
+``python -m experiments.benchmarks.fwm`` times forward, loss and backward of the whole model in one thread: no
+data and no optimiser. Forms take turns, the thread's own time counts, and medians are reported.
 """
 
 import argparse
@@ -48,7 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def speed(batch: int, steps: int, turns: int, loop: bool) -> str:
     """Tokens in a second of each form, against the loop and against torch's rate of one large product."""
-    step, questions, product = training_step(batch, steps), training_step(batch, steps, ASKED), large_product()
+    step, questions, product = (
+        training_step(batch, steps),
+        training_step(batch, steps, ASKED),
+        large_product(),
+    )
     forms = {"loop": in_setting(step, loop=True)} if loop else {}
     for name, fast in {"MKL": False, "fast_matmul": True}.items():
         forms |= {f"fast, {name}": in_setting(step, fast=fast)}
@@ -58,7 +62,9 @@ def speed(batch: int, steps: int, turns: int, loop: bool) -> str:
     rate = max(2 * 1536**3 / seconds.pop(f"product, {name}") for name in ("MKL", "fast_matmul"))
     tokens = pd.Series({name: batch * steps / s for name, s in seconds.items()})
     share = f"share of {rate / 1e9:.0f} GFLOP/s"
-    table = pd.DataFrame({"tokens/s": tokens.round().astype(int), share: tokens * MFLOP_PER_TOKEN * 1e6 / rate})
+    table = pd.DataFrame(
+        {"tokens/s": tokens.round().astype(int), share: tokens * MFLOP_PER_TOKEN * 1e6 / rate}
+    )
     if loop:
         table["times the loop"] = tokens / tokens["loop"]
     return str(table.to_string(float_format="{:.2f}".format))
@@ -133,7 +139,13 @@ def setting(fast: bool) -> Iterator[None]:
 
 
 def in_time_order(
-    keys: Tensor, values: Tensor, strength: Tensor, first: Tensor, partners: Tensor, memory: Tensor, steps: Any
+    keys: Tensor,
+    values: Tensor,
+    strength: Tensor,
+    first: Tensor,
+    partners: Tensor,
+    memory: Tensor,
+    steps: Any,
 ) -> FWMRun:
     """The equations with reads where they belong, as the authors' programs do; `emt.ops.fwm_steps` keeps each F."""
     assert steps is None

@@ -32,26 +32,50 @@ def main(arguments: list[str] | None = None) -> int:
     for which in ("a", "b"):
         add(f"run_{which}", metavar=f"RUN_{which.upper()}", help=f"run of model {which}")
         add(f"--model_{which}", type=int, default=1, metavar="N", help="which of its models (default: 1)")
-    add("--words", type=int, default=20_000, metavar="N", help="words of the test stories to read (default: 20000)")
-    add("--start", choices=("first_row", "zero"), default="first_row", help="as in evaluate (default: first_row)")
-    add("--first", type=int, default=0, metavar="N", help="where the excerpt in the figure starts (default: 0)")
+    add(
+        "--words",
+        type=int,
+        default=20_000,
+        metavar="N",
+        help="words of the test stories to read (default: 20000)",
+    )
+    add(
+        "--start",
+        choices=("first_row", "zero"),
+        default="first_row",
+        help="as in evaluate (default: first_row)",
+    )
+    add(
+        "--first",
+        type=int,
+        default=0,
+        metavar="N",
+        help="where the excerpt in the figure starts (default: 0)",
+    )
     add("--output_dir", metavar="DIR", help="where results go (default: RUN_A/comparison)")
     options = parser.parse_args(arguments)
     if options.words < 1 or options.first < 0:
-        raise UserError(f"--words, --first: must be at least 1 and 0; got {options.words} and {options.first}")
+        raise UserError(
+            f"--words, --first: must be at least 1 and 0; got {options.words} and {options.first}"
+        )
     folders = [runs.find(folder, "run") for folder in (options.run_a, options.run_b)]
     configs = [configuration.read(folder / "config.json") for folder in folders]
     labels = _labels(folders, configs)
     numbers = options.model_a, options.model_b
     sides = [
-        _losses(*each, options.start, options.words) for each in zip(folders, configs, numbers, labels, strict=True)
+        _losses(*each, options.start, options.words)
+        for each in zip(folders, configs, numbers, labels, strict=True)
     ]
     result = compare_losses(*sides)
     if options.first >= len(result.tokens):
-        raise UserError(f"--first: must be less than the {len(result.tokens)} words predicted; got {options.first}")
+        raise UserError(
+            f"--first: must be less than the {len(result.tokens)} words predicted; got {options.first}"
+        )
     output = Path(options.output_dir or folders[0] / "comparison")
     written = save_results(result, output)
-    written += [path for name, figure in draw(result, options.first) for path in save_figure(figure, output / name)]
+    written += [
+        path for name, figure in draw(result, options.first) for path in save_figure(figure, output / name)
+    ]
     for label, row in result.models.iterrows():
         print(f"{label}: loss {row['loss']:.4f}, perplexity {row['perplexity']:.3f} on {row['n']:.0f} words")
     apart, (first, second) = result.difference, result.labels
@@ -66,7 +90,11 @@ def _labels(folders: list[Path], configs: list[RunConfig]) -> list[str]:
     if labels[0] != labels[1]:
         return labels
     names = [folder.name for folder in folders]
-    return names if names[0] != names[1] else [f"{name} ({place})" for name, place in zip(names, "ab", strict=True)]
+    return (
+        names
+        if names[0] != names[1]
+        else [f"{name} ({place})" for name, place in zip(names, "ab", strict=True)]
+    )
 
 
 def _losses(run: Path, config: RunConfig, number: int, label: str, start: "Start", words: int) -> Losses:
@@ -79,7 +107,9 @@ def _losses(run: Path, config: RunConfig, number: int, label: str, start: "Start
     for segment, answers in enumerate(run_through(loaded, start_state(run, loaded, start, 1))):
         if segment * config.task["segment"] >= words:
             break
-        counted.append((answers.target[answers.scored], answers.trial[answers.scored], answers.loss[0, answers.scored]))
+        counted.append(
+            (answers.target[answers.scored], answers.trial[answers.scored], answers.loss[0, answers.scored])
+        )
     target, story, loss = (np.concatenate(parts) for parts in zip(*counted, strict=True))
     return Losses(label, tuple(loaded.task.tokens[i] for i in target), story, loss)
 

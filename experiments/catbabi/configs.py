@@ -1,6 +1,7 @@
 """The runs of the paper as data: table 1, the ablations of its appendix E, and searches over settings.
 
-The number of validation batches is filled in when a sweep starts: it follows from the data and the batch size.
+The number of validation batches is filled in when a sweep starts: it follows from the data and the batch
+size.
 """
 
 from typing import Any
@@ -66,7 +67,9 @@ CHANGES: dict[str, dict[str, Any]] = {
     "concatenated_keys": {"keys": "concatenated"},
 }
 
-ABLATIONS = tuple(run(name, MODELS["fwm"] | changes, epochs=7, batch_size=32) for name, changes in CHANGES.items())
+ABLATIONS = tuple(
+    run(name, MODELS["fwm"] | changes, epochs=7, batch_size=32) for name, changes in CHANGES.items()
+)
 """Appendix E in short: 1,750 steps of 32 · 200 words, three seeds each."""
 
 SEARCH: dict[str, Any] = {"num_models": 1, "epochs": 120}
@@ -92,7 +95,12 @@ SWEEPS = {
         for rate in (0.0, 0.1, 0.3)
     ),
     "search_fw": tuple(
-        run(f"fw_batch{size}_eta{eta:g}_lam{lam:g}", MODELS["fw"] | {"eta": eta, "lam": lam}, batch_size=size, **SEARCH)
+        run(
+            f"fw_batch{size}_eta{eta:g}_lam{lam:g}",
+            MODELS["fw"] | {"eta": eta, "lam": lam},
+            batch_size=size,
+            **SEARCH,
+        )
         for size in BATCHES
         for eta in (0.1, 0.5)
         for lam in (0.9, 0.95, 0.99)

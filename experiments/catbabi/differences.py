@@ -1,7 +1,7 @@
 """Compare the tested runs of a folder with one of them, seed by seed, such as the ablations of the paper's appendix E.
 
-Models of two runs that share their seed have read the same stories in the same order. A difference is the mean over
-such pairs of a run's accuracy minus the reference's, with its 95 % t interval.
+Models of two runs that share their seed have read the same stories in the same order. A difference is the
+mean over such pairs of a run's accuracy minus the reference's, with its 95 % t interval.
 """
 
 import sys
@@ -46,7 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
     add("--output_dir", metavar="DIR", help="where the table goes (default: DIR/summary)")
     options = parser.parse_args(arguments)
     folder = runs.find(options.folder, "folder")
-    tested = {run.relative_to(folder).as_posix(): (run, config) for run, config in tested_runs(folder).items()}
+    tested = {
+        run.relative_to(folder).as_posix(): (run, config) for run, config in tested_runs(folder).items()
+    }
     if options.reference not in tested:
         raise UserError(
             f"--reference: expected a tested run in {folder} ({', '.join(tested)}); got {options.reference}"
@@ -70,7 +72,9 @@ def common_start(folders: Mapping[str, Path]) -> str:
     UserError
         If there is none.
     """
-    starts = [member["starts"].keys() for folder in folders.values() for member in members_of(folder).values()]
+    starts = [
+        member["starts"].keys() for folder in folders.values() for member in members_of(folder).values()
+    ]
     shared = [start for start in STARTS if all(start in tested for tested in starts)]
     if not shared:
         raise UserError(
@@ -105,7 +109,8 @@ def compare(runs_by_name: Mapping[str, pd.DataFrame], reference: str) -> pd.Data
     Returns
     -------
     table
-        By (run, measure): ``mean``, ``low``, ``high`` and ``n``, and the same of the difference, its ``n`` the pairs.
+        By (run, measure): ``mean``, ``low``, ``high`` and ``n``, and the same of the difference, its ``n``
+        the pairs.
     """
     rows = {}
     for name, own in runs_by_name.items():
@@ -124,7 +129,9 @@ def _columns(interval: Interval, prefix: str = "") -> dict[str, Any]:
     return {f"{prefix}{name}": value for name, value in values.items()}
 
 
-def _report(table: pd.DataFrame, found: Mapping[str, tuple[Path, RunConfig]], reference: str, about: str) -> None:
+def _report(
+    table: pd.DataFrame, found: Mapping[str, tuple[Path, RunConfig]], reference: str, about: str
+) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -132,7 +139,9 @@ def _report(table: pd.DataFrame, found: Mapping[str, tuple[Path, RunConfig]], re
     shown = Table(
         "", "words", *PRINTED.values(), "n", title=f"Accuracy in percent, 95 % over seeds ({about})", box=None
     )
-    apart = Table("", *PRINTED.values(), "n", title=f"Difference from {reference}, points, seeds paired", box=None)
+    apart = Table(
+        "", *PRINTED.values(), "n", title=f"Difference from {reference}, points, seeds paired", box=None
+    )
     for name, (_, config) in found.items():
         rows = table.loc[name].loc[list(PRINTED)]
         cells = [_cell(*row) for row in rows[["mean", "low", "high"]].to_numpy()]
@@ -152,7 +161,9 @@ def _tasks_apart(rows: pd.DataFrame) -> str:
     tasks = rows[rows.index.str.startswith("task ")]
     apart = tasks[(tasks["difference_low"] > 0) | (tasks["difference_high"] < 0)]
     columns = apart[["difference_mean", "difference_low", "difference_high"]]
-    named = ", ".join(f"{task} {_cell(*row)}" for task, row in zip(apart.index, columns.to_numpy(), strict=True))
+    named = ", ".join(
+        f"{task} {_cell(*row)}" for task, row in zip(apart.index, columns.to_numpy(), strict=True)
+    )
     return f"{len(apart)} of {len(tasks)} intervals by task exclude 0 (1 in 20 would by chance)" + (
         f": {named}" if named else ""
     )

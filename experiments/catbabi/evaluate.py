@@ -1,6 +1,7 @@
 """Test the models of a run, or of all runs in a folder: accuracy of the answers, together and by task, and perplexity.
 
-The test stories stand in one row, read in segments with the state carried. What is tested already is not tested again.
+The test stories stand in one row, read in segments with the state carried. What is tested already is not
+tested again.
 """
 
 import sys
@@ -11,7 +12,15 @@ from emt.commands.script import run_script
 from emt.devices import choose_device
 from emt.errors import UserError
 from emt.options import Option
-from experiments.command_line import ACCELERATORS, Count, add_device, add_folder, build_parser, find_runs, values_of
+from experiments.command_line import (
+    ACCELERATORS,
+    Count,
+    add_device,
+    add_folder,
+    build_parser,
+    find_runs,
+    values_of,
+)
 
 if TYPE_CHECKING:
     from experiments.catbabi.results import Start
@@ -60,11 +69,15 @@ def _report(run: Path, mode: str, results: dict[int, dict[str, Any]]) -> None:
     table = Table(*names, title=f"{run} ({mode})", box=None)
     for number, result in results.items():
         rows = {"validation": result["validation"]} if result["validation"] else {}
-        for name, figure in (rows | {f"test, {start}": figure for start, figure in result["starts"].items()}).items():
+        for name, figure in (
+            rows | {f"test, {start}": figure for start, figure in result["starts"].items()}
+        ).items():
             shares = [figure.get(name) for name in ("accuracy", "accuracy_whole", "accuracy_mean")]
             right, *others = ["" if share is None else f"{100 * share:.2f} %" for share in shares]
             asked, words = (str(figure.get(count, "")) for count in ("questions", "words"))
-            table.add_row(f"model-{number}", name, asked, right, *others, words, f"{figure['perplexity']:.3f}")
+            table.add_row(
+                f"model-{number}", name, asked, right, *others, words, f"{figure['perplexity']:.3f}"
+            )
     # Where output goes into a file rich takes 80 columns, too few for this table.
     Console(width=max(Console().width, 110)).print(table)
 

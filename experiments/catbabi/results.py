@@ -8,10 +8,11 @@
     <run>/model-k/test.json          a member's figures
     <run>/model-k/test_by_task.csv   a row for each start state and task
 
-``accuracy`` is that of all questions together, ``accuracy_whole`` that of the questions of tasks whose training file
-is there, ``accuracy_mean`` the mean over tasks; questions are what counts in both modes. ``loss`` is the mean over the
-``words`` that count for the loss in the run's mode, answers (qa) or all (lm), in nats, and ``perplexity`` its
-exponential. ``validation`` has the figures of the validation at which the member's weights were the best.
+``accuracy`` is that of all questions together, ``accuracy_whole`` that of the questions of tasks whose
+training file is there, ``accuracy_mean`` the mean over tasks; questions are what counts in both modes.
+``loss`` is the mean over the ``words`` that count for the loss in the run's mode, answers (qa) or all (lm),
+in nats, and ``perplexity`` its exponential. ``validation`` has the figures of the validation at which the
+member's weights were the best.
 """
 
 import csv
@@ -152,7 +153,11 @@ def best_validation(folder: Path, best_step: int | None) -> dict[str, float] | N
     """Return accuracy, loss and perplexity of the validation at a member's best step; None where it has none."""
     for point in files.read_curve(folder / "training_curve.csv"):
         if point.is_validation and point.step == best_step:
-            return {"accuracy": point.val_acc, "loss": point.val_loss, "perplexity": float(np.exp(point.val_loss))}
+            return {
+                "accuracy": point.val_acc,
+                "loss": point.val_loss,
+                "perplexity": float(np.exp(point.val_loss)),
+            }
     return None
 
 
@@ -194,7 +199,9 @@ def run_through(loaded: Loaded, state: State | None = None, size: int = 1) -> It
             inputs, context = to_tensors(loaded, batch)
             context_of_batch = {
                 **context,
-                "needed_steps": torch.from_numpy(wanted).to(loaded.device).expand(len(loaded.numbers), -1, -1),
+                "needed_steps": torch.from_numpy(wanted)
+                .to(loaded.device)
+                .expand(len(loaded.numbers), -1, -1),
             }
             outputs, state, _ = loaded.model(inputs, state, batch.steps, context_of_batch)
             target = batch.targets[wanted].astype(np.int64)
@@ -242,7 +249,9 @@ def figures(tally: Tally, position: int, whole: set[int]) -> dict[str, Any]:
     shares = {i: right[i] / tally.questions[i] for i in asked}
     return {
         "accuracy": float(right.sum() / tally.questions.sum()),
-        "accuracy_whole": float(right[complete].sum() / tally.questions[complete].sum()) if complete else None,
+        "accuracy_whole": float(right[complete].sum() / tally.questions[complete].sum())
+        if complete
+        else None,
         "accuracy_mean": float(np.mean(list(shares.values()))),
         "loss": loss,
         "perplexity": float(np.exp(loss)),
@@ -278,14 +287,20 @@ def _write_run(run: Path, config: RunConfig, results: dict[int, dict[str, Any]])
     starts = dict.fromkeys(start for result in named.values() for start in result["starts"])
     validated = [result["validation"] or {} for result in named.values()]
     validation = {
-        name: spread([one.get(name) for one in validated], RANGES[name]) for name in ("accuracy", "loss", "perplexity")
+        name: spread([one.get(name) for one in validated], RANGES[name])
+        for name in ("accuracy", "loss", "perplexity")
     }
     summary = {}
     for start in starts:
         tested = [result["starts"][start] for result in named.values() if start in result["starts"]]
         summary[start] = {name: spread([one[name] for one in tested], RANGES[name]) for name in FIGURES}
     weights, activations = sizes(run, config, min(results))
-    about = {"mode": config.task["mode"], "model": config.model_type, "weights": weights, "activations": activations}
+    about = {
+        "mode": config.task["mode"],
+        "model": config.model_type,
+        "weights": weights,
+        "activations": activations,
+    }
     files.write_json(run / "test.json", {**about, "validation": validation, "starts": summary})
     rows = [
         {"model": name, "seed": result["seed"], "best_step": result["best_step"], "start": start}
@@ -304,7 +319,13 @@ def spread(values: Sequence[float | None], bounds: tuple[float, float]) -> dict[
     interval = mean_interval(sample, bounds=bounds)
     known = sample[np.isfinite(sample)]
     deviation = float(known.std(ddof=1)) if len(known) > 1 else float("nan")
-    return {"mean": interval.estimate, "sd": deviation, "low": interval.low, "high": interval.high, "n": interval.n}
+    return {
+        "mean": interval.estimate,
+        "sd": deviation,
+        "low": interval.low,
+        "high": interval.high,
+        "n": interval.n,
+    }
 
 
 def sizes(run: Path, config: RunConfig, number: int) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Compare the tested runs of a folder: table 1's columns, learning curves, accuracy by task.
 
-Runs of the same model, mode and settings that differ in their seeds belong into one run; each run is one row here.
+Runs of the same model, mode and settings that differ in their seeds belong into one run; each run is one row
+here.
 """
 
 import sys
@@ -90,7 +91,9 @@ def labels_of(tested: dict[Path, RunConfig]) -> dict[Path, str]:
 def members_of(run: Path) -> dict[str, dict[str, Any]]:
     """Return test.json of each tested member, in order."""
     return {
-        folder.name: files.read_json(path) for folder in runs.model_folders(run) if (path := _test(folder)).exists()
+        folder.name: files.read_json(path)
+        for folder in runs.model_folders(run)
+        if (path := _test(folder)).exists()
     }
 
 
@@ -121,7 +124,9 @@ def _learner(run: Path, config: RunConfig, label: str) -> Learner:
 def _by_task(tested: dict[Path, RunConfig], labels: dict[Path, str]) -> dict[str, GroupSummary]:
     modes = dict.fromkeys(config.task["mode"] for config in tested.values())
     return {
-        mode: summarise_groups([_answered(run, labels[run]) for run, c in tested.items() if c.task["mode"] == mode])
+        mode: summarise_groups(
+            [_answered(run, labels[run]) for run, c in tested.items() if c.task["mode"] == mode]
+        )
         for mode in modes
     }
 
@@ -130,7 +135,9 @@ def _answered(run: Path, label: str) -> Answered:
     members = members_of(run)
     shares = [_figures(result)["by_task"] for result in members.values()]
     groups = sorted({int(task) for by_task in shares for task in by_task})
-    right = [[by_task[str(g)]["accuracy"] if str(g) in by_task else np.nan for g in groups] for by_task in shares]
+    right = [
+        [by_task[str(g)]["accuracy"] if str(g) in by_task else np.nan for g in groups] for by_task in shares
+    ]
     return Answered(label, tuple(members), tuple(groups), np.array(right))
 
 
@@ -181,11 +188,17 @@ def _report(rows: list[dict[str, Any]]) -> None:
     )
     table = Table(*names, "weights", "activations", "paper %", title="Test questions", box=None)
     for row in rows:
-        interval = "" if row["accuracy_low"] is None else f"{row['accuracy_low']:.2f}–{row['accuracy_high']:.2f}"
+        interval = (
+            "" if row["accuracy_low"] is None else f"{row['accuracy_low']:.2f}–{row['accuracy_high']:.2f}"
+        )
         table.add_row(
             *(row["run"], row["mode"], row["start"], str(row["seeds"]), f"{row['words'] / 1e6:.1f} M"),
             *(number(row["accuracy_mean"]), interval),
-            *(number(row["accuracy_sd"]), number(row["accuracy_whole_mean"]), number(row["accuracy_mean_mean"])),
+            *(
+                number(row["accuracy_sd"]),
+                number(row["accuracy_whole_mean"]),
+                number(row["accuracy_mean_mean"]),
+            ),
             *(number(row["perplexity_mean"], 3), f"{row['weights']:,}", f"{row['activations']:,}"),
             number(row["paper_accuracy"]),
         )

@@ -81,8 +81,18 @@ def parser(model: str) -> argparse.ArgumentParser:
     }
     result = build_parser("experiments.catbabi.train", __doc__, groups)
     add = result.add_argument
-    add("--model", choices=MODEL_TYPES, default="fwm", help="which (default: fwm); --model NAME --help shows its flags")
-    add("--variant", choices=VARIANTS, default="10k", help="questions per task, 10,000 or 1,000 (default: 10k)")
+    add(
+        "--model",
+        choices=MODEL_TYPES,
+        default="fwm",
+        help="which (default: fwm); --model NAME --help shows its flags",
+    )
+    add(
+        "--variant",
+        choices=VARIANTS,
+        default="10k",
+        help="questions per task, 10,000 or 1,000 (default: 10k)",
+    )
     return result
 
 
@@ -94,7 +104,9 @@ def model_flags(model: str) -> list[Option]:
 def build_config(model: str, given: Mapping[str, Any]) -> RunConfig:
     """Return the run that the flags describe; see `parse`."""
     values = values_of(TRAINING, given, "training")
-    stories = values_of([o for o in options_of(TASKS["catbabi"]) if o.name in TASK_FLAGS], given, "task catbabi")
+    stories = values_of(
+        [o for o in options_of(TASKS["catbabi"]) if o.name in TASK_FLAGS], given, "task catbabi"
+    )
     options = values_of(model_flags(model), given, f"model {model}")
     own_names = {flag: option for option, flag in RENAMED.items()}
     task = check(options_of(TASKS["catbabi"]), stories, "task catbabi")
@@ -115,7 +127,9 @@ def _target(model: str) -> str:
 def with_whole_validation(config: RunConfig) -> RunConfig:
     """Return a configuration that validates on the whole split."""
     batches = count_batches(CatBabi(**config.task_options()), "validation", config.training.batch_size)
-    return config.model_copy(update={"training": config.training.model_copy(update={"validation_batches": batches})})
+    return config.model_copy(
+        update={"training": config.training.model_copy(update={"validation_batches": batches})}
+    )
 
 
 def count_batches(task: CatBabi, split: Split, size: int) -> int:

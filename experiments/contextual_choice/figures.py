@@ -67,7 +67,9 @@ def draw_rates(rates: pd.DataFrame, label: str, sizes: Sizes) -> Figure:
     axes[0, 0].set(ylabel="accuracy")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    figure.suptitle(f"{label}: frozen weights, n = {n} agent{'s' * (n > 1)}{', bands: 95 % over agents' * (n > 1)}")
+    figure.suptitle(
+        f"{label}: frozen weights, n = {n} agent{'s' * (n > 1)}{', bands: 95 % over agents' * (n > 1)}"
+    )
     return figure
 
 

@@ -1,7 +1,7 @@
 """The plain twin of `emt.models.dnd_lstm` and its training: one agent, one step at a time, one Adam step a trial.
 
-Dictionary entries are lists of vectors, stacked and compared with the query at each step; everything is torch's own
-modules, autograd and Adam. What the population does at once, this does as the equations read.
+Dictionary entries are lists of vectors, stacked and compared with the query at each step; everything is
+torch's own modules, autograd and Adam. What the population does at once, this does as the equations read.
 """
 
 from dataclasses import dataclass, field
@@ -58,14 +58,24 @@ class OneAgent(nn.Module):
         with torch.no_grad():
             for name, parameters in self.weights().items():
                 value = torch.from_numpy(np.asarray(weights[name]))
-                for parameter, part in zip(parameters, value.split([len(p) for p in parameters]), strict=True):
+                for parameter, part in zip(
+                    parameters, value.split([len(p) for p in parameters]), strict=True
+                ):
                     parameter.copy_(part)
 
     def weights(self) -> dict[str, list[nn.Parameter]]:
         """Return the parameters under their names in a weight file, where actor and critic are one readout."""
-        modules = {"rnn.{}_ih": [self.inputs], "rnn.{}_hh": [self.recurrent], "readout.{}": [self.actor, self.critic]}
+        modules = {
+            "rnn.{}_ih": [self.inputs],
+            "rnn.{}_hh": [self.recurrent],
+            "readout.{}": [self.actor, self.critic],
+        }
         kinds = ("weight", "bias")
-        return {name.format(kind): [getattr(m, kind) for m in ms] for name, ms in modules.items() for kind in kinds}
+        return {
+            name.format(kind): [getattr(m, kind) for m in ms]
+            for name, ms in modules.items()
+            for kind in kinds
+        }
 
     def forget(self) -> None:
         """Empty the dictionary."""
@@ -107,7 +117,9 @@ def train_trial(agent: OneAgent, optimizer: torch.optim.Optimizer, trial: Trial)
         action = int((p.detach().cumsum(0) <= draw).sum().clamp(max=len(p) - 1))
         rewards.append(float(action == trial.target))
         reward = torch.tensor(rewards[-1], dtype=value.dtype)
-        losses.append(-torch.log(p[action]) * (reward - value.detach()) + functional.smooth_l1_loss(value, reward))
+        losses.append(
+            -torch.log(p[action]) * (reward - value.detach()) + functional.smooth_l1_loss(value, reward)
+        )
     optimizer.zero_grad()
     torch.stack(losses).sum().backward()
     optimizer.step()

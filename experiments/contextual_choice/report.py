@@ -1,7 +1,8 @@
 """Evaluate trained agents with frozen weights and draw all figures of a run; compare several runs in a table.
 
-In each run's folder it writes report/: correct_rate.csv (greedy and sampled, by agent, condition and step), returns.csv
-(by agent and epoch), figures, and the tables and figures of analyze.py match and memory for some recorded episodes.
+In each run's folder it writes report/: correct_rate.csv (greedy and sampled, by agent, condition and step),
+returns.csv (by agent and epoch), figures, and the tables and figures of analyze.py match and memory for some
+recorded episodes.
 """
 
 import sys
@@ -99,7 +100,9 @@ def report_run(folder: Path) -> Report:
     row = {"return": last_returns(returns), "frozen return": mean_interval(halves.groupby("model").sum())}
     at_once = rates.xs(0, level="step")
     for condition in CONDITIONS:
-        row[f"{condition}, t = 0"] = mean_interval(at_once["greedy"].xs(condition, level="condition"), bounds=SHARE)
+        row[f"{condition}, t = 0"] = mean_interval(
+            at_once["greedy"].xs(condition, level="condition"), bounds=SHARE
+        )
     row["seen, sampled"] = mean_interval(at_once["sampled"].xs("seen", level="condition"), bounds=SHARE)
     report = Report(folder.name, returns, rates, {**row, **scores})
     save_results(report, output)
@@ -151,7 +154,9 @@ def _print(reports: Sequence[Report]) -> None:
     from rich.table import Table
 
     columns = list(reports[0].row)
-    table = Table("", "agents", *columns, box=None, title="Means over agents with 95 % intervals; AUC: medians")
+    table = Table(
+        "", "agents", *columns, box=None, title="Means over agents with 95 % intervals; AUC: medians"
+    )
     for report in reports:
         n = report.rates.index.get_level_values("model").nunique()
         table.add_row(report.label, str(n), *(_text(report.row[column]) for column in columns))

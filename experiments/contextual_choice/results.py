@@ -29,8 +29,8 @@ CONDITIONS = ("unseen", "seen", "retrieval off")
 def returns_of(folder: Path, config: RunConfig, numbers: Sequence[int]) -> pd.DataFrame:
     """Return each agent's ``return`` (right choices in a trial) and ``value_loss`` by (model, epoch), as it learnt.
 
-    Each is the mean over the training curve's points in the epoch; actions are sampled, and the weights change from
-    trial to trial.
+    Each is the mean over the training curve's points in the epoch; actions are sampled, and the weights
+    change from trial to trial.
     """
     length = config.training.epoch_batches or 1
     rows = []
@@ -52,9 +52,9 @@ def last_returns(returns: pd.DataFrame) -> Interval:
 def evaluate(folder: Path, config: RunConfig, numbers: Sequence[int]) -> pd.DataFrame:
     """Return how often agents choose correctly with frozen weights, by (model, condition, step).
 
-    Columns: ``greedy``, the share of trials whose most probable action is correct; ``sampled``, the mean probability of
-    the correct action. Trials "seen" are an episode's second half; "retrieval off" are the same trials when nothing is
-    recalled.
+    Columns: ``greedy``, the share of trials whose most probable action is correct; ``sampled``, the mean
+    probability of the correct action. Trials "seen" are an episode's second half; "retrieval off" are the
+    same trials when nothing is recalled.
     """
     from emt.record import load_members
 

@@ -1,7 +1,7 @@
 """Train DND-LSTM agents on contextual choice, several seeds at once as a population.
 
-Writes a run directory that `emt evaluate`, `emt analyze` and experiments.contextual_choice.report read. Rerun the
-same command to resume an interrupted run.
+Writes a run directory that `emt evaluate`, `emt analyze` and experiments.contextual_choice.report read. Rerun
+the same command to resume an interrupted run.
 """
 
 import argparse
@@ -94,7 +94,9 @@ def train(config: RunConfig, folder: Path) -> int:
         interval = last_returns(returns)
         spread = f" ({interval.low:.2f} to {interval.high:.2f})" if interval.n > 1 else ""
         steps = config.task["steps"]
-        print(f"Return in the last epochs: {interval.estimate:.2f}{spread} of {steps}, n = {interval.n} agents")
+        print(
+            f"Return in the last epochs: {interval.estimate:.2f}{spread} of {steps}, n = {interval.n} agents"
+        )
         print(f"Next: python -m experiments.contextual_choice.report {shlex.quote(str(folder))}")
     return 1 if outcome.failures else 0
 

@@ -35,14 +35,18 @@ def draw_curves(curves: pd.DataFrame, rows: pd.DataFrame) -> Figure:
     for ax, figure_name in zip(axes[0], LABELS, strict=True):
         for run, color in zip(names, cycle(COLORS), strict=False):
             style = "-" if names.index(run) < len(COLORS) else "--"
-            _plot_mean(curves.xs(run, level="run")[figure_name], ax, color, style, str(run), LARGEST[figure_name])
+            _plot_mean(
+                curves.xs(run, level="run")[figure_name], ax, color, style, str(run), LARGEST[figure_name]
+            )
         _plot_levels(rows.loc[names], figure_name, ax)
         ax.set(xlabel="training step", ylabel=LABELS[figure_name])
         ax.set_xlim(0, None)
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes[0, 0].set_ylim(-0.02, 1.04)
     highest = curves["loss"].groupby(["run", "step"]).mean().max()
-    axes[0, 1].set_ylim(0, 1.05 * min(max(float(highest), float(rows["no_memory_loss"].max())), LARGEST["loss"]))
+    axes[0, 1].set_ylim(
+        0, 1.05 * min(max(float(highest), float(rows["no_memory_loss"].max())), LARGEST["loss"])
+    )
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     counts = sorted(set(rows.loc[names, "n"]))
@@ -70,11 +74,18 @@ def draw_map(members: pd.DataFrame, rows: pd.DataFrame) -> Figure:
     titles = {"exploded": "share that exploded", "recall": "mean recall"}
     for ax, (name, table) in zip(axes[0], shares.items(), strict=True):
         image = ax.imshow(
-            table, origin="lower", vmin=0, vmax=1, aspect="auto", cmap="magma_r" if name == "exploded" else None
+            table,
+            origin="lower",
+            vmin=0,
+            vmax=1,
+            aspect="auto",
+            cmap="magma_r" if name == "exploded" else None,
         )
         for (y, x), value in np.ndenumerate(table.to_numpy()):
             dark = value > 0.5 if name == "exploded" else value < 0.5
-            ax.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=7, color="white" if dark else "black")
+            ax.text(
+                x, y, f"{value:.2f}", ha="center", va="center", fontsize=7, color="white" if dark else "black"
+            )
         ax.set_xticks(range(table.shape[1]), [f"{rate:g}" for rate in table.columns])
         ax.set_yticks(range(table.shape[0]), [f"{clip:g}" for clip in table.index])
         ax.set(xlabel="learning rate", title=titles[name])
@@ -88,7 +99,9 @@ def draw_map(members: pd.DataFrame, rows: pd.DataFrame) -> Figure:
     return figure
 
 
-def _plot_mean(values: "pd.Series[float]", ax: Axes, color: str, style: str, label: str, largest: float) -> None:
+def _plot_mean(
+    values: "pd.Series[float]", ax: Axes, color: str, style: str, label: str, largest: float
+) -> None:
     """Draw means over members by step with their intervals, as far as these are possible values."""
     by_step = values.unstack("model").sort_index().ffill()  # noqa: PD010 (a Series has no pivot_table)
     bounds = (0.0, 1.0 if largest == 1 else np.inf)
@@ -105,7 +118,9 @@ def _plot_levels(rows: pd.DataFrame, figure_name: str, ax: Axes) -> None:
     """Draw what is best with memory, dotted, and without, dashed."""
     for level, style in (("optimal", ":"), ("no_memory", "--")):
         for value in rows[f"{level}_{figure_name}"].dropna().unique():
-            ax.axhline(value, color=GRAY, linestyle=style, linewidth=0.8, label=_level_label(level, figure_name))
+            ax.axhline(
+                value, color=GRAY, linestyle=style, linewidth=0.8, label=_level_label(level, figure_name)
+            )
 
 
 def _level_label(level: str, figure_name: str) -> str:

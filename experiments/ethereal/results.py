@@ -1,8 +1,9 @@
 """What the experiment writes beside the run directory's own files: log.csv and test.json of each model.
 
-``log.csv`` has a row for each ``--print_freq`` steps: mean training loss and recall since the last row, and the figures
-of a validation that was made at that step. ``test.json`` has loss, token accuracy and recall on held-out strings. Both
-say what is best with memory (``optimal_…``) and from a step's own input alone (``no_memory_…``).
+``log.csv`` has a row for each ``--print_freq`` steps: mean training loss and recall since the last row, and
+the figures of a validation that was made at that step. ``test.json`` has loss, token accuracy and recall on
+held-out strings. Both say what is best with memory (``optimal_…``) and from a step's own input alone
+(``no_memory_…``).
 """
 
 import csv
@@ -61,7 +62,9 @@ def describe_levels(config: RunConfig) -> Iterator[str]:
         if level is None:
             yield f"{names[known]}: unknown for a text"
             continue
-        recall = "" if np.isnan(level.recall) else f", recall {level.recall:.4f} (at most {level.most_recall:.4f})"
+        recall = (
+            "" if np.isnan(level.recall) else f", recall {level.recall:.4f} (at most {level.most_recall:.4f})"
+        )
         yield f"{names[known]}: loss {level.loss:.4f}, token accuracy {level.accuracy:.4f}{recall}"
 
 

@@ -1,7 +1,7 @@
 """Compare the runs of a folder: recall, token accuracy and loss over seeds beside what is best with and without memory.
 
-Finds every run of this task below the folder, however it was trained, and tests models that were not tested yet. Where
-the runs differ in learning rate and plasticity alone, it draws the map of explosions too.
+Finds every run of this task below the folder, however it was trained, and tests models that were not tested
+yet. Where the runs differ in learning rate and plasticity alone, it draws the map of explosions too.
 """
 
 import sys
@@ -39,8 +39,9 @@ class Summary:
     Attributes
     ----------
     runs
-        A row for each run: of recall, token accuracy and loss the mean and median over members, spread, and 95 %
-        interval, members that diverged or exploded, and the levels. Losses that are not finite are left out.
+        A row for each run: of recall, token accuracy and loss the mean and median over members, spread, and
+        95 % interval, members that diverged or exploded, and the levels. Losses that are not finite are left
+        out.
     members
         A row for each member.
     """
@@ -66,7 +67,9 @@ def main(arguments: list[str] | None = None) -> int:
     summary = summarise(found, tested)
     output = Path(options.output_dir) if options.output_dir else folder / "summary"
     written = save_results(summary, output)
-    figures = {f"learning_curves_{name}": draw_curves(c, summary.runs) for name, c in _curves(found, tested).items()}
+    figures = {
+        f"learning_curves_{name}": draw_curves(c, summary.runs) for name, c in _curves(found, tested).items()
+    }
     if _is_map(summary.runs):
         figures = {"explosion_map": draw_map(summary.members, summary.runs)}
     written += [path for name, figure in figures.items() for path in save_figure(figure, output / name)]
@@ -114,7 +117,9 @@ def _is_map(rows: pd.DataFrame) -> bool:
     return bool(several and not cells.duplicated().any() and len(cells) == cells.nunique().prod())
 
 
-def _curves(found: dict[Path, RunConfig], tested: dict[Path, dict[int, dict[str, Any]]]) -> dict[str, pd.DataFrame]:
+def _curves(
+    found: dict[Path, RunConfig], tested: dict[Path, dict[int, dict[str, Any]]]
+) -> dict[str, pd.DataFrame]:
     """Return loss and recall on training strings, each of them new, by (run, model, step) for each data set."""
     curves: dict[str, list[pd.DataFrame]] = {}
     for run, results in tested.items():
@@ -140,7 +145,9 @@ def _print(rows: pd.DataFrame) -> None:
     for run, row in rows.iterrows():
         cells = [_interval(row, name) for name in FIGURES]
         cells[-1] += f", {_number(row['loss_median'])}"
-        table.add_row(str(run), str(row["n"]), *cells, f"{row['exploded']} of {row['n']}" if row["exploded"] else "")
+        table.add_row(
+            str(run), str(row["n"]), *cells, f"{row['exploded']} of {row['n']}" if row["exploded"] else ""
+        )
     levels = rows.drop_duplicates(["dataset", "no_memory_loss"])
     for _, row in levels.iterrows():
         for name in ("optimal", "no_memory"):

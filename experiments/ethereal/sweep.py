@@ -50,7 +50,9 @@ def _configs(question: str, given: dict[str, Any]) -> tuple[RunConfig, ...]:
     if not given_options:
         return shipped.SWEEPS[question]
     if question != "map":
-        raise UserError(f"--{next(iter(given_options))}: applies to the map only; {question} is defined in configs.py")
+        raise UserError(
+            f"--{next(iter(given_options))}: applies to the map only; {question} is defined in configs.py"
+        )
     return shipped.explosion_map(**check(MAP, given_options, "the map", words=True, partial=True))
 
 

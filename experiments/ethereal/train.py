@@ -1,7 +1,7 @@
 """Train EtherealRNN or a plain RNN to name the next character, several seeds at once as a population.
 
-Writes a run directory that `emt evaluate`, `emt analyze` and experiments.ethereal.summary read, with log.csv and
-test.json in the folder of each model. Rerun the same command to resume an interrupted run.
+Writes a run directory that `emt evaluate`, `emt analyze` and experiments.ethereal.summary read, with log.csv
+and test.json in the folder of each model. Rerun the same command to resume an interrupted run.
 """
 
 import argparse
@@ -32,7 +32,15 @@ from experiments.command_line import (
 )
 from experiments.ethereal import tracking
 from experiments.ethereal.results import describe_levels, report, write_results
-from experiments.ethereal.settings import DATASET, FLAGS, MODEL_TYPES, Setting, setting_of, task_of, training_of
+from experiments.ethereal.settings import (
+    DATASET,
+    FLAGS,
+    MODEL_TYPES,
+    Setting,
+    setting_of,
+    task_of,
+    training_of,
+)
 from experiments.training import train_in_view
 
 UPDATERS = ("dfa", "backprop", "bptt")
@@ -102,7 +110,9 @@ def parse(arguments: list[str]) -> tuple[RunConfig, Path, dict[str, Any]]:
         return configuration.read(folder / "config.json"), folder, run
     folder = Path(given["out"])
     if _truth(run["no_resume"]) and (folder / "config.json").exists():
-        raise UserError(f"--no_resume: {folder} already contains a run; choose another --out or omit --no_resume")
+        raise UserError(
+            f"--no_resume: {folder} already contains a run; choose another --out or omit --no_resume"
+        )
     return build_config(given, setting), folder, run
 
 
@@ -110,7 +120,9 @@ def parser(model_type: str, setting: Setting) -> argparse.ArgumentParser:
     """Return the command line for a model, with a setting's defaults."""
     groups = {
         "data": DATA,
-        f"model {model_type}: {summary_of(_target(model_type))}": map(_spelled, model_flags(model_type, setting)),
+        f"model {model_type}: {summary_of(_target(model_type))}": map(
+            _spelled, model_flags(model_type, setting)
+        ),
         "training": training_options(model_type, setting),
         "run": RUN,
         "execution": EXECUTION,
@@ -131,7 +143,9 @@ def training_options(model_type: str, setting: Setting) -> tuple[Option, ...]:
         Option("n_iters", Count, setting.n_iters, "training steps"),
         Option("learning_rate", float, setting.learning_rate, rate),
         *([clip] if model_type == "rnn" else []),
-        Option("print_freq", Count, CURVE_EVERY, f"steps between rows of log.csv, a multiple of {CURVE_EVERY}"),
+        Option(
+            "print_freq", Count, CURVE_EVERY, f"steps between rows of log.csv, a multiple of {CURVE_EVERY}"
+        ),
         Option(
             "checkpoint_save_freq",
             Natural,

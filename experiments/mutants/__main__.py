@@ -1,9 +1,9 @@
 """Put small faults into the source, one at a time, and see whether the tests or ``emt selftest`` notice.
 
-``make mutants``, or ``python -m experiments.mutants --count 60 --seed 0``, in a checkout. Everything happens in a
-temporary copy. A fault is caught where a test of its module fails, else where the selftest reports one, else where a
-test of a module that imports it or a slow test of its own fails; what runs into the time limit is caught too. Results
-are kept: rerun the same command to resume.
+``make mutants``, or ``python -m experiments.mutants --count 60 --seed 0``, in a checkout. Everything happens
+in a temporary copy. A fault is caught where a test of its module fails, else where the selftest reports one,
+else where a test of a module that imports it or a slow test of its own fails; what runs into the time limit
+is caught too. Results are kept: rerun the same command to resume.
 """
 
 import argparse
@@ -36,10 +36,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser("python -m experiments.mutants", description=(__doc__ or "").partition("\n\n")[0])
+    made = argparse.ArgumentParser(
+        "python -m experiments.mutants", description=(__doc__ or "").partition("\n\n")[0]
+    )
     made.add_argument("--count", type=int, default=60, help="number of faults (default: 60)")
     made.add_argument("--seed", type=int, default=0, help="seed of the draw (default: 0)")
-    made.add_argument("--results", type=Path, default=Path("mutants.json"), help="file of results (mutants.json)")
+    made.add_argument(
+        "--results", type=Path, default=Path("mutants.json"), help="file of results (mutants.json)"
+    )
     return made
 
 
@@ -55,7 +59,9 @@ def run(root: Path, mutants: list[Mutant], path: Path) -> dict[str, Any]:
                 results[mutant.name] = {"caught": caught, "seconds": round(time.monotonic() - start, 1)}
                 write_json(path, results)
             caught, seconds = results[mutant.name].values()
-            print(f"{place}/{len(mutants)} {caught or 'SURVIVED':9} {seconds:6.1f} s  {mutant.name}", flush=True)
+            print(
+                f"{place}/{len(mutants)} {caught or 'SURVIVED':9} {seconds:6.1f} s  {mutant.name}", flush=True
+            )
     return results
 
 

@@ -76,5 +76,9 @@ def find_tests(root: Path, module: str) -> str:
 def find_user_tests(root: Path, module: str) -> list[str]:
     """Return the paths of the tests of modules that import this one, sorted; its own are left out."""
     name = module.removesuffix(".py").replace("/", ".")
-    users = [user for user in find_modules(root) if f"from {name} import" in (root / user).read_text(encoding="utf-8")]
+    users = [
+        user
+        for user in find_modules(root)
+        if f"from {name} import" in (root / user).read_text(encoding="utf-8")
+    ]
     return sorted({find_tests(root, user) for user in users} - {find_tests(root, module)})

@@ -71,7 +71,9 @@ def find_sites(source: str) -> list[Site]:
             start = starts[node.lineno - 1] + node.col_offset
             end = starts[(node.end_lineno or 0) - 1] + (node.end_col_offset or 0)
             after = f"({ast.unparse(changed)})"
-            found.append(Site(kind, node.lineno, node.col_offset + 1, start, end, content[start:end].decode(), after))
+            found.append(
+                Site(kind, node.lineno, node.col_offset + 1, start, end, content[start:end].decode(), after)
+            )
     return sorted(found, key=lambda site: (site.start, site.kind))
 
 
@@ -87,7 +89,12 @@ def _formulas(node: ast.AST) -> Iterator[ast.expr]:
     if isinstance(node, ast.JoinedStr | ast.Raise | ast.Assert):
         return
     for name, value in ast.iter_fields(node):
-        if name in ("annotation", "returns", "decorator_list", "args" if isinstance(node, ast.FunctionDef) else ""):
+        if name in (
+            "annotation",
+            "returns",
+            "decorator_list",
+            "args" if isinstance(node, ast.FunctionDef) else "",
+        ):
             continue
         if isinstance(node, ast.Module | ast.ClassDef) and name == "body":
             value = [part for part in value if isinstance(part, ast.FunctionDef | ast.ClassDef)]

@@ -1,12 +1,12 @@
 """Print accuracy and spectral errors of all seeds beside the figures of the paper's table 1.
 
-Reads what evaluate_multiple.py left in a sweep's populations. Errors are in radians, as the paper's: `angle` is the
-mean angle of all modes under optimal assignment, a missing mode counting π; `reference` is the earlier code's value,
-undefined where numbers of modes differ; `relative` is sqrt(Σ|λ-μ|²/Σ|μ|²). Intervals are 95 %, over seeds: of medians
-BCa, of shares Wilson. A seed has converged if its accuracy at horizon 200 is at least 0.99; one that could not be
-evaluated has not. Of those that converged, `all modes` counts the ones with an eigenvalue above 0.9 for each mode of
-the theory, and `of found` is the median of their mean angles over the modes that they have. Where a median is over
-fewer seeds than were trained, their number follows.
+Reads what evaluate_multiple.py left in a sweep's populations. Errors are in radians, as the paper's: `angle`
+is the mean angle of all modes under optimal assignment, a missing mode counting π; `reference` is the earlier
+code's value, undefined where numbers of modes differ; `relative` is sqrt(Σ|λ-μ|²/Σ|μ|²). Intervals are 95 %,
+over seeds: of medians BCa, of shares Wilson. A seed has converged if its accuracy at horizon 200 is at least
+0.99; one that could not be evaluated has not. Of those that converged, `all modes` counts the ones with an
+eigenvalue above 0.9 for each mode of the theory, and `of found` is the median of their mean angles over the
+modes that they have. Where a median is over fewer seeds than were trained, their number follows.
 """
 
 import math
@@ -50,8 +50,14 @@ def main(arguments: list[str] | None = None) -> int:
     for config in CONFIGS:
         path = folder / config.metadata["experiment_name"] / "evaluation_summary.json"
         if path.exists():
-            differing = configuration.differences(complete(config), configuration.read(path.parent / "config.json"))
-            remarks += [f"Trained with other settings, {path.parent.name}: {'; '.join(differing)}"] if differing else []
+            differing = configuration.differences(
+                complete(config), configuration.read(path.parent / "config.json")
+            )
+            remarks += (
+                [f"Trained with other settings, {path.parent.name}: {'; '.join(differing)}"]
+                if differing
+                else []
+            )
             key = {"task": config.task["task_id"], "units": config.model["hidden_dim"]}
             key["l2"] = config.training.l2_penalty
             summary = runs.read_summary(path)
@@ -99,7 +105,9 @@ def seeds_of(summary: dict[str, Any], path: Path) -> pd.DataFrame:
     metrics = pd.DataFrame(summary["metrics"]).set_index("model_name")
     seeds = metrics.reindex(columns=list(keys.values())).astype(float).set_axis(list(keys), axis="columns")
     scaled = {name: factor * seeds[name] for name, (_, factor) in ERRORS.items()}
-    return seeds.assign(**scaled, found=pd.Series(found, dtype=float), converged=seeds["accuracy"] >= CONVERGED)
+    return seeds.assign(
+        **scaled, found=pd.Series(found, dtype=float), converged=seeds["accuracy"] >= CONVERGED
+    )
 
 
 def summarise(seeds: pd.DataFrame, failed: int) -> dict[str, float]:
@@ -110,7 +118,12 @@ def summarise(seeds: pd.DataFrame, failed: int) -> dict[str, float]:
     converged = seeds[seeds["converged"]]
     trained = len(seeds) + failed
     share = proportion_interval(len(converged) / trained, trained)
-    row = {"n": share.n, "converged": share.estimate, "converged_low": share.low, "converged_high": share.high}
+    row = {
+        "n": share.n,
+        "converged": share.estimate,
+        "converged_low": share.low,
+        "converged_high": share.high,
+    }
     for name in ("accuracy", *ERRORS):
         interval = bootstrap_interval(np.median, seeds[name])
         row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
@@ -140,7 +153,9 @@ def report(rows: pd.DataFrame) -> None:
         whole = f"{row['whole_n']:.0f} of {row['converged_n']:.0f}"
         angles = _cell(row, "angle"), _number(row["angle_converged"]), whole, _number(row["found_converged"])
         cells = *angles, reference, _cell(row, "relative"), _number(row["paper"])
-        table.add_row(task, str(units), f"{l2:g}", f"{row['n']:.0f}", share, _cell(row, "accuracy", 3), *cells)
+        table.add_row(
+            task, str(units), f"{l2:g}", f"{row['n']:.0f}", share, _cell(row, "accuracy", 3), *cells
+        )
     Console(width=260 if not sys.stdout.isatty() else None).print(table)
 
 
@@ -150,7 +165,9 @@ def _number(value: float) -> str:
 
 def _cell(row: pd.Series, name: str, digits: int = 4) -> str:
     value, low, high = (f"{row[key]:.{digits}f}" for key in (name, f"{name}_low", f"{name}_high"))
-    return f"{value} ({low} to {high})" + (f", n = {row[f'{name}_n']:.0f}" if row[f"{name}_n"] < row["n"] else "")
+    return f"{value} ({low} to {high})" + (
+        f", n = {row[f'{name}_n']:.0f}" if row[f"{name}_n"] < row["n"] else ""
+    )
 
 
 if __name__ == "__main__":

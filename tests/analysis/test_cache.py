@@ -103,8 +103,20 @@ def test_hashes_see_values_types_shapes_and_arguments():
     a = np.arange(6.0)
     same = content_hash(a, "x", (1, a))
     assert same == content_hash(a.copy(), "x", (1, a[::-1][::-1]))
-    others = [(a + 1e-15, "x", (1, a)), (a.astype(int), "x", (1, a)), (a.reshape(2, 3), "x", (1, a)), (a, "y", (1, a))]
-    others += [(1, 23), (12, 3), ((1,), 23), (partial(gaps, 1),), (partial(gaps, 2),), (partial(gaps, items=1),)]
+    others = [
+        (a + 1e-15, "x", (1, a)),
+        (a.astype(int), "x", (1, a)),
+        (a.reshape(2, 3), "x", (1, a)),
+        (a, "y", (1, a)),
+    ]
+    others += [
+        (1, 23),
+        (12, 3),
+        ((1,), 23),
+        (partial(gaps, 1),),
+        (partial(gaps, 2),),
+        (partial(gaps, items=1),),
+    ]
     assert len({same, *(content_hash(*parts) for parts in others)}) == 11
 
 
@@ -116,7 +128,11 @@ def test_an_analysis_that_is_repeated_computes_nothing_twice(make_population, mo
     def fail(*_):
         raise AssertionError("computed again")
 
-    for name in ("persistence.persistence_diagrams", "diagram_distances.diagram_distance", "nulls.longest_bars"):
+    for name in (
+        "persistence.persistence_diagrams",
+        "diagram_distances.diagram_distance",
+        "nulls.longest_bars",
+    ):
         monkeypatch.setattr(f"analysis.homology.{name}", fail)
     again = analyse_persistence(population, null_clouds=19)
     np.testing.assert_array_equal(again.distances, first.distances)

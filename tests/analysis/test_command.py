@@ -30,7 +30,10 @@ def test_a_command_knows_its_folder_its_figures_and_whether_it_takes_several_sum
     ("change", "message"),
     [
         ({"takes": "trace"}, "command 'loops': expected takes to be one of population, .*; got 'trace'"),
-        ({"function": "analysis.states.loops"}, "\"analysis.room.module:function\"; got 'analysis.states.loops'"),
+        (
+            {"function": "analysis.states.loops"},
+            "\"analysis.room.module:function\"; got 'analysis.states.loops'",
+        ),
         ({"function": "mine.loops:find"}, "\"analysis.room.module:function\"; got 'mine.loops:find'"),
     ],
 )

@@ -51,10 +51,16 @@ def test_of_one_task_the_options_that_differ_are_given():
 
 def test_spectra_at_other_lengths_are_compared_with_a_word(make_population):
     """Both sets are of one origin, but of the second 12 eigenvalues are kept, of the first 15."""
-    first, second = make_population(5, label="a", lengths=(5,)), make_population(5, label="b", lengths=(4,), seed=1)
+    first, second = (
+        make_population(5, label="a", lengths=(5,)),
+        make_population(5, label="b", lengths=(4,), seed=1),
+    )
     result = compare_populations([first, second])
     assert result.distance_tests["p"].item() < 0.05
-    assert "The sets differ in sequence length (a: 5, b: 4); theory (a: 15 modes, b: 12 modes)" in result.headline()
+    assert (
+        "The sets differ in sequence length (a: 5, b: 4); theory (a: 15 modes, b: 12 modes)"
+        in result.headline()
+    )
     assert "At other lengths spectra differ by construction" in result.headline()
     free = [dataclasses.replace(p, theory=None) for p in (first, second)]
     assert "by construction" not in compare_populations(free).headline()
@@ -62,7 +68,9 @@ def test_spectra_at_other_lengths_are_compared_with_a_word(make_population):
 
 def test_other_tasks_and_theories_are_said_in_headline_and_captions(make_population):
     first = dataclasses.replace(make_population(5, label="a"), task={"name": "variable_binding"})
-    second = dataclasses.replace(make_population(6, label="b", seed=1), task={"name": "flip_flop"}, theory=ROOTS)
+    second = dataclasses.replace(
+        make_population(6, label="b", seed=1), task={"name": "flip_flop"}, theory=ROOTS
+    )
     result = compare_populations([first, second])
     text = "The sets differ in task (a: variable_binding, b: flip_flop); theory (a: 15 modes, b: 5 modes)"
     assert text in result.headline()
@@ -76,7 +84,10 @@ def test_accuracies_by_other_rules_are_not_compared(make_population):
     sets = [dataclasses.replace(make_population(5, label=x), accuracy_rule=x) for x in ("sign", "argmax")]
     result = compare_populations(sets)
     assert "accuracy" not in result.members
-    assert "Accuracies are not compared: sets differ in accuracy rule (sign: sign, argmax: argmax)" in result.headline()
+    assert (
+        "Accuracies are not compared: sets differ in accuracy rule (sign: sign, argmax: argmax)"
+        in result.headline()
+    )
     alike = compare_populations([dataclasses.replace(p, accuracy_rule="sign") for p in sets])
     assert "accuracy" in alike.members
 

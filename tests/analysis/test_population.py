@@ -29,7 +29,9 @@ def test_the_sign_of_zero_survives_the_file(tmp_path):
 def test_a_spectrum_that_is_no_list_of_pairs_is_refused_in_one_line(make_summary, broken, key):
     summary = json.loads(json.dumps(make_summary(3, lengths=(8,))))
     summary["metrics"][0][key] = broken
-    with pytest.raises(AnalysisError, match=rf"{key}: expected a list of pairs of numbers \[re, im\]; got") as error:
+    with pytest.raises(
+        AnalysisError, match=rf"{key}: expected a list of pairs of numbers \[re, im\]; got"
+    ) as error:
         from_summary(summary)
     assert "\n" not in str(error.value)
 

@@ -57,14 +57,22 @@ def test_a_write_that_fails_leaves_nothing(tmp_path):
 def test_a_matrix_is_written_as_pandas_writes_it():
     values = np.random.default_rng(0).normal(size=(3, 4)) * 10.0 ** np.array([-300, -5, 20, 300])
     values[1, 2], values[2, 0], values[0] = np.nan, -np.inf, [0.0, -0.0, 1.0, 1e16]
-    table = pd.DataFrame(values, index=pd.Index(["a", 'b,"c"', "d"], name="model_name"), columns=["x", "y,z", "w", "v"])
+    table = pd.DataFrame(
+        values, index=pd.Index(["a", 'b,"c"', "d"], name="model_name"), columns=["x", "y,z", "w", "v"]
+    )
     assert to_csv(table) == table.replace([np.inf, -np.inf], np.nan).to_csv(lineterminator="\n").encode()
 
 
 def test_records_hold_plain_values_of_every_kind(tmp_path):
     class Mixed:
         def tables(self):
-            columns = {"f": [0.5, np.nan], "n": [1, 2], "b": [True, False], "t": ["x", None], "o": [np.int64(3), [1.5]]}
+            columns = {
+                "f": [0.5, np.nan],
+                "n": [1, 2],
+                "b": [True, False],
+                "t": ["x", None],
+                "o": [np.int64(3), [1.5]],
+            }
             index = pd.MultiIndex.from_tuples([("s", 1), ("s", 2)], names=["label", "k"])
             return {"mixed": pd.DataFrame(columns, index=index), "empty": pd.DataFrame({"a": []})}
 

@@ -18,7 +18,9 @@ def config():
         metadata={"experiment_name": "a", "created_at": "2025-01-01"},
         task={"name": "variable_binding", "seq_length": (3, 7), "task_id": T3, "use_eos": True},
         model={"type": "lstm", "hidden_dim": 24},
-        training=TrainingConfig(num_models=3, seed=7, curriculum_horizons=(4, 9), stop_accuracy=0.9, epoch_batches=60),
+        training=TrainingConfig(
+            num_models=3, seed=7, curriculum_horizons=(4, 9), stop_accuracy=0.9, epoch_batches=60
+        ),
     )
 
 
@@ -67,7 +69,10 @@ def test_options_come_without_the_name(config):
         ({"training": {"seed": 2**53 + 1}}, "seed: must be ≤ 9007199254740992; got"),
         ({"training": {"curriculum": 1}}, "curriculum: must be a valid boolean; got 1 (file.json)"),
         ({"training": {"stop_accuracy": 1.5}}, "stop_accuracy: must be ≤ 1; got 1.5"),
-        ({"training": {"curriculum_horizons": [9, 4]}}, "curriculum_horizons: must be ascending numbers; got 9 4"),
+        (
+            {"training": {"curriculum_horizons": [9, 4]}},
+            "curriculum_horizons: must be ascending numbers; got 9 4",
+        ),
         ({"training": {"curriculum_horizons": []}}, "curriculum_horizons: must be ascending numbers; got"),
         ({"training": {"curriculum_horizons": [0, 4]}}, "curriculum_horizons: must be ≥ 1"),
         ({"execution": {"accelerator": "tpu"}}, "accelerator: must be 'auto', 'cpu' or 'gpu'; got tpu"),
@@ -86,10 +91,14 @@ def test_wrong_fields_are_named(content, message):
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
 def test_numbers_must_be_finite(number):
     with pytest.raises(UserError, match="learning_rate: must be a finite number"):
-        configuration.parse(f'{{"task": {{}}, "model": {{}}, "training": {{"learning_rate": {number}}}}}', "file.json")
+        configuration.parse(
+            f'{{"task": {{}}, "model": {{}}, "training": {{"learning_rate": {number}}}}}', "file.json"
+        )
 
 
-@pytest.mark.parametrize("text", ["", '{"task": {', '{"task": {}, "model": {}}}', "null", "[1]", "{}", "1" * 5000])
+@pytest.mark.parametrize(
+    "text", ["", '{"task": {', '{"task": {}, "model": {}}}', "null", "[1]", "{}", "1" * 5000]
+)
 def test_broken_text_is_refused_with_its_source(text):
     with pytest.raises(UserError) as caught:
         configuration.parse(text, "file.json")
@@ -115,7 +124,10 @@ def test_only_what_changes_numbers_counts_as_a_difference(config):
             "model": {"type": "lstm", "hidden_dim": 24, "bias": True},
         }
     )
-    assert set(configuration.differences(config, longer)) == {"model.bias: absent → True", "training.epochs: 20 → 21"}
+    assert set(configuration.differences(config, longer)) == {
+        "model.bias: absent → True",
+        "training.epochs: 20 → 21",
+    }
     assert configuration.differences(config, config) == []
 
 

@@ -64,5 +64,7 @@ def test_a_portrait_knows_what_it_came_from(whole, tmp_path):
 
 def test_members_have_a_number_each(whole):
     numbers = whole["member"].values
-    with pytest.raises(TraceError, match=rf"expected each model once; got model-{numbers[0]} \({len(numbers)} times\)"):
+    with pytest.raises(
+        TraceError, match=rf"expected each model once; got model-{numbers[0]} \({len(numbers)} times\)"
+    ):
         dynamics_file.check(whole.assign_coords(member=np.full_like(numbers, numbers[0])))

@@ -95,7 +95,9 @@ def test_workers_have_one_thread_and_on_gpus_one_gpu_each():
 )
 def test_gpus_are_found_without_torch(visible, torch, expected, tmp_path, monkeypatch):
     monkeypatch.undo()
-    listing = "GPU 0: A (UUID: GPU-0)\nGPU 1: A (UUID: GPU-1)\n  MIG 1g (UUID: MIG-3)\nGPU 2: A (UUID: GPU-2)\n"
+    listing = (
+        "GPU 0: A (UUID: GPU-0)\nGPU 1: A (UUID: GPU-1)\n  MIG 1g (UUID: MIG-3)\nGPU 2: A (UUID: GPU-2)\n"
+    )
     (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\ncat <<'END'\n{listing}END\n")
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
@@ -148,7 +150,9 @@ def test_without_the_extra_the_refusal_says_what_to_install(name, tmp_path, monk
         monkeypatch.setitem(sys.modules, module, None)
     for module in ("dask", "slurm"):
         monkeypatch.delitem(sys.modules, f"emt.engine.{module}", raising=False)
-    with pytest.raises(UserError, match=rf'engine: {name}: .* [a-z_]+; .*: pip install "emt-workbench\[cluster\]"'):
+    with pytest.raises(
+        UserError, match=rf'engine: {name}: .* [a-z_]+; .*: pip install "emt-workbench\[cluster\]"'
+    ):
         engine.hand_out("math:sqrt", [4], ExecutionConfig(engine=name), tmp_path)
 
 

@@ -33,7 +33,9 @@ def scheduler(_work_is_importable):
     # Otherwise what waits at a worker that dies is blamed for it too.
     with (
         dask.config.set({"distributed.scheduler.worker-saturation": 1.0}),
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
+        ) as cluster,
     ):
         yield cluster.scheduler_address
 
@@ -52,7 +54,10 @@ def kill(pid_file, number=signal.SIGKILL):
 
 def test_results_failures_and_ticks(scheduler):
     ticks = []
-    results = {r.item: r for r in hand_out("engine_work:square", range(1, 7), scheduler, tick=lambda: ticks.append(1))}
+    results = {
+        r.item: r
+        for r in hand_out("engine_work:square", range(1, 7), scheduler, tick=lambda: ticks.append(1))
+    }
     assert {n: r.value for n, r in results.items()} == {1: 1, 2: 4, 3: None, 4: 16, 5: None, 6: 36}
     assert results[3].failure == "three is refused"
     assert "Traceback" in results[5].details
@@ -122,9 +127,13 @@ def test_a_scheduler_that_goes_away_is_a_named_failure(tmp_path):
 
 def test_nobody_at_the_address():
     with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
-        with pytest.raises(UserError, match=r"expected a running Dask scheduler at tcp://127\.0\.0\.1:9; got"):
+        with pytest.raises(
+            UserError, match=r"expected a running Dask scheduler at tcp://127\.0\.0\.1:9; got"
+        ):
             hand_out("math:sqrt", [4], "tcp://127.0.0.1:9")
-        with pytest.raises(UserError, match="scheduler: expected a running Dask scheduler at nonsense:x; got"):
+        with pytest.raises(
+            UserError, match="scheduler: expected a running Dask scheduler at nonsense:x; got"
+        ):
             hand_out("math:sqrt", [4], "nonsense:x")
         # Whoever was not reached is nobody's default, which files are locked with.
         assert distributed.client._get_global_client() is None

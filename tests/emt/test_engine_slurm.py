@@ -71,7 +71,9 @@ def slurm():
     """Run a one-node SLURM of two CPUs; yield its folder."""
     missing = [name for name in DAEMONS if not shutil.which(name)]
     if missing or os.geteuid():
-        pytest.skip(f"needs {' '.join(missing)} (apt-get install slurm-wlm munge)" if missing else "needs root")
+        pytest.skip(
+            f"needs {' '.join(missing)} (apt-get install slurm-wlm munge)" if missing else "needs root"
+        )
     # Sockets have short names only.
     with tempfile.TemporaryDirectory(prefix="slurm") as name, pytest.MonkeyPatch.context() as patch:
         folder = Path(name)
@@ -79,7 +81,9 @@ def slurm():
         (folder / "munge.key").chmod(0o400)
         (folder / "state").mkdir()
         conf = folder / "slurm.conf"
-        conf.write_text(CONF.format(folder=folder, host=socket.gethostname().partition(".")[0], ports=free_ports(2)))
+        conf.write_text(
+            CONF.format(folder=folder, host=socket.gethostname().partition(".")[0], ports=free_ports(2))
+        )
         patch.setenv("SLURM_CONF", str(conf))
         munge = [f"--{k}={folder}/munge.{k[:-5]}" for k in ("key-file", "log-file", "pid-file", "seed-file")]
         try:
@@ -119,7 +123,11 @@ def test_the_job_script_asks_for_what_the_flags_say(tmp_path):
     from emt.engine.slurm import open_cluster
 
     execution = ExecutionConfig(
-        engine="slurm", slurm_partition="gpu-short", slurm_time="1-02:00:00", slurm_memory="6GB", slurm_gpus="a100:1"
+        engine="slurm",
+        slurm_partition="gpu-short",
+        slurm_time="1-02:00:00",
+        slurm_memory="6GB",
+        slurm_gpus="a100:1",
     )
     with open_cluster(execution, tmp_path) as cluster:
         lines = cluster.job_script().splitlines()
@@ -165,7 +173,13 @@ def test_a_folder_may_have_any_name_and_none_is_run_as_a_command(tmp_path):
     assert sys.executable in words
     assert sum(word.startswith(f"{logs}/") for word in words) == 3
     percent = str(logs).replace("%", "%%")
-    assert shlex.split(job.submit_command) == ["sbatch", "-e", f"{percent}/emt-%J.err", "-o", f"{percent}/emt-%J.out"]
+    assert shlex.split(job.submit_command) == [
+        "sbatch",
+        "-e",
+        f"{percent}/emt-%J.err",
+        "-o",
+        f"{percent}/emt-%J.out",
+    ]
     assert not (tmp_path / "ran").exists()
 
 
@@ -236,7 +250,10 @@ def test_jobs_that_fail_at_once_are_given_up(tmp_path):
 
     execution = ExecutionConfig(engine="slurm", num_workers=2, slurm_memory="1GB")
     broken = {"jobqueue.slurm.job-script-prologue": ["echo no such module >&2; exit 1"]}
-    with dask.config.set(broken), pytest.raises(UserError, match=r"4 SLURM jobs .* ended .*; see \S+\.err") as refusal:
+    with (
+        dask.config.set(broken),
+        pytest.raises(UserError, match=r"4 SLURM jobs .* ended .*; see \S+\.err") as refusal,
+    ):
         engine.hand_out("engine_work:square", [1, 2, 4], execution, tmp_path)
     assert Path(str(refusal.value).split()[-1]).read_text() == "no such module\n"
     wait_until(lambda: not run("squeue", "--noheader"))

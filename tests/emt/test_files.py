@@ -98,7 +98,15 @@ def test_only_what_is_kept_of_an_item_is_returned(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ['{"items": [1, 2', '{"items": [1,]}', '{"items": [1] "a": 2}', '{"items": [1]} x', '{"items": 1,}', "", "{"],
+    [
+        '{"items": [1, 2',
+        '{"items": [1,]}',
+        '{"items": [1] "a": 2}',
+        '{"items": [1]} x',
+        '{"items": 1,}',
+        "",
+        "{",
+    ],
 )
 def test_broken_documents_are_refused_in_one_line(tmp_path, text):
     path = tmp_path / "x.json"

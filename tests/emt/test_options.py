@@ -62,7 +62,9 @@ def test_registered_options_are_those_of_the_constructor(registry):
 
 
 def test_a_class_assigns_what_its_body_gives_a_value(tmp_path, monkeypatch):
-    (tmp_path / "bodies.py").write_text("class C:\n    a: int\n    b: int = 1\n    c = {}\n    def f(self): d = 1\n")
+    (tmp_path / "bodies.py").write_text(
+        "class C:\n    a: int\n    b: int = 1\n    c = {}\n    def f(self): d = 1\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     assert [name for name in "abcd" if assigns("bodies:C", name)] == ["b", "c"]
 
@@ -88,7 +90,10 @@ def test_a_constructor_may_be_inherited_with_its_help(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     for name in ("Child", "Grandchild"):
         options = options_of(f"family.child:{name}")
-        assert [(o.name, o.default, o.help) for o in options] == [("size", 3, "units."), ("rate", 0.5, "how slow.")]
+        assert [(o.name, o.default, o.help) for o in options] == [
+            ("size", 3, "units."),
+            ("rate", 0.5, "how slow."),
+        ]
     assert options_of("family.child:Own") == options_of("family.child:Stranger") == ()
 
 
@@ -208,7 +213,9 @@ def test_help_of_a_flag_ends_without_a_full_stop_and_names_no_default_that_is_of
 def test_a_default_of_zero_is_shown_and_an_empty_one_is_not():
     assert help_text(Option("seed", int, 0, "the first.")) == "the first (default: 0)"
     assert (
-        help_text(Option("notes", str, "", "some.")) == help_text(Option("tags", tuple[str, ...], (), "some")) == "some"
+        help_text(Option("notes", str, "", "some."))
+        == help_text(Option("tags", tuple[str, ...], (), "some"))
+        == "some"
     )
 
 

@@ -39,7 +39,9 @@ def make_run(tmp_path):
             training=TrainingConfig(num_models=MEMBERS, seed=5),
         )
         build = load(MODELS, model, "model_type")
-        stack = build(config.training.seeds(), 4 + bool((task or {}).get("use_eos")), 4, **config.model_options())
+        stack = build(
+            config.training.seeds(), 4 + bool((task or {}).get("use_eos")), 4, **config.model_options()
+        )
         for position in range(MEMBERS):
             runs.write_weights(runs.model_folder(tmp_path, position + 1), stack.export(position), {})
         return config
@@ -90,7 +92,9 @@ def test_states_step_by_step_are_those_recorded(model, load_run):
         np.testing.assert_allclose(recorded["outputs"].values[:, :, t], outputs[:, :, 0], atol=1e-11)
         for name in set(state) - set(loaded.model.held_state):
             value = state[name]
-            np.testing.assert_allclose(recorded[name].values[:, :, t], value, atol=1e-11, err_msg=f"{name} at {t}")
+            np.testing.assert_allclose(
+                recorded[name].values[:, :, t], value, atol=1e-11, err_msg=f"{name} at {t}"
+            )
 
 
 @every_model
@@ -185,7 +189,9 @@ def test_a_trace_holds_the_batch_its_events_and_its_theory(load_run):
     loaded = load_run("rnn", task={"use_eos": True, "seq_length": (1, 3)})
     batch = batch_of(loaded)
     recorded = record.record(loaded, batch, LENGTH)
-    np.testing.assert_array_equal(recorded["inputs"].values, batch.padded_inputs(loaded.task.input_channels)[0])
+    np.testing.assert_array_equal(
+        recorded["inputs"].values, batch.padded_inputs(loaded.task.input_channels)[0]
+    )
     np.testing.assert_array_equal(recorded["targets"].values, batch.targets[0])
     np.testing.assert_array_equal(recorded["operator"].values, loaded.task.operator(LENGTH))
     np.testing.assert_array_equal(recorded["scored"].values, batch.scored[0])
@@ -238,7 +244,9 @@ def test_a_trace_says_when_an_output_is_right_and_what_its_tokens_are(load_run):
     about = trace.about(record.record((loaded := load_run()), batch_of(loaded), LENGTH))
     assert (about.accuracy, about.tokens) == ("sign", ())
     task = load(TASKS, "associative_retrieval", "task")(pairs=3)
-    model = load(MODELS, "irnn", "model_type")((5, 1005), task.input_channels, task.output_channels, hidden_dim=UNITS)
+    model = load(MODELS, "irnn", "model_type")(
+        (5, 1005), task.input_channels, task.output_channels, hidden_dim=UNITS
+    )
     choosing = record.Loaded(loaded.config, task, model, NUMBERS)
     recorded = record.record(choosing, task.test_batch(0, 9, 1, BATCH), 9)
     about = trace.about(recorded)
@@ -270,7 +278,9 @@ def test_weights_that_are_not_finite_are_refused_by_name(make_run, tmp_path, val
     weights, _ = runs.read_weights(folder)
     weights["readout.weight"][0, 0] = value
     runs.write_weights(folder, weights, {})
-    with pytest.raises(UserError, match=r"model-3: expected finite weights; readout\.weight holds NaN or infinity"):
+    with pytest.raises(
+        UserError, match=r"model-3: expected finite weights; readout\.weight holds NaN or infinity"
+    ):
         record.load_members(tmp_path, config, NUMBERS)
     record.load_members(tmp_path, config, [1])
 
@@ -286,7 +296,9 @@ def test_weights_that_are_not_finite_are_refused_by_name(make_run, tmp_path, val
 def test_another_architecture_is_refused_by_name(make_run, tmp_path, change, message):
     config = make_run()
     other = config.model_copy(update={"model": config.model | change})
-    with pytest.raises(UserError, match=rf"model-3: the weights do not match the architecture in config.*{message}"):
+    with pytest.raises(
+        UserError, match=rf"model-3: the weights do not match the architecture in config.*{message}"
+    ):
         record.load_members(tmp_path, other, NUMBERS)
 
 
@@ -306,7 +318,9 @@ def test_a_linear_task_comes_with_the_matrix_of_a_step(model, load_run):
     weights = [loaded.model.export(position) for position in range(len(NUMBERS))]
     for position, member in enumerate(weights):
         if loaded.model.recurrent_name:
-            np.testing.assert_array_equal(recorded["step_matrix"][position], member[loaded.model.recurrent_name])
+            np.testing.assert_array_equal(
+                recorded["step_matrix"][position], member[loaded.model.recurrent_name]
+            )
         if loaded.model.readout_name:
             hidden, outputs = recorded["hidden"][position].values, recorded["outputs"][position].values
             rebuilt = hidden @ recorded["readout"][position].values.T

@@ -74,7 +74,10 @@ def test_a_killed_write_leaves_nothing_under_the_final_name(tmp_path):
 def test_the_disk_is_named_when_it_is_full():
     full = OSError(errno.ENOSPC, "No space left on device", "/runs/a/config.json")
     assert files.explain_os_error(full) == "/runs/a/config.json: no space left on the disk"
-    assert files.explain_os_error(PermissionError(errno.EACCES, "Permission denied", "x")) == "x: permission denied"
+    assert (
+        files.explain_os_error(PermissionError(errno.EACCES, "Permission denied", "x"))
+        == "x: permission denied"
+    )
 
 
 # JSON
@@ -138,7 +141,15 @@ def test_innermost_lists_stand_on_one_line(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b'{"a": [1, 2', b'{"a": 1} trailing', b"\xff\xfe\x00", b"9" * 5000, b'"' + b"9" * 5000 + b'"', b"[" * 10**5],
+    [
+        b"",
+        b'{"a": [1, 2',
+        b'{"a": 1} trailing',
+        b"\xff\xfe\x00",
+        b"9" * 5000,
+        b'"' + b"9" * 5000 + b'"',
+        b"[" * 10**5,
+    ],
 )
 def test_broken_json_is_refused_by_path(tmp_path, content):
     path = tmp_path / "file.json"
@@ -292,7 +303,11 @@ def test_a_summary_is_read_from_its_folder_and_sorted(tmp_path):
     metrics = [{"model_name": f"model-{n}"} for n in (10, 2, 1)]
     files.write_json(tmp_path / "evaluation_summary.json", {"metrics": metrics})
     for path in (tmp_path, tmp_path / "evaluation_summary.json"):
-        assert [m["model_name"] for m in runs.read_summary(path)["metrics"]] == ["model-1", "model-2", "model-10"]
+        assert [m["model_name"] for m in runs.read_summary(path)["metrics"]] == [
+            "model-1",
+            "model-2",
+            "model-10",
+        ]
 
 
 @pytest.mark.parametrize(
@@ -361,7 +376,9 @@ def test_a_summary_that_holds_a_model_twice_is_refused_by_its_name(tmp_path):
     path = tmp_path / "evaluation_summary.json"
     names = ["model-2", "model-1", "model-3", "model-1", "model-3", "model-3"]
     files.write_json(path, {"metrics": [{"model_name": name} for name in names]})
-    with pytest.raises(UserError, match=r"expected each model once; got model-1 \(2 times\), model-3 \(3 times\)"):
+    with pytest.raises(
+        UserError, match=r"expected each model once; got model-1 \(2 times\), model-3 \(3 times\)"
+    ):
         runs.read_summary(path)
     files.write_json(path, {"metrics": [{"model_name": name} for name in names[:3]]})
     assert len(runs.read_summary(path)["metrics"]) == 3

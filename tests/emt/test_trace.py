@@ -50,7 +50,12 @@ def memory(factor=False, **changes):
 
 
 def make(variables=None, memories=None, **changes):
-    about = {"model": {"type": "x"}, "seeds": [3000, 10000], "memories": {key: {} for key in memories or ()}, **changes}
+    about = {
+        "model": {"type": "x"},
+        "seeds": [3000, 10000],
+        "memories": {key: {} for key in memories or ()},
+        **changes,
+    }
     return trace.make(variables or root(), [4, 11], about, memories)
 
 
@@ -62,7 +67,9 @@ def test_a_trace_survives_its_file(tmp_path, memories):
     trace.save(tree, path)
     loaded = trace.load(path)
     xr.testing.assert_identical(loaded, tree)
-    assert {n: v.dtype for n, v in loaded.data_vars.items()} == {n: v.dtype for n, v in tree.data_vars.items()}
+    assert {n: v.dtype for n, v in loaded.data_vars.items()} == {
+        n: v.dtype for n, v in tree.data_vars.items()
+    }
     assert trace.about(loaded) == trace.about(tree)
     assert trace.about(loaded).seeds == (3000, 10000)
     assert trace.label(loaded) == "x"
@@ -94,7 +101,9 @@ def test_other_variables_may_be_absent(name):
 @pytest.mark.parametrize("name", root())
 def test_wrong_axes_are_refused_by_name(name):
     dims, values = root()[name]
-    with pytest.raises(TraceError, match=rf"trace: expected '{name}' with axes \(.* got \('{dims[1]}', '{dims[0]}'"):
+    with pytest.raises(
+        TraceError, match=rf"trace: expected '{name}' with axes \(.* got \('{dims[1]}', '{dims[0]}'"
+    ):
         make(root(**{name: ((dims[1], dims[0], *dims[2:]), values.swapaxes(0, 1))}))
 
 
@@ -103,8 +112,14 @@ def test_a_memory_is_whole_and_its_axes_right(name):
     with pytest.raises(TraceError, match=rf"memory/fast: expected the variable '{name}'"):
         make(memories={"fast": memory(**{name: None})})
     dims, values = memory()[name]
-    with pytest.raises(TraceError, match=rf"memory/fast: expected '{name}' with axes .*; got \('member', 'time'"):
-        make(memories={"fast": memory(**{name: (("member", "time", "batch", *dims[3:]), values.swapaxes(1, 2))})})
+    with pytest.raises(
+        TraceError, match=rf"memory/fast: expected '{name}' with axes .*; got \('member', 'time'"
+    ):
+        make(
+            memories={
+                "fast": memory(**{name: (("member", "time", "batch", *dims[3:]), values.swapaxes(1, 2))})
+            }
+        )
 
 
 @pytest.mark.parametrize("name", ["inputs", "targets", "phase"])
@@ -131,7 +146,9 @@ def test_variables_hold_numbers():
 def test_a_trace_says_what_it_is_of(text):
     tree = make()
     tree.attrs = {} if text is None else {"about": text}
-    with pytest.raises(TraceError, match="here: expected an attribute 'about' with a format version; found none"):
+    with pytest.raises(
+        TraceError, match="here: expected an attribute 'about' with a format version; found none"
+    ):
         trace.check(tree, "here")
 
 
@@ -153,7 +170,10 @@ def test_what_a_trace_is_of_has_defaults_and_may_say_more():
         ({"accuracy": "rank"}, "about: accuracy: must be 'sign' or 'argmax'; got 'rank'"),
         ({"seeds": "7"}, "about: seeds: must be a valid array; got '7'"),
         ({"seeds": [7]}, "about: seeds: expected one for each of 2 members; got 1"),
-        ({"states": ["hidden", "gate"]}, "about: states: expected variables of the trace; there is no 'gate'"),
+        (
+            {"states": ["hidden", "gate"]},
+            "about: states: expected variables of the trace; there is no 'gate'",
+        ),
         ({"memories": {"slow": {}}}, r"about: memories: expected the rule of 'fast'; got \['slow'\]"),
     ],
 )

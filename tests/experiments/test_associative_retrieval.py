@@ -20,7 +20,10 @@ from experiments.associative_retrieval import make_dataset, results, summary, tr
 from experiments.associative_retrieval.configs import CONFIGS, LABELS, PAPER_ERRORS
 from experiments.associative_retrieval.results import log_text
 
-pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.usefixtures("in_this_process")]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.usefixtures("in_this_process"),
+]
 
 SMALL = split("--R 8 --emb 6 --batch 16 --steps 40 --eval_every 20 --num_models 3 --num_workers 1")
 
@@ -133,7 +136,9 @@ def test_the_file_decides_how_many_pairs_there_are(data, refused):
 
 
 def test_flags_become_options_of_the_model():
-    config = config_of(*split("--R 9 --emb 11 --fw_eta 0.25 --fw_lam 0.75 --fw_S 2 --lr 0.01 --seed 5 --num_models 3"))
+    config = config_of(
+        *split("--R 9 --emb 11 --fw_eta 0.25 --fw_lam 0.75 --fw_S 2 --lr 0.01 --seed 5 --num_models 3")
+    )
     model = {k: config.model[k] for k in ("type", "hidden_dim", "embedding_dim", "eta", "lam", "inner_steps")}
     assert model == {
         "type": "fw",
@@ -164,7 +169,9 @@ def test_execution_flags_are_those_of_the_main_job():
 
 
 def test_a_frozen_embedding_is_the_same_after_training(run):
-    kept, trained = (run("irnn", *flags, folder=name) for flags, name in ((["--freeze_emb"], "kept"), ([], "trained")))
+    kept, trained = (
+        run("irnn", *flags, folder=name) for flags, name in ((["--freeze_emb"], "kept"), ([], "trained"))
+    )
     drawn = build_at_start(configuration.read(kept / "config.json"))
     for folder, same in ((kept, True), (trained, False)):
         weights, _ = runs.read_weights(folder / "model-2")
@@ -184,7 +191,11 @@ def test_the_published_loop_and_its_summary_run_as_they_stand(data, tmp_path, mo
     loop = re.search(r"train --model \$\{model\} (.*?)\n  done", page, re.DOTALL)[1].replace("\\\n", " ")
     snippet = re.search(r"```python\n(import json.*?)```", page, re.DOTALL)[1]
     monkeypatch.chdir(tmp_path)
-    smaller = [*split("--R 7 --emb 5 --batch 16 --steps 4 --eval_every 2 --num_workers 1"), "--data_npz", str(data)]
+    smaller = [
+        *split("--R 7 --emb 5 --batch 16 --steps 4 --eval_every 2 --num_workers 1"),
+        "--data_npz",
+        str(data),
+    ]
     accuracies = {}
     for model in ("irnn", "lstm", "fw"):
         flags = split(loop.replace("${model}", model).replace("${seed}", "2"))

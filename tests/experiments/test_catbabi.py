@@ -21,7 +21,10 @@ from experiments.catbabi import compare, differences, evaluate, summary, sweep, 
 from experiments.catbabi.configs import LABELS, PAPER_ACCURACIES, SWEEPS, run
 from experiments.catbabi.results import Answers, figures, run_through, take, whole_tasks
 
-pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.usefixtures("in_this_process")]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.usefixtures("in_this_process"),
+]
 
 SEGMENT = 23
 SIZES = {
@@ -29,7 +32,9 @@ SIZES = {
     "lstm": "--hidden_dim 12 --embedding_dim 10 --layers 2 --layer_dropout 0.1",
     "fw": "--hidden_dim 12 --embedding_dim 10 --inner_steps 2",
 }
-SMALL = split(f"--variant 1k --segment {SEGMENT} --batch 4 --steps 20 --eval_every 10 --num_models 2 --num_workers 1")
+SMALL = split(
+    f"--variant 1k --segment {SEGMENT} --batch 4 --steps 20 --eval_every 10 --num_models 2 --num_workers 1"
+)
 
 
 def parse(data, *flags, model="lstm"):
@@ -44,14 +49,26 @@ def rows_of(path):
 def answers_of(target, group, right, loss):
     """One segment in which every word is judged and scored; ``right`` and ``loss`` are (member, word)."""
     steps, group = np.ones(len(target), bool), np.array(group)
-    return Answers(np.array(loss, float), np.array(right, bool), np.array(target), 0 * group, group, steps, steps)
+    return Answers(
+        np.array(loss, float), np.array(right, bool), np.array(target), 0 * group, group, steps, steps
+    )
 
 
 @pytest.fixture
 def trained(tmp_path, mini_babi):
     def start(model="lstm", *flags, folder="run"):
         out = tmp_path / "runs" / folder
-        flags = ["--model", model, "--data", str(mini_babi), *SMALL, *split(SIZES[model]), "--out", str(out), *flags]
+        flags = [
+            "--model",
+            model,
+            "--data",
+            str(mini_babi),
+            *SMALL,
+            *split(SIZES[model]),
+            "--out",
+            str(out),
+            *flags,
+        ]
         assert train.main(flags) == 0
         return out
 
@@ -126,7 +143,10 @@ def test_a_run_is_continued_to_the_same_bytes_and_tested_once(trained, refused):
 
 def test_two_models_are_compared_on_the_same_text(trained, tmp_path, capsys, refused):
     folder, out = trained("lstm", "--mode", "lm"), tmp_path / "comparison"
-    assert compare.main([str(folder), str(folder), "--model_b", "2", "--words", "100", "--output_dir", str(out)]) == 0
+    assert (
+        compare.main([str(folder), str(folder), "--model_b", "2", "--words", "100", "--output_dir", str(out)])
+        == 0
+    )
     tokens = rows_of(out / "token_losses.csv")
     # Whole segments are read.
     assert len(tokens) == -(-100 // SEGMENT) * SEGMENT
@@ -153,7 +173,9 @@ def paired_runs(tmp_path):
             figures = dict.fromkeys(("accuracy", "accuracy_whole", "accuracy_mean"), share)
             starts = {"zero": {**figures, "by_task": {"19": {"accuracy": share}}}}
             folder = runs.model_folder(tmp_path / name, number)
-            files.write_json(folder / "test.json", {"seed": seed, "validation": {"accuracy": share}, "starts": starts})
+            files.write_json(
+                folder / "test.json", {"seed": seed, "validation": {"accuracy": share}, "starts": starts}
+            )
     return tmp_path
 
 
@@ -271,7 +293,9 @@ def test_a_folder_without_runs_says_so(tmp_path, refused):
 
 README = (Path(train.__file__).parent / "README.md").read_text(encoding="utf-8")
 SHOWN = [
-    line for line in README.splitlines() if line.startswith("python -m experiments.catbabi.train") and "1k" in line
+    line
+    for line in README.splitlines()
+    if line.startswith("python -m experiments.catbabi.train") and "1k" in line
 ]
 
 
@@ -295,7 +319,9 @@ def test_every_shipped_run_is_valid(question, mini_babi):
         assert whole.model.items() >= config.model.items()
         assert whole.training.gradient_clip == 0
         task = CatBabi(**whole.task_options())
-        assert whole.training.validation_batches == train.count_batches(task, "validation", config.training.batch_size)
+        assert whole.training.validation_batches == train.count_batches(
+            task, "validation", config.training.batch_size
+        )
 
 
 def test_the_table_of_the_paper_is_shipped():
@@ -332,7 +358,8 @@ def test_segments_give_what_the_whole_row_gives(mode, loaded):
     np.testing.assert_allclose(loss, expected, atol=3e-6)
     np.testing.assert_array_equal(np.concatenate([part.target[part.scored] for part in parts]), target)
     np.testing.assert_array_equal(
-        np.concatenate([part.right[:, part.scored] for part in parts], axis=1), outputs.argmax(dim=-1) == target
+        np.concatenate([part.right[:, part.scored] for part in parts], axis=1),
+        outputs.argmax(dim=-1) == target,
     )
     # Negative control: a state that is not carried gives other losses.
     first = -model(ids[:, :, SEGMENT : 2 * SEGMENT])[0].log_softmax(dim=-1)
@@ -368,7 +395,12 @@ def test_figures_are_those_of_planted_answers():
     assert poor["accuracy_whole"] == pytest.approx(2 / 3)
     assert poor["accuracy_mean"] == pytest.approx((1 / 2 + 1 + 0) / 3)
     assert poor["loss"] == 2.0
-    assert poor["by_task"]["1"] == {"accuracy": 0.5, "questions": 2, "loss": 1.5, "trained_on_whole_set": True}
+    assert poor["by_task"]["1"] == {
+        "accuracy": 0.5,
+        "questions": 2,
+        "loss": 1.5,
+        "trained_on_whole_set": True,
+    }
     assert not poor["by_task"]["20"]["trained_on_whole_set"]
     assert (perfect["accuracy"], perfect["perplexity"]) == (1.0, 1.0)
 

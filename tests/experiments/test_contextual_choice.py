@@ -34,7 +34,9 @@ def train_together(task, model, steps):
         outputs, state, _ = model(x, None if batch.fresh else state, None, context)
         state = {name: value.detach() for name, value in state.items()}
         scored = torch.from_numpy(batch.scored)
-        scoring = Scoring(torch.from_numpy(batch.targets), scored, scored, torch.from_numpy(batch.draws).double())
+        scoring = Scoring(
+            torch.from_numpy(batch.targets), scored, scored, torch.from_numpy(batch.draws).double()
+        )
         loss, accuracy = actor_critic(outputs, scoring)
         optimizer.zero_grad()
         loss.sum().backward()
@@ -44,11 +46,19 @@ def train_together(task, model, steps):
 
 @pytest.mark.parametrize(
     ("similarity", "capacity", "key"),
-    [("l2", 100, "input"), ("l1", 100, "input"), ("cosine", 100, "input"), ("l2", 3, "input"), ("l2", 3, "hidden")],
+    [
+        ("l2", 100, "input"),
+        ("l1", 100, "input"),
+        ("cosine", 100, "input"),
+        ("l2", 3, "input"),
+        ("l2", 3, "hidden"),
+    ],
 )
 def test_a_population_ends_with_the_weights_of_agents_that_step_alone(similarity, capacity, key):
     task, units, episodes = ContextualChoice(trials=4, steps=6, evidence=5, t_off=3), 7, 6
-    model = DNDLSTM(SEEDS, 10, 3, hidden_dim=units, similarity=similarity, capacity=capacity, key=key).double()
+    model = DNDLSTM(
+        SEEDS, 10, 3, hidden_dim=units, similarity=similarity, capacity=capacity, key=key
+    ).double()
     start = [{n: w.copy() for n, w in model.export(member).items()} for member in range(len(SEEDS))]
     agents = [OneAgent(w, capacity=capacity, similarity=similarity, key=key).double() for w in start]
     optimizers = [torch.optim.Adam(agent.parameters(), 5e-3) for agent in agents]
@@ -69,7 +79,20 @@ def test_a_population_ends_with_the_weights_of_agents_that_step_alone(similarity
 
 
 SMALL = [
-    *("--num_models", "2", "--trials", "4", "--steps", "6", "--t_off", "3", "--evidence", "5", "--hidden_dim", "7"),
+    *(
+        "--num_models",
+        "2",
+        "--trials",
+        "4",
+        "--steps",
+        "6",
+        "--t_off",
+        "3",
+        "--evidence",
+        "5",
+        "--hidden_dim",
+        "7",
+    ),
     *("--epochs", "14", "--num_workers", "1", "--engine", "inline"),
 ]
 
@@ -113,8 +136,19 @@ def test_flags_reach_task_model_and_training(refused):
 
 def test_defaults_are_the_published_constants():
     config = train.build_config(train.parser().parse_args([]))
-    assert [config.task[n] for n in ("trials", "steps", "evidence", "t_off", "discount")] == [50, 10, 32, 5, 0.0]
-    assert [config.model[n] for n in ("hidden_dim", "capacity", "key", "similarity")] == [32, 100, "input", "l2"]
+    assert [config.task[n] for n in ("trials", "steps", "evidence", "t_off", "discount")] == [
+        50,
+        10,
+        32,
+        5,
+        0.0,
+    ]
+    assert [config.model[n] for n in ("hidden_dim", "capacity", "key", "similarity")] == [
+        32,
+        100,
+        "input",
+        "l2",
+    ]
     assert (config.training.epochs, config.training.epoch_batches) == (20, 100)
 
 

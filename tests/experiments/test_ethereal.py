@@ -26,7 +26,9 @@ from experiments.ethereal.settings import SETTINGS, task_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-SMALL = split("--hidden_size 7 --num_layers 1 --batch_size 16 --n_iters 200 --checkpoint_save_freq 100 --num_models 2")
+SMALL = split(
+    "--hidden_size 7 --num_layers 1 --batch_size 16 --n_iters 200 --checkpoint_save_freq 100 --num_models 2"
+)
 INLINE = ["--engine", "inline", "--accelerator", "cpu"]
 
 
@@ -52,15 +54,23 @@ def test_a_run_says_what_is_best_and_tests_its_models(tmp_path, capsys):
     folder = start(tmp_path / "run", "--print_freq", "100")
     printed = capsys.readouterr().out
     assert "Best with memory: loss 0.2599, token accuracy 0.8750, recall 1.0000" in printed
-    assert "Best from the last character: loss 1.0059, token accuracy 0.5000, recall 0.3333 (at most 0.5000)" in printed
+    assert (
+        "Best from the last character: loss 1.0059, token accuracy 0.5000, recall 0.3333 (at most 0.5000)"
+        in printed
+    )
     assert "n = 2 models" in printed
     for number in (1, 2):
         test = json.loads((folder / f"model-{number}" / "test.json").read_text())
         assert (
-            f"model-{number}: recall {test['test_recall']:.4f}, token accuracy {test['test_accuracy']:.4f}" in printed
+            f"model-{number}: recall {test['test_recall']:.4f}, token accuracy {test['test_accuracy']:.4f}"
+            in printed
         )
         assert (test["optimal_loss"], test["no_memory_recall"]) == pytest.approx((0.2599, 1 / 3), abs=1e-4)
-        assert (test["status"], test["exploded_step"], test["seed"]) == ("finished", None, 1000 * (number - 1))
+        assert (test["status"], test["exploded_step"], test["seed"]) == (
+            "finished",
+            None,
+            1000 * (number - 1),
+        )
         log = rows_of(folder / f"model-{number}" / "log.csv")
         assert [row["step"] for row in log] == ["100", "200"]
         assert all(row["val_loss"] and row["optimal_loss"] == "0.259930" for row in log)
@@ -102,24 +112,37 @@ def test_a_member_of_a_population_ends_as_it_would_alone(tmp_path):
 
 @pytest.mark.parametrize(("model_type", "updater"), SETTINGS)
 def test_every_model_and_updater_has_settings_of_its_own(model_type, updater):
-    setting, config = SETTINGS[model_type, updater], config_of("--model_type", model_type, "--updater", updater)
+    setting, config = (
+        SETTINGS[model_type, updater],
+        config_of("--model_type", model_type, "--updater", updater),
+    )
     assert config.model["updater"] == updater
-    assert config.training.learning_rate == setting.learning_rate == config.model.get("eta", setting.learning_rate)
+    assert (
+        config.training.learning_rate
+        == setting.learning_rate
+        == config.model.get("eta", setting.learning_rate)
+    )
     assert config.training.optimizer == "sgd"
     assert config.training.epochs * config.training.epoch_batches == setting.n_iters
     assert setting.model.items() <= config.model.items()
 
 
 def test_the_published_rules_have_settings_of_their_own():
-    corrected, published = (config_of("--updater", "backprop", "--compatibility", word) for word in ("False", "True"))
+    corrected, published = (
+        config_of("--updater", "backprop", "--compatibility", word) for word in ("False", "True")
+    )
     assert (corrected.model["compatibility"], published.model["compatibility"]) == (False, True)
     # The published gradient is a mean over the batch, and its plasticity is squared.
-    strength = published.training.learning_rate / published.training.batch_size * published.model["plast_clip"] ** 2
+    strength = (
+        published.training.learning_rate / published.training.batch_size * published.model["plast_clip"] ** 2
+    )
     assert strength == pytest.approx(corrected.training.learning_rate * corrected.model["plast_clip"])
 
 
 def test_flags_are_spelled_as_published():
-    flags = "--hidden_size 9 --num_layers 2 --residual_connection True --enable_recurrence False --normalize True"
+    flags = (
+        "--hidden_size 9 --num_layers 2 --residual_connection True --enable_recurrence False --normalize True"
+    )
     config = config_of(
         *flags.split(), "--input_mode", "last_two", "--positional_encoding_dim", "3", "--self_grad", "0.5"
     )
@@ -136,7 +159,15 @@ def test_flags_are_spelled_as_published():
     assert expected.items() <= config.model.items()
     assert config_of("--checkpoint_dir", "somewhere").metadata["experiment_name"] == "somewhere"
     words = train.parser("ethereal", SETTINGS["ethereal", "dfa"]).format_help()
-    for flag in ("plast_learning_rate", "plast_clip", "forget_rate", "grad_clip", "clip_weights", "track", "tags"):
+    for flag in (
+        "plast_learning_rate",
+        "plast_clip",
+        "forget_rate",
+        "grad_clip",
+        "clip_weights",
+        "track",
+        "tags",
+    ):
         assert f"--{flag} " in words
     assert "imprint_rate" not in words
 
@@ -163,7 +194,10 @@ def test_data_sets_have_their_published_names(name, task):
     [
         ("--dataset 5_resequence", r"--dataset: expected .*N from 1 to 4\).*; got 5_resequence"),
         ("--dataset roneneldan/tinystories", "--dataset: .* is not fetched; expected the path of a file"),
-        ("--n_iters 300 --checkpoint_save_freq 200", "--n_iters: must be a multiple of --checkpoint_save_freq 200"),
+        (
+            "--n_iters 300 --checkpoint_save_freq 200",
+            "--n_iters: must be a multiple of --checkpoint_save_freq 200",
+        ),
         ("--print_freq 70", "--print_freq: must be a multiple of 50; got 70"),
         ("--batch_size 0", "--batch_size: must be an integer ≥ 1; got 0"),
         ("--plast_proportion 1.5", "--plast_proportion: must be a number ≤ 1.0"),
@@ -267,9 +301,8 @@ def test_sweeps_hold_the_cells_of_the_paper():
 
 @pytest.mark.usefixtures("coarse_figures")
 def test_a_map_of_two_by_two_cells_is_trained_and_drawn(tmp_path, capsys, refused):
-    words = (
-        "map --rates 0.001 0.01 --clips 1 1e30 --hidden_dim 5 --layers 1 --batch_size 4 --n_iters 500 --num_models 2"
-    )
+    sizes = "--hidden_dim 5 --layers 1 --batch_size 4 --n_iters 500 --num_models 2"
+    words = f"map --rates 0.001 0.01 --clips 1 1e30 {sizes}"
     flags = ["--epoch_batches", "100", "--epochs", "1", "--output_dir", str(tmp_path), *INLINE]
     assert sweep.main([*words.split(), *flags]) == 0
     output = tmp_path / "ethereal_map" / "summary"

@@ -94,7 +94,9 @@ def small_tree(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_what_is_tested_is_caught_and_the_rest_survives(small_tree, capsys):
-    sites = [site for site in find_sites((small_tree / "analysis/sums.py").read_text()) if site.kind == "sign"]
+    sites = [
+        site for site in find_sites((small_tree / "analysis/sums.py").read_text()) if site.kind == "sign"
+    ]
     drawn = [Mutant("analysis/sums.py", site) for site in sites]
     path = small_tree / "results.json"
     results = mutants.run(small_tree, drawn, path)
@@ -114,5 +116,7 @@ def test_what_is_tested_is_caught_and_the_rest_survives(small_tree, capsys):
 def test_tests_that_fail_without_a_fault_are_refused(small_tree):
     (small_tree / "tests/analysis/test_sums.py").write_text("def test_add():\n    assert False\n")
     [site, *_] = find_sites((small_tree / "analysis/sums.py").read_text())
-    with pytest.raises(SystemExit, match=r"expected tests of tests/analysis/test_sums\.py to pass without a fault"):
+    with pytest.raises(
+        SystemExit, match=r"expected tests of tests/analysis/test_sums\.py to pass without a fault"
+    ):
         mutants.run(small_tree, [Mutant("analysis/sums.py", site)], small_tree / "results.json")

@@ -8,7 +8,18 @@ from emt.commands import sweep
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-TRIAL = ["--num_models", "1", "--epochs", "1", "--epoch_batches", "2", "--engine", "inline", "--accelerator", "cpu"]
+TRIAL = [
+    "--num_models",
+    "1",
+    "--epochs",
+    "1",
+    "--epoch_batches",
+    "2",
+    "--engine",
+    "inline",
+    "--accelerator",
+    "cpu",
+]
 
 
 def test_one_command_trains_and_writes_the_table_and_the_same_command_is_done_at_once(tmp_path, capsys):
@@ -17,7 +28,12 @@ def test_one_command_trains_and_writes_the_table_and_the_same_command_is_done_at
         printed = capsys.readouterr().out
         assert "repeat_copy: 1 of 1 models done, median validation accuracy 0." in printed
     [row] = csv.DictReader((tmp_path / "repeat_copy" / "members.csv").read_text().splitlines())
-    assert (row["experiment"], row["model"], row["status"], row["step"]) == ("repeat_copy", "model-1", "finished", "2")
+    assert (row["experiment"], row["model"], row["status"], row["step"]) == (
+        "repeat_copy",
+        "model-1",
+        "finished",
+        "2",
+    )
 
 
 def test_a_shard_of_the_grid_does_its_part(tmp_path, capsys):
@@ -36,7 +52,10 @@ def test_a_shard_of_the_grid_does_its_part(tmp_path, capsys):
         (["nonsense"], "invalid choice: 'nonsense'"),
         (["ethereal/nonsense"], "invalid choice: 'ethereal/nonsense'"),
         (["ethereal"], "invalid choice: 'ethereal'"),
-        (["ethereal/table", "--rates", "0.1"], "--rates: applies to the map only; table is defined in configs.py"),
+        (
+            ["ethereal/table", "--rates", "0.1"],
+            "--rates: applies to the map only; table is defined in configs.py",
+        ),
         (["catbabi/main"], "the following arguments are required: --data"),
         (["catbabi/main", "--data", "nowhere"], "--data: .* published at"),
         (["repeat_copy", "--num_models", "0"], "--num_models: "),

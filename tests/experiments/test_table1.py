@@ -36,7 +36,9 @@ def plant(folder, accuracies, degrees, reference=None, horizon=200, failed=(), m
         entries[0]["spectral_error_deg_reference_seq8"] = reference
     evaluation = {"evaluation": {"test_horizon": horizon}}
     content = {"metrics": entries, "evaluation_config": evaluation}
-    files.write_json(folder / "evaluation_summary.json", content | {"failed": [{"model_name": n} for n in failed]})
+    files.write_json(
+        folder / "evaluation_summary.json", content | {"failed": [{"model_name": n} for n in failed]}
+    )
     config = next(c for c in CONFIGS if c.metadata["experiment_name"] == folder.name)
     files.write_json(folder / "config.json", complete(config).model_dump() | changed)
 
@@ -53,7 +55,10 @@ def test_medians_are_over_all_seeds_and_beside_them_over_those_that_converged(tm
     assert float(row["reference"]) == pytest.approx(np.radians(1.8))
     assert float(row["paper"]) == 0.0075
     assert "50%" in printed
-    assert "the 2 seeds of all populations that converged: angle 0.0052 (n = 2), reference 0.0314 (n = 1)," in printed
+    assert (
+        "the 2 seeds of all populations that converged: angle 0.0052 (n = 2), reference 0.0314 (n = 1),"
+        in printed
+    )
     assert "Populations not evaluated yet: 15" in printed
 
 
@@ -61,7 +66,9 @@ def test_seeds_that_converged_are_put_together_over_populations(tmp_path, capsys
     plant(tmp_path / "T2_hidden64_l2_0", [1.0, 0.995, 0.6], [0.2, 0.4, 30.0])
     plant(tmp_path / "T3_hidden64_l2_0", [1.0, 0.5], [2.0, 30.0])
     table.main([str(tmp_path)])
-    assert "the 3 seeds of all populations that converged: angle 0.0070 (n = 3), ref" in capsys.readouterr().out
+    assert (
+        "the 3 seeds of all populations that converged: angle 0.0070 (n = 3), ref" in capsys.readouterr().out
+    )
 
 
 def test_modes_that_converged_seeds_lack_are_told_apart_from_angles(tmp_path, capsys):
@@ -94,7 +101,10 @@ def test_populations_that_were_trained_otherwise_are_named(tmp_path, capsys):
     training = CONFIGS[0].model_dump()["training"] | {"curriculum_threshold": 0.96}
     plant(tmp_path / name, [1.0, 0.995], [0.2, 0.4], training=training)
     table.main([str(tmp_path)])
-    assert f"Trained with other settings, {name}: training.curriculum_threshold: 0.99 → 0.96" in capsys.readouterr().out
+    assert (
+        f"Trained with other settings, {name}: training.curriculum_threshold: 0.99 → 0.96"
+        in capsys.readouterr().out
+    )
 
 
 def test_what_the_reference_leaves_undefined_is_said_to_be_so(tmp_path, capsys):

@@ -18,7 +18,9 @@ def make_circuits() -> Callable[..., Any]:
     """Return `plant_variables` for a task with the options given (default: repeat copy, s = 5, d = 3)."""
 
     def make(task: dict[str, Any] | None = None, **options: Any) -> tuple[Any, np.ndarray, np.ndarray]:
-        return plant_variables(VariableBinding(**({"seq_length": 5, "input_dim": 3} | (task or {}))), **options)
+        return plant_variables(
+            VariableBinding(**({"seq_length": 5, "input_dim": 3} | (task or {}))), **options
+        )
 
     return make
 
@@ -86,7 +88,9 @@ def plant_circuit(
     arrays = (recurrent, readout, hidden, outputs, targets, scored)
     for array in arrays:
         array.setflags(write=False)
-    return TrainedMember(name, recurrent, readout, None, hidden, np.zeros((batch, horizon + 1, width)), *arrays[3:])
+    return TrainedMember(
+        name, recurrent, readout, None, hidden, np.zeros((batch, horizon + 1, width)), *arrays[3:]
+    )
 
 
 @pytest.fixture

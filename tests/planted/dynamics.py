@@ -35,7 +35,8 @@ def make_portrait() -> Callable[..., Any]:
             "hits": 1 + place,
             "distance": np.full(n, 0.5),
             "jacobian": np.reshape(
-                [f @ np.diag(m) @ np.linalg.inv(f) for f, m in zip(frames, modes, strict=True)], (n, size, size)
+                [f @ np.diag(m) @ np.linalg.inv(f) for f, m in zip(frames, modes, strict=True)],
+                (n, size, size),
             ),
             "input_jacobian": rng.normal(size=(n, size, 2)),
             "exponent": -np.sort(rng.exponential(size=(members, 2, 4, size)), axis=-1),

@@ -66,7 +66,9 @@ def read_stories(words: np.ndarray, asks: np.ndarray) -> dict[str, np.ndarray]:
     streams, stories, _ = words.shape
     events = {name: np.full(words.shape, -1) for name in ("written", "trial", "group")}
     events["written"][:, :, :-4] = np.repeat(np.arange(SENTENCES), SENTENCE)
-    events["trial"][:] = (7 * np.arange(streams * stories) % 50).reshape(streams, stories, 1)  # as shuffled stories are
+    events["trial"][:] = (7 * np.arange(streams * stories) % 50).reshape(
+        streams, stories, 1
+    )  # as shuffled stories are
     events["group"][:] = (asks >= 0).sum(axis=-1, keepdims=True)
     asked = np.full((*words.shape, asks.shape[-1]), -1)
     asked[:, :, -2] = asks
@@ -78,11 +80,11 @@ def read_stories(words: np.ndarray, asks: np.ndarray) -> dict[str, np.ndarray]:
 def make_stories(trace_of: Any, recall: Any) -> Callable[..., Any]:
     """Return a function that makes a trace of members that read streams of stories into a fast memory of two factors.
 
-    A story is five sentences of four words, a question of two words and "?", and its answer, the last word of the last
-    item; stories ask for 1, 2, 2 and 3 sentences in turn, and read i returns what was written at the last word of the
-    ith. Every step writes by the delta rule, under keys orthogonal to each other, and rescales; reads come after the
-    write. With ``shuffled`` the written keys of each stream change places, with ``strength`` 0 nothing is stored; the
-    answers of the first stream are wrong.
+    A story is five sentences of four words, a question of two words and "?", and its answer, the last word of
+    the last item; stories ask for 1, 2, 2 and 3 sentences in turn, and read i returns what was written at the
+    last word of the ith. Every step writes by the delta rule, under keys orthogonal to each other, and
+    rescales; reads come after the write. With ``shuffled`` the written keys of each stream change places,
+    with ``strength`` 0 nothing is stored; the answers of the first stream are wrong.
     """
 
     def make(
@@ -103,7 +105,9 @@ def make_stories(trace_of: Any, recall: Any) -> Callable[..., Any]:
         size = 10  # of a factor: more keys than steps
         pairs = np.stack(np.unravel_index(rng.permutation(size**2)[: shape[-1]], (size, size)), axis=-1)
         frames = np.linalg.qr(rng.normal(size=(members, 2, size, size)))[0]
-        keys = np.stack([frames[:, f][:, pairs[:, f]] for f in (0, 1)], axis=-2)[:, None].repeat(streams, axis=1)
+        keys = np.stack([frames[:, f][:, pairs[:, f]] for f in (0, 1)], axis=-2)[:, None].repeat(
+            streams, axis=1
+        )
         queries = rng.normal(size=(*shape, reads, 2, size)) / size
         for stream, story, read in np.argwhere(asks >= 0):
             start = story * STORY
@@ -116,11 +120,15 @@ def make_stories(trace_of: Any, recall: Any) -> Callable[..., Any]:
         erase, keep = strength * rng.uniform(0.4, 1.0, shape), rng.uniform(0.95, 1.0, shape)
         log = {"write_key": keys, "write_value": values, "write_strength": erase * keep, "write_erase": erase}
         log |= {"write_keep": keep, "read_query": queries, "read_value": np.empty((*shape, reads, 5))}
-        products = [(x[..., 0, :, None] * x[..., 1, None, :]).reshape(*x.shape[:-2], -1) for x in (keys, queries)]
+        products = [
+            (x[..., 0, :, None] * x[..., 1, None, :]).reshape(*x.shape[:-2], -1) for x in (keys, queries)
+        ]
         for place in np.ndindex(members, streams):
             rule = [log[n][place] for n in ("write_value", "write_strength", "write_erase", "write_keep")]
             log["read_value"][place] = recall(products[0][place], *rule, products[1][place], "after")[1]
-        memory = {n: a.astype(np.float32) for n, a in log.items()} | {"rule": {"kind": "linear", "reads": "after"}}
+        memory = {n: a.astype(np.float32) for n, a in log.items()} | {
+            "rule": {"kind": "linear", "reads": "after"}
+        }
         recording = trace_of({"fwm": memory}, events, {"tokens": names, "accuracy": "argmax"})
         right = np.eye(len(names))[np.roll(events["token"], -1, axis=1)]
         outputs = np.tile(5 * right, (members, 1, 1, 1))

@@ -20,7 +20,9 @@ def draw(summary: LearningSummary, *, linear: bool = False) -> Iterator[tuple[st
 
 
 @styled
-def plot_learning(summary: LearningSummary, panel: str, ax: Axes | None = None, *, linear: bool = False) -> Axes:
+def plot_learning(
+    summary: LearningSummary, panel: str, ax: Axes | None = None, *, linear: bool = False
+) -> Axes:
     """Draw the validation errors of a panel's populations: median over members, band from the best to the worst.
 
     The axis of errors is logarithmic, or ``linear`` where errors are too large for that.

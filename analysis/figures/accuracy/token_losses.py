@@ -29,7 +29,15 @@ def plot_excerpt(result: TokenLosses, start: int, ax: Axes | None = None) -> Axe
     tokens = result.tokens.iloc[start : start + LINE]
     places = np.arange(len(tokens))
     better = np.where(tokens["difference"] >= 0, BLUE, VERMILION)
-    ax.bar(places, tokens["difference"], bottom=tokens["loss_a"], color=better, alpha=0.35, width=0.5, linewidth=0)
+    ax.bar(
+        places,
+        tokens["difference"],
+        bottom=tokens["loss_a"],
+        color=better,
+        alpha=0.35,
+        width=0.5,
+        linewidth=0,
+    )
     # Where both lose the same the smaller dot lies on the larger.
     for label, column, color, size in zip(result.labels, COLUMNS, (BLUE, VERMILION), (3.6, 2.0), strict=True):
         ax.plot(places, tokens[column], "o", color=color, label=label, markersize=size, clip_on=False)

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from analysis.evaluation.inspection import STATISTICS, Inspection, LengthInspection
 from analysis.evaluation.summary import wrong_outputs
-from analysis.figures.spectra.values import few_ticks, jitter, scatter_modes, scatter_spectrum, spectra_by_length
+from analysis.figures.spectra.values import (
+    few_ticks,
+    jitter,
+    scatter_modes,
+    scatter_spectrum,
+    spectra_by_length,
+)
 from analysis.figures.style import BLUE, GRAY, VERMILION, column_figure, complex_plane, single_axes, styled
 from analysis.figures.variables import from_powers as variable_basis
 from analysis.figures.variables import subspaces
@@ -76,7 +82,9 @@ def plot_full_spectrum(inspection: Inspection, at: LengthInspection, ax: Axes | 
     complex_plane(ax, float(np.abs(inspection.spectrum).max()))
     rest = inspection.spectrum[len(at.eigenvalues) :]
     if len(rest):
-        ax.scatter(rest.real, rest.imag, s=5, facecolors="none", edgecolors=GRAY, linewidths=0.5, label="other")
+        ax.scatter(
+            rest.real, rest.imag, s=5, facecolors="none", edgecolors=GRAY, linewidths=0.5, label="other"
+        )
     scatter_spectrum(ax, at.eigenvalues, BLUE, "leading")
     scatter_modes(ax, at.modes)
     return ax
@@ -199,7 +207,13 @@ def _distribution(
         # Above the bars, where the marks hide nothing.
         above = ax.get_xaxis_transform()
         ax.plot(
-            positions, np.full(len(positions), 1.02), "v", color=VERMILION, markersize=3, transform=above, clip_on=False
+            positions,
+            np.full(len(positions), 1.02),
+            "v",
+            color=VERMILION,
+            markersize=3,
+            transform=above,
+            clip_on=False,
         )
         ax.set_ylabel("number of eigenvalues")
         ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))

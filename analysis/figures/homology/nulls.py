@@ -14,12 +14,16 @@ _KINDS = ("gap", "loop", "void", "hole of dimension 3")
 def draw_tests(tests: BarTests, label: str, unit: str) -> Figure:
     """Return a figure with a panel for each dimension; ``unit`` is what bars are lengths of."""
     dimensions = tests.population.index.unique("dimension")
-    figure, axes = column_figure("double" if len(dimensions) > 1 else "single", height=3.1, columns=len(dimensions))
+    figure, axes = column_figure(
+        "double" if len(dimensions) > 1 else "single", height=3.1, columns=len(dimensions)
+    )
     for dimension, ax in zip(dimensions, axes[0], strict=True):
         plot_tests(tests, dimension, ax).set_ylabel(f"longest {_KINDS[dimension]} ({unit})")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3 if len(dimensions) > 1 else 2)
-    figure.suptitle(f"{label}: n = {tests.population['n'].max():.0f} members, {tests.n_nulls} clouds of each null")
+    figure.suptitle(
+        f"{label}: n = {tests.population['n'].max():.0f} members, {tests.n_nulls} clouds of each null"
+    )
     return figure
 
 
@@ -32,12 +36,18 @@ def plot_tests(tests: BarTests, dimension: int = 1, ax: Axes | None = None) -> A
     nulls = rows.index.unique("null")
     own = rows.xs(nulls[0], level="null").loc[names]
     place = range(len(names))
-    ax.vlines(place, own["subset_low"], own["subset_high"], color=BLUE, label=f"5 to 95 % of {N_SUBSETS} subsets")
+    ax.vlines(
+        place, own["subset_low"], own["subset_high"], color=BLUE, label=f"5 to 95 % of {N_SUBSETS} subsets"
+    )
     ax.plot(place, own["longest"], "o", color=BLUE, label="longest bar")
     for null, color in zip(nulls, (*COLORS[1:4], BLACK), strict=False):
         bound = rows.xs(null, level="null").loc[names, "null_95"]
-        ax.plot(place, bound, "_", color=color, markersize=6, markeredgewidth=1.2, label=f"95 % of null {null!r}")
-    found = ", ".join(f"{null} {tests.population.loc[(dimension, null), 'significant']:.0f}" for null in nulls)
+        ax.plot(
+            place, bound, "_", color=color, markersize=6, markeredgewidth=1.2, label=f"95 % of null {null!r}"
+        )
+    found = ", ".join(
+        f"{null} {tests.population.loc[(dimension, null), 'significant']:.0f}" for null in nulls
+    )
     ax.set_title(f"members with p ≤ {tests.level:g} (B–H):\n{found}")
     ax.set(xlabel="model", ylim=(0, None))
     ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))

@@ -10,7 +10,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.figures.homology.nulls import draw_tests
-from analysis.figures.style import BLUE, COLORS, GRAY, SEQUENTIAL, column_figure, plot_counts, single_axes, styled
+from analysis.figures.style import (
+    BLUE,
+    COLORS,
+    GRAY,
+    SEQUENTIAL,
+    column_figure,
+    plot_counts,
+    single_axes,
+    styled,
+)
 from analysis.homology.diagram_distances import Diagrams
 from analysis.homology.persistence import Persistence
 
@@ -69,7 +78,13 @@ def draw_bars(ax: Axes, diagrams: Diagrams, largest: float) -> None:
 def plot_feature(persistence: Persistence, feature: str, label: str, ax: Axes | None = None) -> Axes:
     """Draw a feature against accuracy, a point for each model that has one."""
     ax = single_axes(ax)
-    ax.scatter(persistence.population.scalars["accuracy"], persistence.features[feature], s=7, color=BLUE, linewidths=0)
+    ax.scatter(
+        persistence.population.scalars["accuracy"],
+        persistence.features[feature],
+        s=7,
+        color=BLUE,
+        linewidths=0,
+    )
     ax.set(xlabel="accuracy", ylabel=label)
     _plain_ticks(ax)
     return ax
@@ -155,7 +170,9 @@ def _features(persistence: Persistence) -> Figure:
     for dimension, row in enumerate(axes):
         plot(persistence, f"h{dimension}_count", f"number of {_DIMENSIONS[dimension]}", row[0])
         plot(persistence, f"h{dimension}_total_persistence", f"H{'₀₁'[dimension]} total persistence", row[1])
-        plot_histogram(persistence, f"h{dimension}_max_persistence", f"H{'₀₁'[dimension]} longest persistence", row[2])
+        plot_histogram(
+            persistence, f"h{dimension}_max_persistence", f"H{'₀₁'[dimension]} longest persistence", row[2]
+        )
     figure.suptitle(f"{_caption(persistence)}, {known} with an accuracy; finite bars, persistence in |Δλ|")
     return figure
 

@@ -25,7 +25,9 @@ def draw(topology: Topology) -> Iterator[tuple[str, Figure]]:
 def plot_diagram(topology: Topology, member: int = 0, ax: Axes | None = None) -> Axes:
     """Draw births and deaths of the model at position ``member``."""
     ax = single_axes(ax, height=3.3)
-    draw_bars(ax, topology.diagrams[member], largest_scale([bars for model in topology.diagrams for bars in model]))
+    draw_bars(
+        ax, topology.diagrams[member], largest_scale([bars for model in topology.diagrams for bars in model])
+    )
     ax.set(xlabel="birth (distance)", ylabel="death (distance)")
     ax.set_title(topology.model_names[member])
     return ax

@@ -111,8 +111,12 @@ def plot_contents(analysis: MemoryAnalysis, held: MemoryContents, place: int, ax
     for kind, color in zip(_classes(held), _class_colors(held), strict=True):
         here = classes == kind
         if here.any():
-            ax.scatter(x[here], y[here], s=7, color=[color], linewidths=0, label=_class_name(analysis, int(kind)))
-    first, second = (f"PC {i + 1} ({100 * share:.0f} %)" for i, share in enumerate(held.variance_ratio[place][:2]))
+            ax.scatter(
+                x[here], y[here], s=7, color=[color], linewidths=0, label=_class_name(analysis, int(kind))
+            )
+    first, second = (
+        f"PC {i + 1} ({100 * share:.0f} %)" for i, share in enumerate(held.variance_ratio[place][:2])
+    )
     ax.set(xlabel=first, ylabel=second)
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.yaxis.set_major_locator(MaxNLocator(4))
@@ -145,7 +149,10 @@ def plot_effective_rank(held: MemoryContents, ax: Axes | None = None) -> Axes:
 def plot_weights(held: MemoryContents, ax: Axes | None = None) -> Axes:
     """Draw the largest singular value of the weights, memory included, over time, and of square ones the radius."""
     ax = single_axes(ax)
-    names = {"weights_singular_value_1": "largest singular value", "weights_spectral_radius": "spectral radius"}
+    names = {
+        "weights_singular_value_1": "largest singular value",
+        "weights_spectral_radius": "spectral radius",
+    }
     for (name, label), color in zip(names.items(), COLORS, strict=False):
         if name in held.spectrum.index.unique("quantity"):
             _plot_quantity(held, name, color, label, ax)
@@ -185,9 +192,13 @@ def _add_key(figure: Figure, axes: list[Axes], analysis: MemoryAnalysis, held: M
         bar = ScalarMappable(Normalize(classes[0], classes[-1]), SEQUENTIAL)
         ticks = classes[:: -(-len(classes) // 12)].tolist()
         names = [_class_name(analysis, kind) for kind in ticks]
-        figure.colorbar(bar, ax=axes, label=analysis.color_by, fraction=0.04, pad=0.02).set_ticks(ticks, labels=names)
+        figure.colorbar(bar, ax=axes, label=analysis.color_by, fraction=0.04, pad=0.02).set_ticks(
+            ticks, labels=names
+        )
         return
-    handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    handles = {
+        label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }
     figure.legend(
         list(handles.values()),
         list(handles),

@@ -88,8 +88,8 @@ def plot_weight(grid: TrialGrid, ax: Axes | None = None) -> Axes:
 def plot_scores(match: Match, memory: str, ax: Axes | None = None) -> Axes:
     """Draw each member's score with its interval over trials, and the population's mean with its own.
 
-    Open circles are the scores by the convention, sign or magnitude, that the memory's rule does not call for; they are
-    left out if they are the same.
+    Open circles are the scores by the convention, sign or magnitude, that the memory's rule does not call
+    for; they are left out if they are the same.
     """
     ax = single_axes(ax)
     scores = match.scores.loc[memory].dropna(subset="score")
@@ -98,10 +98,14 @@ def plot_scores(match: Match, memory: str, ax: Axes | None = None) -> Axes:
     if np.isfinite(mean["low"]):
         ax.axhspan(mean["low"], mean["high"], color=VERMILION, alpha=0.2, linewidth=0)
     ax.axhline(mean["score"], color=VERMILION, label="mean, 95 %")
-    ax.errorbar(place, scores["score"], [low.clip(0), high.clip(0)], fmt="o", color=BLUE, label="member, 95 %")
+    ax.errorbar(
+        place, scores["score"], [low.clip(0), high.clip(0)], fmt="o", color=BLUE, label="member, 95 %"
+    )
     if not match.conventions_agree(memory):
         other = other_convention(mean["convention"])
-        ax.plot(place, scores[f"score_{other}"], "o", color=BLUE, fillstyle="none", label=f"member, by {other}")
+        ax.plot(
+            place, scores[f"score_{other}"], "o", color=BLUE, fillstyle="none", label=f"member, by {other}"
+        )
     ax.axhline(mean["chance"], color=GRAY, linestyle="--", label="chance")
     ax.axhline(mean["shuffled"], color=GRAY, linestyle=":", label="shuffled")
     ax.set(xlabel="model", ylabel=_counted(match, memory), ylim=(-0.03, 1.03))
@@ -123,7 +127,11 @@ def plot_aligned(match: Match, memory: str, ax: Axes | None = None) -> Axes:
         curve = curves.loc[read]
         _plot_curve(curve, color, f"read {read}", ax)
     ax.axvline(0, color=GRAY, linewidth=0.6, linestyle="--", zorder=0)
-    ax.set(xlabel="steps from the write of the queried item", ylabel="share of the\nabsolute weight", ylim=(0, None))
+    ax.set(
+        xlabel="steps from the write of the queried item",
+        ylabel="share of the\nabsolute weight",
+        ylim=(0, None),
+    )
     ax.xaxis.set_major_locator(MaxNLocator(9, integer=True))
     n = int(curves["members"].max())
     ax.set_title(_members(n) + (", band: 95 %" if n > 1 else ""))
@@ -184,7 +192,9 @@ def _row_ticks(grid: TrialGrid) -> tuple[list[float], list[str]]:
     steps, first, count = np.unique(grid.rows, return_index=True, return_counts=True)
     shown = _every(len(steps), _MOST_TICKS)
     middle = first + (count - 1) / 2
-    return [float(middle[i]) for i in shown], [_label(grid.row_labels[first[i]], steps[i], " ") for i in shown]
+    return [float(middle[i]) for i in shown], [
+        _label(grid.row_labels[first[i]], steps[i], " ") for i in shown
+    ]
 
 
 def _row_name(grid: TrialGrid) -> str:

@@ -9,7 +9,16 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from analysis.figures.style import BLACK, DIVERGING, GREEN, SEQUENTIAL, VERMILION, column_figure, single_axes, styled
+from analysis.figures.style import (
+    BLACK,
+    DIVERGING,
+    GREEN,
+    SEQUENTIAL,
+    VERMILION,
+    column_figure,
+    single_axes,
+    styled,
+)
 from analysis.memory.question_grids import QuestionGrid
 
 MOST_WORDS = 56
@@ -24,7 +33,9 @@ def draw_question(grid: QuestionGrid, label: str) -> Figure:
     """Return a figure of one question: reads over the words of its trial, in as many lines as these need."""
     lines = _lines(len(grid.words))
     n_reads = len(grid.share)
-    figure, axes = column_figure("double", height=(n_reads * _ROW + 0.75) * len(lines) + 0.75, rows=len(lines))
+    figure, axes = column_figure(
+        "double", height=(n_reads * _ROW + 0.75) * len(lines) + 0.75, rows=len(lines)
+    )
     for words, ax in zip(lines, axes[:, 0], strict=True):
         plot_words(grid, words, ax)
         ax.set_xlim(-0.5, max(len(lines[0]), 3) - 0.5)
@@ -34,7 +45,9 @@ def draw_question(grid: QuestionGrid, label: str) -> Figure:
     bar.locator = MaxNLocator(3)
     bar.update_ticks()
     dots = f"dot: largest weight by {grid.convention}"
-    figure.suptitle(f"{label}, {grid.model_name}, memory {grid.memory} (n = 1 question; {dots}): {_title(grid)}")
+    figure.suptitle(
+        f"{label}, {grid.model_name}, memory {grid.memory} (n = 1 question; {dots}): {_title(grid)}"
+    )
     return figure
 
 
@@ -42,8 +55,8 @@ def draw_question(grid: QuestionGrid, label: str) -> Figure:
 def plot_words(grid: QuestionGrid, words: NDArray[np.intp] | None = None, ax: Axes | None = None) -> Axes:
     """Draw what each read found among some words of the trial (default: all).
 
-    Frames mark the writes of the items asked for, by number; dots the largest weight of a read, by the convention of
-    the memory's rule.
+    Frames mark the writes of the items asked for, by number; dots the largest weight of a read, by the
+    convention of the memory's rule.
     """
     ax = single_axes(ax, "double", 1.6)
     words = np.arange(len(grid.words)) if words is None else words
@@ -83,7 +96,9 @@ def _signed(grid: QuestionGrid) -> bool:
 
 def _colors(grid: QuestionGrid) -> tuple[Normalize, str]:
     largest = float(np.nanmax(np.abs(grid.share), initial=0.0))
-    return (CenteredNorm(halfrange=largest), DIVERGING) if _signed(grid) else (Normalize(0, largest), SEQUENTIAL)
+    return (
+        (CenteredNorm(halfrange=largest), DIVERGING) if _signed(grid) else (Normalize(0, largest), SEQUENTIAL)
+    )
 
 
 def _title(grid: QuestionGrid) -> str:

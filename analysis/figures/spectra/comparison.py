@@ -79,7 +79,10 @@ def plot_set(comparison: Comparison, position: int = 0, ax: Axes | None = None) 
     ax = single_axes(ax, height=3.5)
     population, medoid = comparison.populations[position], comparison.medoids[position]
     complex_plane(ax, float(comparison.members["mag_max"].max()))
-    everything, central = np.concatenate(population.eigenvalues), population.eigenvalues[population.names.index(medoid)]
+    everything, central = (
+        np.concatenate(population.eigenvalues),
+        population.eigenvalues[population.names.index(medoid)],
+    )
     values = thinned(everything)
     ax.scatter(values.real, values.imag, s=5, color=GRAY, alpha=0.4, linewidths=0, rasterized=True)
     ax.scatter(central.real, central.imag, s=6, color=_color(position), linewidths=0)
@@ -128,10 +131,16 @@ def plot_differences(comparison: Comparison, pair: tuple[str, str], ax: Axes | N
     if rows[["low", "difference", "high"]].abs().max(axis=None) > 3:
         ax.set_xscale("symlog", linthresh=1)
         ax.xaxis.set_major_formatter("{x:g}")
-    ax.set(yticks=range(len(rows)), yticklabels=[_LABELS.get(s, s) for s in rows.index], ylim=(-0.7, len(rows) - 0.3))
+    ax.set(
+        yticks=range(len(rows)),
+        yticklabels=[_LABELS.get(s, s) for s in rows.index],
+        ylim=(-0.7, len(rows) - 0.3),
+    )
     ax.set_xlabel("difference / pooled std")
     first, second = (_name(comparison, comparison.labels.index(label)) for label in pair)
-    filled = f"filled: p < {comparison.level:.2g} after Holm's correction" + (", paired" if comparison.paired else "")
+    filled = f"filled: p < {comparison.level:.2g} after Holm's correction" + (
+        ", paired" if comparison.paired else ""
+    )
     ax.set_title(f"{fill(second, 32)}\nminus {fill(first, 32)}\n{filled}", loc="left")
     return ax
 
@@ -147,7 +156,9 @@ def plot_distances(comparison: Comparison, ax: Axes | None = None) -> Axes:
         ax.axvline(end - 0.5, color="white", linewidth=1.2)
     middles = ends - 0.5 - np.array([len(population) for population in comparison.populations]) / 2
     numbers = [str(position + 1) for position in range(len(ends))]
-    ax.set(xticks=middles, yticks=middles, xticklabels=numbers, yticklabels=numbers, xlabel="set", ylabel="set")
+    ax.set(
+        xticks=middles, yticks=middles, xticklabels=numbers, yticklabels=numbers, xlabel="set", ylabel="set"
+    )
     ax.tick_params(length=0)
     ax.figure.colorbar(image, ax=ax, label=f"distance of spectra ({comparison.metric})")
     ax.set_title(f"all n = {len(comparison.members)} members")
@@ -189,7 +200,9 @@ def _planes(comparison: Comparison) -> Figure:
         else:
             ax.remove()
     theory = any(population.theory is not None for population in comparison.populations)
-    note = "gray: all members; colour: the most central member (named)" + ("; open circles: theory" if theory else "")
+    note = "gray: all members; colour: the most central member (named)" + (
+        "; open circles: theory" if theory else ""
+    )
     figure.supxlabel(_remarked(note, comparison), fontsize=7)
     return figure
 
@@ -198,7 +211,9 @@ def _planes(comparison: Comparison) -> Figure:
 def _metrics(comparison: Comparison) -> Figure:
     shown = comparison.varying
     rows = -(-len(shown) // N_COLUMNS)
-    figure, axes = column_figure("double", height=0.9 + 1.15 * rows, rows=rows, columns=min(N_COLUMNS, len(shown)))
+    figure, axes = column_figure(
+        "double", height=0.9 + 1.15 * rows, rows=rows, columns=min(N_COLUMNS, len(shown))
+    )
     for index, ax in enumerate(axes.flat):
         if index < len(shown):
             plot_statistic(comparison, shown[index], ax)

@@ -65,10 +65,14 @@ def plot_overlay(summary: EigenvalueSummary, ax: Axes | None = None) -> Axes:
     everything = np.concatenate(population.eigenvalues)
     values = thinned(everything)
     alpha = float(np.clip(200 / len(values), 0.15, 0.8))
-    ax.scatter(values.real, values.imag, s=5, color=BLUE, linewidths=0, alpha=alpha, label="models", rasterized=True)
+    ax.scatter(
+        values.real, values.imag, s=5, color=BLUE, linewidths=0, alpha=alpha, label="models", rasterized=True
+    )
     _draw_theory(summary, ax)
     # Nothing of a spectrum lies in the corners, so the legend outside the axes needs no search for a place.
-    legend = ax.legend(loc="upper left", bbox_to_anchor=(0, -0.14), ncols=2, borderaxespad=0, handletextpad=0.2)
+    legend = ax.legend(
+        loc="upper left", bbox_to_anchor=(0, -0.14), ncols=2, borderaxespad=0, handletextpad=0.2
+    )
     for handle in legend.legend_handles:
         if handle is not None:
             handle.set_alpha(1.0)
@@ -98,7 +102,9 @@ def plot_statistics_pair(summary: EigenvalueSummary, x: str, y: str, ax: Axes | 
 def _examples(summary: EigenvalueSummary) -> Figure:
     shown = min(N_EXAMPLES, len(summary.population))
     width: Literal["single", "double"] = "single" if shown < 3 else "double"
-    figure, axes = column_figure(width, height=WIDTHS[width] / max(shown, 1.3) + 0.75, columns=shown, sharey=True)
+    figure, axes = column_figure(
+        width, height=WIDTHS[width] / max(shown, 1.3) + 0.75, columns=shown, sharey=True
+    )
     for member, ax in enumerate(axes[0]):
         plot_spectrum(summary, member, ax)
         ax.label_outer()
@@ -106,7 +112,8 @@ def _examples(summary: EigenvalueSummary) -> Figure:
     figure.legend(handles, labels, loc="outside lower center", ncols=2)
     number = len(summary.population)
     figure.suptitle(
-        f"{summary.population.label}: n = {number} models" + (f", the first {shown}" if shown < number else "")
+        f"{summary.population.label}: n = {number} models"
+        + (f", the first {shown}" if shown < number else "")
     )
     return figure
 
@@ -134,7 +141,13 @@ def _draw_theory(summary: EigenvalueSummary, ax: Axes) -> None:
         # Repeated eigenvalues are one circle.
         unique = np.unique(np.round(theory, 9))
         ax.scatter(
-            unique.real, unique.imag, s=26, facecolors="none", edgecolors=VERMILION, linewidths=0.8, label="theory"
+            unique.real,
+            unique.imag,
+            s=26,
+            facecolors="none",
+            edgecolors=VERMILION,
+            linewidths=0.8,
+            label="theory",
         )
 
 

@@ -40,15 +40,21 @@ def plot_embedding(embedding: Embedding, ax: Axes | None = None) -> Axes:
     known = np.isfinite(color)
     if not known.all():
         plain = embedding.color is None
-        ax.scatter(x[~known], y[~known], s=14, color=BLUE if plain else GRAY, label=None if plain else "no value")
+        ax.scatter(
+            x[~known], y[~known], s=14, color=BLUE if plain else GRAY, label=None if plain else "no value"
+        )
     if known.any():
         points = ax.scatter(x[known], y[known], s=14, c=color[known], cmap=SEQUENTIAL)
-        bar = ax.figure.colorbar(points, ax=ax, label=_COLOR_LABELS[embedding.color_by], fraction=0.05, pad=0.02)
+        bar = ax.figure.colorbar(
+            points, ax=ax, label=_COLOR_LABELS[embedding.color_by], fraction=0.05, pad=0.02
+        )
         bar.locator = MaxNLocator(5)
         bar.update_ticks()
     if embedding.outliers.any():
         far = embedding.outliers
-        ax.scatter(x[far], y[far], s=44, facecolors="none", edgecolors=VERMILION, linewidths=0.9, label="outlier")
+        ax.scatter(
+            x[far], y[far], s=44, facecolors="none", edgecolors=VERMILION, linewidths=0.9, label="outlier"
+        )
     if embedding.annotate_outliers:
         _annotate(embedding, ax)
     _label_axes(embedding, ax)
@@ -95,9 +101,14 @@ def _label_axes(embedding: Embedding, ax: Axes) -> None:
     labels = [f"{_METHODS[embedding.method]} {i}" for i in (1, 2)]
     if embedding.method == "pca":
         labels = [
-            f"{text} ({100 * share:.0f} %)" for text, share in zip(labels, embedding.variance_ratio, strict=False)
+            f"{text} ({100 * share:.0f} %)"
+            for text, share in zip(labels, embedding.variance_ratio, strict=False)
         ]
-    ax.set(xlabel=labels[0], ylabel=labels[-1] if len(labels) > 1 else "", aspect="equal", adjustable="datalim")
+    ax.set(
+        xlabel=labels[0], ylabel=labels[-1] if len(labels) > 1 else "", aspect="equal", adjustable="datalim"
+    )
     # Equal scales without room at the edge would cut the markers.
     ax.margins(0.12)
-    ax.set_title(f"{embedding.population.label}: n = {len(embedding.population)} models\n{fill(embedding.measure, 52)}")
+    ax.set_title(
+        f"{embedding.population.label}: n = {len(embedding.population)} models\n{fill(embedding.measure, 52)}"
+    )

@@ -24,7 +24,8 @@ def draw(emergence: Emergence) -> Iterator[tuple[str, Figure]]:
 def plot_measure(emergence: Emergence, measure: str, ax: Axes | None = None) -> Axes:
     """Draw "accuracy" or "spectral_error_deg" against training step: members, mean and 95 % interval of the mean.
 
-    The dashed line is the bar, the dotted one the median step at which members cross it, where half of them do.
+    The dashed line is the bar, the dotted one the median step at which members cross it, where half of them
+    do.
     """
     ax = single_axes(ax)
     color = _COLORS[measure]

@@ -9,7 +9,16 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from analysis.figures.spectra.values import jitter, scatter_modes
-from analysis.figures.style import BLACK, BLUE, VERMILION, column_figure, complex_plane, single_axes, styled, thinned
+from analysis.figures.style import (
+    BLACK,
+    BLUE,
+    VERMILION,
+    column_figure,
+    complex_plane,
+    single_axes,
+    styled,
+    thinned,
+)
 from analysis.population import Population
 from analysis.spectra.overview import STATISTICS, Overview, density_band, summarise_population
 
@@ -22,7 +31,9 @@ _LABELS = {
 }
 
 
-def draw_population(population: Population, *, magnitude_threshold: float = 0.0) -> Iterator[tuple[str, Figure]]:
+def draw_population(
+    population: Population, *, magnitude_threshold: float = 0.0
+) -> Iterator[tuple[str, Figure]]:
     """Yield the figures across members and their names.
 
     Parameters
@@ -68,7 +79,9 @@ def plot_spectra(population: Population, magnitude_threshold: float = 0.0, ax: A
     shown = thinned(above)
     complex_plane(ax, float(np.abs(values).max()))
     opacity = float(np.clip(200 / max(len(shown), 1), 0.15, 0.8))
-    ax.scatter(shown.real, shown.imag, s=5, color=BLUE, alpha=opacity, linewidths=0, label="models", rasterized=True)
+    ax.scatter(
+        shown.real, shown.imag, s=5, color=BLUE, alpha=opacity, linewidths=0, label="models", rasterized=True
+    )
     scatter_modes(ax, _modes(population))
     hidden = f" with |λ| ≥ {magnitude_threshold:g}" if magnitude_threshold > 0 else ""
     drawn = f", {len(shown):,} shown" if len(shown) < len(above) else ""
@@ -113,7 +126,9 @@ def _density(
 ) -> None:
     mean, low, high = density_band(density)
     if len(density) > 1:
-        ax.stairs(high, edges, baseline=low, fill=True, color=BLUE, alpha=0.25, linewidth=0, label="95 % of models")
+        ax.stairs(
+            high, edges, baseline=low, fill=True, color=BLUE, alpha=0.25, linewidth=0, label="95 % of models"
+        )
     ax.stairs(mean, edges, color=BLUE, label="mean")
     positions = np.unique(theory.round(6))
     if len(positions):

@@ -23,7 +23,9 @@ def panel_grid(n: int, height: float) -> tuple[Figure, list[Axes]]:
         return figure, [axes[0, 0]]
     rows = -(-n // 4)
     columns = -(-n // rows)
-    figure, axes = column_figure("double", height=0.6 + rows * 6.6 / max(columns, 3), rows=rows, columns=columns)
+    figure, axes = column_figure(
+        "double", height=0.6 + rows * 6.6 / max(columns, 3), rows=rows, columns=columns
+    )
     for spare in axes.flat[n:]:
         spare.remove()
     return figure, list(axes.flat[:n])
@@ -34,7 +36,9 @@ def spectra_by_length(inspection: Inspection, plot: Callable[..., Axes], title: 
     """One panel a length, with one legend below all of them."""
     figure, axes = panel_grid(len(inspection.lengths), 3.4)
     for ax, at in zip(axes, inspection.lengths, strict=True):
-        plot(inspection, at, ax).set_title(f"L = {at.length}: {len(at.eigenvalues)} of {len(inspection.spectrum)}")
+        plot(inspection, at, ax).set_title(
+            f"L = {at.length}: {len(at.eigenvalues)} of {len(inspection.spectrum)}"
+        )
     legend_below(figure, axes[0])
     figure.suptitle(f"{inspection.member.name} (n = 1 network): {title} of {inspection.member.matrix_name}")
     return figure
@@ -50,7 +54,13 @@ def scatter_modes(ax: Axes, modes: NDArray[np.complex128]) -> None:
     if len(modes):
         modes = np.unique(modes.round(6))
         ax.scatter(
-            modes.real, modes.imag, s=26, facecolors="none", edgecolors=VERMILION, linewidths=0.8, label="theory"
+            modes.real,
+            modes.imag,
+            s=26,
+            facecolors="none",
+            edgecolors=VERMILION,
+            linewidths=0.8,
+            label="theory",
         )
 
 
@@ -62,7 +72,9 @@ def jitter(points: NDArray[Any]) -> NDArray[np.float64]:
 def legend_below(figure: Figure, ax: Axes, columns: int = 6) -> None:
     """Draw the legend of one panel below all of them."""
     handles, labels = ax.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), columns), handletextpad=0.2)
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=min(len(labels), columns), handletextpad=0.2
+    )
 
 
 def length_colors(inspection: Inspection) -> NDArray[np.float64]:

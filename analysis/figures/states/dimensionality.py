@@ -25,11 +25,15 @@ def plot_measure(result: Dimensionality, measure: str, ax: Axes | None = None) -
     ax = single_axes(ax)
     for place, kind in enumerate(KINDS):
         members = result.members[measure].xs(kind, level="states").to_numpy()
-        ax.plot(place + jitter(members), members, "o", color=_COLORS[kind], alpha=0.5, markersize=2.5, linewidth=0)
+        ax.plot(
+            place + jitter(members), members, "o", color=_COLORS[kind], alpha=0.5, markersize=2.5, linewidth=0
+        )
         row = result.population.loc[(measure, kind)]
         reach = np.array([[row["mean"] - row["low"]], [row["high"] - row["mean"]]])
         known = reach if np.isfinite(reach).all() else None
-        ax.errorbar(place + 0.33, row["mean"], known, fmt="_", color="black", capsize=2, markersize=6, linewidth=0.9)
+        ax.errorbar(
+            place + 0.33, row["mean"], known, fmt="_", color="black", capsize=2, markersize=6, linewidth=0.9
+        )
     ax.axhline(result.largest, color=GRAY, linestyle=":", linewidth=0.8)
     ax.set_xticks(range(len(KINDS)), [_LABELS[kind] for kind in KINDS])
     ax.set(xlim=(-0.5, len(KINDS) - 0.4), ylim=(0, 1.06 * result.largest), ylabel=measure.replace("_", " "))

@@ -76,7 +76,11 @@ def draw_portraits(dynamics: Dynamics) -> Figure:
         *(_dot(CLASSES[name], name, 4, name == "slow point") for name in present),
     ]
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=2 if shown == 1 else 6, handletextpad=0.1, columnspacing=0.9
+        handles=handles,
+        loc="outside lower center",
+        ncols=2 if shown == 1 else 6,
+        handletextpad=0.1,
+        columnspacing=0.9,
     )
     n = len(dynamics.planes)
     of = "" if shown == n else f", first {shown}"
@@ -91,7 +95,9 @@ def draw_spectra(dynamics: Dynamics) -> Figure:
     present = [name for name in CLASSES if (classes == name).any()]
     shown = len(present)
     width: Literal["single", "double"] = "single" if shown < 3 else "double"
-    figure, axes = column_figure(width, height=WIDTHS[width] / max(shown, 1.3) + 1.0, columns=shown, sharey=True)
+    figure, axes = column_figure(
+        width, height=WIDTHS[width] / max(shown, 1.3) + 1.0, columns=shown, sharey=True
+    )
     for name, ax in zip(present, axes[0], strict=True):
         plot_spectra(dynamics, name, ax)
         ax.label_outer()
@@ -116,7 +122,9 @@ def plot_portrait(dynamics: Dynamics, plane: MemberPlane, ax: Axes | None = None
             for way in reach * directions[~np.isnan(directions).any(axis=-1)]:
                 ax.plot(*np.stack([start - way, start + way]).T, color=color, linewidth=0.7, zorder=2)
         face, edge = ("none", color) if name == "slow point" else (color, "white")
-        ax.scatter(points[:, 0], points[:, 1], s=14, facecolors=face, edgecolors=edge, linewidths=0.5, zorder=3)
+        ax.scatter(
+            points[:, 0], points[:, 1], s=14, facecolors=face, edgecolors=edge, linewidths=0.5, zorder=3
+        )
     ax.set_title(f"{plane.model_name}: n = {len(classes)} points")
     return _label_plane(plane, ax)
 
@@ -171,7 +179,9 @@ def _label_plane(plane: MemberPlane, ax: Axes) -> Axes:
 
 def _dot(color: str, label: str, size: float, hollow: bool = False) -> Line2D:
     face = "none" if hollow else color
-    return Line2D([], [], linestyle="", marker="o", markersize=size, color=color, markerfacecolor=face, label=label)
+    return Line2D(
+        [], [], linestyle="", marker="o", markersize=size, color=color, markerfacecolor=face, label=label
+    )
 
 
 def _members(n: int) -> str:

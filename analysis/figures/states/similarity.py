@@ -69,7 +69,9 @@ def plot_agreement(similarity: Similarity, first: str, second: str, ax: Axes | N
     row = similarity.agreement.loc[(first, second)]
     ax.set(xlabel=_label(first), ylabel=_label(second))
     known = np.isfinite(row["rank_correlation"])
-    verdict = f"{row['rank_correlation']:.2f}{'' if row['agree'] else ': disagree'}" if known else "not defined"
+    verdict = (
+        f"{row['rank_correlation']:.2f}{'' if row['agree'] else ': disagree'}" if known else "not defined"
+    )
     ax.set_title(f"rank correlation {verdict}")
     ax.locator_params(nbins=5)
     return ax
@@ -122,7 +124,9 @@ def _label(measure: str) -> str:
 def _caption(similarity: Similarity) -> str:
     sizes = list(similarity.sizes.items())
     several = len(sizes) > 1
-    named = ", ".join(f"{f'{i + 1}: ' if several else ''}{label} (n = {n})" for i, (label, n) in enumerate(sizes))
+    named = ", ".join(
+        f"{f'{i + 1}: ' if several else ''}{label} (n = {n})" for i, (label, n) in enumerate(sizes)
+    )
     remarks = " ".join(filter(None, [similarity.refused, similarity.remark]))
     told = fill(f"{named}; {similarity.states_compared}", 110)
     return f"{told}\n{fill(remarks, 110)}" if remarks else told

@@ -11,7 +11,17 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from analysis.figures.spectra.values import legend_below
-from analysis.figures.style import BLUE, GRAY, GREEN, ORANGE, VERMILION, Film, column_figure, single_axes, styled
+from analysis.figures.style import (
+    BLUE,
+    GRAY,
+    GREEN,
+    ORANGE,
+    VERMILION,
+    Film,
+    column_figure,
+    single_axes,
+    styled,
+)
 from analysis.variables.find import CONDITION_LIMITS
 from analysis.variables.results import MemberVariables, TrialVariables, VariableMemories
 
@@ -86,7 +96,9 @@ def draw_transitions(result: VariableMemories) -> Figure:
         plot_transition(result, matrix, ax).set_title(title)
     axes[0, 1].set_ylabel("")
     axes[0, 2].set_ylabel("")
-    figure.colorbar(axes[0, 0].images[0], ax=list(axes[0]), label="weight", extend="both", aspect=25, fraction=0.05)
+    figure.colorbar(
+        axes[0, 0].images[0], ax=list(axes[0]), label="weight", extend="both", aspect=25, fraction=0.05
+    )
     figure.suptitle(
         f"{result.label}, {member.model_name}: transition between variables, and its angle to the task's Φ "
         f"(n = {result.trials} trials)"
@@ -102,7 +114,9 @@ def draw_trial(result: VariableMemories) -> Figure:
     assert shown is not None
     plot_variables(result, shown.known, axes[0, 0]).set_title("task")
     plot_variables(result, shown.read, axes[0, 1]).set(ylabel="", title="read from the states")
-    figure.colorbar(axes[0, 0].images[0], ax=list(axes[0]), label="value", extend="both", aspect=25, fraction=0.05)
+    figure.colorbar(
+        axes[0, 0].images[0], ax=list(axes[0]), label="value", extend="both", aspect=25, fraction=0.05
+    )
     figure.suptitle(
         f"{result.label}, {shown.model_name}, trial {shown.trial}: variables in memory slots, "
         f"n = 1 of {result.trials} trials, basis from the others (line: first answer)"
@@ -123,7 +137,14 @@ def plot_share(result: VariableMemories, name: str, ax: Axes | None = None) -> A
             inside = part & ~below
             errors = [(share - low)[inside], (high - share)[inside]]
             ax.errorbar(place[inside], share[inside], errors, fmt=marker, c=color, mfc=face, markersize=3)
-            ax.plot(place[part & below], np.full(np.sum(part & below), LOWEST), "v", c=color, mfc=face, markersize=3.5)
+            ax.plot(
+                place[part & below],
+                np.full(np.sum(part & below), LOWEST),
+                "v",
+                c=color,
+                mfc=face,
+                markersize=3.5,
+            )
     ax.axhline(0, color=GRAY, linewidth=0.6, linestyle="--")
     ax.set(ylabel=SHARES[name], ylim=(LOWEST - 0.04, 1.03))
     ax.set_title("held-out trials, 95 %")
@@ -144,9 +165,16 @@ def plot_condition(result: VariableMemories, ax: Axes | None = None) -> Axes:
         place, numbers = np.arange(len(rows)) + beside, rows["condition_number"].to_numpy()
         infinite = np.isinf(numbers)
         for part, face in _faces(rows, color):
-            ax.plot(place[part & ~infinite], numbers[part & ~infinite], marker, c=color, mfc=face, markersize=3)
             ax.plot(
-                place[part & infinite], np.full(np.sum(part & infinite), top), "^", c=color, mfc=face, markersize=3.5
+                place[part & ~infinite], numbers[part & ~infinite], marker, c=color, mfc=face, markersize=3
+            )
+            ax.plot(
+                place[part & infinite],
+                np.full(np.sum(part & infinite), top),
+                "^",
+                c=color,
+                mfc=face,
+                markersize=3.5,
             )
         ax.plot([], [], marker, color=color, markersize=3, label=name)
         ax.axhline(CONDITION_LIMITS[name], color=color, linewidth=0.6, linestyle="--")
@@ -239,7 +267,9 @@ def _stage(result: VariableMemories, ax: Axes) -> PathCollection:
     for edge in np.arange(length + 1) - 0.5:
         ax.axvline(edge, color=GRAY, linewidth=0.4, zorder=0)
     ax.set(xlim=(-0.5, length - 0.5), ylim=(width - 0.4, -1.0), ylabel="bit")
-    ax.set_xlabel("slot (1: oldest; the newest is the output)   disc: read from the state, ring: the task's value")
+    ax.set_xlabel(
+        "slot (1: oldest; the newest is the output)   disc: read from the state, ring: the task's value"
+    )
     ax.set_xticks(range(length), [str(slot + 1) for slot in range(length)])
     ax.set_yticks(range(width), [str(bit + 1) for bit in range(width)])
     ax.tick_params(length=0)
@@ -280,7 +310,9 @@ def _slot_ticks(result: VariableMemories) -> tuple[list[float], list[str]]:
 def _rows(result: VariableMemories, estimator: str) -> Any:
     """Return an estimator's certificates in the order of the members; empty where it was not asked for."""
     names = result.estimates.index.unique("estimator")
-    return result.estimates.xs(estimator, level="estimator") if estimator in names else result.estimates.iloc[:0]
+    return (
+        result.estimates.xs(estimator, level="estimator") if estimator in names else result.estimates.iloc[:0]
+    )
 
 
 def _faces(rows: Any, color: str) -> list[tuple[NDArray[np.bool_], str]]:
@@ -290,7 +322,9 @@ def _faces(rows: Any, color: str) -> list[tuple[NDArray[np.bool_], str]]:
 
 
 def _shown_member(result: VariableMemories) -> MemberVariables:
-    return next(member for member in result.found if result.shown and member.model_name == result.shown.model_name)
+    return next(
+        member for member in result.found if result.shown and member.model_name == result.shown.model_name
+    )
 
 
 def _member_axis(result: VariableMemories, ax: Axes) -> Axes:

@@ -121,7 +121,9 @@ def _variable_spectra(inspection: Inspection) -> Figure:
     angles.set_ylim(-0.6, len(spectra) - 0.4)
     legend_below(figure, plane)
     counts = ", ".join(str(len(values)) for values in spectra)
-    figure.suptitle(f"{inspection.member.name}: eigenvalues of the empirical Φ on stored positions, n = {counts}")
+    figure.suptitle(
+        f"{inspection.member.name}: eigenvalues of the empirical Φ on stored positions, n = {counts}"
+    )
     return figure
 
 

@@ -9,7 +9,16 @@ from matplotlib.figure import Figure
 
 from analysis.evaluation.inspection import Inspection, LengthInspection
 from analysis.figures.spectra.values import legend_below, scatter_modes, scatter_spectrum, spectra_by_length
-from analysis.figures.style import BLUE, GRAY, ORANGE, VERMILION, column_figure, complex_plane, single_axes, styled
+from analysis.figures.style import (
+    BLUE,
+    GRAY,
+    ORANGE,
+    VERMILION,
+    column_figure,
+    complex_plane,
+    single_axes,
+    styled,
+)
 
 
 def draw(inspection: Inspection) -> Iterator[tuple[str, Figure]]:
@@ -19,7 +28,10 @@ def draw(inspection: Inspection) -> Iterator[tuple[str, Figure]]:
         return
     yield "pca_subspace_analysis", _subspaces(inspection)
     if len(lengths) > 1:
-        yield "multi_length_pca_analysis", spectra_by_length(inspection, plot_subspace_spectra, "leading subspaces")
+        yield (
+            "multi_length_pca_analysis",
+            spectra_by_length(inspection, plot_subspace_spectra, "leading subspaces"),
+        )
     # Subspaces that fill the whole space share everything, whatever they are.
     proper = [at for at in lengths if len(at.eigenvalues) < len(inspection.spectrum)]
     if proper:
@@ -51,12 +63,25 @@ def plot_moduli_by_rank(inspection: Inspection, ax: Axes | None = None) -> Axes:
     """Draw all moduli in descending order, those of the theory, and where each length's subspace ends."""
     ax = single_axes(ax)
     moduli = np.abs(inspection.spectrum)
-    ax.plot(np.arange(1, len(moduli) + 1), moduli, ".", color=BLUE, markersize=3, label=inspection.member.matrix_name)
+    ax.plot(
+        np.arange(1, len(moduli) + 1),
+        moduli,
+        ".",
+        color=BLUE,
+        markersize=3,
+        label=inspection.member.matrix_name,
+    )
     for at in inspection.lengths:
         ax.axvline(len(at.eigenvalues) + 0.5, color=GRAY, linewidth=0.6, linestyle=":")
     last = inspection.lengths[-1]
     if last.theory is not None:
-        ax.step(np.arange(1, len(last.theory) + 1), np.abs(last.theory), where="mid", color=VERMILION, label="theory")
+        ax.step(
+            np.arange(1, len(last.theory) + 1),
+            np.abs(last.theory),
+            where="mid",
+            color=VERMILION,
+            label="theory",
+        )
     ax.set(xlabel="rank", ylabel="modulus |λ|", ylim=(0, None))
     ax.legend(loc="best")
     return ax
@@ -81,7 +106,9 @@ def plot_overlap(at: LengthInspection, ax: Axes | None = None) -> Axes:
     values = at.overlap.to_numpy()
     ax.imshow(values, cmap="cividis", vmin=0, vmax=1)
     for (row, column), value in np.ndenumerate(values):
-        ax.text(column, row, f"{value:.2f}", ha="center", va="center", color="white" if value < 0.5 else "black")
+        ax.text(
+            column, row, f"{value:.2f}", ha="center", va="center", color="white" if value < 0.5 else "black"
+        )
     ticks = range(len(values))
     ax.set_xticks(ticks, list(at.overlap.columns))
     ax.set_yticks(ticks, list(at.overlap.index))
@@ -95,7 +122,12 @@ def plot_overlap_by_length(lengths: Sequence[LengthInspection], ax: Axes | None 
     for (a, b), marker in zip(combinations(lengths[0].overlap.index, 2), "os^vDP", strict=False):
         values = [at.overlap.loc[a, b] for at in lengths]
         ax.plot([at.length for at in lengths], values, marker=marker, label=f"{a}, {b}", clip_on=False)
-    ax.set(xlabel="sequence length L (vectors)", ylabel="overlap", ylim=(0, 1), xticks=[at.length for at in lengths])
+    ax.set(
+        xlabel="sequence length L (vectors)",
+        ylabel="overlap",
+        ylim=(0, 1),
+        xticks=[at.length for at in lengths],
+    )
     return ax
 
 
@@ -122,7 +154,9 @@ def _overlaps(inspection: Inspection, lengths: list[LengthInspection]) -> Figure
     units = len(inspection.spectrum)
     if len(lengths) == 1:
         (at,) = lengths
-        plot_overlap(at, axes[0, 0]).set_title(f"L = {at.length}: {len(at.eigenvalues)} of {units} dimensions")
+        plot_overlap(at, axes[0, 0]).set_title(
+            f"L = {at.length}: {len(at.eigenvalues)} of {units} dimensions"
+        )
     else:
         plot_overlap_by_length(lengths, axes[0, 0])
         legend_below(figure, axes[0, 0], columns=2)

@@ -23,7 +23,8 @@ class Answer:
     got
         What the analysis says.
     tolerance
-        Largest difference that passes; its source is rounding, which the system's docstring explains if it is large.
+        Largest difference that passes; its source is rounding, which the system's docstring explains if it is
+        large.
     """
 
     command: str

@@ -30,7 +30,13 @@ def plant_points(jacobians: NDArray[np.float64], positions: NDArray[np.float64])
         "exponent": np.full((1, 2, 1, size), -0.5),
         "exponent_change": np.zeros((1, 2, 1, size)),
     }
-    about = {"experiment": "known", "model": {"type": "rnn"}, "states": {"hidden": size}, "held": [], "searches": n}
+    about = {
+        "experiment": "known",
+        "model": {"type": "rnn"},
+        "states": {"hidden": size},
+        "held": [],
+        "searches": n,
+    }
     about |= {"fixed_speed": FIXED, "slow_speed": SLOW, "merge_distance": 1e-2}
     return dynamics_file.make(variables, [1], about)
 
@@ -52,8 +58,8 @@ def line_attractor() -> Iterator[Answer]:
 def ring_attractor() -> Iterator[Answer]:
     """Six points on a ring, each with a neutral tangent and two directions that shrink by .5 and .8.
 
-    Jacobians are R diag(.5, 1, .8) Rᵀ with R turning the radius to the point: symmetric, so they are normal and nothing
-    grows on its way.
+    Jacobians are R diag(.5, 1, .8) Rᵀ with R turning the radius to the point: symmetric, so they are normal
+    and nothing grows on its way.
     """
     angles = 2 * np.pi * np.arange(6) / 6
     turns = np.stack([[[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]] for a in angles])
@@ -70,20 +76,26 @@ def ring_attractor() -> Iterator[Answer]:
 def non_normal_pair() -> Iterator[Answer]:
     """One point with J = [[.5, 1], [0, .5]]: Henrici's departure √(1 - .5 / 1.5), and growth before decay.
 
-    Jᵗ = .5ᵗ [[1, 2t], [0, 1]] has the norm .5ᵗ (t + √(t² + 1)), which falls from t = 1 on: .5 (1 + √2) is the largest.
+    Jᵗ = .5ᵗ [[1, 2t], [0, 1]] has the norm .5ᵗ (t + √(t² + 1)), which falls from t = 1 on: .5 (1 + √2) is the
+    largest.
     """
     matrix = np.array([[[0.5, 1.0], [0.0, 0.5]]])
     points = analyse("dynamics", plant_points(matrix, np.zeros((1, 2)))).points
-    yield Answer("dynamics", "departure from normality", np.sqrt(2 / 3), points["non_normality"].iloc[0], 1e-9)
-    yield Answer("dynamics", "transient growth", (1 + np.sqrt(2)) / 2, points["transient_growth"].iloc[0], 1e-9)
+    yield Answer(
+        "dynamics", "departure from normality", np.sqrt(2 / 3), points["non_normality"].iloc[0], 1e-9
+    )
+    yield Answer(
+        "dynamics", "transient growth", (1 + np.sqrt(2)) / 2, points["transient_growth"].iloc[0], 1e-9
+    )
 
 
 def latches() -> Iterator[Answer]:
     """Three separate latches h ← tanh(2 h), by hand in an Elman network: a flip-flop of three bits.
 
-    Each latch rests at 0, where its slope is 2, and at ±h, h = tanh(2 h) = .957504, where it is 2 (1 - h²) = .166372.
-    So there are 27 fixed points: 2³ = 8 stable ones, one repeller, 27 - 9 = 18 saddles; each latch is at 0 in nine of
-    them, so there are 27 unstable directions in all. The search of ``emt evaluate --dynamics`` finds them.
+    Each latch rests at 0, where its slope is 2, and at ±h, h = tanh(2 h) = .957504, where it is 2 (1 - h²) =
+    .166372. So there are 27 fixed points: 2³ = 8 stable ones, one repeller, 27 - 9 = 18 saddles; each latch
+    is at 0 in nine of them, so there are 27 unstable directions in all. The search of ``emt evaluate
+    --dynamics`` finds them.
     """
     from emt.commands.known_systems.latches import HELD, find_latches
 

@@ -16,8 +16,9 @@ ROUNDING = 1e-9
 def roots_of_unity() -> Iterator[Answer]:
     """Spectrum of repeat copy at length 5 with 3 bits: Φ, a cyclic shift of 15 variables by 3, in a random basis.
 
-    Φ⁵ = 1 with all five roots of unity threefold, so the spectral radius is 1, the error against them is 0 and no mode
-    is missing. The mean of exp(iθ) is 0, and the shortest arc that holds all angles leaves out one gap of 2π / 5.
+    Φ⁵ = 1 with all five roots of unity threefold, so the spectral radius is 1, the error against them is 0
+    and no mode is missing. The mean of exp(iθ) is 0, and the shortest arc that holds all angles leaves out
+    one gap of 2π / 5.
     """
     rng = np.random.default_rng(1)
     operator = np.vstack([np.eye(3), np.zeros((12, 3))])
@@ -38,10 +39,10 @@ def roots_of_unity() -> Iterator[Answer]:
 def rotations() -> Iterator[Answer]:
     """Four plane rotations by 2πk / 9 + 2°, k = 1 to 4, in a random basis, against the primitive ninth roots of unity.
 
-    Each of the eight modes is 2° off, which is |e^{iε} - 1| = 2 sin(ε / 2) relative to its modulus of 1. With the
-    fourth plane shrunk to one half its two modes have no eigenvalue above the threshold of .9: they are missing and
-    count 180°, so that the mean over eight modes is (6 · 2 + 2 · 180) / 8 = 46.5°. The median of the eight moduli
-    remains 1, their mean is (6 + 2 / 2) / 8 = .875.
+    Each of the eight modes is 2° off, which is |e^{iε} - 1| = 2 sin(ε / 2) relative to its modulus of 1. With
+    the fourth plane shrunk to one half its two modes have no eigenvalue above the threshold of .9: they are
+    missing and count 180°, so that the mean over eight modes is (6 · 2 + 2 · 180) / 8 = 46.5°. The median of
+    the eight moduli remains 1, their mean is (6 + 2 / 2) / 8 = .875.
     """
     angles = 2 * np.pi * np.arange(1, 5) / 9
     theory = np.exp(1j * np.concatenate([angles, -angles]))
@@ -52,11 +53,17 @@ def rotations() -> Iterator[Answer]:
     ]
     result = analyse("eigenvalue", plant_population(spectra, theory))
     whole, damped = (result.statistics.join(result.corrected).iloc[k] for k in (0, 1))
-    yield Answer("eigenvalue", "spectral error of a turn by 2 degrees", 2.0, whole["spectral_error_deg"], ROUNDING)
+    yield Answer(
+        "eigenvalue", "spectral error of a turn by 2 degrees", 2.0, whole["spectral_error_deg"], ROUNDING
+    )
     relative = whole["spectral_relative_error"]
-    yield Answer("eigenvalue", "relative error of a turn by 2 degrees", 2 * np.sin(np.radians(1)), relative, ROUNDING)
+    yield Answer(
+        "eigenvalue", "relative error of a turn by 2 degrees", 2 * np.sin(np.radians(1)), relative, ROUNDING
+    )
     yield Answer("eigenvalue", "missing modes, one plane damped", 2.0, damped["missing_modes"], 0.0)
-    yield Answer("eigenvalue", "spectral error, one plane damped", 46.5, damped["spectral_error_deg"], ROUNDING)
+    yield Answer(
+        "eigenvalue", "spectral error, one plane damped", 46.5, damped["spectral_error_deg"], ROUNDING
+    )
     yield Answer("eigenvalue", "mean modulus, one plane damped", 0.875, damped["mag_mean"], ROUNDING)
     yield Answer("eigenvalue", "median modulus, one plane damped", 1.0, damped["mag_median"], ROUNDING)
 
@@ -73,11 +80,11 @@ def _planes(angles: NDArray[np.float64], moduli: NDArray[np.float64]) -> NDArray
 def loop_of_roots() -> Iterator[Answer]:
     """Persistent homology of the five roots of unity, once and scaled by 1.1.
 
-    Neighbours are 2 sin(π / 5) apart, all others 2 sin(2π / 5): at the first distance the four finite components die
-    and the loop is born, at the second, where every pair is joined, it is filled. The second diagram has all scales 1.1
-    times larger. Matching each bar with its counterpart moves the components by .1 · 2 sin(π / 5) and the loop by at
-    most .1 · 2 sin(2π / 5), less than half its length: these are the bottleneck distances of the two dimensions, which
-    the command adds.
+    Neighbours are 2 sin(π / 5) apart, all others 2 sin(2π / 5): at the first distance the four finite
+    components die and the loop is born, at the second, where every pair is joined, it is filled. The second
+    diagram has all scales 1.1 times larger. Matching each bar with its counterpart moves the components by .1
+    · 2 sin(π / 5) and the loop by at most .1 · 2 sin(2π / 5), less than half its length: these are the
+    bottleneck distances of the two dimensions, which the command adds.
     """
     roots = np.exp(2j * np.pi * np.arange(5) / 5)
     population = plant_population([roots, 1.1 * roots, roots])
@@ -94,7 +101,9 @@ def loop_of_roots() -> Iterator[Answer]:
     }.items():
         yield Answer("persistence", quantity, expected, first[quantity], ROUNDING)
     apart = result.total_distances
-    yield Answer("persistence", "bottleneck distance of a copy 1.1 times larger", 0.1 * (near + far), apart[0, 1], 1e-6)
+    yield Answer(
+        "persistence", "bottleneck distance of a copy 1.1 times larger", 0.1 * (near + far), apart[0, 1], 1e-6
+    )
     yield Answer("persistence", "bottleneck distance of an equal copy", 0.0, apart[0, 2], ROUNDING)
 
 

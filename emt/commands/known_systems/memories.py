@@ -21,8 +21,8 @@ def recall_by_loop(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Run one linear memory of one trial, as its equation stands; NaN keys write nothing, NaN keeps forget nothing.
 
-    Axes: keys (time, key), values (time, value), strengths (time,), queries (time, read, key). Returns contents after
-    each step (time, value, key) and answers (time, read, value).
+    Axes: keys (time, key), values (time, value), strengths (time,), queries (time, read, key). Returns
+    contents after each step (time, value, key) and answers (time, read, value).
     """
     content = np.zeros((values.shape[-1], keys.shape[-1]))
     contents, answers = [], []
@@ -39,7 +39,9 @@ def recall_by_loop(
     return np.stack(contents), np.array(answers)
 
 
-def trace_of(memories: dict[str, dict[str, Any]], events: dict[str, np.ndarray], about: dict[str, Any]) -> Any:
+def trace_of(
+    memories: dict[str, dict[str, Any]], events: dict[str, np.ndarray], about: dict[str, Any]
+) -> Any:
     """Return a trace with these memories: name -> variables beside its ``rule``."""
     first = next(iter(memories.values()))
     members, batch, steps = first["write_keep"].shape
@@ -80,9 +82,10 @@ def plant_pairs(
 ) -> Any:
     """Return a trace of members that store pairs and are asked for one of them.
 
-    A trial is c9k8…??k: letters and digits in turn, two question marks, the letter asked for. Each step writes under a
-    key of its own, orthogonal to the others; reads at a letter's second coming use the key of its digit's step. With
-    ``shuffled`` the written keys of each trial change places, with ``strength`` 0 nothing is stored.
+    A trial is c9k8…??k: letters and digits in turn, two question marks, the letter asked for. Each step
+    writes under a key of its own, orthogonal to the others; reads at a letter's second coming use the key of
+    its digit's step. With ``shuffled`` the written keys of each trial change places, with ``strength`` 0
+    nothing is stored.
     """
     rng = np.random.default_rng(seed)
     steps = 2 * pairs + 3
@@ -117,7 +120,9 @@ def plant_pairs(
             answers[place] = recall_by_loop(*log, "before")[1]
         names = ("write_key", "write_value", "write_strength", "write_erase", "write_keep", "read_query")
         arrays = dict(zip(names, (keys, values, *constants, queries), strict=True)) | {"read_value": answers}
-        return {n: a.astype(np.float32) for n, a in arrays.items()} | {"rule": {"kind": "linear", "reads": "before"}}
+        return {n: a.astype(np.float32) for n, a in arrays.items()} | {
+            "rule": {"kind": "linear", "reads": "before"}
+        }
 
     names = [*"abcdefghijklmnopqrstuvwxyz0123456789?"]
     about = {"tokens": names} if tokens else {}

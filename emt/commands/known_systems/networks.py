@@ -12,8 +12,9 @@ from emt.tasks.variable_binding import VariableBinding
 def planted_variables() -> Iterator[Answer]:
     """Networks that keep the variables of repeat copy (length 3, 2 bits) in a random basis Q of condition 3.
 
-    W = Q Φ Q⁺ and the readout is the newest rows of Q⁺, so that powers of W and regression of the recorded states both
-    give Q and Φ. Recordings are in single precision: angles are right to some 1e-5°, shares to 1e-7.
+    W = Q Φ Q⁺ and the readout is the newest rows of Q⁺, so that powers of W and regression of the recorded
+    states both give Q and Φ. Recordings are in single precision: angles are right to some 1e-5°, shares to
+    1e-7.
     """
     recording, bases, _ = plant_variables(_task(), trials=11, horizon=9, units=17)
     result = analyse("variables", recording)

@@ -16,13 +16,18 @@ NULL_CLOUDS = 19
 def trajectories(rng: np.random.Generator) -> PValues:
     """White noise of two units in three sequences of five steps: normal, without correlation in time or of units.
 
-    So the data are exchangeable with all three kinds of null clouds. An odd number of steps: the fastest rhythm of an
-    even one keeps its phase.
+    So the data are exchangeable with all three kinds of null clouds. An odd number of steps: the fastest
+    rhythm of an even one keeps its phase.
     """
     hidden = rng.normal(size=(1, 3, 5, 2))
     seed = int(rng.integers(2**31))
-    tests = analyse("topology", plant_states(hidden), points=15, null_clouds=NULL_CLOUDS, seed=seed).tests.members
-    return {f"topology, {null}": float(p) for (_, _, null), p in tests["p"].xs(1, level=1, drop_level=False).items()}
+    tests = analyse(
+        "topology", plant_states(hidden), points=15, null_clouds=NULL_CLOUDS, seed=seed
+    ).tests.members
+    return {
+        f"topology, {null}": float(p)
+        for (_, _, null), p in tests["p"].xs(1, level=1, drop_level=False).items()
+    }
 
 
 def spectra(rng: np.random.Generator) -> PValues:
@@ -53,7 +58,9 @@ def sets_of_states(rng: np.random.Generator) -> PValues:
     hidden = shared + rng.normal(size=(11, 2, 9, 4))
     recordings = {"first": plant_states(hidden[:5]), "second": plant_states(hidden[5:])}
     sets = analyse("similarity", recordings).sets
-    return {f"similarity, {m}": float(sets.loc[(m, "first", "second"), "p"]) for m in ("cka", "procrustes", "rsa")}
+    return {
+        f"similarity, {m}": float(sets.loc[(m, "first", "second"), "p"]) for m in ("cka", "procrustes", "rsa")
+    }
 
 
 def units(rng: np.random.Generator) -> PValues:

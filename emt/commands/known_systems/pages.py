@@ -21,8 +21,8 @@ MEMBERS = 4
 def experiment_page() -> Iterator[Answer]:
     """Four networks of accuracy .99, .98, .97 and .96, analysed by ``eigenvalue``, on one page.
 
-    The page's data hold four members with the spectra and accuracies of the summary. It has a section of the one
-    analysis and of no other, and loads nothing: it holds no address that a browser would fetch.
+    The page's data hold four members with the spectra and accuracies of the summary. It has a section of the
+    one analysis and of no other, and loads nothing: it holds no address that a browser would fetch.
     """
     summary = plant_summary(MEMBERS)
     with tempfile.TemporaryDirectory() as folder:
@@ -30,7 +30,9 @@ def experiment_page() -> Iterator[Answer]:
     members = _data(page)["members"]
     by_name = {entry["model_name"]: entry for entry in summary["metrics"]}
     apart = [
-        np.abs(np.array(member["eigenvalues"]) - np.array(by_name[member["name"]]["eigenvalues_rnn_seq5"])).max()
+        np.abs(
+            np.array(member["eigenvalues"]) - np.array(by_name[member["name"]]["eigenvalues_rnn_seq5"])
+        ).max()
         for member in members
     ]
     yield Answer("report", "members on the page", MEMBERS, len(members), 0.0)

@@ -24,7 +24,9 @@ def plant_states(hidden: NDArray[np.float64]) -> Any:
     return trace.make(variables, numbers, {"model": {"type": "known"}, "experiment": "known"})
 
 
-def random_frame(rows: int, columns: int, rng: np.random.Generator, *, centred: bool = False) -> NDArray[np.float64]:
+def random_frame(
+    rows: int, columns: int, rng: np.random.Generator, *, centred: bool = False
+) -> NDArray[np.float64]:
     """Return orthonormal columns (row, column), each of mean zero if ``centred``."""
     numbers = rng.normal(size=(rows, columns))
     return np.asarray(np.linalg.qr(numbers - numbers.mean(axis=0) if centred else numbers)[0])

@@ -1,7 +1,7 @@
 """Spectra that are shifts of one another: distances, maps and comparisons are then known exactly.
 
-Optimal transport between a set of points and its shift by t moves every point by t, so the distance W₂ is |t| whatever
-the points are: no other plan is shorter, since the means are t apart.
+Optimal transport between a set of points and its shift by t moves every point by t, so the distance W₂ is |t|
+whatever the points are: no other plan is shorter, since the means are t apart.
 """
 
 import math
@@ -31,9 +31,10 @@ def _base() -> NDArray[np.complex128]:
 def shifted_spectra() -> Iterator[Answer]:
     """Map of six networks whose spectra are shifted by points of the plane, the last two equal.
 
-    Distances are |t_i - t_j|. Along a direction u the projections are shifted by t·u, and the mean of (t·u)² over
-    equally spaced directions is |t|² / 2, so that √2 times the sliced distance is |t| as well: the principal components
-    are the shifts themselves, two dimensions explain all, and the map has no stress. Five places for six networks.
+    Distances are |t_i - t_j|. Along a direction u the projections are shifted by t·u, and the mean of (t·u)²
+    over equally spaced directions is |t|² / 2, so that √2 times the sliced distance is |t| as well: the
+    principal components are the shifts themselves, two dimensions explain all, and the map has no stress.
+    Five places for six networks.
     """
     shifts = np.array([0, 1, 0.3 + 2j, -1 + 0.5j, 2 - 1j, 2 - 1j])
     population = plant_population([_base() + t for t in shifts])
@@ -45,7 +46,9 @@ def shifted_spectra() -> Iterator[Answer]:
         # SMACOF stops at a relative change of 1e-6 of the stress; from the exact solution it moves no further.
         yield Answer("embedding", f"largest error of a distance on the map ({method})", 0.0, worst, 1e-6)
         yield Answer("embedding", f"stress ({method})", 0.0, result.quality["stress"], 1e-6)
-    yield Answer("embedding", "largest error of a distance", 0.0, np.abs(result.distances - truth).max(), 1e-7)
+    yield Answer(
+        "embedding", "largest error of a distance", 0.0, np.abs(result.distances - truth).max(), 1e-7
+    )
     yield Answer("embedding", "rank correlation", 1.0, result.quality["spearman"], ROUNDING)
     yield Answer("embedding", "dimensions that explain 95 %", 2.0, result.quality["intrinsic_dimension"], 0.0)
     yield Answer("embedding", "places of six networks, two of them equal", 5.0, result.places, 0.0)
@@ -72,7 +75,9 @@ def sets_that_differ() -> Iterator[Answer]:
     distance = result.distance_tests.loc[("first", "second")]
     yield Answer("compare", "mean distance between the sets", GAP, distance["between"], 1e-7)
     yield Answer("compare", "p of the spectra", 2 / 924, distance["p"], ROUNDING)
-    paired = analyse("compare", [first, second], paired=True).differences.loc[("first", "second", "real_mean")]
+    paired = analyse("compare", [first, second], paired=True).differences.loc[
+        ("first", "second", "real_mean")
+    ]
     yield Answer("compare", "upper end of the paired difference", GAP, paired["high"], ROUNDING)
     yield Answer("compare", "p of the paired difference", 2 / 64, paired["p"], ROUNDING)
 

@@ -20,12 +20,12 @@ ROUNDING = 1e-5
 def linear_memory() -> Iterator[Answer]:
     """Four items are written under orthonormal keys with strength .8, everything decays by .5 a step, one is queried.
 
-    The item written n steps before the last write is held as .8 · .5ⁿ v kᵀ. Values are orthonormal as well, so these
-    are the singular values, .8, .4, .2 and .1, whose shares 8/15 … 1/15 give the effective rank by their entropy. The
-    query is the key of the queried item: its weight alone is not zero, the score is 1, by chance one of four. A
-    value depends on its item only, so items explain all the variance of values. With five members above their own
-    relabelled trials p over members is 1 / 2⁵, and over trials 1 / (1 + 199), since no exchange of the queries of
-    twelve trials leaves all of them as they are: the larger is reported.
+    The item written n steps before the last write is held as .8 · .5ⁿ v kᵀ. Values are orthonormal as well,
+    so these are the singular values, .8, .4, .2 and .1, whose shares 8/15 … 1/15 give the effective rank by
+    their entropy. The query is the key of the queried item: its weight alone is not zero, the score is 1, by
+    chance one of four. A value depends on its item only, so items explain all the variance of values. With
+    five members above their own relabelled trials p over members is 1 / 2⁵, and over trials 1 / (1 + 199),
+    since no exchange of the queries of twelve trials leaves all of them as they are: the larger is reported.
     """
     recording, age = _linear()
     match = analyse("match", recording)
@@ -36,7 +36,9 @@ def linear_memory() -> Iterator[Answer]:
     yield Answer("match", "error of recall", 0.0, match.scores["recall_error"].max(), ROUNDING)
     grid = match.grids[0]
     expected = STRENGTH * KEEP ** age[grid.trial]
-    yield Answer("match", "weight of the queried write", expected, float(grid.weight[grid.asked].sum()), ROUNDING)
+    yield Answer(
+        "match", "weight of the queried write", expected, float(grid.weight[grid.asked].sum()), ROUNDING
+    )
     others = float(np.abs(grid.weight[~grid.asked]).max())
     yield Answer("match", "largest weight of another write", 0.0, others, ROUNDING)
     analysis = analyse("memory", recording)
@@ -56,8 +58,8 @@ def linear_memory() -> Iterator[Answer]:
 def delta_rule() -> Iterator[Answer]:
     """Two values written under one key by the delta rule (β = 1), then read: the first is erased, the second returned.
 
-    M₂ = M₁ (I - k kᵀ) + v₂ kᵀ with M₁ = v₁ kᵀ is v₂ kᵀ: weights 0 and 1. Its only singular value is |v₂| = 1: effective
-    rank 1.
+    M₂ = M₁ (I - k kᵀ) + v₂ kᵀ with M₁ = v₁ kᵀ is v₂ kᵀ: weights 0 and 1. Its only singular value is |v₂| = 1:
+    effective rank 1.
     """
     shape = (1, 2, 3)
     rng = np.random.default_rng(10)
@@ -75,14 +77,16 @@ def delta_rule() -> Iterator[Answer]:
     yield Answer("match", "weight of an erased write", 0.0, float(first), ROUNDING)
     yield Answer("match", "weight of the write that replaced it", 1.0, float(second), ROUNDING)
     spectrum = analyse("memory", recording).memories[0].spectrum["mean"]
-    yield Answer("memory", "effective rank after two writes of one key", 1.0, spectrum["effective_rank", 2], 1e-3)
+    yield Answer(
+        "memory", "effective rank after two writes of one key", 1.0, spectrum["effective_rank", 2], 1e-3
+    )
 
 
 def dictionary() -> Iterator[Answer]:
     """A dictionary of two slots that is given three items: the first is dropped, the others are returned as they are.
 
-    A query is the key of an item that is held, so that it is the most similar one by its cosine: score 1, weight 1, by
-    chance one of two.
+    A query is the key of an item that is held, so that it is the most similar one by its cosine: score 1,
+    weight 1, by chance one of two.
     """
     rng = np.random.default_rng(11)
     asked = 1 + np.arange(TRIALS) % 2

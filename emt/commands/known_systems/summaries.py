@@ -56,8 +56,9 @@ def plant_summary(
 ) -> dict[str, Any]:
     """Return the contents of an evaluation_summary.json with planted spectra.
 
-    ``missing`` are numbers of models without a spectrum at the first length, ``nan_accuracy`` numbers of models whose
-    accuracy is null. Models stand in the order of text (1, 10, 2), as a careless writer would leave them.
+    ``missing`` are numbers of models without a spectrum at the first length, ``nan_accuracy`` numbers of
+    models whose accuracy is null. Models stand in the order of text (1, 10, 2), as a careless writer would
+    leave them.
     """
     lengths, missing, nan_accuracy = list(lengths), set(missing), set(nan_accuracy)
     metrics = []
@@ -76,4 +77,9 @@ def plant_summary(
         for length in held:
             entry |= _length_keys(length, dimension, noise, seed=1000 * seed + number)
         metrics.append(entry)
-    return {"timestamp": "2025-01-01T00:00:00", "n_models": n_models, "evaluation_config": {}, "metrics": metrics}
+    return {
+        "timestamp": "2025-01-01T00:00:00",
+        "n_models": n_models,
+        "evaluation_config": {},
+        "metrics": metrics,
+    }

@@ -24,11 +24,11 @@ def plant_variables(
 ) -> tuple[Any, np.ndarray, np.ndarray]:
     """Return a trace of linear networks that keep the task's variables in a random basis, the bases and the variables.
 
-    The variables are the window's positions whose values last. The basis Q (unit, variable) has singular values from 1
-    down to 1 / ``condition``; W = Q Φ Q⁺ and C, the newest rows of Q⁺, get entries of relative size ``weight_noise``
-    more, and so does Φ by ``circuit_noise``. States are those of the exact circuit, or with ``rolled`` those that W
-    makes of the first complete window, noise and all. ``clock`` adds what all trials share at a step. With ``split``
-    the state is in two tensors, the first of that many units.
+    The variables are the window's positions whose values last. The basis Q (unit, variable) has singular
+    values from 1 down to 1 / ``condition``; W = Q Φ Q⁺ and C, the newest rows of Q⁺, get entries of relative
+    size ``weight_noise`` more, and so does Φ by ``circuit_noise``. States are those of the exact circuit, or
+    with ``rolled`` those that W makes of the first complete window, noise and all. ``clock`` adds what all
+    trials share at a step. With ``split`` the state is in two tensors, the first of that many units.
     """
     length = task.lengths[0]
     batch = task.test_batch(0, length, horizon, trials)
@@ -48,7 +48,9 @@ def plant_variables(
         noisy = [_noisy(a, weight_noise, rng) for a in (q @ circuit @ dual, dual[-width:])]
         shared = clock * rng.normal(size=(batch.steps, units))
         bases.append(q)
-        states.append((_rolled(variables @ q.T, noisy[0]) if rolled else np.nan_to_num(variables) @ q.T) + shared)
+        states.append(
+            (_rolled(variables @ q.T, noisy[0]) if rolled else np.nan_to_num(variables) @ q.T) + shared
+        )
         matrices.append(noisy[0])
         readouts.append(noisy[1][:, : split or units])
     hidden = np.stack(states).astype(np.float32)
@@ -64,7 +66,9 @@ def plant_variables(
         "readout": (("member", "output", "unit"), np.stack(readouts)),
     }
     arrays |= {name: (("batch", "time"), event[0]) for name, event in batch.events.items()}
-    arrays |= {name: ((*axes, "unit" if name == "hidden" else "cell_unit"), part) for name, part in parts.items()}
+    arrays |= {
+        name: ((*axes, "unit" if name == "hidden" else "cell_unit"), part) for name, part in parts.items()
+    }
     about = {"model": {"type": "planted"}, "experiment": "planted", "states": list(parts), "accuracy": "sign"}
     recording = trace.make(arrays, [2 * k + 1 for k in range(members)], about)
     return recording, np.stack(bases), variables

@@ -53,12 +53,16 @@ def ethereal_steps(
                 items[place].move(_summed(terms), active)
                 if rule.updater != "bptt":
                     values[place][:, :, t] = -terms[-1].delta
-                    wrote[place][:, :, t] = active if place != recurrence or started is None else active & started
+                    wrote[place][:, :, t] = (
+                        active if place != recurrence or started is None else active & started
+                    )
         passes[-1] = step if cut is None else cut(step)
         hidden, started = passes[-1].hidden, None
     if rule.updater == "bptt" and targets is not None:
         values = []
-    outputs, states = (torch.stack([getattr(p, name) for p in passes], dim=2) for name in ("outputs", "hidden"))
+    outputs, states = (
+        torch.stack([getattr(p, name) for p in passes], dim=2) for name in ("outputs", "hidden")
+    )
     return EtherealRun(
         outputs=outputs if targets is None else outputs.detach(),
         hidden=states if targets is None else states.detach(),
@@ -95,7 +99,11 @@ def _terms(
     reached = passes if rule.updater == "bptt" else passes[-1:]
     where = [(step, place) for step in reached for place in step.before]
     found = torch.autograd.grad(
-        passes[-1].outputs, [step.before[place] for step, place in where], error, retain_graph=True, allow_unused=True
+        passes[-1].outputs,
+        [step.before[place] for step, place in where],
+        error,
+        retain_graph=True,
+        allow_unused=True,
     )
     terms: dict[int, list[_Product]] = {}
     for (step, place), delta in zip(where, found, strict=True):
@@ -117,7 +125,11 @@ class _Items:
         if self.joint:
             # The published program divides whatever it finds in a layer by its norm.
             self.keep = ones - _unit(rule.forget_rate * self.mask)
-            self.gain = self.gain if layer.feedback is None else pad(_unit(self.gain[:, :-1]), (0, 0, 0, 1), value=1.0)
+            self.gain = (
+                self.gain
+                if layer.feedback is None
+                else pad(_unit(self.gain[:, :-1]), (0, 0, 0, 1), value=1.0)
+            )
         self.trace = self._nothing() if rule.plasticity_gradient else None
         self.coincidence = torch.zeros_like(layer.weight)
         self.read = layer.weight.new_zeros(())
@@ -208,7 +220,9 @@ def _summed(terms: list[_Product]) -> Tensor:
 
 def _with_unit_feedback(network: Network) -> Network:
     inner, recurrence = network.inner, network.recurrence
-    inner = tuple(layer._replace(feedback=_unit(layer.feedback)) for layer in inner if layer.feedback is not None)
+    inner = tuple(
+        layer._replace(feedback=_unit(layer.feedback)) for layer in inner if layer.feedback is not None
+    )
     return network._replace(inner=inner, recurrence=recurrence)
 
 

@@ -140,7 +140,9 @@ class _Products:
             return everywhere
         kept = self._kept(self.keys.shape[1]).permute(0, 2, 3, 1)
         plastic = (kept * keys) @ values
-        plastic *= self.rule.eta * (self.layer.plasticity if self.plastic is None else self.plastic.unsqueeze(1))
+        plastic *= self.rule.eta * (
+            self.layer.plasticity if self.plastic is None else self.plastic.unsqueeze(1)
+        )
         return torch.where(mask.unsqueeze(1) > 0, plastic, everywhere)
 
     def merged(self) -> Tensor:

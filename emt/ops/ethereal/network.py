@@ -102,8 +102,8 @@ class Network(NamedTuple):
 class Start(NamedTuple):
     """State from which a sequence continues.
 
-    ``hidden`` c (member, batch, value); ``started``, whether a step came before, (member, batch); ``written`` D of each
-    layer (member, batch, key, value), None for zero.
+    ``hidden`` c (member, batch, value); ``started``, whether a step came before, (member, batch); ``written``
+    D of each layer (member, batch, key, value), None for zero.
     """
 
     hidden: Tensor
@@ -120,7 +120,8 @@ class EtherealRun:
     outputs, hidden
         y and c, (member, batch, time, …).
     keys, values, reads
-        k, −δ and k_t D_t, (member, batch, time, …). ``values`` is empty where steps write sums of products (bptt).
+        k, −δ and k_t D_t, (member, batch, time, …). ``values`` is empty where steps write sums of products
+        (bptt).
     wrote
         Which steps write, (member, batch, time) for each layer.
     written
@@ -128,8 +129,8 @@ class EtherealRun:
     merged
         Returns the mean of D over items, (member, key, value) for each layer.
     plasticity_gradients
-        Returns the gradient of A, (member, key, value) for each layer with plastic entries; None for others. It is that
-        of the losses of later steps by the direct way, each write being a constant but for its A:
+        Returns the gradient of A, (member, key, value) for each layer with plastic entries; None for others.
+        It is that of the losses of later steps by the direct way, each write being a constant but for its A:
         −η Σ_t G_t ∘ Σ_{s<t} c_ts G_s, the mean over items.
     """
 
@@ -168,7 +169,8 @@ def run_step(
 ) -> Pass:
     """Equations (1) to (3) at one step.
 
-    ``hidden`` is c_{t-1}, None where no item has had a step; ``started`` tells which items have, None for all.
+    ``hidden`` is c_{t-1}, None where no item has had a step; ``started`` tells which items have, None for
+    all.
     """
     depth, recurrence = len(network.inner), network.place_of_recurrence
     keys, before = dict[int, Tensor](), dict[int, Tensor]()
@@ -197,13 +199,17 @@ def error_of(rule: Rule, step: Pass, target: Tensor) -> Tensor:
     if target.is_floating_point():
         error = outputs - target
     else:
-        error = outputs.softmax(dim=-1) - (target[..., None] == torch.arange(outputs.shape[-1]).to(target)).to(outputs)
+        error = outputs.softmax(dim=-1) - (
+            target[..., None] == torch.arange(outputs.shape[-1]).to(target)
+        ).to(outputs)
     if step.addition is not None:
         error = error + step.addition.detach().clamp(-rule.self_grad, rule.self_grad)
     return torch.where(there, error, 0.0)
 
 
-def align(network: Network, rule: Rule, step: Pass, error: Tensor, started: Tensor | None) -> dict[int, Tensor]:
+def align(
+    network: Network, rule: Rule, step: Pass, error: Tensor, started: Tensor | None
+) -> dict[int, Tensor]:
     """Return δ of feedback alignment, (member, batch, value) by place."""
     deltas = {}
     for place, before in step.before.items():

@@ -1,22 +1,23 @@
 """Fast Weight Memory: the equations step by step, and an exact form that never builds the memory between its ends.
 
-For each member and batch item, with key_t = a_t ⊗ r_t (Schlag, Munkhdalai & Schmidhuber 2021, arXiv:2011.07831,
-equations 1 to 8) and LN layer normalisation without gain and bias,
+For each member and batch item, with key_t = a_t ⊗ r_t (Schlag, Munkhdalai & Schmidhuber 2021,
+arXiv:2011.07831, equations 1 to 8) and LN layer normalisation without gain and bias,
 
     o_t = F_{t-1} key_t,  u_t = γ_t (v_t - o_t)                                   (1) what the key held, what is added
     F'_t = F_{t-1} + u_t key_tᵀ,  s_t = max(1, ‖F'_t‖),  F_t = F'_t / s_t         (2) Frobenius norm
     n_i = LN(F_t (n_{i-1} ⊗ e_i)) for the reads i = 1 … N of a step               (3)
 
-With c_t = s_1 … s_{t-1}, the product of the rescales so far, F_t is a sum of what was written, so that a step needs
-only inner products of keys, each the product of two small ones, and the norm follows from the last one:
+With c_t = s_1 … s_{t-1}, the product of the rescales so far, F_t is a sum of what was written, so that a step
+needs only inner products of keys, each the product of two small ones, and the norm follows from the last one:
 
     o_t = F_0 key_t / c_t + Σ_{j<t} (c_j / c_t) (a_j·a_t) (r_j·r_t) u_j                                           (4)
     ‖F'_t‖² = ‖F_{t-1}‖² + 2 u_t·o_t + ‖u_t‖² ‖key_t‖²                                                            (5)
     F_t q = F_0 q / c_{t+1} + Σ_{j<=t} (c_j / c_{t+1}) (a_j·n) (r_j·e) u_j  for q = n ⊗ e                         (6)
 
-Only (4) and (5) go step by step, and they hold vectors. Reads (6) are products over all steps at once. Ratios of c are
-at most one; c itself may grow by hundreds of orders of magnitude, and is kept as a logarithm in float64. Keys of one
-factor (the paper's appendix E: k1 and k2 side by side) follow the same equations with one inner product.
+Only (4) and (5) go step by step, and they hold vectors. Reads (6) are products over all steps at once. Ratios
+of c are at most one; c itself may grow by hundreds of orders of magnitude, and is kept as a logarithm in
+float64. Keys of one factor (the paper's appendix E: k1 and k2 side by side) follow the same equations with
+one inner product.
 """
 
 from typing import Any, NamedTuple, TypeVar
@@ -28,7 +29,14 @@ from torch.nn.functional import layer_norm
 
 from emt.ops.factored_keys import expand, parts
 from emt.ops.fwm.reading import EPSILON, Place, blank_queries, read, read_backward
-from emt.ops.fwm.writing import Gradients, Written, last_contents, last_contents_backward, write, write_backward
+from emt.ops.fwm.writing import (
+    Gradients,
+    Written,
+    last_contents,
+    last_contents_backward,
+    write,
+    write_backward,
+)
 from emt.ops.precision import plain_matmul
 
 _ROWS, _READ_ROWS = 64, 16
@@ -44,7 +52,8 @@ class FWMRun(NamedTuple):
     outputs
         n_N of the last read, (member, batch, query, value).
     memory
-        F after the last step, (member, batch, value, key), the key axis being the Kronecker product of the factors.
+        F after the last step, (member, batch, value, key), the key axis being the Kronecker product of the
+        factors.
     queries
         (n_{i-1}, e_i), or both side by side, (member, batch, query, read, factor, key); without gradient.
     values
@@ -105,14 +114,14 @@ def fwm(
 ) -> FWMRun:
     """Write to and read from a Fast Weight Memory over a sequence; gradients are exact, once differentiable.
 
-    What is kept for them grows with the steps and not with the memory's size. The cost of (6) grows with the square of
-    the steps: several hundred are faster cut, with ``memory`` carried.
+    What is kept for them grows with the steps and not with the memory's size. The cost of (6) grows with the
+    square of the steps: several hundred are faster cut, with ``memory`` carried.
 
     Parameters
     ----------
     keys
-        The factors of each key, (member, batch, time, factor, key): a_t and r_t, each of the size of a value; or one of
-        twice that size.
+        The factors of each key, (member, batch, time, factor, key): a_t and r_t, each of the size of a value;
+        or one of twice that size.
     values
         v, (member, batch, time, value).
     strength
@@ -122,9 +131,11 @@ def fwm(
     partners
         e_1 to e_N, (member, batch, query, read, value).
     memory
-        F before the first step, (member, batch, value, key) as in the result; None means zero, and costs nothing.
+        F before the first step, (member, batch, value, key) as in the result; None means zero, and costs
+        nothing.
     steps
-        After which step each query is asked, (member, batch, query), integers; None means one query at every step.
+        After which step each query is asked, (member, batch, query), integers; None means one query at every
+        step.
     """
     given = keys.transpose(2, 3), values, strength, first, partners.transpose(2, 3), memory, steps
     results = _Memory.apply(*(None if x is None else x.flatten(0, 1) for x in given))
@@ -162,8 +173,8 @@ class _Saved(NamedTuple):
 class _Memory(torch.autograd.Function):
     """Equations (4) to (6): (outputs, memory, queries, values, rescale), with rows for members and batch items.
 
-    Keys are (row, factor, time, key), queries (row, read, factor, query, key), partners and values that were read
-    (row, read, query, value). Inner products of keys are computed again in the backward pass.
+    Keys are (row, factor, time, key), queries (row, read, factor, query, key), partners and values that were
+    read (row, read, query, value). Inner products of keys are computed again in the backward pass.
     """
 
     @staticmethod
@@ -211,7 +222,9 @@ class _Memory(torch.autograd.Function):
             torch.zeros_like(keys),
             torch.zeros_like(values),
             torch.zeros_like(written.log_scale, dtype=values.dtype),
-            None if memory is None or not _Arguments(*ctx.needs_input_grad).memory else torch.zeros_like(memory),
+            None
+            if memory is None or not _Arguments(*ctx.needs_input_grad).memory
+            else torch.zeros_like(memory),
         )
         d_queries, d_first = torch.zeros_like(queries), torch.zeros_like(returned[:, 0])
         d_added, d_old = torch.empty_like(values), torch.empty_like(values)

@@ -48,7 +48,9 @@ class Place(NamedTuple):
             after = self.after[:, tile]
             now = self.written.log_scale.gather(1, after + 1)
             keys = self.keys[:, :, :limit]
-            found.append((tile, limit, decay_ratios(self.written.log_scale, now, after, keys, tile.start or 0)))
+            found.append(
+                (tile, limit, decay_ratios(self.written.log_scale, now, after, keys, tile.start or 0))
+            )
         return found
 
     def first_scale(self) -> Tensor:
@@ -76,7 +78,9 @@ def read(place: Place, queries: Tensor, values: Tensor) -> Tensor:
         else:
             torch.mul(through(queries[:, i], place.memory), place.first_scale(), out=value)
         for tile, limit, decays in tiles:
-            weights = whole_products(inner_products(queries[:, i, :, tile], place.keys[:, :, :limit])).mul_(decays)
+            weights = whole_products(inner_products(queries[:, i, :, tile], place.keys[:, :, :limit])).mul_(
+                decays
+            )
             value[:, tile] += weights @ place.written.added[:, :limit]
     return layer_norm(values[:, -1], size, eps=EPSILON)
 
@@ -92,11 +96,17 @@ def read_backward(
         d_value = _norm_backward(d_normal.contiguous(), *norm)[0]
         d.log_scale.scatter_add_(1, place.after + 1, -(d_value * values[:, i]).sum(-1))
         for tile, limit, decays in tiles:
-            query, keys, added = queries[:, i, :, tile], place.keys[:, :, :limit], place.written.added[:, :limit]
+            query, keys, added = (
+                queries[:, i, :, tile],
+                place.keys[:, :, :limit],
+                place.written.added[:, :limit],
+            )
             inner = inner_products(query, keys)
             d.added[:, :limit] += (whole_products(inner) * decays).mT @ d_value[:, tile]
             d_weights = (d_value[:, tile] @ added.mT).mul_(decays)
-            inner_products_backward(d_weights, inner, query, keys, d_queries[:, i, :, tile], d.keys[:, :, :limit])
+            inner_products_backward(
+                d_weights, inner, query, keys, d_queries[:, i, :, tile], d.keys[:, :, :limit]
+            )
         if place.memory is not None:
             d_base = d_value * place.first_scale()
             through_backward(d_base, queries[:, i], place.memory, d_queries[:, i], d.memory)

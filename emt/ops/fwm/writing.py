@@ -100,7 +100,9 @@ def write(keys: Tensor, values: Tensor, strength: Tensor, memory: Tensor | None,
             whole[:, block] = piece
         square = found.squares[:, -1].clamp(max=1)
         grown = found.squares.clamp(min=1).double().log_().mul_(0.5).cumsum_(1)
-        written.log_scale[:, block.start + 1 : block.stop + 1] = grown + written.log_scale[:, block.start, None]
+        written.log_scale[:, block.start + 1 : block.stop + 1] = (
+            grown + written.log_scale[:, block.start, None]
+        )
         decays = (pad(grown, (1, 0)) - grown[:, -1:]).exp_().to(values.dtype).unsqueeze(-1)
         held[:, : block.start] *= decays[:, :1]
         torch.mul(found.added, decays[:, :-1], out=held[:, block])
@@ -138,8 +140,9 @@ def _by_steps(gram: Tensor, start: Tensor, values: Tensor, strength: Tensor, squ
 def _by_sweeps(gram: Tensor, start: Tensor, values: Tensor, strength: Tensor, square: Tensor) -> _Steps:
     """The same as `_by_steps` in few large operations, for devices on which many small ones are slow.
 
-    Given c, (4) is a linear system for w_t = c_t u_t, (I + diag(γ) tril(G)) W = γ (c V - start); given W, (5) makes c
-    the running maximum of ‖c_t F'_t‖. Each repetition gets at least one more step right: it ends, and exactly.
+    Given c, (4) is a linear system for w_t = c_t u_t, (I + diag(γ) tril(G)) W = γ (c V - start); given W, (5)
+    makes c the running maximum of ‖c_t F'_t‖. Each repetition gets at least one more step right: it ends, and
+    exactly.
     """
     below = gram.tril(-1)
     system, diagonal = strength.unsqueeze(-1) * below, gram.diagonal(dim1=1, dim2=2)
@@ -173,7 +176,9 @@ def write_backward(
     for block in reversed(blocks(strength.shape[1], _STEPS)):
         before, so_far = slice(block.start), slice(block.stop)
         steps = torch.arange(block.start, block.stop, device=keys.device)
-        decays = decay_ratios(written.log_scale, written.log_scale[:, block], steps, keys[:, :, so_far], block.start)
+        decays = decay_ratios(
+            written.log_scale, written.log_scale[:, block], steps, keys[:, :, so_far], block.start
+        )
         inner = inner_products(keys[:, :, block], keys[:, :, so_far])
         gram = whole_products(inner) * decays
         found = _Steps(written.added[:, block], written.old[:, block], written.squares[:, block])
@@ -209,7 +214,11 @@ def _back_by_steps(block: _Block) -> _BlockGradients:
         d_square = torch.addcmul(d_last * to_log[t], d_square, to_square[t], out=d_squares[t])
         torch.addcmul(later[t], d_square, by_square[t], out=d_added[t])
         torch.mul(added[t], 2 * d_square, out=d_old[t]).addcmul_(d_added[t], strength[t], value=-1)
-        d_last = d_last + d_log[t] + (later[t] * added[t]).addcmul_(d_old[t], old[t], value=-1).sum(-1, keepdim=True)
+        d_last = (
+            d_last
+            + d_log[t]
+            + (later[t] * added[t]).addcmul_(d_old[t], old[t], value=-1).sum(-1, keepdim=True)
+        )
         later[:t].addcmul_(gram[t, :t], d_old[t])
     steps = d_added.transpose(0, 1), d_old.transpose(0, 1), d_squares.squeeze(-1).t()
     return _BlockGradients(*steps, d_last.squeeze(-1))
@@ -218,7 +227,8 @@ def _back_by_steps(block: _Block) -> _BlockGradients:
 def _back_by_sweeps(block: _Block) -> _BlockGradients:
     """The same as `_back_by_steps` in few large operations, as `_by_sweeps` is of `_by_steps`.
 
-    Given the gradients of ‖F'‖², those of o solve a linear system; they make those of log c, and these the first.
+    Given the gradients of ‖F'‖², those of o solve a linear system; they make those of log c, and these the
+    first.
     """
     gram, (added, old, squares), strength, d_added, d_log, d_square, d_last = block
     below, factor = gram.tril(-1), strength.unsqueeze(-1)

@@ -1,8 +1,8 @@
 """How does the speed of one stack depend on its number of members, on a GPU or on one core?
 
-Forms take turns; medians of model-steps per second are printed, a model-step being one member's batch: data, forward,
-backward, clipping, optimiser. "replayed" steps are recorded as CUDA graphs, as training does on a GPU by itself; with
-one member, "launched separately" is what training one after the other costs.
+Forms take turns; medians of model-steps per second are printed, a model-step being one member's batch: data,
+forward, backward, clipping, optimiser. "replayed" steps are recorded as CUDA graphs, as training does on a
+GPU by itself; with one member, "launched separately" is what training one after the other costs.
 """
 
 import argparse
@@ -24,13 +24,19 @@ LENGTH = 8
 
 def main() -> None:
     """Measure and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--accelerator", choices=("auto", "cpu", "gpu"), default="auto", help="where (default: auto)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--accelerator", choices=("auto", "cpu", "gpu"), default="auto", help="where (default: auto)"
+    )
     parser.add_argument(
         "--model_type", choices=("rnn", "gru", "lstm"), default="rnn", help="which network (default: rnn)"
     )
     sizes = [1, 10, 50, 200, 500]
-    parser.add_argument("--members", type=int, nargs="+", default=sizes, help="sizes (default: 1 10 50 200 500)")
+    parser.add_argument(
+        "--members", type=int, nargs="+", default=sizes, help="sizes (default: 1 10 50 200 500)"
+    )
     parser.add_argument("--horizon", type=int, default=100, help="output steps (default: 100)")
     parser.add_argument("--units", type=int, default=128, help="units (default: 128)")
     parser.add_argument("--turns", type=int, default=5, help="turns of each form (default: 5)")

@@ -1,8 +1,8 @@
 """How fast are the fast operations? Each against its step-by-step twin, and against this machine's product rate.
 
-``python -m experiments.benchmarks.populations.ops`` times forward, loss and backward of repeat copy (8 bits, 8 input
-steps, then the horizon), without data, optimiser and logging, on one thread. Forms take turns, medians are reported,
-and the share is that of the rate of one large float32 product, timed in the same turns.
+``python -m experiments.benchmarks.populations.ops`` times forward, loss and backward of repeat copy (8 bits,
+8 input steps, then the horizon), without data, optimiser and logging, on one thread. Forms take turns,
+medians are reported, and the share is that of the rate of one large float32 product, timed in the same turns.
 """
 
 import argparse
@@ -77,7 +77,13 @@ def table(op: str, horizon: int, members: int, turns: int) -> pd.DataFrame:
 def operations(op: str, horizon: int, members: int) -> int:
     """Multiplications and additions of one step that cannot be avoided: recurrence, readout and inputs, three times."""
     columns, steps = GATES[op] * UNITS, GIVEN + horizon
-    return 2 * 3 * members * BATCH * ((steps - 1) * UNITS * columns + steps * UNITS * BITS + GIVEN * BITS * columns)
+    return (
+        2
+        * 3
+        * members
+        * BATCH
+        * ((steps - 1) * UNITS * columns + steps * UNITS * BITS + GIVEN * BITS * columns)
+    )
 
 
 def timed(form: Callable[[], object], *, switch: bool) -> float:
@@ -102,7 +108,9 @@ def training_steps(op: str, horizon: int, members: int) -> dict[str, Callable[[]
         outputs = form(x, *weights, steps=steps).outputs[:, :, GIVEN:]
         return torch.autograd.grad((outputs - target).square().mean(dim=(1, 2, 3)).sum(), weights)
 
-    forms: dict[str, Callable[[], object]] = {name: partial(step, FORMS[name]) for name in (op, f"{op}_steps")}
+    forms: dict[str, Callable[[], object]] = {
+        name: partial(step, FORMS[name]) for name in (op, f"{op}_steps")
+    }
     forms["torch, member by member"] = one_by_one(op, x, target)
     return forms
 
@@ -119,7 +127,9 @@ def one_by_one(op: str, x: Tensor, target: Tensor) -> Callable[[], object]:
     def step() -> None:
         for (net, readout), inputs, wanted in zip(nets, padded, target, strict=True):
             outputs = readout(net(inputs)[0][:, GIVEN:])
-            torch.autograd.grad((outputs - wanted).square().mean(), [*net.parameters(), *readout.parameters()])
+            torch.autograd.grad(
+                (outputs - wanted).square().mean(), [*net.parameters(), *readout.parameters()]
+            )
 
     return step
 

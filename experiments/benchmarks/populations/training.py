@@ -1,16 +1,16 @@
 """How fast is a population trained, in model-steps per second of the whole machine?
 
-Two processes of one thread each train half of the members; the forms take turns in the same processes, so that they
-share the machine's mood, and medians over rounds are printed. A model-step is one member's batch: data, forward,
-backward, clipping, Adam.
+Two processes of one thread each train half of the members; the forms take turns in the same processes, so
+that they share the machine's mood, and medians over rounds are printed. A model-step is one member's batch:
+data, forward, backward, clipping, Adam.
 
 - population: the stacked members of `train_multiple.py`, under Lightning.
 - plain loop: ``torch.nn.RNN`` (or LSTM) and ``torch.optim.Adam``, one member after the other, nothing else.
 - reference: as the earlier code works: a Lightning module for each member, targets rolled out step by step, loss and
   accuracy through numpy.
 
-The share of the machine's GEMM rate is model-steps times their multiply-adds over the rate of a large float32 product,
-the faster of torch's two CPU paths, measured in the same processes.
+The share of the machine's GEMM rate is model-steps times their multiply-adds over the rate of a large float32
+product, the faster of torch's two CPU paths, measured in the same processes.
 """
 
 import argparse
@@ -44,12 +44,18 @@ class Setting:
 
 def main() -> None:
     """Measure and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model_type", choices=GATES, default="rnn", help="which network (default: rnn)")
     parser.add_argument("--members", type=int, default=50, help="members in all (default: 50)")
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread (default: 2)")
-    parser.add_argument("--horizons", type=int, nargs="+", default=[10, 100], help="output steps (default: 10 100)")
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each form; medians are printed (default: 7)")
+    parser.add_argument(
+        "--horizons", type=int, nargs="+", default=[10, 100], help="output steps (default: 10 100)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="turns of each form; medians are printed (default: 7)"
+    )
     parser.add_argument("--seconds", type=float, default=2.0, help="seconds of each turn (default: 2)")
     options = parser.parse_args()
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -70,7 +76,9 @@ def report(setting: Setting, measured: list[dict[Any, list[float]]], members: in
     """Print medians over rounds of the sums over workers."""
     rates = {key: median(map(sum, zip(*(m[key] for m in measured), strict=True))) for key in measured[0]}
     gemm = max(rates["gemm"], rates["fast gemm"])
-    print(f"{setting.model}, {members} members, {len(measured)} processes of one thread, batch {BATCH}, {UNITS} units")
+    print(
+        f"{setting.model}, {members} members, {len(measured)} processes of one thread, batch {BATCH}, {UNITS} units"
+    )
     print(f"GEMM rate of the machine: {gemm / 1e9:.0f} GFLOP/s (default path {rates['gemm'] / 1e9:.0f})")
     print(f"{'horizon':>8} {'form':<12} {'model-steps/s':>14} {'of GEMM rate':>13} {'population is':>14}")
     for horizon in setting.horizons:
@@ -262,7 +270,9 @@ def reference(setting: Setting, horizon: int) -> float:
             return loss
 
     member = Member()
-    pl.Trainer(max_epochs=1, min_epochs=0, accelerator="cpu", devices=1, gradient_clip_val=1.0, **QUIET).fit(member)
+    pl.Trainer(max_epochs=1, min_epochs=0, accelerator="cpu", devices=1, gradient_clip_val=1.0, **QUIET).fit(
+        member
+    )
     steady = member.times[2:]
     return (len(steady) - 1) / (steady[-1] - steady[0])
 

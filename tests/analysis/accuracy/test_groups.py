@@ -10,7 +10,11 @@ from analysis.errors import AnalysisError
 
 
 def answered(label="FWM", members=3, groups=(1, 3, 20), right=None):
-    right = np.random.default_rng(0).uniform(0.2, 1, (members, len(groups))) if right is None else np.asarray(right)
+    right = (
+        np.random.default_rng(0).uniform(0.2, 1, (members, len(groups)))
+        if right is None
+        else np.asarray(right)
+    )
     right.setflags(write=False)
     return Answered(label, tuple(f"model-{i + 1}" for i in range(members)), groups, right)
 

@@ -39,7 +39,9 @@ def test_members_that_ended_early_leave_the_curve():
 
 def test_errors_are_mean_spread_and_t_interval():
     errors = np.array([1.0, 2.0, 4.0, 6.0, 8.0])
-    row = summarise_learning([learner(errors=np.ones((5, 3)), test_errors=errors)]).errors.loc[("R = 20", "LSTM")]
+    row = summarise_learning([learner(errors=np.ones((5, 3)), test_errors=errors)]).errors.loc[
+        ("R = 20", "LSTM")
+    ]
     assert tuple(row[["n", "mean", "median", "best", "worst"]]) == (5, 4.2, 4.0, 1.0, 8.0)
     assert row["std"] == pytest.approx(errors.std(ddof=1))
     # A logit of errors in percent, with the standard error over its slope m (100 - m) / 100.
@@ -59,7 +61,11 @@ def test_a_single_member_has_no_spread():
 def test_tables_have_a_row_for_each_population_and_each_member():
     summary = summarise_learning([learner(), learner("IRNN"), learner(panel="R = 50")])
     tables = summary.tables()
-    assert tables["test_errors"].index.tolist() == [("R = 20", "LSTM"), ("R = 20", "IRNN"), ("R = 50", "LSTM")]
+    assert tables["test_errors"].index.tolist() == [
+        ("R = 20", "LSTM"),
+        ("R = 20", "IRNN"),
+        ("R = 50", "LSTM"),
+    ]
     assert tables["test_errors_by_member"].loc[("R = 20", "IRNN", "model-2"), "test_error"] == 41
 
 

@@ -146,7 +146,9 @@ def test_weights_that_are_not_finite_are_named(plant):
     broken[2, 3] = np.nan
     with pytest.raises(AnalysisError, match=r"model-3: expected finite numbers in W_hh; got NaN or infinity"):
         summarise(replace(member, recurrent=broken), {3: repeat_copy(3, 2)})
-    with pytest.raises(AnalysisError, match=r"model-3: expected recurrent weights or a Jacobian; got neither"):
+    with pytest.raises(
+        AnalysisError, match=r"model-3: expected recurrent weights or a Jacobian; got neither"
+    ):
         summarise(replace(member, recurrent=None), {3: repeat_copy(3, 2)})
 
 

@@ -7,7 +7,11 @@ import numpy as np
 import persim
 import pytest
 
-from analysis.homology.diagram_distances import comparable_models, diagram_distance, pairwise_diagram_distances
+from analysis.homology.diagram_distances import (
+    comparable_models,
+    diagram_distance,
+    pairwise_diagram_distances,
+)
 from analysis.homology.persistence import persistence_diagrams
 
 
@@ -63,7 +67,8 @@ def test_what_is_infinitely_far_does_not_depend_on_the_others():
 def test_short_bars_beside_long_ones_keep_their_digits():
     """Both diagrams have a bar that dies at 1e16; what differs is bars of length 37 and 0.1: (37 + 0.1) / √2.
 
-    At 1e16 numbers are 2 apart: what each diagram costs alone, less what matching saves, would keep no digit of 26.23.
+    At 1e16 numbers are 2 apart: what each diagram costs alone, less what matching saves, would keep no digit
+    of 26.23.
     """
     long, short = [0.0, 1e16], [[0.0, 37.0], [1.0, 1.1]]
     a, b = np.array([long, *short]), np.array([long])

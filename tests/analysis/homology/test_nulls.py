@@ -114,7 +114,9 @@ def test_null_clouds_have_the_unit_of_the_data(unit):
     for null, data in ((gaussian_cloud, states[0]), (rotate_phases, states), (shuffle_time, states)):
         plain, scaled = (null(scale * data, np.random.default_rng(1)) for scale in (1.0, unit))
         np.testing.assert_allclose(scaled / unit, plain, rtol=1e-9, atol=1e-9)
-    found, plain = (bar_tests([sample("a", scale * noisy_circle(0, 20, 3))], 1, 19).members for scale in (unit, 1.0))
+    found, plain = (
+        bar_tests([sample("a", scale * noisy_circle(0, 20, 3))], 1, 19).members for scale in (unit, 1.0)
+    )
     assert found.loc[("a", 1, "gaussian"), "p"] == 1 / 20 == plain.loc[("a", 1, "gaussian"), "p"]
     assert found.loc[("a", 1, "gaussian"), "longest"] / unit == pytest.approx(
         plain.loc[("a", 1, "gaussian"), "longest"]

@@ -87,7 +87,9 @@ def test_betti_numbers_count_infinite_bars():
 
 
 def test_features_of_a_known_diagram():
-    features = topological_features((np.array([[0.0, 1.0], [0.0, 4.0], [0.0, np.inf]]), np.array([[2.0, 5.0]])))
+    features = topological_features(
+        (np.array([[0.0, 1.0], [0.0, 4.0], [0.0, np.inf]]), np.array([[2.0, 5.0]]))
+    )
     assert features["h0_count"] == 2
     assert features["h0_total_persistence"] == 5
     assert features["h0_max_persistence"] == 4
@@ -182,11 +184,14 @@ def test_two_models_at_finite_distance_are_no_map(make_population):
 def test_lengths_have_the_unit_of_the_eigenvalues(make_population, unit):
     population = make_population(4, noise=0.1)
     scaled = dataclasses.replace(population, eigenvalues=tuple(unit * v for v in population.eigenvalues))
-    plain, result = (analyse_persistence(p, tolerance=0.0, distance_metric="wasserstein") for p in (population, scaled))
+    plain, result = (
+        analyse_persistence(p, tolerance=0.0, distance_metric="wasserstein") for p in (population, scaled)
+    )
     np.testing.assert_allclose(result.total_distances / unit, plain.total_distances, rtol=1e-9)
     np.testing.assert_allclose(result.embedding / unit, plain.embedding, atol=1e-9)
     rows = [
-        r.documents()["persistence_statistics"]["aggregate_statistics"]["h1_max_persistence"] for r in (plain, result)
+        r.documents()["persistence_statistics"]["aggregate_statistics"]["h1_max_persistence"]
+        for r in (plain, result)
     ]
     assert rows[1]["std"] / unit == pytest.approx(rows[0]["std"])
     assert rows[0]["std"] > 1e-3
@@ -210,14 +215,18 @@ def test_rounding_of_large_eigenvalues_makes_no_bars():
 
 
 def test_numbers_whose_distances_have_no_number_are_refused():
-    with pytest.raises(AnalysisError, match=r"eigenvalues: expected eigenvalues up to 1e\+305; got 1e\+307\+0j at pos"):
+    with pytest.raises(
+        AnalysisError, match=r"eigenvalues: expected eigenvalues up to 1e\+305; got 1e\+307\+0j at pos"
+    ):
         persistence_diagrams([1.0, 1e307])
 
 
 def test_statistics_in_the_layout_of_the_reference(make_population):
     population = make_population(4, nan_accuracy=(2,))
     # The first model has no loop, so no mean of loops either.
-    population = dataclasses.replace(population, eigenvalues=(np.array([0.3, 0.5]), *population.eigenvalues[1:]))
+    population = dataclasses.replace(
+        population, eigenvalues=(np.array([0.3, 0.5]), *population.eigenvalues[1:])
+    )
     document = analyse_persistence(population).documents()["persistence_statistics"]
     assert document["n_models"] == 4
     assert [entry["model_name"] for entry in document["statistics"]] == list(population.names)
@@ -242,7 +251,10 @@ def test_normalised_moduli_do_not_matter(make_population):
     population = make_population(3, noise=0.3)
     scaled = dataclasses.replace(population, eigenvalues=tuple(0.5 * v for v in population.eigenvalues))
     plain, normal = (
-        [analyse_persistence(p, normalize=n).features["h0_max_persistence"].to_numpy() for p in (population, scaled)]
+        [
+            analyse_persistence(p, normalize=n).features["h0_max_persistence"].to_numpy()
+            for p in (population, scaled)
+        ]
         for n in (False, True)
     )
     np.testing.assert_allclose(plain[1], 0.5 * plain[0])
@@ -259,7 +271,10 @@ def test_colours(make_population):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"max_dimension": 4}, "max_dimension: must be 0 to 3; got 4"), ({"tolerance": -1.0}, "tolerance: must be")],
+    [
+        ({"max_dimension": 4}, "max_dimension: must be 0 to 3; got 4"),
+        ({"tolerance": -1.0}, "tolerance: must be"),
+    ],
 )
 def test_options_out_of_range(make_population, options, message):
     with pytest.raises(AnalysisError, match=message):
@@ -268,7 +283,9 @@ def test_options_out_of_range(make_population, options, message):
 
 def test_a_spectrum_that_is_not_finite_is_named(make_population):
     population = make_population(3)
-    broken = dataclasses.replace(population, eigenvalues=(*population.eigenvalues[:2], np.array([1.0, np.nan])))
+    broken = dataclasses.replace(
+        population, eigenvalues=(*population.eigenvalues[:2], np.array([1.0, np.nan]))
+    )
     with pytest.raises(AnalysisError, match="model-3"):
         analyse_persistence(broken)
 

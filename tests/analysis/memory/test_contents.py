@@ -36,8 +36,12 @@ def test_values_that_carry_the_digit_are_told_apart_by_token(make_recording):
     values[:] = np.random.default_rng(2).normal(size=(37, 5))[recording["token"].values]
     separation = analyse_memory(recording, color_by="token").memories[0].separation
     assert (separation > 0.99).all()
-    assert (analyse_memory(recording, color_by="trial").memories[0].separation < 0.5).sum() == 0  # one trial: undefined
-    assert (np.abs(analyse_memory(make_recording(trials=30), color_by="token").memories[0].separation) < 0.1).all()
+    assert (
+        analyse_memory(recording, color_by="trial").memories[0].separation < 0.5
+    ).sum() == 0  # one trial: undefined
+    assert (
+        np.abs(analyse_memory(make_recording(trials=30), color_by="token").memories[0].separation) < 0.1
+    ).all()
 
 
 def test_values_are_those_written(make_recording):
@@ -65,7 +69,9 @@ def test_rank_grows_with_each_write_of_a_new_key(make_recording):
     spectrum = analyse_memory(recording).memories[0].spectrum["mean"]
     np.testing.assert_allclose(spectrum["effective_rank"][:5], [1, 2, 3, 4, 5], rtol=1e-6)
     np.testing.assert_allclose(spectrum["singular_value_5"][[3, 4]], [0, 0.5], atol=1e-6)
-    np.testing.assert_allclose(spectrum["singular_value_1"][10], 0.5 * 3**0.5, rtol=1e-6)  # keys 0, 5, 10: same value
+    np.testing.assert_allclose(
+        spectrum["singular_value_1"][10], 0.5 * 3**0.5, rtol=1e-6
+    )  # keys 0, 5, 10: same value
 
 
 def test_an_empty_memory_has_no_rank_and_no_separation(make_recording):
@@ -74,7 +80,9 @@ def test_an_empty_memory_has_no_rank_and_no_separation(make_recording):
     assert "an undefined share" in analysis.headline()
 
 
-def test_long_recordings_are_replayed_at_some_steps_and_large_ones_in_some_trials(make_recording, monkeypatch):
+def test_long_recordings_are_replayed_at_some_steps_and_large_ones_in_some_trials(
+    make_recording, monkeypatch
+):
     monkeypatch.setattr("analysis.memory.contents.LARGEST_STEPS", 5)
     monkeypatch.setattr("analysis.memory.contents.LARGEST_SAMPLE", 5 * 65 * 3 + 1)
     held = analyse_memory(make_recording(members=2), contents="matrices").memories[0]
@@ -153,7 +161,9 @@ def test_the_auc_is_the_share_of_pairs_in_order_averaged_over_classes():
 def test_members_without_a_number_are_counted_and_named_and_left_out_of_medians(make_recording):
     analysis = analyse_memory(make_recording(trials=9), color_by="token")
     held = analysis.memories[0]
-    partly = dataclasses.replace(held, auc=np.array([0.6, np.nan, 0.8]), separation=np.array([np.nan, 0.1, 0.2]))
+    partly = dataclasses.replace(
+        held, auc=np.array([0.6, np.nan, 0.8]), separation=np.array([np.nan, 0.1, 0.2])
+    )
     some = dataclasses.replace(analysis, memories=(partly,))
     assert some.tables()["memory_separation"].loc[held.memory, "auc_median"] == pytest.approx(0.7)
     assert "AUC 0.70 (median; shuffled" in some.headline()
@@ -189,7 +199,10 @@ def test_what_is_recalled_is_counted_by_magnitude_in_a_linear_memory_and_by_sign
     table = analysis.tables()["memory_contents"]
     assert (table[["recalled", "recalled_magnitude"]] == 1).all(axis=None)
     assert (table["recalled_sign"] == 0).all()
-    assert "recalled in 100.0 % (100.0 to 100.0 %) of queries by magnitude, by sign in 0.0 %; " in analysis.headline()
+    assert (
+        "recalled in 100.0 % (100.0 to 100.0 %) of queries by magnitude, by sign in 0.0 %; "
+        in analysis.headline()
+    )
     assert "by sign" not in analyse_memory(make_recording()).headline()
 
 
@@ -204,9 +217,16 @@ def test_how_often_the_right_item_is_recalled_is_said(make_recording):
 @pytest.mark.parametrize("keys", [5, 6, 7])
 def test_weights_that_a_memory_is_added_to_have_spectra_of_their_own(trace_of, keys):
     rng, shape, values = np.random.default_rng(0), (2, 3, 4), 5
-    arrays = {"write_key": (keys,), "write_value": (values,), "read_query": (1, keys), "read_value": (1, values)}
+    arrays = {
+        "write_key": (keys,),
+        "write_value": (values,),
+        "read_query": (1, keys),
+        "read_value": (1, values),
+    }
     memory = {name: rng.normal(size=(*shape, *rest)) for name, rest in arrays.items()}
-    memory |= {f"write_{name}": np.full(shape, x) for name, x in (("strength", 0.5), ("erase", 0.0), ("keep", 1.0))}
+    memory |= {
+        f"write_{name}": np.full(shape, x) for name, x in (("strength", 0.5), ("erase", 0.0), ("keep", 1.0))
+    }
     base = rng.normal(size=(2, values, keys))
     plain = trace_of({"m": {**memory, "rule": {"kind": "linear", "reads": "before"}}}, {}, {})
     layer = trace_of({"m": {**memory, "base": base, "rule": {"kind": "linear", "reads": "before"}}}, {}, {})

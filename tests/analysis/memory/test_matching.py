@@ -11,7 +11,10 @@ NAN = np.nan
 
 
 def test_a_planted_memory_is_matched_and_a_shuffled_one_is_at_chance(make_recording):
-    planted, shuffled = match_memories(make_recording()), match_memories(make_recording(trials=300, shuffled=True))
+    planted, shuffled = (
+        match_memories(make_recording()),
+        match_memories(make_recording(trials=300, shuffled=True)),
+    )
     assert (planted.scores["score"] == 1).all()
     assert planted.population.loc["fast", "chance"] == pytest.approx(0.1)
     assert (planted.scores["above_chance"] == 1).all()
@@ -99,7 +102,9 @@ def test_long_recordings_are_drawn_where_something_is_asked(make_recording, monk
     assert set(match_memories(recording, trials=1).grids[0].rows) == set(range(1, 11))
     monkeypatch.setattr("analysis.memory.matching.LARGEST_GRID", 10)
     assert match_memories(recording, trials=1).grids[0].rows.tolist() == [10]
-    assert set(match_memories(make_recording(members=1, asked=False), trials=1).grids[0].rows) == set(range(1, 11))
+    assert set(match_memories(make_recording(members=1, asked=False), trials=1).grids[0].rows) == set(
+        range(1, 11)
+    )
 
 
 def test_the_median_model_is_drawn_unless_another_is_asked_for(make_recording):
@@ -154,10 +159,10 @@ def test_a_memory_that_answers_is_told_from_one_that_does_not_over_trials_and_me
 def delta_recording(make_recording, recall, *, negated, members=2):
     """Return a recording of a delta memory, M (I - b k kᵀ) + b v kᵀ, with b = 0.8; some key and value may be negated.
 
-    The queried item's key was written one step earlier too, so in a read with that key the two writes weigh
-    b (1 - b) = 0.16 and b = 0.8. Negated together, key and value of the item's write leave v kᵀ and k kᵀ as they were,
-    and with them all that the memory holds and returns; but the write's own weight is now -0.8. By sign the earlier
-    write has the largest weight, in every query.
+    The queried item's key was written one step earlier too, so in a read with that key the two writes weigh b
+    (1 - b) = 0.16 and b = 0.8. Negated together, key and value of the item's write leave v kᵀ and k kᵀ as
+    they were, and with them all that the memory holds and returns; but the write's own weight is now -0.8. By
+    sign the earlier write has the largest weight, in every query.
     """
     recording = make_recording(members=members, trials=7, pairs=3)
     node, place = recording["memory/fast"], (slice(None), np.arange(7))
@@ -209,7 +214,9 @@ def test_chance_is_tested_for_the_score_that_the_headline_gives(make_recording, 
 def test_a_dictionary_scores_as_many_by_sign_as_by_magnitude(make_recording, averaged, negated):
     """Its weights are not negative. The negated key of a dictionary is another key, which the query does not find."""
     recording = make_recording(members=2, trials=7, pairs=3)
-    rule = '"kind": "dictionary", "similarity": "cosine", "recall": ' + ('"kernel"' if averaged else '"nearest"')
+    rule = '"kind": "dictionary", "similarity": "cosine", "recall": ' + (
+        '"kernel"' if averaged else '"nearest"'
+    )
     recording.attrs["about"] = recording.attrs["about"].replace('"kind": "linear"', rule)
     if negated:
         right = 2 * recording["asked"].values[:, -1] + 1
@@ -276,7 +283,12 @@ def test_the_questions_followed_best_are_drawn(make_stories):
     match = match_memories(make_stories(), trials=4)
     assert match.grids == ()
     table = match.asks.loc["fwm", "model-1"]
-    assert [len(grid.items) for grid in match.questions] == [3, 3, 2, 2]  # three in the first stream, answered wrongly
+    assert [len(grid.items) for grid in match.questions] == [
+        3,
+        3,
+        2,
+        2,
+    ]  # three in the first stream, answered wrongly
     assert all(table.loc[grid.ask, "correct"] for grid in match.questions)
     shares = table.loc[[grid.ask for grid in match.questions], "share"].to_numpy()
     assert shares[0] >= shares[1]

@@ -17,7 +17,9 @@ def score_single(weight, target):
 
 
 def test_scores_are_counts_of_hits():
-    weight = np.array([[[0.5, -0.9, 0.1]], [[0.5, 0.9, NAN]], [[0.2, 0.2, 0.2]], [[0.1, NAN, NAN]], [[NAN, NAN, NAN]]])
+    weight = np.array(
+        [[[0.5, -0.9, 0.1]], [[0.5, 0.9, NAN]], [[0.2, 0.2, 0.2]], [[0.1, NAN, NAN]], [[NAN, NAN, NAN]]]
+    )
     hits, chance = score_single(weight, [[1, 0, 0], [1, 0, 0], [1, 0, 1], [0, 1, 0], [1, 0, 0]])
     np.testing.assert_allclose(hits, [1, 0, 2 / 3, NAN, NAN])
     np.testing.assert_allclose(chance, [1 / 3, 1 / 2, 2 / 3, NAN, NAN])
@@ -33,7 +35,9 @@ def test_two_reads_hit_more_often_by_chance_than_one():
 
 
 def test_nothing_asked_gives_empty_scores():
-    hits, chance = score_queries(np.empty((0, 2, 3)), np.empty((0, 1, 3), dtype=bool), np.empty((0, 1), dtype=bool))
+    hits, chance = score_queries(
+        np.empty((0, 2, 3)), np.empty((0, 1, 3), dtype=bool), np.empty((0, 1), dtype=bool)
+    )
     assert hits.shape == chance.shape == (0,)
 
 
@@ -41,7 +45,11 @@ def test_nothing_asked_gives_empty_scores():
 def test_chance_of_several_items_is_that_of_all_landings_counted(n_items):
     reads, writes = 3, 7
     held = np.zeros((1, 4, writes), dtype=bool)
-    held[0, 0, [1, 2]], held[0, 1, [4]], held[0, 2, [2, 5, 6]] = True, True, True  # a write of two items among them
+    held[0, 0, [1, 2]], held[0, 1, [4]], held[0, 2, [2, 5, 6]] = (
+        True,
+        True,
+        True,
+    )  # a write of two items among them
     wanted = np.arange(4)[None] < n_items
     found = np.array([writes, writes, 4])  # the last read finds fewer
     weight = np.where(np.arange(writes) < found[:, None], 1.0, NAN)[None]

@@ -78,7 +78,9 @@ def test_the_dot_is_on_the_largest_weight_by_the_rules_convention(reading, conve
     weight[5, 0, start + 9], weight[5, 0, start + 11] = 40.0, -50.0
     grid = question_grid(replace(reading, weight=weight, convention=convention), 6)
     assert grid.largest[0] == word
-    assert grid.share[0, word] == (pytest.approx(-5 / 9, abs=0.02) if word == 11 else pytest.approx(4 / 9, abs=0.02))
+    assert grid.share[0, word] == (
+        pytest.approx(-5 / 9, abs=0.02) if word == 11 else pytest.approx(4 / 9, abs=0.02)
+    )
 
 
 def test_right_answers_with_all_items_found_come_first_then_items_then_share():
@@ -92,7 +94,9 @@ def test_right_answers_with_all_items_found_come_first_then_items_then_share():
         (2, 7, 3, 1.0, 0.9, False),  # wrong
         (2, 8, 3, np.nan, 0.9, True),  # not scored
     ]
-    table = pd.DataFrame(rows, columns=["sequence", "trial", "items", "score", "share", "correct"], index=range(1, 8))
+    table = pd.DataFrame(
+        rows, columns=["sequence", "trial", "items", "score", "share", "correct"], index=range(1, 8)
+    )
     assert choose_questions(table, 9) == [3, 4, 1, 5, 6]
     assert choose_questions(table, 2) == [3, 4]
     assert choose_questions(table.drop(columns="correct"), 2) == [6, 3]

@@ -18,11 +18,16 @@ def test_separations_are_those_of_each_labelling_by_itself(features, scale):
     classes = rng.integers(-1, 4, (6, 25))
     assert (classes == NONE).any()
     expected = [class_separation(points, labels) for labels in classes]
-    np.testing.assert_allclose(relabelled_separations(scale * points, classes), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        relabelled_separations(scale * points, classes), expected, rtol=1e-9, atol=1e-12
+    )
 
 
 def test_a_labelling_with_one_class_or_points_that_do_not_vary_have_no_separation():
-    points, classes = np.random.default_rng(0).normal(size=(5, 2)), np.array([[2] * 5, [0, 0, 1, 1, 1], range(5)])
+    points, classes = (
+        np.random.default_rng(0).normal(size=(5, 2)),
+        np.array([[2] * 5, [0, 0, 1, 1, 1], range(5)]),
+    )
     assert np.isnan(relabelled_separations(points, classes)).tolist() == [True, False, True]
     assert np.isnan(relabelled_separations(np.full((5, 2), 0.1), classes)).all()
 
@@ -58,7 +63,10 @@ def record(make_recording):
 def without_meaning(seed, orders, members=6, trials=14, steps=3):
     """Return the test of a class of trials against values that all members share in them but for noise."""
     rng = np.random.default_rng(seed)
-    signal, classes = rng.normal(size=(trials, 1, 5)), np.repeat(rng.permutation(np.arange(trials) % 2), steps)
+    signal, classes = (
+        rng.normal(size=(trials, 1, 5)),
+        np.repeat(rng.permutation(np.arange(trials) % 2), steps),
+    )
     values = (signal + 0.3 * rng.normal(size=(members, trials, steps, 5))).reshape(members, -1, 5)
     others = classes.reshape(trials, steps)[orders].reshape(len(orders), -1)
     null = np.stack([relabelled_separations(points, others) for points in values], axis=1)

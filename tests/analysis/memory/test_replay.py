@@ -15,7 +15,9 @@ MEMBERS, BATCH, STEPS, READS, KEY, VALUE = 2, 3, 9, 4, 5, 6
 def make_log(recall, trace_of):
     """Return a function that makes a trace of a random linear memory, its answers and contents by a loop."""
 
-    def make(rule="decay", *, factors=1, reads="before", masks=False, silent=True, dtype=np.float64, steps=STEPS):
+    def make(
+        rule="decay", *, factors=1, reads="before", masks=False, silent=True, dtype=np.float64, steps=STEPS
+    ):
         rng = np.random.default_rng(7)
         shape = (MEMBERS, BATCH, steps)
         keys = rng.normal(size=(*shape, factors, KEY)) / KEY ** (0.5 / factors)
@@ -35,7 +37,10 @@ def make_log(recall, trace_of):
             keep[1, 0, 3] = 0.0
             queries[:, :, 1, 1:] = np.nan
             keys[:, :, 5] = np.nan
-        gain_mask, keep_mask = rng.uniform(1, 40, (MEMBERS, VALUE, KEY)), rng.choice([1.0, 0.9], (MEMBERS, VALUE, KEY))
+        gain_mask, keep_mask = (
+            rng.uniform(1, 40, (MEMBERS, VALUE, KEY)),
+            rng.choice([1.0, 0.9], (MEMBERS, VALUE, KEY)),
+        )
         contents, answers = [], []
         for m, b in np.ndindex(MEMBERS, BATCH):
             k, q = _kronecker(keys[m, b]), _kronecker(queries[m, b])
@@ -47,11 +52,21 @@ def make_log(recall, trace_of):
             answers.append(answer)
         if factors == 1:
             keys, queries = keys[..., 0, :], queries[..., 0, :]
-        names = ("write_key", "write_value", "write_strength", "write_erase", "write_keep", "read_query", "read_value")
+        names = (
+            "write_key",
+            "write_value",
+            "write_strength",
+            "write_erase",
+            "write_keep",
+            "read_query",
+            "read_value",
+        )
         answers = np.reshape(answers, (*shape, READS, VALUE))
         memory = dict(zip(names, (keys, values, strength, erase, keep, queries, answers), strict=True))
         memory |= {"gain": gain_mask, "keep": keep_mask} if masks else {}
-        memory = {n: a.astype(dtype) for n, a in memory.items()} | {"rule": {"kind": "linear", "reads": reads}}
+        memory = {n: a.astype(dtype) for n, a in memory.items()} | {
+            "rule": {"kind": "linear", "reads": reads}
+        }
         return trace_of({"m": memory}, {}, {}), np.reshape(contents, (*shape, VALUE, -1))
 
     return make
@@ -246,7 +261,9 @@ def test_a_dictionary_returns_the_value_of_the_most_similar_key_it_still_holds(
     assert set(np.nansum(weight, axis=-1)[held > 0]) == {1.0}
     assert held.max() == (capacity or len(grids.write_steps) - (reads == "before"))
     other = recording.copy()
-    other.attrs["about"] = other.attrs["about"].replace(f'"{similarity}"', '"l1"' if similarity != "l1" else '"l2"')
+    other.attrs["about"] = other.attrs["about"].replace(
+        f'"{similarity}"', '"l1"' if similarity != "l1" else '"l2"'
+    )
     assert (recall_error(recording, "m", match_grids(other, "m")) > 0.1).all()
 
 
@@ -262,7 +279,9 @@ def test_a_dictionary_with_a_kernel_returns_an_average(make_dictionary, similari
         query, keys = memory["read_query"].values[m, b, t, r], memory["write_key"].values[m, b]
         alike = np.array([_alike(query, keys[s], similarity) for s in held])
         weights = 1 / ((1 - alike if similarity == "cosine" else alike) ** 2 + 1e-3)
-        average = weights @ memory["write_value"].values[m, b, held] / weights.sum() if held else np.zeros(VALUE)
+        average = (
+            weights @ memory["write_value"].values[m, b, held] / weights.sum() if held else np.zeros(VALUE)
+        )
         memory["read_value"].values[m, b, t, r] = average
     grids = match_grids(recording, "m")
     assert (recall_error(recording, "m", grids) < 1e-10).all()

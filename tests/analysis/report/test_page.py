@@ -24,7 +24,9 @@ from emt.runs import read_summary
 
 EVIL = "model-<script>alert(1)</script>"
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-needs_browser = pytest.mark.skipif(BROWSER is None, reason="expected chromium or google-chrome on the path; found none")
+needs_browser = pytest.mark.skipif(
+    BROWSER is None, reason="expected chromium or google-chrome on the path; found none"
+)
 
 
 class Tags(HTMLParser):
@@ -76,7 +78,9 @@ CURVE_HEADER = "step,horizon,train_loss,train_acc,val_loss,val_acc\n"
 def write_curves(folder, numbers, steps):
     """Write learning curves and done markers of members; the last step is validated."""
     for k in numbers:
-        rows = [f"{step},10,0.5,{1 - 1 / step},," for step in range(1, steps + 1)] + [f"{steps},10,,,0.4,{0.1 * k}"]
+        rows = [f"{step},10,0.5,{1 - 1 / step},," for step in range(1, steps + 1)] + [
+            f"{steps},10,,,0.4,{0.1 * k}"
+        ]
         text = CURVE_HEADER + "\n".join(rows) + "\n"
         write_bytes(folder / f"model-{k}" / "training_curve.csv", text.encode())
         ending = {"step": steps, "status": "finished", "train_acc": 0.987654, "seed": 9}
@@ -140,7 +144,9 @@ def test_a_film_is_captioned_with_its_comment_and_never_with_the_n_of_its_sectio
 def test_a_section_counts_members_of_all_its_sets_and_says_no_n_where_no_table_names_any(experiment):
     names = [f"{label},model-{k}" for label, n in (("A", 5), ("B", 8)) for k in range(1, n + 1)]
     folder = experiment.parent
-    write_bytes(folder / "comparison_analysis" / "members.csv", "\n".join(["label,model_name", *names, ""]).encode())
+    write_bytes(
+        folder / "comparison_analysis" / "members.csv", "\n".join(["label,model_name", *names, ""]).encode()
+    )
     write_bytes(folder / "comparison_analysis" / "statistics.csv", b"label,n\nA,5\nB,8\n")
     write_bytes(folder / "global_analysis" / "spectra.png", dots(60, 30))
     write_bytes(folder / "similarity_analysis" / "members.csv", b"label,model_name\nA,model-1\n")
@@ -240,7 +246,9 @@ def test_a_large_population_shows_the_leading_eigenvalues_and_the_longest_bars(e
     )
     write_bytes(experiment.parent / "persistence_analysis" / "persistence_diagrams.csv", text.encode())
     plain = make(experiment)
-    monkeypatch.setattr("analysis.report.sections.PAGE_POINTS", {"curve": 0, "spectrum": 7 * 11, "diagram": 0})
+    monkeypatch.setattr(
+        "analysis.report.sections.PAGE_POINTS", {"curve": 0, "spectrum": 7 * 11, "diagram": 0}
+    )
     report = make(experiment)
     for whole, member in zip(plain.members, report.members, strict=True):
         largest = sorted(map(abs, (complex(*v) for v in whole.eigenvalues)), reverse=True)
@@ -276,14 +284,20 @@ def test_numbers_are_shown_short_and_kept_in_full():
     assert '<td data-full="0.123456">0.1235</td><td>&lt;b&gt;</td>' in table(
         "x", "y", [["a", "b"], ["0.123456", "<b>"]]
     )
-    assert json_text({"a": ["</script>", float("nan"), 0.123456]}) == '{"a":["\\u003c/script\\u003e",null,0.1235]}'
+    assert (
+        json_text({"a": ["</script>", float("nan"), 0.123456]})
+        == '{"a":["\\u003c/script\\u003e",null,0.1235]}'
+    )
 
 
 def test_the_command_writes_one_page_beside_the_summary_or_elsewhere(experiment, tmp_path, capsys):
     assert emt(["analyze", "report", "--summary_file", str(experiment)]) == 0
     printed = capsys.readouterr().out
     assert f"page: {experiment.parent / 'report.html'}" in printed
-    assert emt(["analyze", "report", "--summary_file", str(experiment), "--output_dir", str(tmp_path / "x")]) == 0
+    assert (
+        emt(["analyze", "report", "--summary_file", str(experiment), "--output_dir", str(tmp_path / "x")])
+        == 0
+    )
     member = data_of((tmp_path / "x" / "report.html").read_text())["members"][0]
     assert dict(member["files"])["learning curve"] == "../runs/a%20%26%20b/model-1/training_curve.csv"
     page = experiment.parent.joinpath("report.html").read_text()
@@ -307,7 +321,9 @@ def test_a_page_of_200_members_stays_below_10_mb(write_summary, tmp_path):
     assert len(page) < 10e6
     members = data_of(page.decode())["members"]
     assert {member["name"] for member in members} == {f"model-{k}" for k in range(1, 201)}
-    assert all(len(m["eigenvalues"]) == 64 and m["bars"] and len(m["training"]) == CURVE_POINTS for m in members)
+    assert all(
+        len(m["eigenvalues"]) == 64 and m["bars"] and len(m["training"]) == CURVE_POINTS for m in members
+    )
     assert b'src="data:image/png;base64,' in page
 
 
@@ -329,8 +345,16 @@ def scale_on_paper(page, folder):
     """Return the scale at which the browser prints a page's first sheet."""
     path, sheets = folder / "page.html", folder / "page.pdf"
     path.write_text(page)
-    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
-    subprocess.run([*command, f"--print-to-pdf={sheets}", path.as_uri()], capture_output=True, timeout=600, check=True)
+    command = [
+        BROWSER,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={folder / 'profile'}",
+    ]
+    subprocess.run(
+        [*command, f"--print-to-pdf={sheets}", path.as_uri()], capture_output=True, timeout=600, check=True
+    )
     streams = re.findall(rb"FlateDecode.*?stream\r?\n(.*?)\r?\nendstream", sheets.read_bytes(), re.S)
     scales = (re.findall(rb"(\S+) 0 0 \S+ \S+ \S+ cm", zlib.decompressobj().decompress(s)) for s in streams)
     outer, inner = next(found for found in scales if len(found) > 1)[:2]

@@ -128,7 +128,8 @@ def test_spectra_of_one_name_are_compared_with_each_other(make_population):
 
 def test_models_of_one_name_and_other_seeds_are_no_pairs(make_population):
     first, second = (
-        dataclasses.replace(make_population(7, label=label), training_seed=seed) for label, seed in (("a", 0), ("b", 7))
+        dataclasses.replace(make_population(7, label=label), training_seed=seed)
+        for label, seed in (("a", 0), ("b", 7))
     )
     with pytest.raises(AnalysisError, match=r"trained from one base seed, .*; got 0 \(a\) and 7 \(b\)"):
         compare_populations([first, second], paired=True)
@@ -159,7 +160,9 @@ def test_one_set_is_described(two_sets, tmp_path):
 
 
 def test_missing_values_are_left_out(make_population):
-    result = compare_populations([make_population(5, label="a", nan_accuracy=(2, 4)), make_population(4, label="b")])
+    result = compare_populations(
+        [make_population(5, label="a", nan_accuracy=(2, 4)), make_population(4, label="b")]
+    )
     summary = result.summary.loc[("a", "accuracy")]
     assert summary["n"] == 3
     assert summary["mean"] == pytest.approx((0.99 + 0.97 + 0.95) / 3)

@@ -166,7 +166,9 @@ def test_the_guard_of_an_empty_bin_does_not_depend_on_the_number_of_eigenvalues(
     for scale in (1, 1000):
         for metric in ("kl", "bhattacharyya"):
             assert histogram_distance([scale, 0], [0, 3 * scale], metric) == pytest.approx(most, rel=1e-12)
-        assert histogram_distance([scale, 0], [0, 3], "jensen_shannon") == pytest.approx(np.sqrt(np.log(2)), rel=1e-12)
+        assert histogram_distance([scale, 0], [0, 3], "jensen_shannon") == pytest.approx(
+            np.sqrt(np.log(2)), rel=1e-12
+        )
 
     def guarded_first(count):
         p, q = np.array([count, 0]) + 1e-10, np.array([0, count]) + 1e-10
@@ -246,7 +248,9 @@ def test_transport_measures_a_shift_and_a_change_of_scale_exactly_in_both_forms(
 def test_sliced_transport_is_at_most_exact_and_orders_networks_alike(monkeypatch):
     rng = np.random.default_rng(5)
     (a,) = random_spectra([31])
-    spectra = [a + step * (rng.normal(size=31) + 1j * rng.normal(size=31)) for step in np.linspace(0.01, 1, 9)]
+    spectra = [
+        a + step * (rng.normal(size=31) + 1j * rng.normal(size=31)) for step in np.linspace(0.01, 1, 9)
+    ]
     exact = pairwise_distances(spectra)
     monkeypatch.setattr("analysis.spectra.distances.EXACT_SIZE", 30)
     sliced = pairwise_distances(spectra)

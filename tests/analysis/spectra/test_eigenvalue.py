@@ -79,7 +79,10 @@ def test_no_interval_leaves_the_range_of_its_statistic(make_population):
         assert row["mean"] - 1e-12 <= row["high"] <= high, name
     radius = table.loc["spectral_radius"]
     assert 0 < radius["low"] < 1.5
-    assert f"spectral radius {radius['mean']:.3f} ({radius['low']:.3f} to {radius['high']:.3f})" in summary.headline()
+    assert (
+        f"spectral radius {radius['mean']:.3f} ({radius['low']:.3f} to {radius['high']:.3f})"
+        in summary.headline()
+    )
     assert mean_interval(summary.statistics["spectral_radius"]).low < 0
 
 

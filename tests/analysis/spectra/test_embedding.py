@@ -38,7 +38,9 @@ def test_every_method_embeds_from_three_models_up(make_population, method, n_mod
     np.testing.assert_array_equal(embedding.coordinates, again.coordinates)
 
 
-@pytest.mark.parametrize("signature_type", ["quantiles", "histogram", "centred_histogram", "statistics", "combined"])
+@pytest.mark.parametrize(
+    "signature_type", ["quantiles", "histogram", "centred_histogram", "statistics", "combined"]
+)
 def test_every_signature_embeds(make_population, signature_type):
     embedding = embed_population(make_population(7), signature_type=signature_type)
     assert embedding.variance_ratio.sum() == pytest.approx(1)
@@ -63,7 +65,9 @@ def test_metrics_that_cannot_be_used_are_refused_by_name(make_population, metric
 
 def test_the_metric_is_used_for_the_map(make_population):
     population = make_population(8)
-    by_metric = [embed_population(population, method="mds", distance_metric=m) for m in ("euclidean", "cosine")]
+    by_metric = [
+        embed_population(population, method="mds", distance_metric=m) for m in ("euclidean", "cosine")
+    ]
     assert not np.allclose(by_metric[0].distances, by_metric[1].distances)
     assert not np.allclose(by_metric[0].coordinates, by_metric[1].coordinates)
 
@@ -105,7 +109,9 @@ def test_identical_members_do_not_break_a_map(method):
 def test_classical_scaling_of_euclidean_distances_is_pca():
     points = plane(11)
     scores, _ = principal_components(points)
-    np.testing.assert_allclose(np.abs(classical_scaling(squareform(pdist(points)))), np.abs(scores), atol=1e-8)
+    np.testing.assert_allclose(
+        np.abs(classical_scaling(squareform(pdist(points)))), np.abs(scores), atol=1e-8
+    )
 
 
 def test_quality_of_a_perfect_and_of_a_random_map():
@@ -169,7 +175,9 @@ def test_a_column_that_the_summary_lacks_is_no_value(make_population):
 
 def test_signature_distances_match_scipy():
     points = plane(6)
-    np.testing.assert_allclose(signature_distances(points, "cityblock"), squareform(pdist(points, "cityblock")))
+    np.testing.assert_allclose(
+        signature_distances(points, "cityblock"), squareform(pdist(points, "cityblock"))
+    )
 
 
 def test_results_hold_what_is_saved(make_population):
@@ -275,7 +283,9 @@ def test_distances_may_have_any_unit(method, unit):
     )
     if method != "tsne":
         quality = embedding_quality(distances * unit, scaled)
-        assert quality["stress"] == pytest.approx(embedding_quality(distances, plain)["stress"], rel=1e-6, abs=1e-9)
+        assert quality["stress"] == pytest.approx(
+            embedding_quality(distances, plain)["stress"], rel=1e-6, abs=1e-9
+        )
 
 
 @pytest.mark.parametrize("unit", [1e-200, 1e200])
@@ -295,9 +305,13 @@ def test_spectra_may_have_any_unit(make_population, signature_type, unit):
 def test_the_method_of_the_distance_stands_in_the_headline(make_population):
     assert embed_population(make_population(4)).headline().startswith("distances: optimal transport, exact; ")
     large = make_population(4)
-    large = dataclasses.replace(large, eigenvalues=tuple(np.tile(v, 9) for v in large.eigenvalues))  # 135 each
+    large = dataclasses.replace(
+        large, eigenvalues=tuple(np.tile(v, 9) for v in large.eigenvalues)
+    )  # 135 each
     assert "optimal transport, sliced along 32 directions" in embed_population(large).headline()
-    named = embed_population(make_population(4), signature_type="statistics", distance_metric="cityblock").headline()
+    named = embed_population(
+        make_population(4), signature_type="statistics", distance_metric="cityblock"
+    ).headline()
     assert "cityblock distance of statistics signatures" in named
 
 

@@ -20,7 +20,9 @@ def train(make_population):
     def make(accurate, spectral):
         population = make_population(len(accurate))
         return {
-            step: dataclasses.replace(population, scalars=scalars(population.names, place, accurate, spectral))
+            step: dataclasses.replace(
+                population, scalars=scalars(population.names, place, accurate, spectral)
+            )
             for place, step in enumerate(STEPS)
         }
 
@@ -59,7 +61,8 @@ def with_intervals(checkpoints, width):
         step: dataclasses.replace(
             p,
             scalars=p.scalars.assign(
-                accuracy_low=p.scalars["accuracy"] - width / 2, accuracy_high=lambda x: x["accuracy"] + width / 2
+                accuracy_low=p.scalars["accuracy"] - width / 2,
+                accuracy_high=lambda x: x["accuracy"] + width / 2,
             ),
         )
         for step, p in checkpoints.items()
@@ -119,7 +122,9 @@ def test_checkpoints_must_hold_the_same_members_and_a_theory(train):
         follow_training({step: dataclasses.replace(p, theory=None) for step, p in checkpoints.items()})
     with pytest.raises(AnalysisError, match=r"^accuracy_bar: must be a share above 0, at most 1; got 1.2"):
         follow_training(checkpoints, accuracy_bar=1.2)
-    with pytest.raises(AnalysisError, match=r"^error_bar: must be an angle between 0 and 180 degrees; got 180"):
+    with pytest.raises(
+        AnalysisError, match=r"^error_bar: must be an angle between 0 and 180 degrees; got 180"
+    ):
         follow_training(checkpoints, error_bar=180.0)
 
 

@@ -39,7 +39,9 @@ def test_combined_adds_seven_values_read_from_the_histogram():
     assert extras["mag_hist_peak"] == 10
     assert extras["mag_hist_mean"] == pytest.approx((1.05 + 1.05 + 1.35 + 1.35 + 0.35) / 5)
     assert extras["angle_hist_peak"] == 0
-    assert extras["angle_hist_std"] == pytest.approx(np.std((np.array([0, 0, 18, 18, 35]) + 0.5) * np.pi / 36))
+    assert extras["angle_hist_std"] == pytest.approx(
+        np.std((np.array([0, 0, 18, 18, 35]) + 0.5) * np.pi / 36)
+    )
 
 
 def test_unknown_types_are_refused():
@@ -74,7 +76,9 @@ def test_quantiles_are_coordinates_of_the_sliced_distance():
         one, other = (np.sort(v.real * np.cos(direction) + v.imag * np.sin(direction)) for v in (a, b))
         squares.append(np.mean((one - other) ** 2))  # W₂² of two samples of one size
     signatures = [np.array(list(spectral_signature(v).values())) for v in (a, b)]
-    assert np.linalg.norm(signatures[0] - signatures[1]) == pytest.approx(np.sqrt(2 * np.mean(squares)), rel=1e-12)
+    assert np.linalg.norm(signatures[0] - signatures[1]) == pytest.approx(
+        np.sqrt(2 * np.mean(squares)), rel=1e-12
+    )
 
 
 @pytest.mark.parametrize(("sizes", "columns"), [([3] * 200, 96), ([40] * 6, 6), ([5, 8, 13], 3)])
@@ -93,7 +97,9 @@ def test_quantile_functions_hold_every_step():
 
 def test_quantiles_move_by_what_eigenvalues_move():
     (a,) = random_spectra([8])
-    moved = np.array(list(spectral_signature(a + 1e-9).values())) - np.array(list(spectral_signature(a).values()))
+    moved = np.array(list(spectral_signature(a + 1e-9).values())) - np.array(
+        list(spectral_signature(a).values())
+    )
     assert np.linalg.norm(moved) == pytest.approx(1e-9, rel=1e-5)
 
 
@@ -131,5 +137,7 @@ def test_features_that_vary_within_the_precision_of_eigenvalues_do_not_count(mak
     table = signature_table(population, "statistics")
     kept = standardise(table, precision_change(population, "statistics"))
     assert {"spectral_radius", "mag_mean"} <= set(kept)
-    assert not {"angle_median", "imag_mean", "mag_std"} & set(kept)  # rounding around a constant, or jumps at ±π
+    assert not {"angle_median", "imag_mean", "mag_std"} & set(
+        kept
+    )  # rounding around a constant, or jumps at ±π
     assert "imag_mean" in standardise(table / table.abs().max())  # what unit variance would make of rounding

@@ -24,7 +24,9 @@ def states_with(spectrum, states=40, seed=0):
     noise = rng.normal(size=(states, len(spectrum)))
     frame, _ = np.linalg.qr(noise - noise.mean(axis=0))
     basis, _ = np.linalg.qr(rng.normal(size=(len(spectrum),) * 2))
-    result = frame * np.sqrt((states - 1) * np.asarray(spectrum, float)) @ basis + rng.normal(size=len(spectrum))
+    result = frame * np.sqrt((states - 1) * np.asarray(spectrum, float)) @ basis + rng.normal(
+        size=len(spectrum)
+    )
     result.setflags(write=False)
     return result
 
@@ -48,7 +50,9 @@ def make_states():
             "targets": (("batch", "time", "target"), np.zeros((trials, steps, 1))),
             "outputs": ((*trace.MEMBER_TIME, "output"), np.zeros((members, trials, steps, 1))),
         }
-        return trace.make(arrays, [*range(1, members + 1)], {"experiment": "planted", "states": list(variables)})
+        return trace.make(
+            arrays, [*range(1, members + 1)], {"experiment": "planted", "states": list(variables)}
+        )
 
     return make
 
@@ -60,7 +64,9 @@ def test_a_known_spectrum_has_known_dimensionality():
     spectrum = [4.0, 2.0, 1.0, 1.0]
     states = states_with(spectrum)
     np.testing.assert_allclose(covariance_spectrum(states), spectrum, rtol=1e-10)
-    np.testing.assert_allclose(covariance_spectrum(states), np.linalg.eigvalsh(np.cov(states.T))[::-1], rtol=1e-10)
+    np.testing.assert_allclose(
+        covariance_spectrum(states), np.linalg.eigvalsh(np.cov(states.T))[::-1], rtol=1e-10
+    )
     assert of(participation_ratio, states) == pytest.approx(8**2 / (16 + 4 + 1 + 1))
     # Shares 1/2, 1/4, 1/8, 1/8 have an entropy of 7/4 bits.
     assert of(effective_rank, states) == pytest.approx(2**1.75)
@@ -153,11 +159,18 @@ def independent(members=4, trials=5, steps=13, units=8, seed=8):
 
 def test_states_in_a_plane_fill_less_than_shuffled_and_independent_units_do_not(make_states):
     plane, free = (
-        measure_dimensionality(make_states(hidden=h)).population for h in (planar(members=6), independent(members=6))
+        measure_dimensionality(make_states(hidden=h)).population
+        for h in (planar(members=6), independent(members=6))
     )
     for measure in ("participation_ratio", "effective_rank"):
         rows = plane.loc[measure]
-        assert 1 < rows.loc["recorded", "mean"] <= 2 < 2 * rows.loc["recorded", "mean"] < rows.loc["shuffled", "mean"]
+        assert (
+            1
+            < rows.loc["recorded", "mean"]
+            <= 2
+            < 2 * rows.loc["recorded", "mean"]
+            < rows.loc["shuffled", "mean"]
+        )
         assert rows.loc["shuffled", "p"] == pytest.approx(2 / 2**6)  # all six of one sign, either way
         assert free.loc[(measure, "shuffled"), "p"] > 0.05
         assert free.loc[(measure, "recorded"), "mean"] == pytest.approx(
@@ -227,7 +240,9 @@ def test_steps_that_are_scored_can_be_chosen(make_states):
     np.testing.assert_allclose(*recorded)
     assert chosen.n_states == cut.n_states == 45
     assert chosen.states_analysed.endswith("at scored steps")
-    with pytest.raises(AnalysisError, match='steps: expected at least two states of each member; "scored" leaves 0'):
+    with pytest.raises(
+        AnalysisError, match='steps: expected at least two states of each member; "scored" leaves 0'
+    ):
         measure_dimensionality(make_states(hidden=hidden, scored=0 * scored), steps="scored")
 
 

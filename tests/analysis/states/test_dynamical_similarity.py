@@ -43,7 +43,9 @@ def test_a_rotated_copy_in_more_units_than_dimensions_is_at_distance_zero():
 def test_the_distance_is_the_mean_squared_difference_of_matched_eigenvalues():
     """Eigenvalues .9, .5 and .9, .1: .9 matches .9, so the mean is (0 + .4²) / 2 = .08."""
     pytest.importorskip("DSA")
-    runs = [linear_runs(np.diag(values)) @ rotation(2, k) for k, values in enumerate([(0.9, 0.5), (0.9, 0.1)])]
+    runs = [
+        linear_runs(np.diag(values)) @ rotation(2, k) for k, values in enumerate([(0.9, 0.5), (0.9, 0.1)])
+    ]
     assert dynamical_distances(runs)[0, 1] == pytest.approx(0.08, abs=1e-4)
 
 
@@ -108,7 +110,9 @@ def test_models_with_inputs_need_steps_for_these_too():
     pytest.importorskip("DSA")
     assert input_dsa_distances(movements(runs, "ab"), input_components(inputs)).shape == (2, 2)
     short = [run[:, :4] for run in runs]
-    with pytest.raises(TooFewStepsError, match=r"a: expected at least 5 steps of 4 trials .* 4 dimensions; got 4"):
+    with pytest.raises(
+        TooFewStepsError, match=r"a: expected at least 5 steps of 4 trials .* 4 dimensions; got 4"
+    ):
         input_dsa_distances(movements(short, "ab"), input_components(inputs[:, :4]))
 
 

@@ -29,7 +29,9 @@ def test_members_that_share_states_are_closer_than_relabelled_trials():
     found = chance(runs, 0)
     assert set(found) == MEASURES
     for measure, test in found.items():
-        assert test.p == pytest.approx(max(1 / 200, 1 / 2**5)), measure  # the smallest of 199 relabellings and 5 pairs
+        assert test.p == pytest.approx(max(1 / 200, 1 / 2**5)), (
+            measure
+        )  # the smallest of 199 relabellings and 5 pairs
 
 
 def test_what_two_sets_share_by_accident_in_these_trials_is_not_found():
@@ -48,7 +50,10 @@ def test_what_two_sets_share_by_accident_in_these_trials_is_not_found():
 
 def test_what_is_found_does_not_depend_on_the_order_of_sets():
     rng = np.random.default_rng(2)
-    a, b = rotations(rng.normal(size=(12, 2, 4)), 6, 1.0, rng), rotations(rng.normal(size=(12, 2, 7)), 5, 1.0, rng)
+    a, b = (
+        rotations(rng.normal(size=(12, 2, 4)), 6, 1.0, rng),
+        rotations(rng.normal(size=(12, 2, 7)), 5, 1.0, rng),
+    )
     keys = [f"{k:02}" for k in (5, 3, 9, 1, 7, 8, 4, 2, 6, 0, 10)]
     found, other = chance([*a, *b], 6, keys), chance([*b, *a], 5, [*keys[6:], *keys[:6]])
     for measure, test in found.items():

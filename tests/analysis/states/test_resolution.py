@@ -92,7 +92,10 @@ def test_extreme_points_are_counted_apart_and_named(make_portrait):
     assert found.points.loc["model-1"].iloc[1]["kind"] == "stable"  # control: a normal one in the same place
     row = found.members.loc["model-1"]
     assert row[["stable", "saddles", "repellers", "unresolved", "slow"]].tolist() == [1, 0, 0, 1, 1]
-    assert "kind or place the last digit of the weights decides, in no other count: model-1 1" in found.headline()
+    assert (
+        "kind or place the last digit of the weights decides, in no other count: model-1 1"
+        in found.headline()
+    )
 
 
 def test_a_point_that_may_be_elsewhere_is_unresolved(make_portrait):
@@ -117,7 +120,10 @@ def test_exponents_that_the_last_digit_moves_are_named_and_do_not_count(make_por
     portrait["exponent_change"].values[1, 1, 2, 0] = 0.2
     found = analyse_dynamics(portrait)
     assert found.members["exponent_change_silence"].tolist() == [1e-7, 0.2, 1e-7]
-    assert (plain.population.loc["exponent_silence", "n"], found.population.loc["exponent_silence", "n"]) == (3, 2)
+    assert (plain.population.loc["exponent_silence", "n"], found.population.loc["exponent_silence", "n"]) == (
+        3,
+        2,
+    )
     assert found.population.loc["exponent_recorded", "n"] == 3
     assert "exponents that it moves by more than 0.001, left out: model-3" not in plain.headline()
     assert "left out: model-3" in found.headline()

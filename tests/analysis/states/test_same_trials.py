@@ -28,7 +28,9 @@ def test_the_same_trials_pass(recording):
 
 
 def test_two_texts_with_inputs_of_no_channels_are_told_apart(recording):
-    text = recording.assign(inputs=xr.Variable(("batch", "time", "none"), np.zeros((5, recording.sizes["time"], 0))))
+    text = recording.assign(
+        inputs=xr.Variable(("batch", "time", "none"), np.zeros((5, recording.sizes["time"], 0)))
+    )
     with pytest.raises(AnalysisError, match=r"token of 'a' and 'b' differ \(other values\)"):
         check_same_trials({"a": text, "b": permuted(text, "token")})
     with pytest.raises(AnalysisError, match=r"token of 'a' and 'b' differ \(only one of them has it\)"):
@@ -50,4 +52,7 @@ def test_trials_in_another_order_that_were_shown_the_same_are_told_apart_by_thei
 def test_another_task_on_the_same_trials_is_compared_and_said(recording):
     """Trials that were shown different things are in one order if these are: their labels may be those of two tasks."""
     other = recording.assign(targets=recording["targets"] + 1)
-    assert check_same_trials({"a": recording, "b": other}) == "The same inputs have other targets in b than in a."
+    assert (
+        check_same_trials({"a": recording, "b": other})
+        == "The same inputs have other targets in b than in a."
+    )

@@ -189,7 +189,9 @@ def test_members_of_one_seed_are_compared_with_each_other(make_runs):
     assert fewer.loc[("rsa", "one", "two"), ["n_a", "n_b"]].tolist() == [8, 8]
     with pytest.raises(AnalysisError, match=r"members of two with a seed each; got seed 3 \(9 times\)"):
         compare_states({"one": first, "two": make_runs(noisier, seeds=[3] * 9)}, paired=True)
-    with pytest.raises(AnalysisError, match="paired: expected experiments with seeds in common; one and two have none"):
+    with pytest.raises(
+        AnalysisError, match="paired: expected experiments with seeds in common; one and two have none"
+    ):
         compare_states({"one": first, "two": make_runs(noisier, seeds=range(9, 18))}, paired=True)
 
 
@@ -238,7 +240,9 @@ def test_two_members_have_no_agreement(make_runs):
 
 def test_experiments_on_other_inputs_are_refused_with_the_reason(make_runs):
     recording = make_runs(runs_of(2))
-    with pytest.raises(AnalysisError, match=r"the same inputs.*inputs of 'a' and 'b' differ \(other values\)"):
+    with pytest.raises(
+        AnalysisError, match=r"the same inputs.*inputs of 'a' and 'b' differ \(other values\)"
+    ):
         compare_states({"a": recording, "b": make_runs(runs_of(2), inputs=1)})
     with pytest.raises(AnalysisError, match=r"sizes \(4, 11, 2\) and \(3, 11, 2\)"):
         compare_states({"a": recording, "b": make_runs(runs_of(2, sequences=3))})
@@ -277,7 +281,12 @@ def test_dynamical_similarity_is_one_more_measure(make_runs, monkeypatch):
     recording = make_runs(runs_of(3))
     recording = recording.assign(inputs=xr.zeros_like(recording["inputs"]))
     result = compare_states({"a": recording}, dynamical=True)
-    assert given == {"n_delays": 1, "rank": [6, 6, 6], "score_method": "wasserstein", "shapes": [(4, 11, 6)] * 3}
+    assert given == {
+        "n_delays": 1,
+        "rank": [6, 6, 6],
+        "score_method": "wasserstein",
+        "shapes": [(4, 11, 6)] * 3,
+    }
     assert result.distances["dsa"][0, 2] == 2
     assert ("rsa", "dsa") in result.agreement.index
     assert "dsa" not in result.shuffled
@@ -314,7 +323,9 @@ def test_the_whole_state_is_compared_unless_one_variable_is_asked_for(make_runs)
     assert "44 states of the whole state (hidden, cell)." in whole.headline()
     assert "44 states of hidden." in part.headline()
     assert "the whole state (hidden, cell)" in dict(draw(whole))["similarity_distances"].get_suptitle()
-    with pytest.raises(AnalysisError, match="variable: expected one of hidden, cell, the state of a; got 'gate'"):
+    with pytest.raises(
+        AnalysisError, match="variable: expected one of hidden, cell, the state of a; got 'gate'"
+    ):
         compare_states({"a": recording}, variable="gate")
 
 
@@ -326,7 +337,10 @@ def test_noise_is_called_as_far_as_unrelated_states_and_related_states_are_not(m
     result, swapped = compare_states(sets), compare_states(dict(reversed(sets.items())))
     alone = compare_states({"large": sets["large"]})
     for measure in MEASURES:
-        row, other = result.sets.loc[(measure, "large", "large")], swapped.sets.loc[(measure, "large", "large")]
+        row, other = (
+            result.sets.loc[(measure, "large", "large")],
+            swapped.sets.loc[(measure, "large", "large")],
+        )
         assert row["shuffled"] == pytest.approx(other["shuffled"]) == pytest.approx(alone.shuffled[measure])
         assert row["mean_distance"] == pytest.approx(row["shuffled"], abs=0.05)
         assert row["p_unrelated"] == pytest.approx(other["p_unrelated"])

@@ -92,7 +92,8 @@ def test_sets_that_differ_are_told_apart_whatever_their_numbers_of_units():
     shared = rng.normal(size=(2, 60, 1, 4))
     frames = [np.linalg.qr(rng.normal(size=(n, 4)))[0] for n in (9, 9, 9, 9, 9, 9, 30, 30, 30, 30, 30)]
     runs = [
-        shared[int(k >= 6)] @ frame.T + 0.1 * rng.normal(size=(60, 1, len(frame))) for k, frame in enumerate(frames)
+        shared[int(k >= 6)] @ frame.T + 0.1 * rng.normal(size=(60, 1, len(frame)))
+        for k, frame in enumerate(frames)
     ]
     states = unit(runs)
     for measure, matrix in levelled(state_distances(states), states).items():

@@ -165,7 +165,12 @@ def test_standard_deviations_do_not_depend_on_the_scale(scale):
 
 def test_numbers_in_text_have_no_negative_zero_and_no_hundred_digits():
     assert [number_text(x, 1) for x in (-0.04, -0.06, 0.04, 999999.04)] == ["0.0", "-0.1", "0.0", "999999.0"]
-    assert [number_text(x, 2) for x in (-3.21e200, 1e6, math.nan, math.inf)] == ["-3.21e+200", "1e+06", "nan", "inf"]
+    assert [number_text(x, 2) for x in (-3.21e200, 1e6, math.nan, math.inf)] == [
+        "-3.21e+200",
+        "1e+06",
+        "nan",
+        "inf",
+    ]
     assert mean_text(Interval(-0.001, -0.02, -0.004, 3), 2, " m") == "0.00 m (-0.02 to 0.00)"
 
 
@@ -235,7 +240,9 @@ def test_values_beyond_their_range_are_refused_and_rounding_errors_are_not():
         mean_interval([0.5, 1.2], bounds=(0.0, 1.0))
     assert mean_interval([0.5, 1 + 1e-13], bounds=(0.0, 1.0)).high <= 1
     for bounds in ((0.0, 1.0), (-math.inf, 1.0)):
-        interval = mean_interval(np.append(np.ones(30), 1 - 2.0**-53), bounds=bounds)  # the mean rounds to the end
+        interval = mean_interval(
+            np.append(np.ones(30), 1 - 2.0**-53), bounds=bounds
+        )  # the mean rounds to the end
         assert 1 - 1e-15 < interval.low <= interval.high <= 1
 
 
@@ -288,7 +295,9 @@ def test_bootstrap_interval_finds_a_shift_and_none_where_there_is_none():
 
 
 def test_bootstrap_interval_depends_on_its_seed_only():
-    first, again, other = (bootstrap_interval(mean_difference, normal(5), normal(4, seed=1), seed=s) for s in (3, 3, 4))
+    first, again, other = (
+        bootstrap_interval(mean_difference, normal(5), normal(4, seed=1), seed=s) for s in (3, 3, 4)
+    )
     assert first == again
     assert first != other
 
@@ -361,7 +370,8 @@ def test_ten_members_of_one_kind_are_told_apart_in_one_of_twenty_populations(nam
 def agreement(rng, members=20, trials=60, shared=1.0, effect=0.0, relabellings=99):
     """Return by member how a label of either sign agrees with states, and the same for relabelled trials.
 
-    States are one signal that all members share, in the same trials, plus noise of each; the label is drawn anew.
+    States are one signal that all members share, in the same trials, plus noise of each; the label is drawn
+    anew.
     """
     label = rng.choice([-1.0, 1.0], trials)
     states = effect * label + shared * rng.normal(size=trials) + 0.3 * rng.normal(size=(members, trials))

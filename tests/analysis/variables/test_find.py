@@ -29,7 +29,9 @@ def test_an_exact_network_gives_back_its_basis_and_the_task(make_circuits, task,
     result = find_variables(recording, estimator=estimator)
     assert (result.members["estimator"] == estimator).all()
     assert max(angles(result, bases)) < 1e-4
-    assert (result.members[["transition_angle_deg", "observed_angle_deg", "spectral_error_deg"]] < 1e-3).all(axis=None)
+    assert (result.members[["transition_angle_deg", "observed_angle_deg", "spectral_error_deg"]] < 1e-3).all(
+        axis=None
+    )
     assert result.members["transition_gain"].to_numpy() == pytest.approx([1, 1])
     assert (result.members[["reconstruction", "reading"]] > 0.9999).all(axis=None)
     complete = np.isfinite(variables[0]).all(axis=-1)
@@ -50,7 +52,9 @@ def test_planted_circuits_are_recovered_to_less_than_a_degree(make_circuits, con
 
 
 @pytest.mark.parametrize("condition", [1.0, 10.0, 1e3])
-def test_transitions_of_networks_that_run_on_noise_are_recovered_to_less_than_a_degree(make_circuits, condition):
+def test_transitions_of_networks_that_run_on_noise_are_recovered_to_less_than_a_degree(
+    make_circuits, condition
+):
     recording, bases, _ = make_circuits(condition=condition, circuit_noise=0.01, rolled=True)
     result = find_variables(recording)
     assert len(result.found) == len(bases)
@@ -137,7 +141,9 @@ def test_variables_that_share_directions_are_said_to(make_circuits):
     hidden.values[:] += 0.05 * noise
     [first, second] = find_variables(recording, estimator="trajectories").estimates["verdict"]
     for verdict in (first, second):
-        assert re.search(r"the variables explain 9\d\.\d% of the states: they share directions \(condition", verdict)
+        assert re.search(
+            r"the variables explain 9\d\.\d% of the states: they share directions \(condition", verdict
+        )
     drowned = make_circuits(condition=1.0, trials=40)[0].copy(deep=True)
     drowned["hidden"].values[:] += 4 * noise
     verdicts = find_variables(drowned, estimator="trajectories").estimates["verdict"]

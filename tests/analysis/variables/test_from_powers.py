@@ -78,7 +78,10 @@ def test_a_network_that_solves_another_task_shows_it(plant):
     assert np.linalg.norm(found.transition[12:15, :15] - companion_matrix(operator, 5)[12:]) > 1
     right = basis_of(plant(units=26, length=5, width=3), operator)
     assert np.linalg.norm(right.transition[12:15, :15] - companion_matrix(operator, 5)[12:]) < 1e-10
-    assert spectral_error(right.eigenvalues, companion_eigenvalues(companion_matrix(operator, 5))).angle_deg < 1e-6
+    assert (
+        spectral_error(right.eigenvalues, companion_eigenvalues(companion_matrix(operator, 5))).angle_deg
+        < 1e-6
+    )
 
 
 def test_a_network_may_be_read_along_other_directions_than_it_is_active_in(plant):
@@ -110,7 +113,10 @@ def test_pruned_positions_have_no_direction_and_residual_directions_lie_outside(
     assert not found.dual[pruned].any()
     residual = found.basis.shape[1] - 15
     assert 0 < residual <= 3
-    assert basis_of(plant(units=26, length=5, width=3), selection([0, 1, 2], [1.0] * 3, 5)).basis.shape == (26, 15)
+    assert basis_of(plant(units=26, length=5, width=3), selection([0, 1, 2], [1.0] * 3, 5)).basis.shape == (
+        26,
+        15,
+    )
     assert found.dual.shape == found.basis.T.shape
     used = np.concatenate([found.kept, np.arange(15, 15 + residual)])
     assert np.allclose(found.dual[used] @ found.basis[:, used], np.eye(len(used)), atol=1e-10)

@@ -33,7 +33,9 @@ def planted():
 
 
 def certificate_of(states, trials):
-    return certify(fit_trajectories(states, trials), fit_each(states, trials, fit_trajectories), states, trials)
+    return certify(
+        fit_trajectories(states, trials), fit_each(states, trials, fit_trajectories), states, trials
+    )
 
 
 def test_windows_hold_the_last_vectors_oldest_first_and_start_anew_with_each_trial():
@@ -87,7 +89,8 @@ def test_a_basis_that_turns_with_time_shows_only_step_by_step(planted):
     states, _, trials = planted
     rng = np.random.default_rng(2)
     turned = np.stack(
-        [np.nan_to_num(trials.variables[:, t]) @ rng.normal(size=(VARIABLES, UNITS)) for t in range(STEPS)], axis=1
+        [np.nan_to_num(trials.variables[:, t]) @ rng.normal(size=(VARIABLES, UNITS)) for t in range(STEPS)],
+        axis=1,
     )
     assert reconstruct_each_step(turned, trials) > 0.99
     assert certificate_of(turned, trials).reconstruction.estimate < 0.5

@@ -85,9 +85,17 @@ def test_variable_memories_need_a_linear_task_and_come_with_a_film(
     trace.save(make_recording(members=1, trials=2), traces / "seq11.nc")
     refused = refuse(capsys, "variables", "--summary_file", summary, "--seq_length", 11)
     assert "task 'unknown' has no linear operator" in refused
-    assert emt(["analyze", "variables", "--summary_file", str(summary), "--seq_length", "2", "--model", "3"]) == 0
+    assert (
+        emt(["analyze", "variables", "--summary_file", str(summary), "--seq_length", "2", "--model", "3"])
+        == 0
+    )
     names = {path.name for path in (summary.parent / "variables_analysis").iterdir()}
-    assert {"variables_members.csv", "variables_basis.npy", "variables_trial.pdf", "variables_film.gif"} <= names
+    assert {
+        "variables_members.csv",
+        "variables_basis.npy",
+        "variables_trial.pdf",
+        "variables_film.gif",
+    } <= names
     assert "variable memories in 2 of 2 members" in capsys.readouterr().out
 
 
@@ -137,7 +145,11 @@ def test_without_a_length_eight_or_the_longest_is_taken(write_summary, tmp_path,
 @pytest.mark.usefixtures("no_figures")
 def test_the_report_shows_one_length_and_the_files_of_the_last_options(write_summary, tmp_path, capsys):
     path = write_summary(tmp_path / "run", 4, lengths=(3, 4))
-    for words in ("eigenvalue --seq_length 3", "embedding --seq_length 4", "embedding --seq_length 4 --method mds"):
+    for words in (
+        "eigenvalue --seq_length 3",
+        "embedding --seq_length 4",
+        "embedding --seq_length 4 --method mds",
+    ):
         assert emt(["analyze", *words.split(), "--summary_file", str(path)]) == 0
     assert emt(["analyze", "report", "--summary_file", str(path)]) == 0
     assert "analyses shown: embedding; missing: eigenvalue" in capsys.readouterr().out
@@ -183,8 +195,13 @@ def test_statistics_carry_the_names_of_their_models(summary):
 
 @pytest.mark.usefixtures("no_figures")
 def test_memories_are_scored_in_one_line(recorded, capsys):
-    assert emt(["analyze", "match", "--summary_file", str(recorded), "--trials", "1", "--memory", "fast"]) == 0
-    assert "memory fast: the largest weight is on the queried item in 100.0 % of queries" in capsys.readouterr().out
+    assert (
+        emt(["analyze", "match", "--summary_file", str(recorded), "--trials", "1", "--memory", "fast"]) == 0
+    )
+    assert (
+        "memory fast: the largest weight is on the queried item in 100.0 % of queries"
+        in capsys.readouterr().out
+    )
     scores = pd.read_csv(recorded.parent / "match_analysis" / "match_scores.csv")
     assert scores["model_name"].tolist() == ["model-1", "model-3", "model-5"]
     assert (scores["score"] == 1).all()
@@ -201,7 +218,9 @@ def test_a_model_without_memory_is_refused_and_those_with_one_are_named(recorded
     bare.attrs["about"] = bare.attrs["about"].replace('"planted"', '"rnn"')
     trace.save(bare, path)
     line = refuse(capsys, command, "--summary_file", recorded)
-    assert re.search(rf"{command}: model 'rnn' has no associative memory; models that have one: (\w+, )*fw(,|$)", line)
+    assert re.search(
+        rf"{command}: model 'rnn' has no associative memory; models that have one: (\w+, )*fw(,|$)", line
+    )
     assert not re.search(r"\blstm\b", line.partition("models that have one")[2])
 
 
@@ -224,10 +243,20 @@ def test_embedding_takes_its_flags_and_makes_nested_folders(summary, tmp_path):
     out = tmp_path / "a" / "b"
     flags = "--method mds --signature_type statistics --distance_metric cityblock --color_by spectral_error"
     code = analyze.main(
-        ["embedding", "--summary_file", str(summary), "--output_dir", str(out), "--annotate_outliers", *flags.split()]
+        [
+            "embedding",
+            "--summary_file",
+            str(summary),
+            "--output_dir",
+            str(out),
+            "--annotate_outliers",
+            *flags.split(),
+        ]
     )
     assert code == 0
-    assert {"mds_embedding.npy", "mds_embedding.png", "distance_matrix.npy"} <= {p.name for p in out.iterdir()}
+    assert {"mds_embedding.npy", "mds_embedding.png", "distance_matrix.npy"} <= {
+        p.name for p in out.iterdir()
+    }
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -245,7 +274,9 @@ def test_states_of_experiments_on_the_same_inputs_are_compared(
 ):
     other = write_summary(tmp_path / "other", 3)
     trace.save(make_recording(members=2, trials=5), other.parent / "traces" / "seq11.nc")
-    assert emt(["analyze", "similarity", "--summary_files", str(recorded), str(other), "--labels", "first"]) == 0
+    assert (
+        emt(["analyze", "similarity", "--summary_files", str(recorded), str(other), "--labels", "first"]) == 0
+    )
     printed = capsys.readouterr().out
     assert "first: 3 models on 5 sequences of 11 steps" in printed
     assert "first (n = 3), Set 2 (n = 2); 55 states" in printed
@@ -280,7 +311,9 @@ def test_labels_that_are_not_given_never_meet_one_that_is(given, expected):
 
 @pytest.mark.parametrize("command", ["eigenvalue", "compare", "report"])
 @pytest.mark.parametrize("inside", [False, True])
-def test_results_that_would_go_into_a_file_are_refused_before_any_work(summary, tmp_path, capsys, command, inside):
+def test_results_that_would_go_into_a_file_are_refused_before_any_work(
+    summary, tmp_path, capsys, command, inside
+):
     (tmp_path / "file").write_text("mine")
     folder = tmp_path / "file" / "x" if inside else tmp_path / "file"
     flag = "--summary_files" if command == "compare" else "--summary_file"
@@ -290,7 +323,9 @@ def test_results_that_would_go_into_a_file_are_refused_before_any_work(summary, 
 
 
 COMMANDS_OF_A_SUMMARY = [
-    command.name for command in COMMANDS.values() if command.takes in ("population", "populations", "experiment")
+    command.name
+    for command in COMMANDS.values()
+    if command.takes in ("population", "populations", "experiment")
 ]
 
 
@@ -306,7 +341,10 @@ def test_two_summaries_put_into_one_are_refused_by_the_name_that_repeats(summary
 
 @pytest.mark.usefixtures("no_figures")
 def test_the_only_length_is_taken_and_a_wrong_one_says_which_there_are(write_summary, tmp_path, capsys):
-    one, two = write_summary(tmp_path / "one", 3, lengths=(5,)), write_summary(tmp_path / "two", 3, lengths=(3, 4))
+    one, two = (
+        write_summary(tmp_path / "one", 3, lengths=(5,)),
+        write_summary(tmp_path / "two", 3, lengths=(3, 4)),
+    )
     assert emt(["analyze", "eigenvalue", "--summary_file", str(one)]) == 0
     capsys.readouterr()
     assert "(3, 4); got 8" in refuse(capsys, "eigenvalue", "--summary_file", two, "--seq_length", "8")
@@ -382,7 +420,9 @@ def test_two_models_cannot_be_embedded(write_summary, tmp_path, capsys):
 
 def test_an_output_folder_that_cannot_be_made_gets_one_line(summary, tmp_path, capsys):
     (tmp_path / "file").touch()
-    assert "file" in refuse(capsys, "eigenvalue", "--summary_file", summary, "--output_dir", tmp_path / "file" / "x")
+    assert "file" in refuse(
+        capsys, "eigenvalue", "--summary_file", summary, "--output_dir", tmp_path / "file" / "x"
+    )
 
 
 def test_a_failing_figure_does_not_cost_the_tables(summary, monkeypatch):
@@ -405,7 +445,9 @@ def test_interruption_is_said_in_one_line(summary, monkeypatch, capsys):
 
 
 # An interruption may leave a file that is being read to the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed:ResourceWarning")
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed:ResourceWarning"
+)
 @pytest.mark.slow
 def test_signals_at_random_moments_leave_whole_files(summary, tmp_path, capsys):
     arguments = ["analyze", "eigenvalue", "--summary_file", str(summary), "--output_dir"]

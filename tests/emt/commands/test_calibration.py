@@ -51,7 +51,16 @@ def test_conservative_tests_and_analyses_are_ones_that_are_drawn():
         for module in ("null_statistics", "null_analyses")
     )
     assert [test for test in calibration.CONSERVATIVE if f'"{test}"' not in source] == []
-    with_p = {"topology", "persistence", "compare", "similarity", "dimensionality", "match", "memory", "emergence"}
+    with_p = {
+        "topology",
+        "persistence",
+        "compare",
+        "similarity",
+        "dimensionality",
+        "match",
+        "memory",
+        "emergence",
+    }
     assert with_p <= set(COMMANDS)
     assert [command for command in with_p if f'analyse("{command}"' not in source] == []
 
@@ -102,7 +111,9 @@ def test_a_test_that_takes_members_for_trials_is_caught(monkeypatch, capsys, tmp
 def test_a_test_that_misses_by_accident_is_repeated_on_new_data(monkeypatch, capsys):
     first, new = [0.01] * 6 + [0.9] * 14, [0.01, *[0.9] * 19] * 5
     values = {range(20): first, range(20, 120): new}
-    monkeypatch.setattr(calibration, "rates_of", lambda name, numbers, seed: [rate_of("test", values[numbers])])
+    monkeypatch.setattr(
+        calibration, "rates_of", lambda name, numbers, seed: [rate_of("test", values[numbers])]
+    )
     [rate] = calibration.judge("any", 20, 0)
     assert not rate_of("test", first).ok
     assert rate == rate_of("test", new)

@@ -125,6 +125,13 @@ def test_models_are_shared_out_without_empty_shares(workers, shares):
 
 def test_failures_of_models_and_of_workers_are_collected_by_number(capsys):
     shares = share_out(Work(Path("run"), None, None, numbers=(1, 2, 3, 4)), 2)
-    results = [Result(shares[1], failure="the worker died", details="Trace"), Result(shares[0], {3: "model-3: bad"})]
-    assert list(collect_failures(results).items()) == [(2, "the worker died"), (3, "bad"), (4, "the worker died")]
+    results = [
+        Result(shares[1], failure="the worker died", details="Trace"),
+        Result(shares[0], {3: "model-3: bad"}),
+    ]
+    assert list(collect_failures(results).items()) == [
+        (2, "the worker died"),
+        (3, "bad"),
+        (4, "the worker died"),
+    ]
     assert capsys.readouterr().err == "Trace"

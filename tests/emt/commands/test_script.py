@@ -18,7 +18,11 @@ pytestmark = pytest.mark.usefixtures("empty_folder")
 @pytest.mark.parametrize(
     ("script", "words", "message"),
     [
-        ("train_multiple", "--experiment_name a/b --seq_length 8", "--experiment_name: must be a plain folder name"),
+        (
+            "train_multiple",
+            "--experiment_name a/b --seq_length 8",
+            "--experiment_name: must be a plain folder name",
+        ),
         ("evaluate_multiple", "--models_dir missing", "--models_dir: no such file: missing"),
         ("analyze", "eigenvalue --summary_file missing.json", "--summary_file: no such file: missing.json"),
     ],
@@ -34,7 +38,9 @@ def test_a_gpu_where_there_is_none_is_refused(script, make_run):
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     words = ["--experiment_name", "a", *TINY] if script == "train_multiple" else ["--models_dir", make_run()]
-    assert "--accelerator: expected a GPU; torch finds none here" in refuse(script, *words, "--accelerator", "gpu")
+    assert "--accelerator: expected a GPU; torch finds none here" in refuse(
+        script, *words, "--accelerator", "gpu"
+    )
     assert os.listdir() == []
 
 
@@ -51,7 +57,11 @@ def test_a_full_disk_gets_one_line(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("words", "unbuffered", "code"),
-    [("eigenvalue --summary_file SUMMARY", "", 0), ("eigenvalue --summary_file SUMMARY", "1", 141), ("--help", "", 0)],
+    [
+        ("eigenvalue --summary_file SUMMARY", "", 0),
+        ("eigenvalue --summary_file SUMMARY", "1", 141),
+        ("--help", "", 0),
+    ],
 )
 def test_whoever_reads_the_lines_may_stop(write_summary, tmp_path, monkeypatch, words, unbuffered, code):
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)

@@ -44,9 +44,11 @@ def test_every_system_is_run_and_derives_its_answers():
         f"{file.stem}:{name}": function
         for file in FOLDER.glob("*.py")
         for name, function in inspect.getmembers(
-            import_module(f"{known_systems.__name__}.{file.stem}".removesuffix(".__init__")), inspect.isfunction
+            import_module(f"{known_systems.__name__}.{file.stem}".removesuffix(".__init__")),
+            inspect.isfunction,
         )
-        if function.__module__.endswith(file.stem) and "Answer]" in str(function.__annotations__.get("return"))
+        if function.__module__.endswith(file.stem)
+        and "Answer]" in str(function.__annotations__.get("return"))
     }
     assert set(found) == set(selftest.SYSTEMS)
     assert all(len(function.__doc__) > 100 for function in found.values())

@@ -25,7 +25,9 @@ def make_work(tmp_path):
             model={"type": model, "hidden_dim": UNITS},
             training=TrainingConfig(num_models=2, seed=5),
         )
-        stack = load(MODELS, model, "model_type")(config.training.seeds(), WIDTH, WIDTH, **config.model_options())
+        stack = load(MODELS, model, "model_type")(
+            config.training.seeds(), WIDTH, WIDTH, **config.model_options()
+        )
         for position in range(2):
             runs.write_weights(runs.model_folder(tmp_path, position + 1), stack.export(position), {})
         settings = evaluation.Settings((LENGTH, 4), HORIZON, "cpu", True)
@@ -121,11 +123,15 @@ def test_recorded_runs_that_no_disk_holds_are_refused(make_work, make_loaded, mo
     size = 2 * 32 * (LENGTH + 4 + 2 * HORIZON) * 4 * (UNITS + WIDTH)
     assert working_memory.estimate(work, loaded).files == size
     for free, fits in [(size, True), (size - 1, False)]:
-        monkeypatch.setattr(working_memory.shutil, "disk_usage", lambda _, free=free: type("Usage", (), {"free": free}))
+        monkeypatch.setattr(
+            working_memory.shutil, "disk_usage", lambda _, free=free: type("Usage", (), {"free": free})
+        )
         if fits:
             working_memory.check_fits(work, loaded)
         else:
-            with pytest.raises(UserError, match=r"^model_pattern: recorded runs of 2 models need about .* of disk"):
+            with pytest.raises(
+                UserError, match=r"^model_pattern: recorded runs of 2 models need about .* of disk"
+            ):
                 working_memory.check_fits(work, loaded)
 
 
@@ -140,7 +146,11 @@ def test_free_memory_respects_the_limit_of_the_process(monkeypatch):
 
 @pytest.mark.parametrize(
     "error",
-    [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory"), RuntimeError("CUDA out of memory.")],
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA out of memory."),
+    ],
 )
 def test_memory_that_runs_out_is_one_line_with_the_options(error):
     expected = pytest.raises(UserError, match=r"^test_horizon: memory ran out; .* --num_workers$")

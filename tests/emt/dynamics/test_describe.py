@@ -135,7 +135,9 @@ def trained(seed, steps):
         adam.zero_grad()
         loss.backward()
         adam.step()
-    config = RunConfig(task={"name": "flip_flop"}, model={"type": "lstm"}, training=TrainingConfig(num_models=1))
+    config = RunConfig(
+        task={"name": "flip_flop"}, model={"type": "lstm"}, training=TrainingConfig(num_models=1)
+    )
     return record.Loaded(config, task, model.requires_grad_(False), (1,))
 
 

@@ -98,8 +98,9 @@ def test_exponents_at_rest_are_those_of_the_jacobian():
 def test_exponents_of_an_extreme_block_move_with_the_last_digit_and_those_of_a_normal_one_do_not():
     """A block with the only eigenvalue 0.5 and shear 50, and a normal matrix with moduli 0.9 to 0.5, both rotated.
 
-    A change of relative size u = 2⁻²⁴ moves the eigenvalue of the block by about 50 u^(1/5), so that the leading
-    exponent is that of the change and not log 0.5. For the normal one it moves them by u ‖J‖_F / |λ| at most.
+    A change of relative size u = 2⁻²⁴ moves the eigenvalue of the block by about 50 u^(1/5), so that the
+    leading exponent is that of the change and not log 0.5. For the normal one it moves them by u ‖J‖_F / |λ|
+    at most.
     """
     turn = np.linalg.qr(np.random.default_rng(0).normal(size=(UNITS, UNITS)))[0]
     block = turn @ (0.5 * np.eye(UNITS) + 50 * np.eye(UNITS, k=1)) @ turn.T

@@ -17,7 +17,11 @@ HELD = 0.9575040240772687
 
 def network(*matrices, bias=0.0):
     """Return Elman networks, one for each matrix, h' = tanh(h W + bias) without input."""
-    model = Elman(range(len(matrices)), IN, OUT, hidden_dim=len(matrices[0]), bias=True).double().requires_grad_(False)
+    model = (
+        Elman(range(len(matrices)), IN, OUT, hidden_dim=len(matrices[0]), bias=True)
+        .double()
+        .requires_grad_(False)
+    )
     model.w_rec[:] = torch.from_numpy(np.stack(matrices))
     model.b_in[:], model.b_rec[:] = bias, 0.0
     return model

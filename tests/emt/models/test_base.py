@@ -77,7 +77,10 @@ def test_a_whole_model_passes():
         (NoRun, "expected NoRun to have run "),
         (Unnamed, "expected Unnamed to have a name in torch_names for the parameters w"),
         (Weightless, "expected Weightless to have parameters; got none"),
-        (lambda: Whole((5, 2)), r"to have 'w' in the shape \(2, …\), the first axis for members; got \(5, 2\)"),
+        (
+            lambda: Whole((5, 2)),
+            r"to have 'w' in the shape \(2, …\), the first axis for members; got \(5, 2\)",
+        ),
         (lambda: Whole(()), r"to have 'w' in the shape \(2, …\), the first axis for members; got \(\)"),
         (Buffered, r"to have 'mask' in the shape \(2, …\), the first axis for members; got \(7, 5\)"),
         (object, "expected object to be a Model"),

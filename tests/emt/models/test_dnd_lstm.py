@@ -39,7 +39,14 @@ def test_what_was_written_is_recalled_by_its_key_and_only_then():
     assert torch.equal(state["held"].sum(dim=2), torch.full((len(SEEDS), BATCH), 2))
     torch.testing.assert_close(state["values"][:, :, -2:], cell[:, :, 1:3])
     torch.testing.assert_close(state["keys"][:, :, -2:], x[:, :, 1:3])
-    assert torch.isnan(log["memory/dnd/write_key"]).all(dim=-1)[0, 0].tolist() == [True, False, False, True, True, True]
+    assert torch.isnan(log["memory/dnd/write_key"]).all(dim=-1)[0, 0].tolist() == [
+        True,
+        False,
+        False,
+        True,
+        True,
+        True,
+    ]
 
 
 def test_a_full_dictionary_drops_its_oldest_entry():
@@ -62,7 +69,9 @@ def test_rows_write_for_themselves():
     assert state["held"].sum(dim=2).tolist() == [[1, 0, 1], [1, 1, 2]]
     for m, b in np.ndindex(len(SEEDS), BATCH):
         steps = (written[m, b] >= 0).nonzero().flatten()
-        torch.testing.assert_close(state["values"][m, b, state["held"][m, b]], log["cell"][m, b, steps].detach())
+        torch.testing.assert_close(
+            state["values"][m, b, state["held"][m, b]], log["cell"][m, b, steps].detach()
+        )
 
 
 def test_a_read_comes_before_the_write_of_its_step_and_nothing_flows_back():
@@ -105,7 +114,9 @@ def test_hidden_keys_are_the_states_before_each_step():
     first, second = ((query[:, :, 3] - state["keys"][:, :, slot]).norm(dim=-1) for slot in (-2, -1))
     nearest = torch.where((first < second)[..., None], *log["cell"].detach()[:, :, 1:3].unbind(dim=2))
     torch.testing.assert_close(recalled(log)[:, :, 4], nearest)
-    assert (recalled(build()(x, None, None, {"written": cue(5, t1=0, t2=1)})[2]) - recalled(log)).abs().max() > 1e-3
+    assert (
+        recalled(build()(x, None, None, {"written": cue(5, t1=0, t2=1)})[2]) - recalled(log)
+    ).abs().max() > 1e-3
 
 
 def test_a_kernel_recalls_an_average():

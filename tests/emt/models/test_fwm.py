@@ -107,7 +107,9 @@ def test_it_follows_the_equations(variant, keys):
         for item in range(BATCH):
             expected = by_equations(weights, tokens[member, item].numpy(), variant, keys == "product")
             np.testing.assert_allclose(outputs[member, item], expected, atol=1e-9)
-    other = by_equations(weights, tokens[1, -1].numpy(), next(v for v in VARIANTS if v != variant), keys == "product")
+    other = by_equations(
+        weights, tokens[1, -1].numpy(), next(v for v in VARIANTS if v != variant), keys == "product"
+    )
     assert np.abs(other - expected).max() > 1e-3
 
 
@@ -153,7 +155,9 @@ def test_the_log_tells_what_a_rescaled_memory_held_and_returned(keys):
     content = torch.zeros_like(state["fast_weights"])
     for t in range(TIME):
         k, v = key[:, :, t, None], log["write_value"][:, :, t, :, None]
-        keep, erase, strength = (log[f"write_{name}"][:, :, t, None, None] for name in ("keep", "erase", "strength"))
+        keep, erase, strength = (
+            log[f"write_{name}"][:, :, t, None, None] for name in ("keep", "erase", "strength")
+        )
         content = keep * (content - erase * (content @ k.mT) * k) + strength * v * k
         returned = query[:, :, t] @ content.mT
         torch.testing.assert_close(returned, log["read_value"][:, :, t], rtol=0, atol=1e-10)
@@ -207,7 +211,10 @@ def test_float32_is_as_close_to_float64_as_the_loop_is(monkeypatch, scale, facto
     exact, loop = results(fwm_steps, torch.float64), results(fwm_steps, torch.float32)
     fast = results(fwm, torch.float32)
     errors = [
-        [(outputs - exact[0]).abs().max(), max((g - e).norm() / e.norm() for g, e in zip(d, exact[1], strict=True))]
+        [
+            (outputs - exact[0]).abs().max(),
+            max((g - e).norm() / e.norm() for g, e in zip(d, exact[1], strict=True)),
+        ]
         for outputs, d in (loop, fast)
     ]
     for by_loop, by_fast in zip(*errors, strict=True):

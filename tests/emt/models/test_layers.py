@@ -27,7 +27,9 @@ def test_a_gathered_row_is_the_product_with_a_one_hot_vector(draw, padded, with_
     gathered, product = embed(ids, *arguments), embed(as_channels(ids, table), *arguments)
     torch.testing.assert_close(gathered, product, atol=1e-14, rtol=0)
     weights = torch.arange(gathered.numel(), dtype=torch.float64).reshape(gathered.shape)
-    for a, b in zip(*(torch.autograd.grad((y * weights).sum(), arguments) for y in (gathered, product)), strict=True):
+    for a, b in zip(
+        *(torch.autograd.grad((y * weights).sum(), arguments) for y in (gathered, product)), strict=True
+    ):
         torch.testing.assert_close(a, b, atol=1e-9, rtol=0)
     assert not torch.allclose(gathered, embed(ids.flip(2), *arguments))
 

@@ -96,7 +96,9 @@ def test_members_and_batch_items_do_not_see_each_other(name):
 @every_model
 def test_members_that_stay_in_a_stack_are_what_they_were(name):
     seeds = (*SEEDS, 2011)
-    stack = Stack(TrainingConfig(), VariableBinding(seq_length=3, input_dim=IN), build(name, seeds), (1, 2, 3))
+    stack = Stack(
+        TrainingConfig(), VariableBinding(seq_length=3, input_dim=IN), build(name, seeds), (1, 2, 3)
+    )
     x = draw(len(seeds), BATCH, TIME, IN)
     before = stack.model(x)[0]
     stack.keep(np.array([True, True, True]))
@@ -187,10 +189,16 @@ def test_orthogonal_matrices_are_spread_evenly():
 
 # Laws over the models that keep an associative memory
 
-models_with_memories = pytest.mark.parametrize("name", [n for n in MODELS if load(MODELS, n, "model_type").memories])
+models_with_memories = pytest.mark.parametrize(
+    "name", [n for n in MODELS if load(MODELS, n, "model_type").memories]
+)
 models_with_matrices = pytest.mark.parametrize(
     "name",
-    [n for n in MODELS if any(rule["kind"] == "linear" for rule in load(MODELS, n, "model_type").memories.values())],
+    [
+        n
+        for n in MODELS
+        if any(rule["kind"] == "linear" for rule in load(MODELS, n, "model_type").memories.values())
+    ],
 )
 
 

@@ -54,7 +54,9 @@ def test_an_lstm_is_torchs_lstm(x):
     for member in range(len(SEEDS)):
         reference = nn.ModuleDict({"embedding": nn.Linear(IN, EMBEDDING, bias=False), "head": head()})
         reference["rnn"] = nn.LSTM(EMBEDDING, UNITS, batch_first=True)
-        reference.load_state_dict({k: torch.from_numpy(v) for k, v in model.export(member).items()}, strict=True)
+        reference.load_state_dict(
+            {k: torch.from_numpy(v) for k, v in model.export(member).items()}, strict=True
+        )
         hidden, _ = reference["rnn"](reference["embedding"](x[member]))
         torch.testing.assert_close(log["hidden"][member], hidden, atol=1e-6, rtol=0)
         torch.testing.assert_close(outputs[member], reference["head"](hidden), atol=1e-6, rtol=0)
@@ -183,7 +185,9 @@ def test_an_associative_lstm_follows_the_paper(x, copies):
                 read = o * bound(np.mean([r_out[p] * c[s] for s, p in enumerate(permutations)], axis=0))
                 h = np.concatenate([read.real, read.imag])
                 np.testing.assert_allclose(log["hidden"][member, item, t].detach(), h, atol=1e-5)
-                np.testing.assert_allclose(complex_halves(log["cell"][member, item, t].detach().numpy()), c, atol=1e-5)
+                np.testing.assert_allclose(
+                    complex_halves(log["cell"][member, item, t].detach().numpy()), c, atol=1e-5
+                )
 
 
 def test_complex_units_need_two_numbers_each():

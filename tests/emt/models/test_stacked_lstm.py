@@ -62,7 +62,10 @@ def test_ids_are_one_hot_channels(ids):
 
 
 def test_a_row_that_ends_early_keeps_its_state(ids):
-    model, before = build(), {name: draw(MEMBER, BATCH, 3 * UNITS, seed=i) for i, name in enumerate(("hidden", "cell"))}
+    model, before = (
+        build(),
+        {name: draw(MEMBER, BATCH, 3 * UNITS, seed=i) for i, name in enumerate(("hidden", "cell"))},
+    )
     ids[1, 2, 2:] = -1
     ids[0, 1] = -1
     _, state, _ = model(ids, before)
@@ -93,7 +96,9 @@ def test_masks_are_a_function_of_seed_and_step(rate, ids):
     assert not torch.equal(first, outputs(1))
     assert not torch.equal(first, plain)
     model.noise_step = 0
-    alone = StackedLSTM(SEEDS[1:], IN, OUT, hidden_dim=UNITS, layers=3, embedding_dim=EMBEDDING, **{rate: 0.5})
+    alone = StackedLSTM(
+        SEEDS[1:], IN, OUT, hidden_dim=UNITS, layers=3, embedding_dim=EMBEDDING, **{rate: 0.5}
+    )
     alone.noise_step = 0
     torch.testing.assert_close(alone(ids[1:])[0], first[1:], atol=1e-6, rtol=0)
 
@@ -132,7 +137,9 @@ def test_gradients_pass_what_is_kept(rate, ids):
             parameter[place] += sign * step
             values.append(model(ids)[0].square().sum().item())
             parameter[place] -= sign * step
-    np.testing.assert_allclose(parameter.grad[place].item(), (values[0] - values[1]) / (2 * step), rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(
+        parameter.grad[place].item(), (values[0] - values[1]) / (2 * step), rtol=1e-5, atol=1e-8
+    )
 
 
 def test_the_baseline_of_the_paper_has_about_eight_million_weights():

@@ -34,7 +34,9 @@ def run(form, inputs, use=("hidden", "cell"), steps=None, orders=None):
     orders = permutations() if orders is None else orders
     result = form(**inputs, permutations=orders, steps=steps)._asdict()
     generator = torch.Generator().manual_seed(4)
-    terms = {k: (v * torch.randn(v.shape, generator=generator, dtype=v.dtype)).sum() for k, v in result.items()}
+    terms = {
+        k: (v * torch.randn(v.shape, generator=generator, dtype=v.dtype)).sum() for k, v in result.items()
+    }
     loss = sum(terms[name] for name in use)
     gradients = torch.autograd.grad(loss, list(inputs.values()), allow_unused=True, materialize_grads=True)
     return {**result, **{f"d_{name}": g for name, g in zip(inputs, gradients, strict=True)}}
@@ -44,9 +46,13 @@ def run(form, inputs, use=("hidden", "cell"), steps=None, orders=None):
 @pytest.mark.parametrize("given", [(), ("h0",), ("c0",), OPTIONAL])
 @pytest.mark.parametrize("use", [("hidden",), ("cell",), ("hidden", "cell")])
 def test_fast_equals_the_equations_with_gradients(given, steps, use):
-    fast, twin = (run(form, arguments(*given), use, steps) for form in (associative_lstm, associative_lstm_steps))
+    fast, twin = (
+        run(form, arguments(*given), use, steps) for form in (associative_lstm, associative_lstm_steps)
+    )
     for name, expected in twin.items():
-        torch.testing.assert_close(fast[name], expected, rtol=1e-11, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            fast[name], expected, rtol=1e-11, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 def test_keys_and_reads_of_the_comparison_are_partly_cut():

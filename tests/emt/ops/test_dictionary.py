@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from emt.ops.dictionary import KERNEL_WIDTH, recall_average, recall_nearest, similarities, similarities_one_by_one
+from emt.ops.dictionary import (
+    KERNEL_WIDTH,
+    recall_average,
+    recall_nearest,
+    similarities,
+    similarities_one_by_one,
+)
 
 MEMBERS, BATCH, TIME, SLOTS, KEY, VALUE = 2, 3, 5, 8, 4, 6
 
@@ -15,7 +21,9 @@ def drawn():
     """Return queries, keys, which slots are held, and values; the first slots are empty, in the first row all."""
     generator = torch.Generator().manual_seed(0)
     shapes = (TIME, KEY), (SLOTS, KEY), (SLOTS, VALUE)
-    queries, keys, values = (torch.randn(MEMBERS, BATCH, *s, generator=generator, dtype=torch.float64) for s in shapes)
+    queries, keys, values = (
+        torch.randn(MEMBERS, BATCH, *s, generator=generator, dtype=torch.float64) for s in shapes
+    )
     held = torch.arange(SLOTS) >= torch.tensor([SLOTS, 2, 5])[:, None].expand(MEMBERS, -1, 1)
     return queries, keys, held, values * held[..., None]
 

@@ -28,7 +28,8 @@ def test_fast_and_plain_form_agree_with_their_gradients(steps, batch, used):
         run = form(*arguments)
         generator = torch.Generator().manual_seed(1)
         weighed = {
-            n: (torch.randn(r.shape, generator=generator, dtype=r.dtype) * r).sum() for n, r in run._asdict().items()
+            n: (torch.randn(r.shape, generator=generator, dtype=r.dtype) * r).sum()
+            for n, r in run._asdict().items()
         }
         weighed.pop("recalled")
         wanted = [a for i, a in enumerate(arguments) if i != 1]

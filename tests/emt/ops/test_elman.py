@@ -21,7 +21,9 @@ OPTIONAL = ("bias", "b_out", "h0")
 def arguments(*given, dtype=torch.float64):
     generator = torch.Generator().manual_seed(3)
     names = [name for name in SHAPES if name not in OPTIONAL or name in given]
-    values = {name: 0.5 * torch.randn(SHAPES[name], generator=generator, dtype=torch.float64) for name in names}
+    values = {
+        name: 0.5 * torch.randn(SHAPES[name], generator=generator, dtype=torch.float64) for name in names
+    }
     return {name: value.to(dtype).requires_grad_() for name, value in values.items()}
 
 
@@ -35,7 +37,9 @@ def run(form, inputs, steps, use, activation="tanh"):
         if name in use
     )
     gradients = torch.autograd.grad(loss, list(inputs.values()), allow_unused=True)
-    filled = [torch.zeros_like(v) if g is None else g for v, g in zip(inputs.values(), gradients, strict=True)]
+    filled = [
+        torch.zeros_like(v) if g is None else g for v, g in zip(inputs.values(), gradients, strict=True)
+    ]
     return {**result._asdict(), **{f"d_{name}": g for name, g in zip(inputs, filled, strict=True)}}
 
 
@@ -46,7 +50,9 @@ def run(form, inputs, steps, use, activation="tanh"):
 def test_fast_equals_the_equation_with_gradients(given, steps, use, activation):
     fast, twin = (run(form, arguments(*given), steps, use, activation) for form in (elman, elman_steps))
     for name, expected in twin.items():
-        torch.testing.assert_close(fast[name], expected, rtol=1e-12, atol=1e-13, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            fast[name], expected, rtol=1e-12, atol=1e-13, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 def test_gradients_agree_with_finite_differences():

@@ -20,9 +20,13 @@ OPTIONAL = ("h0", "a0")
 
 def arguments(*given, steps=TIME, dtype=torch.float64):
     generator = torch.Generator().manual_seed(3)
-    shapes = {"drive": (MEMBERS, BATCH, steps, UNITS)} | {n: s for n, s in SHAPES.items() if n not in OPTIONAL}
+    shapes = {"drive": (MEMBERS, BATCH, steps, UNITS)} | {
+        n: s for n, s in SHAPES.items() if n not in OPTIONAL
+    }
     shapes |= {name: SHAPES[name] for name in given}
-    values = {name: 0.5 * torch.randn(s, generator=generator, dtype=torch.float64) for name, s in shapes.items()}
+    values = {
+        name: 0.5 * torch.randn(s, generator=generator, dtype=torch.float64) for name, s in shapes.items()
+    }
     values["gain"] += 1
     return {name: value.to(dtype).requires_grad_() for name, value in values.items()}
 
@@ -41,10 +45,14 @@ def run(form, inputs, inner_steps, eta=ETA, lam=LAM):
 @pytest.mark.parametrize("given", [(), ("h0",), ("a0",), OPTIONAL])
 @pytest.mark.parametrize("inner_steps", [0, 1, 3])
 def test_fast_equals_the_equations_with_gradients(steps, given, inner_steps):
-    fast, twin = (run(form, arguments(*given, steps=steps), inner_steps) for form in (fast_weights, fast_weights_steps))
+    fast, twin = (
+        run(form, arguments(*given, steps=steps), inner_steps) for form in (fast_weights, fast_weights_steps)
+    )
     for name, expected in twin[0].items():
         assert fast[0][name].shape == expected.shape
-        torch.testing.assert_close(fast[0][name], expected, rtol=0, atol=1e-11, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            fast[0][name], expected, rtol=0, atol=1e-11, msg=lambda m, n=name: f"{n}: {m}"
+        )
     for name, expected in twin[1].items():
         scale = expected.abs().max().item()
         close = {"rtol": 0, "atol": 1e-9 * max(scale, 1e-3)}
@@ -102,7 +110,8 @@ def test_members_do_not_see_each_other():
 
 def test_float32_is_close_to_float64():
     double, single = (
-        run(fast_weights, arguments(*OPTIONAL, steps=LONG, dtype=d), 1) for d in (torch.float64, torch.float32)
+        run(fast_weights, arguments(*OPTIONAL, steps=LONG, dtype=d), 1)
+        for d in (torch.float64, torch.float32)
     )
     for expected, got in zip(double, single, strict=True):
         for name, value in expected.items():

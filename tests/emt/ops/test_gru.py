@@ -49,7 +49,9 @@ def run(form, inputs, steps, use):
 def test_fast_equals_the_equations_with_gradients(given, steps, use):
     fast, twin = (run(form, arguments(*given), steps, use) for form in (gru, gru_steps))
     for name, expected in twin.items():
-        torch.testing.assert_close(fast[name], expected, rtol=1e-12, atol=1e-13, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            fast[name], expected, rtol=1e-12, atol=1e-13, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 def test_gradients_agree_with_finite_differences():
@@ -93,7 +95,10 @@ def test_each_member_is_torchs_gru_with_gradients(form):
 def test_the_reset_gate_acts_after_the_product():
     # Cho et al. write W(r ⊙ h), torch r ⊙ (W h + b): the two differ.
     inputs = {name: value.detach() for name, value in arguments(*OPTIONAL).items()}
-    h, (r_in, z_in, n_in) = inputs["h0"], (inputs["x"][:, :, 0] @ inputs["w_in"] + inputs["b_in"][:, None]).chunk(3, -1)
+    h, (r_in, z_in, n_in) = (
+        inputs["h0"],
+        (inputs["x"][:, :, 0] @ inputs["w_in"] + inputs["b_in"][:, None]).chunk(3, -1),
+    )
     r_rec, z_rec, n_rec = (h @ inputs["w_rec"] + inputs["b_rec"][:, None]).chunk(3, -1)
     r, z = torch.sigmoid(r_in + r_rec), torch.sigmoid(z_in + z_rec)
     after, before = n_rec, (r * h) @ inputs["w_rec"][..., -UNITS:] + inputs["b_rec"][:, None, -UNITS:]

@@ -30,7 +30,9 @@ def run(form, inputs, steps, use):
     """Results, and the gradient of a weighted sum of those named in ``use``."""
     result = form(**inputs, steps=steps)._asdict()
     generator = torch.Generator().manual_seed(4)
-    terms = {k: (v * torch.randn(v.shape, generator=generator, dtype=v.dtype)).sum() for k, v in result.items()}
+    terms = {
+        k: (v * torch.randn(v.shape, generator=generator, dtype=v.dtype)).sum() for k, v in result.items()
+    }
     loss = sum(terms[name] for name in use)
     gradients = torch.autograd.grad(loss, list(inputs.values()), allow_unused=True, materialize_grads=True)
     return {**result, **{f"d_{name}": g for name, g in zip(inputs, gradients, strict=True)}}
@@ -42,7 +44,9 @@ def run(form, inputs, steps, use):
 def test_fast_equals_the_equations_with_gradients(given, steps, use):
     fast, twin = (run(form, arguments(*given), steps, use) for form in (lstm, lstm_steps))
     for name, expected in twin.items():
-        torch.testing.assert_close(fast[name], expected, rtol=1e-12, atol=1e-13, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            fast[name], expected, rtol=1e-12, atol=1e-13, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 def test_gradients_agree_with_finite_differences():

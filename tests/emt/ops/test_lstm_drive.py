@@ -13,7 +13,8 @@ def arguments(*given, steps=TIME):
     shapes = {"drive": (MEMBERS, BATCH, steps, 4 * UNITS), "w_rec": (MEMBERS, UNITS, 4 * UNITS)}
     shapes |= dict.fromkeys(given, (MEMBERS, BATCH, UNITS))
     return {
-        name: torch.randn(s, generator=generator, dtype=torch.float64).requires_grad_() for name, s in shapes.items()
+        name: torch.randn(s, generator=generator, dtype=torch.float64).requires_grad_()
+        for name, s in shapes.items()
     }
 
 
@@ -36,7 +37,9 @@ def run(form, inputs, weights):
 @pytest.mark.parametrize("steps", [1, TIME])
 def test_fast_equals_the_equations_with_gradients(steps, given, weights):
     inputs = arguments(*given, steps=steps)
-    for fast, twin in zip(run(lstm_of_drive, inputs, weights), run(by_equations, inputs, weights), strict=True):
+    for fast, twin in zip(
+        run(lstm_of_drive, inputs, weights), run(by_equations, inputs, weights), strict=True
+    ):
         for got, expected in zip(fast, twin, strict=True):
             assert got.shape == expected.shape
             torch.testing.assert_close(got, expected, rtol=0, atol=1e-11)

@@ -52,7 +52,12 @@ def test_member_invariance_tells_a_stack_that_mixes_members():
 
 def test_member_invariance_covers_gradients():
     members, batch, time, width, units = 3, 64, 4, 8, 32
-    sizes = [(members, batch, time, width), (members, width, units), (members, units, units), (members, units, width)]
+    sizes = [
+        (members, batch, time, width),
+        (members, width, units),
+        (members, units, units),
+        (members, units, width),
+    ]
     arguments = [(0.1 * torch.randn(s)).requires_grad_() for s in sizes]
 
     def compute(*arguments):

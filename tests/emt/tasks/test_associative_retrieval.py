@@ -133,7 +133,9 @@ def test_validation_and_test_rows_of_a_file_are_read_in_turn_and_end(filed, data
     assert [len(p) for p in parts] == [5, 5, 2, 0]
     np.testing.assert_array_equal(np.concatenate(parts), data.rows["validation"])
     assert batch_of(filed, step=3, split="validation").sequences == 0
-    np.testing.assert_array_equal(filed.test_batch(0, STEPS, 200, 6).events["token"][0], data.rows["test"][:6])
+    np.testing.assert_array_equal(
+        filed.test_batch(0, STEPS, 200, 6).events["token"][0], data.rows["test"][:6]
+    )
 
 
 def test_a_file_is_used_whatever_the_seed(filed):

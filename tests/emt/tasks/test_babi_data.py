@@ -89,7 +89,11 @@ def test_the_published_sets_lack_each_files_last_story(babi, mini_babi):
         assert len(kept) == len(stories.group) - len(TASKS)
         texts = [text(fewer, fewer.splits[split], number) for number in range(len(kept))]
         assert texts == [text(babi, stories, number) for number in kept]
-        assert len(fewer.splits[split].support) == sum(words.count("?") for words in texts) < len(stories.support)
+        assert (
+            len(fewer.splits[split].support)
+            == sum(words.count("?") for words in texts)
+            < len(stories.support)
+        )
 
 
 def test_a_missing_file_is_reported_and_not_fatal(mini_babi, copied):
@@ -115,7 +119,12 @@ def test_a_folder_that_is_not_bAbI_says_where_it_is_published(mini_babi, tmp_pat
     for folder, tasks in ((tmp_path, (1,)), (mini_babi, (2, 3))):
         with pytest.raises(UserError) as caught:
             read_babi(folder, "en-valid", tasks)
-        for part in ("data: expected stories in", "_train.txt", "research.facebook.com/downloads/babi", "CC BY 3.0"):
+        for part in (
+            "data: expected stories in",
+            "_train.txt",
+            "research.facebook.com/downloads/babi",
+            "CC BY 3.0",
+        ):
             assert part in str(caught.value)
         assert "\n" not in str(caught.value)
 

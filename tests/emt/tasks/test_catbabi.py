@@ -55,7 +55,9 @@ def whole_split(task, split, size):
 def test_the_training_stream_is_its_slow_twin_over_many_rounds(task, size):
     steps = 1 + 3 * len(task.splits["train"].words) // (size * SEGMENT)
     batches = [batch_of(task, step, size=size) for step in range(steps)]
-    inputs, targets = (np.concatenate([getattr(b, n) for b in batches], axis=2) for n in ("inputs", "targets"))
+    inputs, targets = (
+        np.concatenate([getattr(b, n) for b in batches], axis=2) for n in ("inputs", "targets")
+    )
     for member, seed in enumerate(SEEDS):
         rows = rows_by_hand(task, seed, "train", steps * SEGMENT + 1, size)
         assert inputs[member].tolist() == [row[: steps * SEGMENT] for row in rows]
@@ -95,7 +97,9 @@ def test_rows_are_equally_long_up_to_one_story(task):
 @pytest.mark.parametrize("size", [1, 4, 30])
 def test_every_story_of_a_held_out_split_is_read_once(task, split, size):
     stories, batches = task.splits[split], whole_split(task, split, size)
-    inputs, targets = (np.concatenate([getattr(b, n)[0] for b in batches], axis=1) for n in ("inputs", "targets"))
+    inputs, targets = (
+        np.concatenate([getattr(b, n)[0] for b in batches], axis=1) for n in ("inputs", "targets")
+    )
     assert np.sort(inputs[inputs >= 0]).tolist() == np.sort(stories.words).tolist()
     end = task.tokens.index(END)
     for x, y, row in zip(inputs, targets, rows_by_hand(task, 0, split, 1, size), strict=True):
@@ -114,7 +118,9 @@ def test_held_out_rows_are_the_same_for_all_members_and_start_once(task):
         one, other = batch_of(task, 1, split).inputs
         np.testing.assert_array_equal(one, other)
         assert [batch_of(task, step, split).fresh for step in range(3)] == [True, False, False]
-    assert not any(batch_of(task, step).fresh for step in range(3)), "training carries its state from the first step"
+    assert not any(batch_of(task, step).fresh for step in range(3)), (
+        "training carries its state from the first step"
+    )
 
 
 def test_every_axis_is_where_it_belongs(task):
@@ -146,7 +152,9 @@ def test_answers_are_scored_in_qa_mode_and_all_words_in_lm_mode(mini_babi):
 def test_the_events_of_a_question_lead_to_the_sentences_that_answer_it(mini_babi):
     task = make(mini_babi, tasks=(15,), segment=260)
     batch = batch_of(task, split="test", size=1)
-    token, trial, written, asked = (batch.events[name][0, 0] for name in ("token", "trial", "written", "asked"))
+    token, trial, written, asked = (
+        batch.events[name][0, 0] for name in ("token", "trial", "written", "asked")
+    )
     marks = np.flatnonzero(token == task.tokens.index("?"))
     assert len(marks) == 14
     for mark in marks:
@@ -161,7 +169,9 @@ def test_the_events_of_a_question_lead_to_the_sentences_that_answer_it(mini_babi
     question = [spell(task, token[m - 4 : m + 2]) for m in marks]
     assert all(q[:2] == ["what", "does"] for q in question)
     assert all((written[m - 4 : m + 2] == -1).all() for m in marks), "a question writes no fact"
-    np.testing.assert_array_equal(batch.events["phase"][0, 0], np.where(token < 0, -1, token == task.tokens.index("?")))
+    np.testing.assert_array_equal(
+        batch.events["phase"][0, 0], np.where(token < 0, -1, token == task.tokens.index("?"))
+    )
     assert (written[token == task.tokens.index(END)] == -1).all()
 
 
@@ -180,7 +190,9 @@ def test_a_recording_may_be_longer_than_a_segment(task):
     assert long.inputs.shape == (1, SIZE, 40)
     assert long.fresh
     np.testing.assert_array_equal(long.inputs[:, :, :SEGMENT], batch_of(task, 0, "test").inputs[:1])
-    np.testing.assert_array_equal(long.inputs[:, :, SEGMENT : 2 * SEGMENT], batch_of(task, 1, "test").inputs[:1])
+    np.testing.assert_array_equal(
+        long.inputs[:, :, SEGMENT : 2 * SEGMENT], batch_of(task, 1, "test").inputs[:1]
+    )
 
 
 def test_some_tasks_have_their_own_smaller_vocabulary(task, mini_babi):
@@ -192,7 +204,9 @@ def test_some_tasks_have_their_own_smaller_vocabulary(task, mini_babi):
 
 
 def test_what_does_not_fit_is_refused_by_flag(mini_babi):
-    with pytest.raises(UserError, match=r"data: expected the folder of the bAbI tasks; got none: unpack .*CC BY 3\.0"):
+    with pytest.raises(
+        UserError, match=r"data: expected the folder of the bAbI tasks; got none: unpack .*CC BY 3\.0"
+    ):
         CatBabi(data="")
     for wrong in ((0, 1), (21,), ()):
         with pytest.raises(UserError, match="tasks: must be some of the numbers 1 to 20; got"):

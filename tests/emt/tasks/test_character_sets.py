@@ -104,7 +104,11 @@ def level_by_hand(chars, context_of):
 @pytest.mark.parametrize(("kind", "n"), SETS)
 def test_levels_are_those_of_counting_by_hand(kind, n):
     chars = character_set(kind, n)
-    contexts = {"prefix": lambda s: s, "last_one": lambda s: s[-1], "last_two": lambda s: s[-2:].rjust(2, "^")}
+    contexts = {
+        "prefix": lambda s: s,
+        "last_one": lambda s: s[-1],
+        "last_two": lambda s: s[-2:].rjust(2, "^"),
+    }
     for known, context_of in contexts.items():
         level = best_level(chars, known)
         got = (level.loss, level.accuracy, level.recall, level.most_recall)
@@ -138,7 +142,13 @@ def test_a_text_is_counted():
 
 def test_all_kinds_have_a_length_that_fits():
     sizes = {kind: character_set(kind, 3).strings.shape[1] for kind, _ in SETS}
-    assert sizes == {"key_recall": 11, "resequence": 5, "palindrome": 5, "palindromes": 7, "small_palindromes": 7}
+    assert sizes == {
+        "key_recall": 11,
+        "resequence": 5,
+        "palindrome": 5,
+        "palindromes": 7,
+        "small_palindromes": 7,
+    }
     assert len(character_set("resequence", 4).strings) == sum(
         len([*itertools.permutations(range(9), r)]) for r in (1, 2, 3, 4)
     )

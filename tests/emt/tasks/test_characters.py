@@ -63,7 +63,14 @@ def test_strings_come_as_often_as_the_process_draws_them():
     task = Characters(dataset="small_palindromes", n=2)
     count = 6000
     seen = Counter(strings_of(task, batch_of(task, size=count)))
-    expected = {"2.2␣␣": 1 / 4, "3.3␣␣": 1 / 4, "22.22": 1 / 8, "23.32": 1 / 8, "32.23": 1 / 8, "33.33": 1 / 8}
+    expected = {
+        "2.2␣␣": 1 / 4,
+        "3.3␣␣": 1 / 4,
+        "22.22": 1 / 8,
+        "23.32": 1 / 8,
+        "32.23": 1 / 8,
+        "33.33": 1 / 8,
+    }
     assert set(seen) == set(expected)
     for text, share in expected.items():
         assert abs(seen[text] / count - share) < 5 * np.sqrt(share / count)
@@ -119,7 +126,9 @@ def test_all_characters_may_be_judged():
 
 def test_held_out_strings_are_the_test_split():
     task = Characters(n=3)
-    np.testing.assert_array_equal(task.test_batch(5, 6, 200, 4).inputs, batch_of(task, 0, "test", 4, (5,)).inputs)
+    np.testing.assert_array_equal(
+        task.test_batch(5, 6, 200, 4).inputs, batch_of(task, 0, "test", 4, (5,)).inputs
+    )
     with pytest.raises(UserError, match="length: must be 6, the characters predicted in a row; got 7"):
         task.test_batch(5, 7, 200, 4)
 

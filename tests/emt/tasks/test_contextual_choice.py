@@ -80,7 +80,9 @@ def test_an_episode_in_one_batch_is_its_trials_one_after_the_other(task):
     trials = episode(task, "test", seeds=SEEDS[:1])
     assert whole.fresh
     for name in ("inputs", "targets", "scored", "draws"):
-        np.testing.assert_array_equal(getattr(whole, name), np.concatenate([getattr(t, name) for t in trials], axis=2))
+        np.testing.assert_array_equal(
+            getattr(whole, name), np.concatenate([getattr(t, name) for t in trials], axis=2)
+        )
     for name, event in whole.events.items():
         np.testing.assert_array_equal(event, np.concatenate([t.events[name] for t in trials], axis=2))
     with pytest.raises(UserError, match=r"^length: must be 84, the steps of an episode; got 10$"):
@@ -91,7 +93,9 @@ def test_seeds_splits_and_episodes_have_data_of_their_own(task):
     np.random.seed(0)  # noqa: NPY002 (the global state must not matter)
     first = episode(task)
     np.random.seed(1)  # noqa: NPY002
-    alone = episode(ContextualChoice(trials=TRIALS, steps=STEPS, evidence=WIDTH, t_off=T_OFF), seeds=SEEDS[1:])
+    alone = episode(
+        ContextualChoice(trials=TRIALS, steps=STEPS, evidence=WIDTH, t_off=T_OFF), seeds=SEEDS[1:]
+    )
     for together, single in zip(first, alone, strict=True):
         np.testing.assert_array_equal(together.inputs[1:], single.inputs)
         np.testing.assert_array_equal(together.events["start"][1:], single.events["start"])

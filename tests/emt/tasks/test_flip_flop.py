@@ -35,7 +35,13 @@ def test_a_batch_is_a_function_of_seed_split_and_step():
     task = FlipFlop(bits=BITS, steps=STEPS)
     batches = [
         task.batch([s], split, step, STEPS, SIZE).inputs
-        for s, split, step in [(3, "train", 0), (3, "train", 0), (4, "train", 0), (3, "test", 0), (3, "train", 1)]
+        for s, split, step in [
+            (3, "train", 0),
+            (3, "train", 0),
+            (4, "train", 0),
+            (3, "test", 0),
+            (3, "train", 1),
+        ]
     ]
     same = [np.array_equal(batches[0], b) for b in batches]
     assert same == [True, True, False, False, False]

@@ -54,7 +54,9 @@ def equal(first, second):
 @every_task
 def test_a_task_has_all_that_is_asked_of_it(name, make_task):
     check_task(make_task(name), name)
-    with pytest.raises(RegistrationError, match=r"task 'x': expected object to have input_channels, .*operator"):
+    with pytest.raises(
+        RegistrationError, match=r"task 'x': expected object to have input_channels, .*operator"
+    ):
         check_task(object(), "x")
 
 

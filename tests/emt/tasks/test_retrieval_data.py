@@ -34,8 +34,14 @@ def text(row):
 def test_the_published_test_split_is_reproduced():
     tokens = reference_rows(4, 20_000, seed=2_000_000)
     x, y = tokens.astype(np.int64), labels(tokens)
-    assert hashlib.sha256(x.tobytes()).hexdigest() == "6b884d1f3c5c6a94e8f931d5c1310d175679e4339f4e4b53ed80ca038468963b"
-    assert hashlib.sha256(y.tobytes()).hexdigest() == "f8d14560cf25c81b910e2783197269094241561fcdbe9662b445d31cae9fd80e"
+    assert (
+        hashlib.sha256(x.tobytes()).hexdigest()
+        == "6b884d1f3c5c6a94e8f931d5c1310d175679e4339f4e4b53ed80ca038468963b"
+    )
+    assert (
+        hashlib.sha256(y.tobytes()).hexdigest()
+        == "f8d14560cf25c81b910e2783197269094241561fcdbe9662b445d31cae9fd80e"
+    )
 
 
 def test_a_row_is_drawn_letters_first_then_digits_then_the_query():
@@ -52,8 +58,12 @@ def test_a_row_is_drawn_letters_first_then_digits_then_the_query():
 def test_each_chunk_has_the_next_seed():
     whole = reference_rows(3, 11, seed=40, chunk=4)
     for i in range(3):
-        np.testing.assert_array_equal(whole[4 * i : 4 * i + 4], reference_rows(3, min(4, 11 - 4 * i), seed=40 + i))
-    assert count_shared(whole, reference_rows(3, 11, seed=41, chunk=4)) == 7, "the published seeds are offsets"
+        np.testing.assert_array_equal(
+            whole[4 * i : 4 * i + 4], reference_rows(3, min(4, 11 - 4 * i), seed=40 + i)
+        )
+    assert count_shared(whole, reference_rows(3, 11, seed=41, chunk=4)) == 7, (
+        "the published seeds are offsets"
+    )
 
 
 def test_the_splits_start_a_million_seeds_apart(data):
@@ -114,7 +124,9 @@ def test_files_that_are_none_are_refused_in_one_line(data, tmp_path):
     cases = {
         "expected a whole npz file": whole[:-40],
         "lacks y_val": rewritten(data, y_val=None),
-        r"expected x_val \(row, 9\) and y_val \(row,\) for K = 3; got \(5, 8\)": rewritten(data, x_val=x[:, 1:]),
+        r"expected x_val \(row, 9\) and y_val \(row,\) for K = 3; got \(5, 8\)": rewritten(
+            data, x_val=x[:, 1:]
+        ),
         "letters and digits in turn, two question marks, a letter; row 2": rewritten(data, x_val=digit_first),
         "y the digit of the letter asked for; row 0": rewritten(data, y_val=(y + 1) % 10),
     }

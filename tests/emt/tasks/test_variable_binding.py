@@ -69,7 +69,13 @@ def test_data_are_a_function_of_seed_split_and_step():
 
     assert inputs(1, "train", 2) == inputs(1, "train", 2)
     assert (
-        len({inputs(*purpose) for purpose in [(1, "train", 2), (2, "train", 2), (1, "test", 2), (1, "train", 3)]}) == 4
+        len(
+            {
+                inputs(*purpose)
+                for purpose in [(1, "train", 2), (2, "train", 2), (1, "test", 2), (1, "train", 3)]
+            }
+        )
+        == 4
     )
 
 
@@ -89,7 +95,9 @@ def test_lengths_of_a_range_all_occur():
 
 
 class TestStream:
-    task = VariableBinding(seq_length=(3, 5), input_dim=4, infinite_horizon=True, output_horizon=9, total_length=80)
+    task = VariableBinding(
+        seq_length=(3, 5), input_dim=4, infinite_horizon=True, output_horizon=9, total_length=80
+    )
 
     def batch(self, step=0, size=200):
         return self.task.batch([0], "train", step, self.task.shape(0, "train", step, 99), size)

@@ -13,13 +13,17 @@ def problem(members=3, seed=0):
 
 def set_gradients(parameters, step, scale=1.0):
     for i, p in enumerate(parameters):
-        p.grad = scale * (p.detach() * (i + 1) + torch.sin(torch.arange(p.numel(), dtype=p.dtype).view_as(p) + step))
+        p.grad = scale * (
+            p.detach() * (i + 1) + torch.sin(torch.arange(p.numel(), dtype=p.dtype).view_as(p) + step)
+        )
 
 
 every_kind = pytest.mark.parametrize("kind", [MemberAdam, MemberSGD])
 
 
-@pytest.mark.parametrize(("kind", "torch_kind"), [(MemberAdam, torch.optim.Adam), (MemberSGD, torch.optim.SGD)])
+@pytest.mark.parametrize(
+    ("kind", "torch_kind"), [(MemberAdam, torch.optim.Adam), (MemberSGD, torch.optim.SGD)]
+)
 @pytest.mark.parametrize(("clip", "penalty"), [(0.0, 0.0), (1.0, 0.0), (1.0, 0.1)])
 def test_each_member_follows_torchs_optimiser_with_its_own_clipping(kind, torch_kind, clip, penalty):
     stacked = problem()

@@ -62,7 +62,9 @@ def test_members_that_leave_take_their_best_along(model):
 
 @pytest.fixture
 def config(make_config):
-    return make_config(num_models=2, epochs=4, epoch_batches=10, keep="best", curriculum=False, learning_rate=0.05)
+    return make_config(
+        num_models=2, epochs=4, epoch_batches=10, keep="best", curriculum=False, learning_rate=0.05
+    )
 
 
 def validations(folder, number):

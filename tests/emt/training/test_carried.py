@@ -28,7 +28,9 @@ class Echo:
         return STEPS
 
     def tokens_until(self, seed, split, step):
-        return np.concatenate([stream("echo", seed, split, s).integers(TOKENS, size=(ROWS, STEPS)) for s in step], 1)
+        return np.concatenate(
+            [stream("echo", seed, split, s).integers(TOKENS, size=(ROWS, STEPS)) for s in step], 1
+        )
 
     def batch(self, seeds, split, step, shape, size):
         seen = np.stack([self.tokens_until(seed, split, range(step + 1)) for seed in seeds])
@@ -46,7 +48,13 @@ class Echo:
 @pytest.fixture
 def make_stack():
     def make(seeds=(0, 1000, 2000), **training):
-        settings = {"epochs": 3, "epoch_batches": 4, "batch_size": ROWS, "learning_rate": 1e-2, "curriculum": False}
+        settings = {
+            "epochs": 3,
+            "epoch_batches": 4,
+            "batch_size": ROWS,
+            "learning_rate": 1e-2,
+            "curriculum": False,
+        }
         config = TrainingConfig(num_models=len(seeds), curriculum_horizons=(1,), **(settings | training))
         model = RetrievalLSTM(list(seeds), TOKENS, TOKENS, hidden_dim=7, embedding_dim=6)
         return Stack(config, Echo(), model, range(1, len(seeds) + 1))

@@ -23,7 +23,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 def contents(folder):
     """Return the bytes of every weight file by model."""
-    return {p.parts[-3]: p.read_bytes() for p in sorted(folder.glob("model-*/checkpoint/weights.safetensors"))}
+    return {
+        p.parts[-3]: p.read_bytes() for p in sorted(folder.glob("model-*/checkpoint/weights.safetensors"))
+    }
 
 
 def train(config, folder, numbers=(1, 2, 3)):
@@ -190,7 +192,9 @@ def test_a_resume_state_of_another_version_is_refused(config, tmp_path):
     tensors, about = read_resume_state(work.state_path)
     del tensors["diverged"]
     work.state_path.write_bytes(resume_file(tensors, about))
-    with pytest.raises(UserError, match="expected a resume state of this version; got one without 'diverged'; delete"):
+    with pytest.raises(
+        UserError, match="expected a resume state of this version; got one without 'diverged'; delete"
+    ):
         chunks.train_chunk(work)
 
 

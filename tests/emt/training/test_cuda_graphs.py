@@ -106,7 +106,9 @@ def test_where_recording_fails_training_goes_on(make_config):
 
     config = make_config(curriculum=False)
     plain, failing = build(config, (1, 2)), build(config, (1, 2))
-    with pytest.warns(UserWarning, match="training continues without CUDA graphs, more slowly: out of memory"):
+    with pytest.warns(
+        UserWarning, match="training continues without CUDA graphs, more slowly: out of memory"
+    ):
         weights = train(failing, 6, fails)
     assert_equal_weights(weights, train(plain, 6))
 

@@ -24,7 +24,9 @@ NUMBERS = (1, 2, 3)
 def config(make_config, monkeypatch):
     """A run of two epochs of 20 steps that one member leaves early."""
     monkeypatch.setattr(curriculum, "STOP_WINDOW", 7)
-    return make_config(num_models=3, hidden_dim=11, epoch_batches=20, stop_accuracy=0.7, curriculum_threshold=0.55)
+    return make_config(
+        num_models=3, hidden_dim=11, epoch_batches=20, stop_accuracy=0.7, curriculum_threshold=0.55
+    )
 
 
 @pytest.fixture
@@ -55,7 +57,9 @@ def saved_step(work):
 def contents(work):
     """Return all that a member ends with but its log, which has times in it."""
     names = ("checkpoint/weights.safetensors", "checkpoint/done.json", "training_curve.csv")
-    return [(runs.model_folder(work.experiment, n) / name).read_bytes() for n in work.numbers for name in names]
+    return [
+        (runs.model_folder(work.experiment, n) / name).read_bytes() for n in work.numbers for name in names
+    ]
 
 
 def assert_the_last_whole_step_is_saved(work, steps):

@@ -13,7 +13,9 @@ MEMBERS, BATCH, TIME, OUT = 2, 3, 5, 7
 @pytest.fixture
 def draw():
     generator = torch.Generator().manual_seed(0)
-    outputs = torch.randn(MEMBERS, BATCH, TIME, OUT, generator=generator, dtype=torch.float64, requires_grad=True)
+    outputs = torch.randn(
+        MEMBERS, BATCH, TIME, OUT, generator=generator, dtype=torch.float64, requires_grad=True
+    )
     classes = torch.randint(OUT, (MEMBERS, BATCH, TIME), generator=generator)
     scored = torch.rand(MEMBERS, BATCH, TIME, generator=generator) < 0.5
     return outputs, classes, scored
@@ -21,9 +23,13 @@ def draw():
 
 def test_cross_entropy_is_torchs_member_by_member_with_gradients(draw):
     outputs, classes, scored = draw
-    loss, accuracy = cross_entropy(outputs, Scoring(functional.one_hot(classes, OUT).double(), scored, scored))
+    loss, accuracy = cross_entropy(
+        outputs, Scoring(functional.one_hot(classes, OUT).double(), scored, scored)
+    )
     (gradient,) = torch.autograd.grad(loss.sum(), outputs)
-    expected = [functional.cross_entropy(outputs[m][scored[m]], classes[m][scored[m]]) for m in range(MEMBERS)]
+    expected = [
+        functional.cross_entropy(outputs[m][scored[m]], classes[m][scored[m]]) for m in range(MEMBERS)
+    ]
     (wanted,) = torch.autograd.grad(sum(expected), outputs)
     torch.testing.assert_close(loss, torch.stack(expected), atol=1e-12, rtol=0)
     torch.testing.assert_close(gradient, wanted, atol=1e-12, rtol=0)
@@ -106,9 +112,12 @@ def actor_critic_by_hand(logits, value, target, draws, discount, entropy, normal
 
 
 @pytest.mark.parametrize(
-    ("discount", "entropy", "normalise"), [(0.0, 0.0, False), (0.9, 0.0, False), (1.0, 0.3, False), (0.5, 0.1, True)]
+    ("discount", "entropy", "normalise"),
+    [(0.0, 0.0, False), (0.9, 0.0, False), (1.0, 0.3, False), (0.5, 0.1, True)],
 )
-def test_actor_critic_is_the_values_loss_with_the_gradient_of_the_policys_too(draw, discount, entropy, normalise):
+def test_actor_critic_is_the_values_loss_with_the_gradient_of_the_policys_too(
+    draw, discount, entropy, normalise
+):
     outputs, classes, scored = draw
     everywhere, targets = torch.ones_like(scored), (classes[:, :, :1] % (OUT - 1)).expand(-1, -1, TIME)
     draws = torch.rand(MEMBERS, BATCH, TIME, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -123,10 +132,14 @@ def test_actor_critic_is_the_values_loss_with_the_gradient_of_the_policys_too(dr
         ]
         for m in range(MEMBERS)
     ]
-    policy, expected = (torch.stack([torch.stack([row[i] for row in m]).mean() for m in rows]) for i in (0, 1))
+    policy, expected = (
+        torch.stack([torch.stack([row[i] for row in m]).mean() for m in rows]) for i in (0, 1)
+    )
     torch.testing.assert_close(loss, expected, atol=1e-6 if normalise else 1e-12, rtol=0)
     assert policy.abs().min() > 1e-2
-    torch.testing.assert_close(accuracy, torch.tensor([[row[2] for row in m] for m in rows]).mean(dim=1).double())
+    torch.testing.assert_close(
+        accuracy, torch.tensor([[row[2] for row in m] for m in rows]).mean(dim=1).double()
+    )
     (gradient,), (wanted,) = (torch.autograd.grad(x.sum(), outputs) for x in (loss, policy + expected))
     torch.testing.assert_close(gradient, wanted, atol=1e-6 if normalise else 1e-12, rtol=0)
 
@@ -137,8 +150,11 @@ def test_actions_are_drawn_from_the_policy_or_the_likeliest(draw):
     outputs = torch.cat([logits, torch.zeros(1, 1, 4000, 1)], dim=-1)
     draws = torch.rand(1, 1, 4000, generator=torch.Generator().manual_seed(0))
     shares = [
-        actor_critic(outputs, Scoring(torch.full((1, 1, 4000), k), scored, scored, draws))[1].item() for k in range(3)
+        actor_critic(outputs, Scoring(torch.full((1, 1, 4000), k), scored, scored, draws))[1].item()
+        for k in range(3)
     ]
     assert shares == pytest.approx([0.2, 0.5, 0.3], abs=0.03)
-    greedy = [actor_critic(outputs, Scoring(torch.full((1, 1, 4000), k), scored, scored))[1] for k in range(3)]
+    greedy = [
+        actor_critic(outputs, Scoring(torch.full((1, 1, 4000), k), scored, scored))[1] for k in range(3)
+    ]
     assert greedy == [0, 1, 0]

@@ -26,7 +26,9 @@ class Mirror:
         return LENGTHS[int(stream("length", seed, split, step).integers(len(LENGTHS)))]
 
     def batch(self, seeds, split, step, shape, size):
-        halves = np.stack([stream("mirror", s, split, step).integers(SYMBOLS, size=(size, shape // 2)) for s in seeds])
+        halves = np.stack(
+            [stream("mirror", s, split, step).integers(SYMBOLS, size=(size, shape // 2)) for s in seeds]
+        )
         whole = np.concatenate([halves, halves[..., ::-1]], axis=-1)
         targets = np.pad(whole[..., 1:], [(0, 0), (0, 0), (0, 1)], constant_values=-1)
         return Batch(inputs=whole, answers=targets, scored=targets >= 0)
@@ -43,11 +45,19 @@ def make_stack(monkeypatch):
         monkeypatch.setattr(
             chunk, "load", lambda known, name, what: Mirror if what == "task" else load(known, name, what)
         )
-        settings = {"num_models": 3, "epochs": 3, "batch_size": ROWS, "learning_rate": 0.02, "optimizer": "sgd"}
+        settings = {
+            "num_models": 3,
+            "epochs": 3,
+            "batch_size": ROWS,
+            "learning_rate": 0.02,
+            "optimizer": "sgd",
+        }
         config = RunConfig(
             task={"name": "mirror"},
             model=options(model, updater),
-            training=TrainingConfig(**(settings | {"gradient_clip": 0.0, "curriculum_horizons": (1,)} | training)),
+            training=TrainingConfig(
+                **(settings | {"gradient_clip": 0.0, "curriculum_horizons": (1,)} | training)
+            ),
         )
         return chunk.build(config, numbers)
 
@@ -84,7 +94,10 @@ def test_a_population_equals_separate_trainings(make_stack, model, updater):
         alone = make_stack(model, updater, numbers=(number,))
         train(alone)
         assert differ(alone, 0, together, position) < 1e-5
-        assert max(np.abs(start[position][n] - w).max() for n, w in together.model.export(position).items()) > 1e-3
+        assert (
+            max(np.abs(start[position][n] - w).max() for n, w in together.model.export(position).items())
+            > 1e-3
+        )
     assert differ(together, 0, together, 1) > 1e-2
 
 
@@ -108,7 +121,9 @@ def test_training_continues_to_the_bit_and_members_may_leave(make_stack):
     for stack in (whole, first):
         stack.keep(np.array([True, False, True]))
     tensors, about = resume_state(first)
-    assert not any(name.startswith(("mean.", "square.")) for name in tensors), "gradient descent keeps nothing"
+    assert not any(name.startswith(("mean.", "square.")) for name in tensors), (
+        "gradient descent keeps nothing"
+    )
     restore(second, {k: v.clone() for k, v in tensors.items()}, about)
     for stack in (whole, second):
         train(stack, 4)
@@ -143,5 +158,7 @@ def test_whether_bits_depend_on_the_stack_is_asked_of_the_models_own_rule(make_s
 
 def test_a_task_without_targets_is_refused(make_stack, monkeypatch):
     monkeypatch.setattr(Mirror, "loss", "actor_critic")
-    with pytest.raises(UserError, match="model_type: EtherealRNN learns from targets: expected a task with cross"):
+    with pytest.raises(
+        UserError, match="model_type: EtherealRNN learns from targets: expected a task with cross"
+    ):
         make_stack()

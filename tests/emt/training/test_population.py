@@ -99,7 +99,9 @@ def test_of_several_processes_one_decides(tmp_path):
         "print([decide(Path(sys.argv[1], f'{i}.json'), sys.argv[2]) for i in range(150)])"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
-    processes = [subprocess.Popen([*command, name], cwd=ROOT, stdout=subprocess.PIPE, text=True) for name in "abcd"]
+    processes = [
+        subprocess.Popen([*command, name], cwd=ROOT, stdout=subprocess.PIPE, text=True) for name in "abcd"
+    ]
     answers = {p.communicate()[0] for p in processes}
     assert len(answers) == 1
     assert [json.loads((tmp_path / f"{i}.json").read_text()) for i in range(150)] == eval(answers.pop())
@@ -121,7 +123,9 @@ def test_who_comes_second_is_told_who_holds_it(make_config, tmp_path):
     config = make_config(num_models=5, epochs=500)
     first = started(config, tmp_path, "1-3", num_workers=1, shard="1/2")
     again = start(config, tmp_path, num_workers=1, shard="1/2")
-    assert f"models 1 to 3: {tmp_path}/population: in use by process {first.pid} on " in again.communicate()[1]
+    assert (
+        f"models 1 to 3: {tmp_path}/population: in use by process {first.pid} on " in again.communicate()[1]
+    )
     full = start(config, tmp_path, num_workers=1)
     expected = f"{tmp_path}/population: in use by several processes, the latest process "
     assert expected in full.communicate()[1]
@@ -172,9 +176,13 @@ def kill_who_holds(lock):
 
 
 def test_several_populations_are_one_piece_of_work(make_config, tmp_path):
-    populations = {tmp_path / f"h{h}": make_config(num_models=2, hidden_dim=h, epoch_batches=10) for h in (6, 9)}
+    populations = {
+        tmp_path / f"h{h}": make_config(num_models=2, hidden_dim=h, epoch_batches=10) for h in (6, 9)
+    }
     seen = set()
-    failures = population.train_all(populations, INLINE, lambda chunks: seen.update(c.experiment.name for c in chunks))
+    failures = population.train_all(
+        populations, INLINE, lambda chunks: seen.update(c.experiment.name for c in chunks)
+    )
     assert failures == []
     for folder, config in populations.items():
         assert sorted(population.done_markers(config, folder)) == [1, 2]

@@ -56,7 +56,9 @@ def test_the_time_left_is_a_bound_where_models_may_stop_early(chunks, capsys):
     assert describe(standing(chunks)).endswith(", estimated time remaining: 66 s")
     assert describe(standing(chunks), early=True).endswith(", time remaining: at most 66 s")
     Display(Console(soft_wrap=True), members=7, workers=3, stop_accuracy=0.9).show(chunks)
-    assert capsys.readouterr().out.startswith("Time remaining: at most 24 s for all epochs; models that reach")
+    assert capsys.readouterr().out.startswith(
+        "Time remaining: at most 24 s for all epochs; models that reach"
+    )
 
 
 def test_a_machine_that_is_slower_than_measured_needs_longer(chunks):

@@ -59,4 +59,6 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(content, tmp_path):
 
 
 def equal(found, expected):
-    return found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in expected)
+    return found.keys() == expected.keys() and all(
+        torch.equal(found[name], expected[name]) for name in expected
+    )

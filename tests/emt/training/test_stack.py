@@ -140,4 +140,6 @@ def test_validation_is_fixed(make_config):
     everyone = np.arange(3)
     first, again = stack.validate(everyone), stack.validate(everyone)
     np.testing.assert_array_equal(first, again)
-    np.testing.assert_allclose(np.array(stack.validate(np.array([2]))).ravel(), np.array(first)[:, 2], rtol=1e-6)
+    np.testing.assert_allclose(
+        np.array(stack.validate(np.array([2]))).ravel(), np.array(first)[:, 2], rtol=1e-6
+    )

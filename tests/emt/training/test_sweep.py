@@ -21,7 +21,9 @@ def configs(make_config):
     """Return two runs that differ in a tuple, a number and a switch."""
     runs_ = {
         "short": make_config(num_models=2, epochs=1, epoch_batches=12),
-        "penalised": make_config(num_models=3, epochs=1, epoch_batches=12, l2_penalty=0.1, task={"seq_length": (2, 3)}),
+        "penalised": make_config(
+            num_models=3, epochs=1, epoch_batches=12, l2_penalty=0.1, task={"seq_length": (2, 3)}
+        ),
     }
     return [c.model_copy(update={"metadata": {"experiment_name": name}}) for name, c in runs_.items()]
 
@@ -93,7 +95,10 @@ def changed(config, **sections):
         ({"model": {"hidden_dim": "many"}}, r"hidden_dim: must be an integer; got many \(model rnn\)"),
         ({"model": {"type": "nonsense"}}, "model_type: must be one of"),
         ({"task": {"task_id": (1, 0, 0)}}, "task_id: must have 4 one-bits"),
-        ({"metadata": {"experiment_name": "../x"}}, "expected folder names that differ in experiment_name; got '../x'"),
+        (
+            {"metadata": {"experiment_name": "../x"}},
+            "expected folder names that differ in experiment_name; got '../x'",
+        ),
         ({"metadata": {"experiment_name": ""}}, "expected folder names that differ"),
         ({"metadata": {"experiment_name": "penalised"}}, "got 'penalised'"),
     ],

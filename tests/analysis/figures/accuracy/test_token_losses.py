@@ -14,7 +14,9 @@ TOKENS = 2 * LINE + 7
 def result():
     rng = np.random.default_rng(0)
     words, story = tuple(f"word{i}" for i in range(TOKENS)), np.arange(TOKENS) // 9
-    return compare_losses(*(Losses(label, words, story, rng.gamma(1, 1, TOKENS)) for label in ("FWM", "LSTM")))
+    return compare_losses(
+        *(Losses(label, words, story, rng.gamma(1, 1, TOKENS)) for label in ("FWM", "LSTM"))
+    )
 
 
 def test_a_bar_between_the_losses_of_each_token_coloured_by_the_better_model(result):
@@ -37,7 +39,9 @@ def to_rgb(color):
 
 def test_the_advantage_ends_at_the_difference_of_all_losses(result):
     advantage = plot_advantage(result).lines[0].get_ydata()
-    assert advantage[-1] == pytest.approx(TOKENS * (result.models["loss"]["LSTM"] - result.models["loss"]["FWM"]))
+    assert advantage[-1] == pytest.approx(
+        TOKENS * (result.models["loss"]["LSTM"] - result.models["loss"]["FWM"])
+    )
     assert advantage[0] == result.tokens["difference"][0]
 
 

@@ -17,14 +17,18 @@ from analysis.memory.contents import analyse_memory
 @pytest.mark.parametrize("contents", ["values", "matrices"])
 def test_each_memory_has_its_contents_and_its_spectrum(make_recording, contents):
     figures = dict(draw(analyse_memory(make_recording(memories=("a", "b")), contents=contents)))
-    assert set(figures) == {f"memory_{m}_{what}" for m in "ab" for what in (contents, "spectrum", "similarity")}
+    assert set(figures) == {
+        f"memory_{m}_{what}" for m in "ab" for what in (contents, "spectrum", "similarity")
+    }
 
 
 @pytest.mark.parametrize(("members", "panels"), [(1, 1), (3, 3), (5, 5), (9, 6)])
 def test_the_first_members_have_a_panel(make_recording, members, panels):
     analysis = analyse_memory(make_recording(members=members))
     figure = draw_contents(analysis, analysis.memories[0])
-    assert [ax.get_title().partition(":")[0] for ax in figure.axes] == [f"model-{2 * i + 1}" for i in range(panels)]
+    assert [ax.get_title().partition(":")[0] for ax in figure.axes] == [
+        f"model-{2 * i + 1}" for i in range(panels)
+    ]
     assert ("first 6 of" in figure.get_suptitle()) == (members == 9)
 
 

@@ -18,7 +18,9 @@ def test_one_figure_a_trial_and_one_of_the_population(make_recording):
 
 
 def test_without_asks_there_are_only_grids(make_recording):
-    assert set(dict(draw(match_memories(make_recording(asked=False), trials=1)))) == {"match_fast_model-1_trial-1"}
+    assert set(dict(draw(match_memories(make_recording(asked=False), trials=1)))) == {
+        "match_fast_model-1_trial-1"
+    }
 
 
 def test_a_memory_that_is_never_read_has_no_figure(make_recording):
@@ -71,7 +73,10 @@ def test_every_member_has_a_point_and_n_is_said(make_recording):
     assert len(ax.containers[0][0].get_xdata()) == 13
     assert ax.get_title() == "n = 13 members × 20 trials"
     assert len(ax.get_xticks()) <= 10
-    assert plot_scores(match_memories(make_recording(members=1)), "fast").get_title() == "n = 1 member × 20 trials"
+    assert (
+        plot_scores(match_memories(make_recording(members=1)), "fast").get_title()
+        == "n = 1 member × 20 trials"
+    )
 
 
 def test_each_read_has_a_curve(make_recording):

@@ -48,7 +48,10 @@ def test_the_title_tells_the_question_and_its_answer(grid):
     wrong = replace(grid, answer=replace(answer, right="word99"))
     assert "(wrong; correct: “word99”)" in draw_question(wrong, "planted").get_suptitle()
     assert "answer" not in draw_question(replace(grid, answer=None), "planted").get_suptitle()
-    assert "trial" not in draw_question(replace(grid, trial=-1, share=grid.share), "x").get_suptitle().split(";")[0]
+    assert (
+        "trial"
+        not in draw_question(replace(grid, trial=-1, share=grid.share), "x").get_suptitle().split(";")[0]
+    )
 
 
 def test_weight_on_earlier_trials_is_a_share(grid):

@@ -2,7 +2,13 @@
 
 import pytest
 
-from analysis.figures.spectra.comparison import draw, plot_differences, plot_set, plot_set_distances, plot_statistic
+from analysis.figures.spectra.comparison import (
+    draw,
+    plot_differences,
+    plot_set,
+    plot_set_distances,
+    plot_statistic,
+)
 from analysis.figures.style import column_figure
 from analysis.spectra.comparison import compare_populations
 

@@ -34,4 +34,6 @@ def test_all_components_have_a_bar(make_population):
 
 
 def test_the_title_says_how_distances_are_measured(make_population):
-    assert plot_embedding(embed_population(make_population(4))).get_title().endswith("optimal transport, exact")
+    assert (
+        plot_embedding(embed_population(make_population(4))).get_title().endswith("optimal transport, exact")
+    )

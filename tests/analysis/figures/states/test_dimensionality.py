@@ -14,7 +14,10 @@ def test_the_figure_has_no_faults_and_says_n(make_recording, layout_faults, memb
     assert set(figures) == {"dimensionality"}
     figure = figures["dimensionality"]
     assert layout_faults(figure) == []
-    assert f"n = {members} member{'' if members == 1 else 's'}; {result.states_analysed}" in figure.get_suptitle()
+    assert (
+        f"n = {members} member{'' if members == 1 else 's'}; {result.states_analysed}"
+        in figure.get_suptitle()
+    )
 
 
 def test_members_and_means_are_drawn_where_they_are(make_recording):

@@ -33,7 +33,11 @@ def none(make_circuits):
 
 
 def test_all_is_drawn_with_a_basis_and_only_the_reasons_without(found, none):
-    assert [name for name, _ in draw(found)] == ["variables_certificate", "variables_transition", "variables_trial"]
+    assert [name for name, _ in draw(found)] == [
+        "variables_certificate",
+        "variables_transition",
+        "variables_trial",
+    ]
     assert [name for name, _ in animate(found)] == ["variables_film"]
     assert [name for name, _ in draw(none)] == ["variables_certificate"]
     assert list(animate(none)) == []
@@ -50,7 +54,9 @@ def test_the_certificate_says_n_and_has_a_panel_of_angles_only_with_a_basis(foun
 
 def test_refused_estimates_are_hollow(found, none):
     for result, face in ((found, ESTIMATORS["trajectories"][0]), (none, "none")):
-        lines = [line for line in plot_condition(result).lines if len(line.get_xdata()) == len(result.members)]
+        lines = [
+            line for line in plot_condition(result).lines if len(line.get_xdata()) == len(result.members)
+        ]
         points = [line for line in lines if line.get_marker() == "o"]
         assert [line.get_markerfacecolor() for line in points] == [face]
 
@@ -78,7 +84,9 @@ def test_a_single_estimator_is_drawn_alone(make_circuits):
 
 def test_matrices_and_trials_are_drawn_as_they_are(found):
     member, shown = found.found[0], found.shown
-    np.testing.assert_array_equal(plot_transition(found, member.transition).images[0].get_array(), member.transition)
+    np.testing.assert_array_equal(
+        plot_transition(found, member.transition).images[0].get_array(), member.transition
+    )
     ax = plot_variables(found, shown.read)
     np.testing.assert_array_equal(ax.images[0].get_array(), shown.read.T)
     assert [t.get_text() for t in ax.get_yticklabels()] == ["1", "2", "3", "4", "5"]

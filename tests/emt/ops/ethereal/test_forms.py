@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from emt.ops.ethereal.forms import LONGEST, Layer, Network, Rule, Start, ethereal, ethereal_low_rank, ethereal_steps
+from emt.ops.ethereal.forms import (
+    LONGEST,
+    Layer,
+    Network,
+    Rule,
+    Start,
+    ethereal,
+    ethereal_low_rank,
+    ethereal_steps,
+)
 
 MEMBERS, BATCH, TIME, CHANNELS, UNITS, OUT = 2, 3, 7, 4, 5, 6
 WIDTH = CHANNELS + UNITS
@@ -18,7 +27,9 @@ def draw_layer(generator, key, value, *, plastic=True, own_plasticity=False):
     plasticity = 20 * normal(MEMBERS, key + 1, value) if own_plasticity else 20.0
     feedback = normal(MEMBERS, OUT, value)
     weight = 0.4 * normal(MEMBERS, key + 1, value) * (1 - mask)
-    return Layer(weight, mask, plasticity, feedback) if plastic else Layer(0.4 * normal(MEMBERS, key + 1, value))
+    return (
+        Layer(weight, mask, plasticity, feedback) if plastic else Layer(0.4 * normal(MEMBERS, key + 1, value))
+    )
 
 
 def draw(*, recurrence=True, critic=False, own_plasticity=False):
@@ -44,7 +55,10 @@ CASES = {
     "rectified": ({}, Rule("backprop", 0.05, rectifies=True)),
     "nothing_read": ({}, Rule("dfa", 0.05, writes=False)),
     "own_plasticity": ({"own_plasticity": True}, Rule("dfa", 0.05, 0.2, plasticity_gradient=True)),
-    "own_plasticity_backprop": ({"own_plasticity": True}, Rule("backprop", 0.05, 0.2, plasticity_gradient=True)),
+    "own_plasticity_backprop": (
+        {"own_plasticity": True},
+        Rule("backprop", 0.05, 0.2, plasticity_gradient=True),
+    ),
 }
 
 
@@ -71,7 +85,9 @@ def test_both_forms_tell_the_same(case):
             place = int(name[-1])
             there = dense[f"wrote_{place}"][..., None] & low_rank[f"wrote_{place}"][..., None]
             value, given = value * there, given * there
-        torch.testing.assert_close(given, value, rtol=0, atol=1e-10 * max(1.0, value.double().abs().max().item()))
+        torch.testing.assert_close(
+            given, value, rtol=0, atol=1e-10 * max(1.0, value.double().abs().max().item())
+        )
     still = ethereal_steps(network, rule._replace(writes=False), x, targets).outputs
     assert (still - dense["outputs"]).abs().max() > 1e-3 or not rule.writes
 

@@ -48,7 +48,10 @@ def run(form, inputs, through_memory=True):
     """Results, and the gradient of a weighted sum of what was read last and, if asked for, of the last contents."""
     result = form(**until_the_end(inputs))
     generator = torch.Generator().manual_seed(4)
-    weights = [torch.randn(r.shape, generator=generator, dtype=torch.float64) for r in (result.outputs, result.memory)]
+    weights = [
+        torch.randn(r.shape, generator=generator, dtype=torch.float64)
+        for r in (result.outputs, result.memory)
+    ]
     loss = (result.outputs * weights[0]).sum()
     if through_memory:
         loss = loss + 10 * (result.memory * weights[1]).sum()
@@ -60,10 +63,14 @@ def run(form, inputs, through_memory=True):
 def assert_same(fast, twin):
     for name, expected in twin[0].items():
         assert fast[0][name].shape == expected.shape
-        torch.testing.assert_close(fast[0][name], expected, rtol=0, atol=1e-10, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            fast[0][name], expected, rtol=0, atol=1e-10, msg=lambda m, n=name: f"{n}: {m}"
+        )
     for name, expected in twin[1].items():
         atol = 1e-9 * expected.abs().max().item()
-        torch.testing.assert_close(fast[1][name], expected, rtol=0, atol=atol, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            fast[1][name], expected, rtol=0, atol=atol, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 @pytest.mark.parametrize("steps", [1, TIME, LONG])
@@ -218,10 +225,14 @@ def test_one_write_moves_the_association_of_a_unit_key_by_beta(length):
 @pytest.mark.parametrize("factors", [1, 2])
 def test_of_ten_symbols_a_hundred_pairs_are_recalled_only_as_tensor_products(factors):
     # Appendix A: d orthogonal symbols give d² orthogonal tensor products, but only 2 d dimensions side by side.
-    symbols = torch.linalg.qr(torch.randn(10, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64))[0]
+    symbols = torch.linalg.qr(
+        torch.randn(10, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    )[0]
     left, right = (x.flatten() for x in torch.meshgrid(*[torch.arange(10)] * 2, indexing="ij"))
     pairs = torch.stack([symbols[left], symbols[right]], dim=1)[None, None]
-    values = 0.02 * torch.randn(1, 1, 100, 10, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    values = 0.02 * torch.randn(
+        1, 1, 100, 10, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
     last = torch.full((1, 1, 100), 99)
     keys = pairs if factors == 2 else pairs.flatten(3).unsqueeze(3) / 2**0.5
     ask = {"first": keys[..., 0, :10], "partners": keys[..., -1:, -10:]}
