@@ -122,7 +122,9 @@ def load_member(work: Work, number: int) -> tuple[Any, dict[int, Any], dict[int,
     samples = [
         record_sample(work, loaded, n, kept, mean=recurrent is None and n == lengths[0]) for n in lengths
     ]
-    rows = {n: slice(i * TEST_SEQUENCES, (i + 1) * TEST_SEQUENCES) for i, n in enumerate(lengths)}
+    # A data set may hold fewer held-out sequences than are asked for.
+    ends = np.cumsum([len(s.scored) for s in samples]).tolist()
+    rows = {n: slice(first, end) for n, first, end in zip(lengths, [0, *ends], ends, strict=False)}
     member = TrainedMember(
         name=f"model-{number}",
         recurrent=None if recurrent is None else recurrent.astype(float),
@@ -136,7 +138,7 @@ def load_member(work: Work, number: int) -> tuple[Any, dict[int, Any], dict[int,
         targets=_join([s.targets for s in samples]),
         scored=_join([s.scored for s in samples]),
         rule=ACCURACY[loaded.task.loss],
-        recorded=np.concatenate([np.arange(TEST_SEQUENCES)[:kept] + row.start for row in rows.values()]),
+        recorded=np.concatenate([np.arange(row.start, row.stop)[:kept] for row in rows.values()]),
     )
     return (
         member,
@@ -178,7 +180,8 @@ def record_sample(work: Work, loaded: Any, length: int, kept: int, mean: bool) -
     batch = loaded.task.test_batch(
         work.config.training.seed, length, work.settings.test_horizon, TEST_SEQUENCES
     )
-    blocks = sequence_blocks(record.step_bytes(loaded, length) * batch.steps)
+    sequences = batch.scored.shape[1]
+    blocks = sequence_blocks(record.step_bytes(loaded, length) * batch.steps, sequences)
     found: dict[str, list[NDArray[Any]]] = {}
     means: dict[str, Any] = {}
     for block in blocks:
@@ -190,7 +193,7 @@ def record_sample(work: Work, loaded: Any, length: int, kept: int, mean: bool) -
             found.setdefault(name, []).append(
                 values[: None if last is None else max(0, last - block.start)].copy()
             )
-        share = (block.stop - block.start) / TEST_SEQUENCES
+        share = (block.stop - block.start) / sequences
         for name, value in (record.mean_state(loaded, recorded) if mean else {}).items():
             means[name] = means.get(name, 0) + share * value
     arrays = {name: np.concatenate(parts) for name, parts in found.items()}

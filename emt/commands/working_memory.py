@@ -31,10 +31,10 @@ PROCESS_BYTES = 400 * 2**20
 """A process with torch and matplotlib, before it records."""
 
 
-def sequence_blocks(sequence_bytes: int) -> list[slice]:
+def sequence_blocks(sequence_bytes: int, sequences: int) -> list[slice]:
     """Return the held-out sequences as the blocks that are recorded at a time."""
     size = max(1, PIECE_BYTES // sequence_bytes)
-    return [slice(first, min(first + size, TEST_SEQUENCES)) for first in range(0, TEST_SEQUENCES, size)]
+    return [slice(first, min(first + size, sequences)) for first in range(0, sequences, size)]
 
 
 def member_blocks(numbers: Sequence[int], member_bytes: int) -> list[tuple[int, ...]]:
