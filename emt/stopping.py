@@ -54,17 +54,27 @@ def handled() -> Iterator[None]:
     if _STATE.installed or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
     _STATE.installed = True
     try:
-        take_over()
-        yield
+        with kept_handlers():
+            take_over()
+            yield
     finally:
-        for number, handler in before.items():
-            if handler is not None:
-                signal.signal(number, handler)
         _STATE.installed = False
         forget()
+
+
+@contextlib.contextmanager
+def kept_handlers() -> Iterator[None]:
+    """Put back the handlers of both signals at the end of the block, such as an import that replaces them."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                if handler is not None:
+                    signal.signal(number, handler)
 
 
 @contextlib.contextmanager

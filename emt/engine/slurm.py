@@ -13,13 +13,17 @@ from typing import Any
 import cryptography  # noqa: F401 - what dask makes keys with, and finds missing too late
 import dask
 import distributed
-from dask_jobqueue import SLURMCluster
-from dask_jobqueue.slurm import SLURMJob
 
+from emt import stopping
 from emt.config import ExecutionConfig
 from emt.engine.base import Function, Result, Tick, nothing
 from emt.engine.dask import hand_out
 from emt.errors import UserError
+
+with stopping.kept_handlers():
+    # On import it installs a handler for Ctrl-C that exits at once.
+    from dask_jobqueue import SLURMCluster
+    from dask_jobqueue.slurm import SLURMJob
 
 SETTINGS = {
     # A job that reaches its time limit counts as a failure of its chunk, though the chunk is resumed in the next job.

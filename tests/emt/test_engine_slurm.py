@@ -3,6 +3,7 @@
 On Debian: ``apt-get install slurm-wlm munge``; the fixture starts its own daemons in a temporary folder.
 """
 
+import importlib.util
 import os
 import re
 import shlex
@@ -22,8 +23,8 @@ from emt import engine
 from emt.config import ExecutionConfig
 from emt.errors import UserError
 
-for _module in ("dask_jobqueue", "cryptography"):
-    pytest.importorskip(_module, reason="the extra 'cluster' is not installed")
+if not all(map(importlib.util.find_spec, ("dask_jobqueue", "cryptography"))):
+    pytest.skip("the extra 'cluster' is not installed", allow_module_level=True)
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
 ROOT = Path(__file__).parents[2]
@@ -117,6 +118,14 @@ def stop(pid_file):
 @pytest.fixture
 def jobs_find_work(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{Path(__file__).parent}")
+
+
+@pytest.mark.parametrize("module", ["emt.engine.slurm", "dask_jobqueue"])
+def test_the_engine_leaves_ctrl_c_to_the_run(module):
+    code = f"import signal, {module}; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    # Control: the package that it stands on does not.
+    assert done.stdout.strip() == str(module == "emt.engine.slurm")
 
 
 def test_the_job_script_asks_for_what_the_flags_say(tmp_path):
