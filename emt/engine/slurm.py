@@ -91,8 +91,8 @@ def open_cluster(execution: ExecutionConfig, logs: Path) -> SLURMCluster:
         job_name="emt",
         job_extra_directives=[f"--gres=gpu:{execution.slurm_gpus}"] if execution.slurm_gpus else [],
         log_directory=str(logs),
-        # A dashboard would be a second port, without keys.
-        scheduler_options={"dashboard": False},
+        # A dashboard would be a second port, without keys; the scheduler's health page stays on this machine.
+        scheduler_options={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
         # Whoever reaches a scheduler can run code on its workers; keys are made for this run, for its owner's eyes.
         security=True,
         shared_temp_directory=str(logs),
