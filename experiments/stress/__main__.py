@@ -1,0 +1,123 @@
+"""Attack the product and print what came of it: ``make stress``, or ``python -m experiments.stress``.
+
+Each row of the table counts attacks of one kind by what they came to. A traceback, a silent loss and a hang are
+faults; the exit code is 1 if there is one, and what it takes to see it again stays in ``--folder``.
+"""
+
+import argparse
+import importlib
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from emt.errors import UserError
+from experiments.stress.door import attack_doors
+from experiments.stress.kind import attack_kind
+from experiments.stress.outcome import FAULTS, Outcome, Trial
+
+FILES = ("experiments.stress.binary", "experiments.stress.texts")
+"""Modules with a tuple KINDS."""
+
+LIMIT = 20.0
+"""Seconds after which reading a damaged file is a hang."""
+
+
+class Part(NamedTuple):
+    """Attacks of one kind, made as they are asked for."""
+
+    name: str
+    trials: Iterator[Trial]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Attack, report; return 1 if there is a fault."""
+    given = _parser().parse_args(arguments)
+    given.folder.mkdir(parents=True, exist_ok=True)
+    if any(given.folder.iterdir()):
+        raise UserError(f"expected an empty folder; got {given.folder}", parameter="folder")
+    parts = [part for make in PARTS for part in make(given)]
+    counts = {part.name: Counter[Outcome]() for part in parts}
+    end = time.monotonic() + given.seconds
+    late = False
+    for trial_of, trial in _taking_turns(parts):
+        counts[trial_of][trial.outcome] += 1
+        if trial.outcome in FAULTS:
+            print(f"{trial.outcome}: {trial.name}: {trial.text.strip()}", flush=True)
+        if late := time.monotonic() > end:
+            break
+    _print_table(counts)
+    if late:
+        print(f"ended after {given.seconds:g} s, before all attacks were made")
+    return int(any(count[fault] for count in counts.values() for fault in FAULTS))
+
+
+def _taking_turns(parts: list[Part]) -> Iterator[tuple[str, Trial]]:
+    """Yield trials of all parts in turn, so that each has its share when time is up."""
+    left = list(parts)
+    while left:
+        for part in list(left):
+            trial = next(part.trials, None)
+            if trial is None:
+                left.remove(part)
+            else:
+                yield part.name, trial
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        "python -m experiments.stress", description=(__doc__ or "").partition("\n\n")[0]
+    )
+    add = made.add_argument
+    add("--mutations", type=int, default=10_000, metavar="N", help="damaged files (default: 10000)")
+    add(
+        "--names", type=int, default=100, metavar="N", help="hostile names, each at every door (default: 100)"
+    )
+    add("--seed", type=int, default=0, metavar="N", help="seed of all draws (default: 0)")
+    add("--seconds", type=float, default=3 * 3600, metavar="S", help="end after this time (default: 10800)")
+    add(
+        "--folder",
+        type=Path,
+        default=Path("stress"),
+        metavar="DIR",
+        help="where to work; empty (default: stress)",
+    )
+    return made
+
+
+def _mutations(given: Any) -> Iterator[Part]:
+    kinds = [kind for module in FILES for kind in importlib.import_module(module).KINDS]
+    for place, kind in enumerate(kinds):
+        count = len(range(place, given.mutations, len(kinds)))
+        yield Part(kind.name, attack_kind(kind, count, given.seed, given.folder / "mutations", LIMIT))
+
+
+def _names(given: Any) -> Iterator[Part]:
+    from experiments.stress.texts import DOORS, HOSTILE
+
+    for door in DOORS:
+        yield Part(
+            door.name, attack_doors([door], HOSTILE[: given.names], given.folder / "names" / door.name, LIMIT)
+        )
+
+
+PARTS: tuple[Callable[[Any], Iterator[Part]], ...] = (_mutations, _names)
+"""What is attacked: each yields its parts."""
+
+
+def _print_table(counts: dict[str, Counter[Outcome]]) -> None:
+    columns = ["tried", *Outcome]
+    width = max(map(len, counts), default=0)
+    print(f"{'':{width}}  " + "  ".join(f"{column:>{max(len(column), 6)}}" for column in columns))
+    for name, count in [*counts.items(), ("all", sum(counts.values(), Counter()))]:
+        cells = [count.total(), *(count[outcome] for outcome in Outcome)]
+        print(
+            f"{name:{width}}  "
+            + "  ".join(f"{cell:>{max(len(column), 6)}}" for cell, column in zip(cells, columns, strict=True))
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,5 @@
+"""Binary kinds of file: weights, resume states, traces, caches, data sets."""
+
+from experiments.stress.kind import Kind
+
+KINDS: tuple[Kind, ...] = ()
