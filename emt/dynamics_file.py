@@ -84,7 +84,7 @@ def check(portrait: xr.Dataset, where: str = "portrait") -> None:
     TraceError
         Naming the first variable that is missing or has the wrong axes.
     """
-    check_version(portrait, FORMAT_VERSION, where)
+    check_version(portrait, (FORMAT_VERSION,), where)
     expect(portrait, VARIABLES, where)
     check_members(portrait, where)
 

@@ -25,8 +25,8 @@ def about(data: Labelled) -> dict[str, Any]:
     return content
 
 
-def check_version(data: Labelled, version: int, where: str) -> None:
-    """Refuse arrays without this format version.
+def check_version(data: Labelled, versions: tuple[int, ...], where: str) -> None:
+    """Refuse arrays without one of these format versions, of which the first is written.
 
     Raises
     ------
@@ -38,8 +38,8 @@ def check_version(data: Labelled, version: int, where: str) -> None:
         raise TraceError(
             f"{where}: expected an attribute 'about' with a format version; found none"
         ) from None
-    if got != version:
-        raise TraceError(f"{where}: expected format version {version}; got {got}")
+    if got not in versions:
+        raise TraceError(f"{where}: expected format version {versions[0]}; got {got}")
 
 
 def check_members(data: Labelled, where: str) -> None:

@@ -1,6 +1,7 @@
 """The border between torch and arrays: load trained members, record their Trace, take Jacobians."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,17 +25,40 @@ from emt.tasks.base import ACCURACY, Batch, Task, one_hot
 
 @dataclass(frozen=True)
 class Loaded:
-    """Trained members as one stack, with the task they were trained on."""
+    """Trained members as one stack, with the task they are recorded on.
 
-    config: RunConfig
-    task: Task
+    Attributes
+    ----------
+    model
+        The members.
+    task
+        What batches are of; recording asks it for channels, loss, names of tokens and operator only.
+    numbers
+        Model numbers.
+    labels
+        What recordings say they are of: ``model``, ``task``, ``experiment`` and ``seeds`` as `emt.trace.About`
+        has them.
+    """
+
     model: Model
+    task: Task
     numbers: tuple[int, ...]
+    labels: Mapping[str, Any]
 
     @property
     def device(self) -> torch.device:
         """Where the members run."""
-        return next(self.model.parameters()).device
+        return self.model.like.device
+
+
+def labels_of(config: RunConfig, seeds: Sequence[int]) -> dict[str, Any]:
+    """Return what recordings of a run's members with these seeds say they are of (`Loaded.labels`)."""
+    return {
+        "model": config.model,
+        "task": {name: str(value) for name, value in config.task.items()},
+        "experiment": config.metadata.get("experiment_name", ""),
+        "seeds": list(seeds),
+    }
 
 
 def load_members(
@@ -72,7 +96,8 @@ def load_members(
             raise UserError(
                 f"{folder.name}: the weights do not match the architecture in config.json: {error}"
             ) from None
-    return Loaded(config, task, stack.requires_grad_(False).to(device), tuple(numbers))
+    labels = labels_of(config, stack.seeds)
+    return Loaded(stack.requires_grad_(False).to(device), task, tuple(numbers), labels)
 
 
 def record(loaded: Loaded, batch: Batch, length: int) -> xr.DataTree:
@@ -81,7 +106,10 @@ def record(loaded: Loaded, batch: Batch, length: int) -> xr.DataTree:
     The parameters are those of `record_run`.
     """
     recorded = record_run(loaded, batch, length)
-    return recorded.assign(linear_model(loaded, recorded)) if "operator" in recorded else recorded
+    made = recorded.assign(linear_model(loaded, recorded))
+    source = "weights" if loaded.model.recurrent_name else "mean state"
+    made.attrs["about"] = json.dumps({**json.loads(recorded.attrs["about"]), "step_matrix": source})
+    return made
 
 
 @torch.no_grad()
@@ -117,10 +145,7 @@ def record_run(loaded: Loaded, batch: Batch, length: int) -> xr.DataTree:
     if operator is not None:
         arrays["operator"] = (("window", "target"), operator)
     about = {
-        "model": loaded.config.model,
-        "task": {k: str(v) for k, v in loaded.config.task.items()},
-        "experiment": loaded.config.metadata.get("experiment_name", ""),
-        "seeds": list(loaded.model.seeds),
+        **loaded.labels,
         "accuracy": ACCURACY[loaded.task.loss],
         "tokens": list(loaded.task.tokens),
         "length": length,
@@ -147,7 +172,7 @@ def step_bytes(loaded: Loaded, length: int) -> int:
 
 
 def linear_model(loaded: Loaded, recorded: xr.DataTree) -> dict[str, xr.Variable]:
-    """Return what a trace has beside a linear task's operator: ``step_matrix`` and, if there is one, ``readout``."""
+    """Return the linear maps of a trace: ``step_matrix`` and, if there is one, ``readout``."""
     weights = [loaded.model.export(position) for position in range(len(loaded.numbers))]
     recurrent, readout = loaded.model.recurrent_name, loaded.model.readout_name
     matrix = np.stack([w[recurrent] for w in weights]) if recurrent else mean_state_jacobian(loaded, recorded)
@@ -195,7 +220,7 @@ def mean_state_jacobian(loaded: Loaded, recorded: xr.DataTree) -> NDArray[np.flo
 
 def jacobian_at_mean(loaded: Loaded, mean: State, channels: int) -> NDArray[np.float64]:
     """Return each member's `state_jacobian` at its `mean_state`, without input, (member, state, state)."""
-    silence = next(loaded.model.parameters()).new_zeros(len(loaded.numbers), channels)
+    silence = loaded.model.silence(channels)
     kinds = loaded.model.zero_state(silence[:, None])
     # Whether a slot of a dictionary is in use becomes: in most trials and steps.
     state = {

@@ -14,12 +14,19 @@ it:
 ``outputs``                     member, batch, time, output coordinate ``member`` holds model numbers
 ``hidden``                      member, batch, time, unit
 further states                  member, batch, time, …      an LSTM's ``cell`` and so on
+``present``                     batch, time                 1 where a step exists, 0 after the end of a shorter trial,
+                                                            where states and outputs are NaN; all exist without it
+``units``                       member                      units that a member has; the last ones of ``hidden`` are
+                                                            zero beyond them; all has without it
 ``operator``                    window, target              f of a linear task: next vector = window @ f (optional)
 ``step_matrix``                 member, state, from_state   what a step without input does to the state (a column): W_hh
                                                             where h_t = f(W_hh h_{t−1} + …), else the Jacobian
-                                                            at the mean state; beside ``operator`` only
-``readout``                     member, output, unit        linear readout of ``hidden``; likewise, if there is one
+                                                            at the mean state; absent where no step is known
+``readout``                     member, output, unit        linear readout of ``hidden``, if there is one
 ==============================  ==========================  =========================================================
+
+What is unknown is absent: without inputs ``channel`` has the size 0, without outputs ``output``, without targets
+``target``. An optional coordinate ``batch`` holds the identities of the trials.
 
 A model with an associative memory adds one node ``memory/<name>`` for each memory, all of it or nothing:
 ``write_key``, ``write_value`` (NaN where nothing is written), ``write_strength``, ``write_erase``,
@@ -35,6 +42,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -52,11 +60,14 @@ __all__ = [
     "make",
     "member_names",
     "memories",
+    "present_steps",
     "save",
     "save_members",
+    "unit_counts",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE = (FORMAT_VERSION, 1)
 
 MEMBER_TIME = ("member", "batch", "time")
 EVENTS = ("scored", "phase", "token", "written", "asked", "trial", "group", "start")
@@ -69,6 +80,8 @@ REQUIRED = {
     "scored": ("batch", "time"),
 }
 OPTIONAL = dict.fromkeys(EVENTS, ("batch", "time")) | {
+    "present": ("batch", "time"),
+    "units": ("member",),
     "operator": ("window", "target"),
     "step_matrix": ("member", "state", "from_state"),
     "readout": ("member", "output", "unit"),
@@ -113,6 +126,12 @@ class About(BaseModel):
         Variables that make up the axis ``state``, in order.
     memories
         The rule of each memory, by name.
+    step_matrix
+        Where ``step_matrix`` is from: recurrent "weights", the Jacobian at the "mean state", or "given".
+    groups
+        Names of the numbers in ``group``.
+    proof
+        How a recorded network was checked, and by how much it failed at most (`emt.own`).
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -127,6 +146,9 @@ class About(BaseModel):
     length: int | None = None
     states: tuple[str, ...] = ("hidden",)
     memories: dict[str, dict[str, Any]] = {}
+    step_matrix: Literal["weights", "mean state", "given"] | None = None
+    groups: tuple[str, ...] = ()
+    proof: dict[str, float] = {}
 
 
 def about(tree: xr.DataTree, where: str = "trace") -> About:
@@ -157,11 +179,26 @@ def member_names(tree: xr.DataTree) -> tuple[str, ...]:
     return tuple(f"model-{number}" for number in tree["member"].to_numpy().tolist())
 
 
+def present_steps(tree: xr.DataTree) -> NDArray[np.bool_]:
+    """Return which steps exist, (batch, time)."""
+    if "present" in tree.data_vars:
+        return tree["present"].to_numpy().astype(bool)
+    return np.ones((tree.sizes["batch"], tree.sizes["time"]), dtype=bool)
+
+
+def unit_counts(tree: xr.DataTree) -> tuple[int, ...]:
+    """Return how many units each member has, in the order of the axis ``member``."""
+    if "units" in tree.data_vars:
+        return tuple(tree["units"].to_numpy().tolist())
+    return (tree.sizes["unit"],) * tree.sizes["member"]
+
+
 def make(
     variables: Mapping[str, tuple[tuple[str, ...], NDArray[Any]]],
     numbers: list[int],
     about: Mapping[str, Any],
     memories: Mapping[str, Mapping[str, tuple[tuple[str, ...], NDArray[Any]]]] | None = None,
+    trial_ids: Sequence[Any] = (),
 ) -> xr.DataTree:
     """Return a checked trace.
 
@@ -175,13 +212,16 @@ def make(
         What the trace is of; JSON.
     memories
         For each memory its variables.
+    trial_ids
+        What names each trial, numbers or texts; empty where nothing does.
 
     Raises
     ------
     TraceError
         If the schema is not met.
     """
-    root = xr.Dataset(dict(variables), coords={"member": numbers})
+    named = {"batch": list(trial_ids)} if len(trial_ids) else {}
+    root = xr.Dataset(dict(variables), coords={"member": numbers, **named})
     root.attrs["about"] = json.dumps({"format_version": FORMAT_VERSION, **about})
     nodes = {f"memory/{name}": xr.Dataset(dict(content)) for name, content in (memories or {}).items()}
     tree = xr.DataTree.from_dict({"/": root, **nodes})
@@ -202,7 +242,7 @@ def check(tree: xr.DataTree, where: str = "trace") -> None:
     TraceError
         Naming the first variable that is missing or has the wrong axes.
     """
-    check_version(tree, FORMAT_VERSION, where)
+    check_version(tree, READABLE, where)
     expect(tree, REQUIRED | RECORDED, where, optional_first={"inputs", "targets"})
     check_members(tree, where)
     given: dict[str, tuple[str, ...]] = {
@@ -240,8 +280,21 @@ def _check_about(tree: xr.DataTree, where: str) -> None:
             raise TraceError(
                 f"{where}: about: memories: expected the rule of {name!r}; got {sorted(content.memories)}"
             )
+    _check_sizes(tree, where)
     if "operator" in tree.data_vars and "written" not in tree.data_vars:
         raise TraceError(f"{where}: expected the event 'written' beside 'operator': the windows that it maps")
+
+
+def _check_sizes(tree: xr.DataTree, where: str) -> None:
+    """Refuse trials that do not run from their first step to their last, and members of impossible size."""
+    present = present_steps(tree)
+    if not present[:, :1].all() or (present[:, 1:] > present[:, :-1]).any():
+        raise TraceError(
+            f"{where}: expected trials that exist from step 0 to their end; 'present' says otherwise"
+        )
+    most = tree.sizes["unit"]
+    if any(not 1 <= count <= most for count in unit_counts(tree) if most):
+        raise TraceError(f"{where}: expected 'units' from 1 to {most}; got {list(unit_counts(tree))}")
 
 
 def save(tree: xr.DataTree, path: Path) -> None:

@@ -90,7 +90,7 @@ def held_contents(model: Model, moving: str) -> list[str]:
     """
     if moving != "whole":
         return list(model.held_state)
-    zero = model.zero_state(next(model.parameters()).new_zeros(model.members, 1, 1))
+    zero = model.zero_state(model.like.new_zeros(model.members, 1, 1))
     held = [name for name in model.held_state if name not in model.smooth_state]
     if rough := [name for name in held if zero[name].is_floating_point()]:
         raise UserError(
@@ -131,7 +131,7 @@ def describe(
             parameter="loaded",
         )
     first = {name: tensor[:, :1] for name, tensor in run.last.items()}
-    step = StepMap(model, first, torch.zeros_like(run.inputs[:, :1, 0]))
+    step = StepMap(model, first, model.silence(run.inputs.shape[-1])[:, None])
     visited, starts = choose_starts(run.states, model.seeds)
     search = find_points(step, starts)
     arrays = _describe_points(step, search, run, loaded.numbers)
@@ -141,9 +141,7 @@ def describe(
         {name: to_array(tensor) for name, tensor in arrays.items()},
         list(loaded.numbers),
         {
-            "model": loaded.config.model,
-            "experiment": loaded.config.metadata.get("experiment_name", ""),
-            "seeds": list(model.seeds),
+            **{name: loaded.labels[name] for name in ("model", "experiment", "seeds")},
             "states": moving_state(model, run.last),
             "held": list(model.held_state),
             "searches": search.speed.shape[1],
@@ -227,7 +225,7 @@ def _exponents(model: Model, run: Run) -> tuple[Tensor, Tensor]:
     context = {name: values[:, :SEQUENCES] for name, values in run.context.items()}
     take = partial(changed_exponents, model, count=EXPONENTS, changes=(0.0, dynamics_file.PRECISION))
     driven = take(model.zero_state(inputs), inputs, context)
-    silence = torch.zeros_like(inputs[:, :, :1]).expand(-1, -1, SILENT_STEPS, -1)
+    silence = model.silence(inputs.shape[-1])[:, None, None].expand(-1, inputs.shape[1], SILENT_STEPS, -1)
     last = {name: tensor[:, :SEQUENCES] for name, tensor in run.last.items()}
     silent = take(last, silence, weights=steady_weights(SILENT_STEPS))
     exact, changed = torch.stack([driven, silent], dim=2)

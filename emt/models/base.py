@@ -81,6 +81,15 @@ class Model(nn.Module):
         """Number of members in the stack."""
         return next(self.parameters()).shape[0]
 
+    @property
+    def like(self) -> Tensor:
+        """An empty tensor in the model's float type, on its device."""
+        return next(self.parameters()).new_empty(0)
+
+    def silence(self, channels: int) -> Tensor:
+        """Return the input of a step without input, (member, channel)."""
+        return self.like.new_zeros(self.members, channels)
+
     @abstractmethod
     def zero_state(self, like: Tensor) -> State:
         """Return the state before the first step, in the float type of ``like``, (member, batch, …)."""

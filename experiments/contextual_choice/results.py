@@ -91,7 +91,7 @@ def _rates(loaded: "Loaded", batch: Batch, *, retrieval: bool = True) -> NDArray
     greedy = logits.argmax(dim=-1) == targets.argmax(dim=-1)
     sampled = (logits.softmax(dim=-1) * targets).sum(dim=-1)
     members, rows, _ = greedy.shape
-    steps = loaded.config.task["steps"]
+    steps = loaded.task.sizes.steps  # type: ignore[attr-defined]
     # An episode's first half is unseen, its second half seen.
     both = torch.stack([greedy.to(sampled), sampled], dim=-1).view(members, rows, 2, -1, steps, 2)
     rates: NDArray[np.float64] = both.mean(dim=(1, 3)).double().numpy()

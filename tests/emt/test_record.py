@@ -247,7 +247,7 @@ def test_a_trace_says_when_an_output_is_right_and_what_its_tokens_are(load_run):
     model = load(MODELS, "irnn", "model_type")(
         (5, 1005), task.input_channels, task.output_channels, hidden_dim=UNITS
     )
-    choosing = record.Loaded(loaded.config, task, model, NUMBERS)
+    choosing = record.Loaded(model, task, NUMBERS, loaded.labels)
     recorded = record.record(choosing, task.test_batch(0, 9, 1, BATCH), 9)
     about = trace.about(recorded)
     assert about.accuracy == "argmax"
@@ -328,10 +328,15 @@ def test_a_linear_task_comes_with_the_matrix_of_a_step(model, load_run):
     assert ("readout" in recorded) == bool(loaded.model.readout_name)
 
 
-def test_a_task_without_an_operator_has_no_matrix_of_a_step(load_run):
-    loaded = load_run()
+@pytest.mark.parametrize(("model", "source"), [("rnn", "weights"), ("lstm", "mean state")])
+def test_a_trace_has_the_matrix_of_a_step_whatever_the_task(model, source, load_run):
+    loaded = load_run(model)
+    linear = record.record(loaded, batch_of(loaded), LENGTH)
     loaded.task.operator = lambda length: None
-    assert "step_matrix" not in record.record(loaded, batch_of(loaded), LENGTH)
+    recorded = record.record(loaded, batch_of(loaded), LENGTH)
+    assert "operator" not in recorded
+    np.testing.assert_array_equal(recorded["step_matrix"], linear["step_matrix"])
+    assert trace.about(recorded).step_matrix == source
 
 
 def test_the_mean_contents_of_a_memory_that_learns_are_those_of_its_targets(tmp_path):

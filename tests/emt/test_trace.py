@@ -192,8 +192,8 @@ def test_a_linear_task_says_what_is_written_when():
 
 def test_other_versions_are_refused():
     tree = make()
-    tree.attrs["about"] = json.dumps({"format_version": 2})
-    with pytest.raises(TraceError, match="expected format version 1; got 2"):
+    tree.attrs["about"] = json.dumps({"format_version": 3})
+    with pytest.raises(TraceError, match="expected format version 2; got 3"):
         trace.check(tree)
 
 

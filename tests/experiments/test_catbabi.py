@@ -14,7 +14,7 @@ from emt import files, runs
 from emt.config import RunConfig
 from emt.errors import UserError
 from emt.models.stacked_lstm import StackedLSTM
-from emt.record import Loaded
+from emt.record import Loaded, labels_of
 from emt.tasks.catbabi import CatBabi
 from emt.training import sweep as sweeps
 from experiments.catbabi import compare, differences, evaluate, summary, sweep, train
@@ -84,7 +84,7 @@ def loaded(mini_babi):
         config = RunConfig(task={"name": "catbabi"}, model={"type": "stacked_lstm"})
         channels = task.input_channels
         model = StackedLSTM((11, 1011), channels, channels, hidden_dim=7, layers=2, embedding_dim=5)
-        return Loaded(config, task, model.requires_grad_(False), (1, 2))
+        return Loaded(model.requires_grad_(False), task, (1, 2), labels_of(config, model.seeds))
 
     return make
 

@@ -10,7 +10,7 @@ import torch
 from emt import config as configuration
 from emt.errors import UserError
 from emt.models.dnd_lstm import DNDLSTM
-from emt.record import Loaded
+from emt.record import Loaded, labels_of
 from emt.tasks.contextual_choice import SEEN, UNSEEN, ContextualChoice
 from emt.training.adam import MemberAdam
 from emt.training.losses import Scoring, actor_critic
@@ -215,7 +215,8 @@ def test_an_agent_that_recalls_the_side_is_right_at_once_where_it_has_seen_a_tri
         model.w_in[0, :5, 4] = 0.1
         model.b_in[0] = torch.tensor([3.0, 3.0, 3.0, -1.0, 0.0])
         model.w_out[0, 0] = torch.tensor([-9.0, 9.0, 0.0])
-    loaded = Loaded(train.build_config(train.parser().parse_args(SMALL)), task, model, (1,))
+    config = train.build_config(train.parser().parse_args(SMALL))
+    loaded = Loaded(model, task, (1,), labels_of(config, (1,)))
     batch = task.episodes((1,), "test", 0, 20)
     on, off = (_rates(loaded, batch, retrieval=retrieval)[0, ..., 0] for retrieval in (True, False))
     assert on[SEEN, 0] > 0.65

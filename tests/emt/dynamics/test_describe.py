@@ -138,7 +138,7 @@ def trained(seed, steps):
     config = RunConfig(
         task={"name": "flip_flop"}, model={"type": "lstm"}, training=TrainingConfig(num_models=1)
     )
-    return record.Loaded(config, task, model.requires_grad_(False), (1,))
+    return record.Loaded(model.requires_grad_(False), task, (1,), record.labels_of(config, model.seeds))
 
 
 def validate(model, joined, steps=300):
