@@ -1,6 +1,27 @@
-"""EMT: train populations of recurrent memory models and take their memory apart."""
+"""EMT: train populations of recurrent memory models and take their memory apart.
+
+Public names are imported from their module on first use, so that ``import emt`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
 
 DISTRIBUTION = "emt-workbench"
 """What the project is called on the package index, where ``emt`` is another project with the same import name."""
+
+_PUBLIC = {
+    "dynamics.fixed_points": ("FixedPoints", "fixed_points"),
+}
+_MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'emt' has no attribute {name!r}")
+    return getattr(import_module(f"emt.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULE_OF])

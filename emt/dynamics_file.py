@@ -43,6 +43,9 @@ FORMAT_VERSION = 2
 PRECISION = 2.0**-24
 """Half a unit in the last place of a number of single precision, relative to it: how well weights are known."""
 
+UNIT_TOLERANCE = 1e-5
+"""Moduli up to 1 plus this are not unstable, and down to 1 minus this neutral: rounding alone moves them so far."""
+
 DRIVES = ("recorded", "silence")
 
 VARIABLES: dict[str, tuple[str, ...]] = {

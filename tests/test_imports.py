@@ -13,6 +13,7 @@ BASE = ("emt.errors", "emt.files")
 ALLOWED = {
     "emt.errors": (),
     "emt.stopping": (),
+    "emt.progress": (),
     "emt.files": ("emt.errors",),
     "emt.options": BASE,
     "emt.streams": (),
@@ -50,7 +51,7 @@ ALLOWED = {
             "emt.streams",
             "emt.dynamics_file",
         ),
-        "emt.options",
+        *("emt.options", "emt.progress"),
     ),
     "emt.evaluation": (
         *(*BASE, "emt.config", "emt.runs", "emt.record", "emt.dynamics_file", "emt.dynamics", "emt.devices"),
@@ -67,11 +68,11 @@ ALLOWED = {
             "emt.streams",
             "emt.options",
         ),
-        *("emt.devices", "emt.engine", "emt.stopping"),
+        *("emt.devices", "emt.engine", "emt.stopping", "emt.progress"),
     ),
     "emt.commands": ("emt", "analysis", "experiments"),
     "emt.__main__": ("emt.commands",),
-    "analysis": (*BASE, "emt.trace", "emt.dynamics_file"),
+    "analysis": (*BASE, "emt.trace", "emt.dynamics_file", "emt.progress"),
 }
 """Layer -> what of ours it may import besides itself."""
 

@@ -17,9 +17,7 @@ from analysis.population import undefined_text
 from analysis.states.resolution import eigenvalue_errors, place_errors
 from analysis.statistics import UNBOUNDED, mean_interval
 from emt import dynamics_file as portraits
-
-UNIT_TOLERANCE = 1e-5
-"""Moduli up to 1 plus this are not unstable, and down to 1 minus this neutral: rounding alone moves them so far."""
+from emt.dynamics_file import UNIT_TOLERANCE
 
 GROWTH_DOUBLINGS = 7
 """Transient growth is looked for at steps 2ᵏ and 3 · 2ᵏ up to k = 7, that is up to 384 steps."""

@@ -6,7 +6,9 @@ as in stable points. A point is *fixed* where q is below `FIXED_SPEED`, *slow* w
 `SLOW_SPEED`; elsewhere a search found nothing.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -61,9 +63,19 @@ class Search:
         return ~self.fixed & self.settled & (self.speed < SLOW_SPEED)
 
 
+class Step(Protocol):
+    """One step as a map F of positions (member, point, state), each by itself."""
+
+    def displacement(self, position: Tensor) -> Tensor:
+        """Return F(h) − h, (member, point, state)."""
+
+    def linearised(self, position: Tensor) -> tuple[Tensor, Tensor]:
+        """Return F(h) − h, and ∂F/∂h (member, point, state, state)."""
+
+
 @dataclass(frozen=True)
 class StepMap:
-    """One step as a map of the moving state.
+    """One step of a stack of models as a map of the moving state.
 
     Attributes
     ----------
@@ -89,24 +101,31 @@ class StepMap:
         """Return F(h, x) − h, (member, point, state)."""
         return advance(self.model, *self.at(position)) - position
 
+    def linearised(self, position: Tensor) -> tuple[Tensor, Tensor]:
+        """Return F(h, x) − h and ∂F/∂h."""
+        return self.displacement(position), self.jacobians(position)[0]
+
     def jacobians(self, position: Tensor) -> tuple[Tensor, Tensor]:
         """Return ∂F/∂h and ∂F/∂x; see `emt.jacobians.jacobians`."""
         return jacobians(self.model, *self.at(position))
 
 
 @torch.no_grad()
-def find_points(step: StepMap, starts: Tensor) -> Search:
+def find_points(step: Step, starts: Tensor) -> Search:
     """Search from starts (member, start, state) for the minima of the speed nearest to them."""
     members, _, size = starts.shape
     blocks = starts.split(max(1, _BLOCK_BYTES // (members * size**2 * starts.element_size())), dim=1)
-    searches = [_find_block(step, block) for block in blocks]
-    position, speed, settled = (
-        torch.cat(p, dim=1) for p in zip(*(vars(s).values() for s in searches), strict=True)
-    )
-    return Search(position, speed, settled)
+    return joined(search_block(step, block) for block in blocks)
 
 
-def _find_block(step: StepMap, starts: Tensor) -> Search:
+def joined(searches: Iterable[Search]) -> Search:
+    """Return searches of the same members as one."""
+    return Search(*(torch.cat(p, dim=1) for p in zip(*(vars(s).values() for s in searches), strict=True)))
+
+
+@torch.no_grad()
+def search_block(step: Step, starts: Tensor, tick: Callable[[int], None] | None = None) -> Search:
+    """Search from starts (member, start, state) at once; ``tick`` is told after each step how many have ended."""
     position, speed = starts.clone(), speed_of(step.displacement(starts))
     damping, settled = torch.full_like(speed, _DAMPING), torch.zeros_like(speed, dtype=torch.bool)
     member = torch.arange(len(starts), device=starts.device)[:, None]
@@ -116,15 +135,18 @@ def _find_block(step: StepMap, starts: Tensor) -> Search:
             break
         # Each member's searches that go on, and some that have ended where it has fewer than others.
         chosen = member, settled.int().argsort(dim=1, stable=True)[:, :unsettled]
-        here = position[chosen]
+        here, over = position[chosen], settled[chosen]
         move = _damped_step(step, here, damping[chosen])
         after = speed_of(step.displacement(here + move))
-        better = after < speed[chosen]
+        # What has ended stays where it is, so that no member's points depend on the others in the stack.
+        better = (after < speed[chosen]) & ~over
         position[chosen] = torch.where(better[..., None], here + move, here)
         speed[chosen] = torch.where(better, after, speed[chosen])
         damping[chosen] *= torch.where(better, 0.2, 4.0)
         still = better & (move.norm(dim=-1) < _SMALLEST_STEP * (1 + here.norm(dim=-1)))
         settled[chosen] |= still | (speed[chosen] < _EXACT_SPEED) | (damping[chosen] > _LARGEST_DAMPING)
+        if tick:
+            tick(int(settled.sum()))
     return Search(position, speed, settled)
 
 
@@ -133,11 +155,12 @@ def speed_of(displacement: Tensor) -> Tensor:
     return displacement.square().sum(dim=-1) / 2
 
 
-def _damped_step(step: StepMap, position: Tensor, damping: Tensor) -> Tensor:
+def _damped_step(step: Step, position: Tensor, damping: Tensor) -> Tensor:
     """Return −(AᵀA + μ I)⁻¹ Aᵀ r with r = F(h) − h, A = ∂F/∂h − I and the damping μ (Marquardt 1963)."""
     identity = torch.eye(position.shape[-1], dtype=position.dtype, device=position.device)
-    matrix = step.jacobians(position)[0] - identity
-    downhill = matrix.mT @ step.displacement(position)[..., None]
+    displacement, jacobian = step.linearised(position)
+    matrix = jacobian - identity
+    downhill = matrix.mT @ displacement[..., None]
     # Where a state has run away to infinity the result is not finite, no better, and so the search's end.
     solved, _ = torch.linalg.solve_ex(matrix.mT @ matrix + damping[..., None, None] * identity, downhill)
     return -solved.squeeze(-1)
@@ -161,12 +184,18 @@ def merge_points(search: Search, member: int, radius: float) -> tuple[Tensor, Te
         Both (point,).
     """
     ends = torch.cat([kind[member].nonzero().flatten() for kind in (search.fixed, search.slow)])
-    distance = torch.cdist(search.position[member, ends], search.position[member, ends])
-    free, first, hits = torch.ones(len(ends), dtype=torch.bool, device=ends.device), [], []
-    for place, end in enumerate(ends.tolist()):
-        if free[place]:
-            near = free & (distance[place] <= radius)
-            free &= ~near
-            first.append(end)
-            hits.append(int(near.sum()))
-    return torch.tensor(first, dtype=torch.int64), torch.tensor(hits, dtype=torch.int64)
+    first, owner = merge(search.position[member, ends], radius)
+    return ends[first], owner.bincount(minlength=len(first))
+
+
+def merge(positions: Tensor, radius: float) -> tuple[Tensor, Tensor]:
+    """Return which positions (end, state) are points of their own, and to which of these each belongs, (end,).
+
+    Each is the first's point that is within ``radius`` of it and belongs to no earlier one.
+    """
+    owner, first = torch.full((len(positions),), -1, device=positions.device), list[int]()
+    while (free := owner < 0).any():
+        place = int(free.int().argmax())
+        owner[free & ((positions - positions[place]).norm(dim=-1) <= radius)] = len(first)
+        first.append(place)
+    return torch.tensor(first, dtype=torch.int64, device=positions.device), owner

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from emt import stopping
+from emt.progress import duration
 from emt.training.course import steps_to_come
 from emt.training.population import Chunk
 
@@ -240,12 +241,3 @@ def describe(now: Standing, *, early: bool = False) -> str:
     elif now.seconds_at_most is not None:
         parts.append(f"time remaining: at most {duration(now.seconds_at_most)}")
     return ", ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Return seconds in words."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
