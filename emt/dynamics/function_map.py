@@ -112,16 +112,20 @@ def check_map(function: FunctionMap, starts: Tensor) -> None:
     probe = starts[:PROBED_ROWS].detach().requires_grad_()
     following = _call(function, probe)
     _check_result(following, tuple(probe.shape))
-    scale = float(following.detach().abs().max().clamp(min=1))
-    if again := float((_call(function, probe) - following).abs().max()) / scale:
+    following, again = following.detach(), _call(function, probe).detach()
+    if apart := _difference(again, following):
         raise _refused(
-            f"expected the same result whenever it is called; two calls differ by {again:.0e} (dropout, or something "
+            f"expected the same result whenever it is called; two calls differ by {apart:.0e} (dropout, or something "
             "it remembers?)"
         )
-    alone = torch.cat([_call(function, row[None]) for row in probe])
-    apart = float((alone - following).abs().max()) / scale
-    if not apart <= ROW_TOLERANCE:
+    alone = torch.cat([_call(function, row[None]).detach() for row in probe])
+    if not (apart := _difference(alone, following)) <= ROW_TOLERANCE:
         raise _refused(f"expected the rows of a batch not to change each other; they do, by {apart:.0e}")
+
+
+def _difference(states: Tensor, others: Tensor) -> float:
+    """Return the largest difference, relative to the largest number where that is above 1."""
+    return float((states - others).abs().max() / others.abs().max().clamp(min=1))
 
 
 def _check_result(following: object, shape: tuple[int, ...]) -> None:
