@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from emt import runs, trace
+from emt import memory_nodes, runs, trace
 from emt.config import RunConfig
 from emt.errors import UserError
 from emt.jacobians import jacobians
@@ -185,15 +185,13 @@ def linear_model(loaded: Loaded, recorded: xr.DataTree) -> dict[str, xr.Variable
 
 
 def memory_variables(log: Log, memory: str) -> dict[str, tuple[tuple[str, ...], NDArray[Any]]]:
-    """Return the variables of one memory with their axes, "factor" among those of keys where they have several."""
-    variables = {}
-    for name, dims in {**trace.MEMORY, **trace.ENTRIES}.items():
-        tensor = log.get(f"memory/{memory}/{name}")
-        if tensor is None:
-            continue
-        named = dims if tensor.ndim == len(dims) else (*dims[:-1], "factor", dims[-1])
-        variables[name] = named, to_array(tensor)
-    return variables
+    """Return the variables of one node of memories with their axes (`emt.memory_nodes`)."""
+    prefix = f"memory/{memory}/"
+    tensors = {name.removeprefix(prefix): log[name] for name in log if name.startswith(prefix)}
+    named = memory_nodes.name_axes({name: tensor.ndim for name, tensor in tensors.items()})
+    return {
+        name: (named[name], to_array(tensors[name])) for name in memory_nodes.VARIABLES if name in tensors
+    }
 
 
 def to_tensors(loaded: Loaded, batch: Batch) -> tuple[Tensor, Context]:

@@ -28,12 +28,11 @@ further states                  member, batch, time, …      an LSTM's ``cell``
 What is unknown is absent: without inputs ``channel`` has the size 0, without outputs ``output``, without targets
 ``target``. An optional coordinate ``batch`` holds the identities of the trials.
 
-A model with an associative memory adds one node ``memory/<name>`` for each memory, all of it or nothing:
-``write_key``, ``write_value`` (NaN where nothing is written), ``write_strength``, ``write_erase``,
-``write_keep`` (member, batch, time), ``read_query`` and ``read_value`` (member, batch, time, read, …; NaN
-where nothing is read). Where plasticity differs between entries, ``gain`` and ``keep`` (member, value, key)
-multiply strength and keep; where a layer's weights are the memory, ``base`` is what they are when it is
-empty. The attribute ``about`` is one JSON string, whose fields are those of `About`.
+A model with an associative memory adds one node ``memory/<name>`` for each memory, or for the heads of a layer
+(`emt.memory_nodes`). The attribute ``about`` is one JSON string, whose fields are those of `About`.
+
+Version 2 of the format added ``present`` and ``units``, and to a memory's node the axis ``head``, a keep for
+each key channel, and ``erase_query`` and ``erase_key``. Traces of version 1 are read as they are.
 """
 
 import itertools
@@ -49,8 +48,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from emt.errors import TraceError
 from emt.labelled import check_members, check_version, expect, read, write, write_members
+from emt.memory_nodes import ENTRIES, MEMBER_TIME, MEMORY, memories, memory, nodes, places
+from emt.memory_nodes import check as check_memories
 
 __all__ = [
+    "ENTRIES",
+    "MEMBER_TIME",
+    "MEMORY",
     "About",
     "TraceError",
     "about",
@@ -60,6 +64,10 @@ __all__ = [
     "make",
     "member_names",
     "memories",
+    "memory",
+    "memory_rule",
+    "nodes",
+    "places",
     "present_steps",
     "save",
     "save_members",
@@ -69,7 +77,6 @@ __all__ = [
 FORMAT_VERSION = 2
 READABLE = (FORMAT_VERSION, 1)
 
-MEMBER_TIME = ("member", "batch", "time")
 EVENTS = ("scored", "phase", "token", "written", "asked", "trial", "group", "start")
 ITEMS = ("written", "asked")
 """Events that may name several items at once, along an axis more: "item"."""
@@ -87,18 +94,6 @@ OPTIONAL = dict.fromkeys(EVENTS, ("batch", "time")) | {
     "readout": ("member", "output", "unit"),
 }
 RECORDED = {"outputs": (*MEMBER_TIME, "output"), "hidden": (*MEMBER_TIME, "unit")}
-MEMORY = {
-    "write_key": (*MEMBER_TIME, "key"),
-    "write_value": (*MEMBER_TIME, "value"),
-    "write_strength": MEMBER_TIME,
-    "write_erase": MEMBER_TIME,
-    "write_keep": MEMBER_TIME,
-    "read_query": (*MEMBER_TIME, "read", "key"),
-    "read_value": (*MEMBER_TIME, "read", "value"),
-}
-
-ENTRIES = dict.fromkeys(("gain", "keep", "base"), ("member", "value", "key"))
-"""Optional variables of a memory's log, with one number per entry of the memory."""
 
 
 class About(BaseModel):
@@ -125,7 +120,7 @@ class About(BaseModel):
     states
         Variables that make up the axis ``state``, in order.
     memories
-        The rule of each memory, by name.
+        The rule of each node of memories, by name (`emt.memory_nodes`).
     step_matrix
         Where ``step_matrix`` is from: recurrent "weights", the Jacobian at the "mean state", or "given".
     groups
@@ -211,7 +206,7 @@ def make(
     about
         What the trace is of; JSON.
     memories
-        For each memory its variables.
+        For each node its variables.
     trial_ids
         What names each trial, numbers or texts; empty where nothing does.
 
@@ -229,9 +224,9 @@ def make(
     return tree
 
 
-def memories(tree: xr.DataTree) -> dict[str, xr.DataTree]:
-    """Return the memories of a trace by name; empty for a model that keeps none."""
-    return dict(tree["memory"].children) if "memory" in tree.children else {}
+def memory_rule(tree: xr.DataTree, name: str) -> dict[str, Any]:
+    """Return the rule of a memory by name; the heads of a node share it."""
+    return about(tree).memories.get(places(tree)[name][0], {})
 
 
 def check(tree: xr.DataTree, where: str = "trace") -> None:
@@ -257,9 +252,7 @@ def check(tree: xr.DataTree, where: str = "trace") -> None:
         got = tuple(map(str, tree.data_vars[name].dims))
         if name not in known and got[:3] != MEMBER_TIME:
             raise TraceError(f"{where}: expected {name!r} with axes {MEMBER_TIME} and its own; got {got}")
-    for name, memory in memories(tree).items():
-        masks = {mask: dims for mask, dims in ENTRIES.items() if mask in memory.data_vars}
-        expect(memory, MEMORY | masks, f"{where}: memory/{name}", factor=True)
+    check_memories(tree, where)
     _check_about(tree, where)
 
 
@@ -275,7 +268,7 @@ def _check_about(tree: xr.DataTree, where: str) -> None:
         raise TraceError(
             f"{where}: about: seeds: expected one for each of {tree.sizes['member']} members; got {len(content.seeds)}"
         )
-    for name in memories(tree):
+    for name in nodes(tree):
         if name not in content.memories:
             raise TraceError(
                 f"{where}: about: memories: expected the rule of {name!r}; got {sorted(content.memories)}"

@@ -18,7 +18,8 @@ ALLOWED = {
     "emt.options": BASE,
     "emt.streams": (),
     "emt.labelled": BASE,
-    "emt.trace": (*BASE, "emt.labelled"),
+    "emt.memory_nodes": (*BASE, "emt.labelled"),
+    "emt.trace": (*BASE, "emt.labelled", "emt.memory_nodes"),
     "emt.ops": (),
     "emt.devices": BASE,
     "emt.config": (*BASE, "emt.options"),
@@ -38,7 +39,7 @@ ALLOWED = {
             "emt.options",
             "emt.devices",
         ),
-        "emt.jacobians",
+        *("emt.jacobians", "emt.memory_nodes"),
     ),
     "emt.dynamics_file": (*BASE, "emt.labelled"),
     "emt.dynamics": (

@@ -422,7 +422,7 @@ def _member_contents(one: xr.DataTree, memory: str, contents: str, event: str) -
 
 def _base(one: xr.DataTree, memory: str) -> Array | None:
     """Return what a layer multiplies by when its memory is empty, (value, key); None where a memory is no layer."""
-    node = trace.memories(one)[memory]
+    node = trace.memory(one, memory)
     return np.asarray(node["base"], dtype=float)[0] if "base" in node.data_vars else None
 
 

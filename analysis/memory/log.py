@@ -14,8 +14,11 @@ from emt import trace
 Array = NDArray[np.float64]
 
 KINDS = ("linear", "dictionary")
-SIMILARITIES = ("cosine", "l1", "l2")
+SIMILARITIES = ("cosine", "l1", "l2", "dot")
 """How a dictionary compares a query with its keys."""
+
+RECALLS = ("nearest", "kernel", "softmax")
+"""What a dictionary returns."""
 
 Convention = Literal["sign", "magnitude"]
 
@@ -47,8 +50,10 @@ class MemoryLog:
     value, answer
         (…, value) and (…, read, value).
     strength, erase, keep
-        c, b and a of a linear rule (`analysis.memory.replay`), (member, batch, time); keep is 1 where none is
-        logged.
+        c, b and w of a linear rule (`analysis.memory.replay`), (member, batch, time); keep is 1 where none is
+        logged, and has a last axis "key" where it differs between key channels.
+    erase_query, erase_key
+        x and y of the rule, (…, key), or None where they are w ∘ k and k.
     written, answered
         Whether a step writes, and which of its reads happen, (…, read).
     forgets
@@ -63,6 +68,8 @@ class MemoryLog:
     strength: Array
     erase: Array
     keep: Array
+    erase_query: Array | None
+    erase_key: Array | None
     written: NDArray[np.bool_]
     forgets: NDArray[np.bool_]
     query: Array
@@ -77,6 +84,16 @@ class MemoryLog:
         return self.gain_mask is not None or self.keep_mask is not None
 
     @property
+    def erases_elsewhere(self) -> bool:
+        """Whether a step does to the old contents what the keep and the key alone do not say."""
+        return self.keep.ndim > self.erase.ndim or self.erase_query is not None
+
+    @property
+    def normalised(self) -> bool:
+        """Whether the last entry of values is 1, and that of what is read a normaliser of the others."""
+        return self.rule.get("normaliser") == "last"
+
+    @property
     def convention(self) -> Convention:
         """Which weight of a read is its largest: of `CONVENTIONS`, the one for this kind of memory."""
         return CONVENTIONS[self.rule["kind"]]
@@ -88,9 +105,9 @@ class MemoryLog:
     def sequence(self, place: int) -> "MemoryLog":
         """Return the log of one place on the batch axis, which stays."""
         shared = ("rule", "gain_mask", "keep_mask")
-        return replace(
-            self, **{f.name: getattr(self, f.name)[:, [place]] for f in fields(self) if f.name not in shared}
-        )
+        of_steps = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in shared}
+        here: dict[str, Any] = {n: array[:, [place]] for n, array in of_steps.items() if array is not None}
+        return replace(self, **here)
 
 
 def select(recording: xr.DataTree, **places: list[int]) -> xr.DataTree:
@@ -128,7 +145,7 @@ def memory_names(recording: xr.DataTree, memory: str | None = None) -> tuple[str
     AnalysisError
         If the one that is wanted is not there.
     """
-    names = tuple(trace.memories(recording))
+    names = tuple(trace.places(recording))
     if not names:
         model = trace.about(recording).model.get("type", "unknown")
         raise NoMemoryError(f"model {model!r} has no associative memory")
@@ -147,18 +164,17 @@ def memory_log(recording: xr.DataTree, memory: str) -> MemoryLog:
     AnalysisError
         If the trace has no such memory, or its rule is not one that this module knows.
     """
-    rule = memory_rule(recording, memory)
-    arrays = {
-        str(n): np.asarray(v, dtype=float) for n, v in trace.memories(recording)[memory].data_vars.items()
-    }
+    rule, node = memory_rule(recording, memory), trace.memory(recording, memory)
+    arrays = {str(n): np.asarray(v, dtype=float) for n, v in node.data_vars.items()}
     key, query = (
-        arrays[name] if "factor" in recording[f"memory/{memory}/{name}"].dims else arrays[name][..., None, :]
+        arrays[name] if "factor" in node[name].dims else arrays[name][..., None, :]
         for name in ("write_key", "read_query")
     )
     written = np.isfinite(key).all(axis=(-2, -1)) & np.isfinite(arrays["write_value"]).all(axis=-1)
     answered = np.isfinite(query).all(axis=(-2, -1))
     erase = np.where(written, np.nan_to_num(arrays["write_erase"]), 0.0)
     masks = [arrays.get(name) for name in ("gain", "keep")]
+    elsewhere = [arrays.get(name) for name in ("erase_query", "erase_key")]
     if any(m is not None for m in masks) and (erase.any() or key.shape[-2] > 1):
         raise AnalysisError(
             f"memory/{memory}: expected plain keys and no erasing where plasticity is per entry"
@@ -170,6 +186,8 @@ def memory_log(recording: xr.DataTree, memory: str) -> MemoryLog:
         strength=np.where(written, np.nan_to_num(arrays["write_strength"]), 0.0),
         erase=erase,
         keep=np.nan_to_num(arrays["write_keep"], nan=1.0),
+        erase_query=None if elsewhere[0] is None else np.nan_to_num(elsewhere[0]),
+        erase_key=None if elsewhere[1] is None else np.nan_to_num(elsewhere[1]),
         written=written,
         forgets=np.isfinite(arrays["write_keep"]),
         query=np.where(answered[..., None, None], query, 0.0),
@@ -183,13 +201,30 @@ def memory_log(recording: xr.DataTree, memory: str) -> MemoryLog:
 def memory_rule(recording: xr.DataTree, memory: str) -> Mapping[str, Any]:
     """Return a memory's entry in the trace's ``about``; raises AnalysisError if it is not one that is known."""
     memory_names(recording, memory)
-    rule: Mapping[str, Any] = trace.about(recording).memories.get(memory, {})
-    expected: dict[str, tuple[str, ...]] = {"kind": KINDS, "reads": ("before", "after")}
+    rule: Mapping[str, Any] = trace.memory_rule(recording, memory)
+    expected: dict[str, tuple[Any, ...]] = {
+        "kind": KINDS,
+        "reads": ("before", "after"),
+        "normaliser": (None, "last"),
+    }
     if rule.get("kind") == "dictionary":
-        expected["similarity"] = SIMILARITIES
+        expected |= {"similarity": SIMILARITIES, "recall": (None, *RECALLS)}
     for field, known in expected.items():
         if rule.get(field) not in known:
+            names = ", ".join(name for name in known if name is not None)
             raise AnalysisError(
-                f"memory/{memory}: expected {field!r} to be one of {', '.join(known)}; got {rule.get(field)!r}"
+                f"memory/{memory}: expected {field!r} to be one of {names}; got {rule.get(field)!r}"
             )
+    _check_numbers(rule, memory)
     return rule
+
+
+def _check_numbers(rule: Mapping[str, Any], memory: str) -> None:
+    """Refuse a rule whose numbers are none, or that measures by an inner product what needs a distance."""
+    scale, mixes = rule.get("scale"), rule.get("mixes", 1)
+    if rule.get("recall") == "softmax" and not (isinstance(scale, int | float) and scale > 0):
+        raise AnalysisError(f"memory/{memory}: expected a 'scale' above 0 of a softmax; got {scale!r}")
+    if not (isinstance(mixes, int) and mixes >= 1):
+        raise AnalysisError(f"memory/{memory}: expected 'mixes' to be a number of tokens; got {mixes!r}")
+    if rule.get("recall") == "kernel" and rule.get("similarity") == "dot":
+        raise AnalysisError(f"memory/{memory}: expected a distance for the 'kernel'; got 'dot'")

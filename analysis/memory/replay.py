@@ -3,13 +3,15 @@
 Two kinds of memory are known, and no model. In a ``linear`` one a step that writes the value v under the key
 k does
 
-    M_t = a E∘(M_{t-1} (I - b k kᵀ)) + c G∘(v kᵀ)                                                                    (1)
+    M_t = E∘(M_{t-1} (diag(w) - b x yᵀ)) + c G∘(v kᵀ)                                                                (1)
 
-with a, b, c the logged ``write_keep``, ``write_erase`` and ``write_strength``, and a read with the query q
-returns M q. E and G are one unless plasticity is per entry (the masks ``keep`` and ``gain``). A step without
-a key writes nothing, and forgets if its ``write_keep`` is a number. A key with several factors stands for
-their tensor product.
+with w, b, c the logged ``write_keep``, ``write_erase`` and ``write_strength``, and a read with the query q
+returns M q. Where the log names no ``erase_query`` x and ``erase_key`` y they are w ∘ k and k, and where
+besides w is one number a the rule is M_t = a E∘(M_{t-1} (I - b k kᵀ)) + …. E and G are one unless plasticity
+is per entry (the masks ``keep`` and ``gain``). A step without a key writes nothing, and forgets if its
+``write_keep`` is a number. A key with several factors stands for their tensor product.
 
+Rules with x, y or a w by key channel are replayed by `analysis.memory.effective_keys`, the others as follows.
 Unrolled, what (1) adds at step i is u_i k_iᵀ with u_t = c_t v_t - b_t Σ_{i<t} d_ti (k_i·k_t) u_i, where d_ti
 is the product of a over the steps after i up to t. So U solves a unit triangular system, (I + L) U = diag(c)
 V with L_ti = b_t d_ti (k_i·k_t) below the diagonal, and the weight of each write in each read is
@@ -21,9 +23,10 @@ what has decayed, and M itself, which has as many entries as a value times all f
 built for (2).
 
 A ``dictionary`` returns the value of its most similar key, first of equals, zero when it is empty; its rule
-says how ``similarity`` is measured (cosine, l1, l2) and how many slots it has (``capacity``; the oldest is
-dropped). With the ``recall`` "kernel" it returns an average, weighted by 1 / (distance² + 0.001) (Pritzel et
-al. 2017), the distance being minus the similarity, or one minus the cosine. Of keys that are equally similar
+says how ``similarity`` is measured (cosine, l1, l2, dot) and how many slots it has (``capacity``; the oldest
+is dropped). With the ``recall`` "kernel" it returns an average, weighted by 1 / (distance² + 0.001) (Pritzel
+et al. 2017), the distance being minus the similarity, or one minus the cosine; with "softmax", as attention
+does, by the softmax over writes of ``scale`` times the similarity. Of keys that are equally similar
 but for rounding, which recorded in float32 is larger than here, the one whose value was returned counts as
 the most similar.
 """
@@ -37,12 +40,15 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from analysis.errors import AnalysisError
+from analysis.memory.effective_keys import effective_contents, effective_weights
 from analysis.memory.log import Array, MemoryLog, memory_log
 
 KERNEL_WIDTH = 1e-3
 ROUNDING = 1e-4
 """Relative difference of similarities below which rounding in float32 may have decided."""
 SMALLEST = np.finfo(float).tiny
+BLOCK = 64
+"""Steps over which decays are multiplied at once."""
 
 
 @dataclass(frozen=True)
@@ -187,10 +193,22 @@ def _gram(left: Array, right: Array) -> Array:
     return np.prod(np.moveaxis(left, -2, -3) @ np.swapaxes(np.moveaxis(right, -2, -3), -1, -2), axis=-3)
 
 
-def _decays(keep: Array, columns: NDArray[np.intp]) -> Array:
-    """Return d (member, batch, time, column): the product of ``keep`` over the steps after the column's up to time."""
-    after = np.arange(keep.shape[-1])[:, None] > columns
-    return np.where(after, keep[..., None], 1.0).cumprod(axis=-2)
+def _decays(keep: Array, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Array:
+    """Return d (member, batch, row, column): the product of ``keep`` over the steps after the column's up to the row's.
+
+    It is a running product, a block of steps at a time: all steps at once would need T² numbers.
+    """
+    decays = np.ones((*keep.shape[:-1], len(rows), len(columns)))
+    running = np.ones((*keep.shape[:-1], 1, len(columns)))
+    for first in range(0, int(rows.max(initial=-1)) + 1, BLOCK):
+        steps = np.arange(first, min(first + BLOCK, keep.shape[-1]))
+        products = np.where(steps[:, None] > columns, keep[..., steps, None], 1.0)
+        products[..., :1, :] *= running
+        products = products.cumprod(axis=-2)
+        running = products[..., -1:, :]
+        here = np.flatnonzero((rows >= first) & (rows < first + BLOCK))
+        decays[..., here, :] = products[..., rows[here] - first, :]
+    return decays
 
 
 def _linear_grids(log: MemoryLog, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> tuple[Array, Array]:
@@ -202,19 +220,21 @@ def _linear_grids(log: MemoryLog, rows: NDArray[np.intp], columns: NDArray[np.in
     strength = log.strength[:, :, None, None, columns]
     if log.per_entry:
         return similarity, _masked_weights(log, queries, last, columns) * strength[..., None]
-    decays = _decays(log.keep, columns)
-    direct = np.where(_found(log, rows, columns), similarity * decays[:, :, last, None], 0.0)
+    if log.erases_elsewhere:
+        return similarity, effective_weights(log, rows, columns)[..., None]
+    decays = _decays(log.keep, last, columns)[:, :, :, None]
+    direct = np.where(_found(log, rows, columns), similarity * decays, 0.0)
     if log.erase.any():
         rows_last = np.moveaxis(direct.reshape(*direct.shape[:2], -1, len(columns)), -1, -2)
-        solved = _solve(_coupling(log, columns, decays), rows_last, transposed=True)
+        solved = _solve(_coupling(log, columns), rows_last, transposed=True)
         direct = np.moveaxis(solved, -1, -2).reshape(direct.shape)
     return similarity, (direct * strength)[..., None]
 
 
-def _coupling(log: MemoryLog, columns: NDArray[np.intp], decays: Array) -> Array:
+def _coupling(log: MemoryLog, columns: NDArray[np.intp]) -> Array:
     """Return L (member, batch, column, column): how much of each write a later one erases."""
-    keys = log.key[:, :, columns]
-    return np.tril(log.erase[:, :, columns, None] * decays[:, :, columns] * _gram(keys, keys), -1)
+    keys, decays = log.key[:, :, columns], _decays(log.keep, columns, columns)
+    return np.tril(log.erase[:, :, columns, None] * decays * _gram(keys, keys), -1)
 
 
 def _solve(lower: Array, right: Array, *, transposed: bool = False) -> Array:
@@ -238,8 +258,8 @@ def _entry_kinds(log: MemoryLog) -> Iterator[tuple[float, Array]]:
         yield keep_here, np.where(keep == keep_here, gain, 0.0)
 
 
-def _masked_decays(log: MemoryLog, keep: float, columns: NDArray[np.intp]) -> Array:
-    return _decays(np.where(log.forgets, keep * log.keep, log.keep), columns)
+def _masked_decays(log: MemoryLog, keep: float, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Array:
+    return _decays(np.where(log.forgets, keep * log.keep, log.keep), rows, columns)
 
 
 def _masked_weights(
@@ -251,12 +271,14 @@ def _masked_weights(
         overlap = np.einsum(
             "mbtrk,mvk,mbck->mbtrcv", queries[..., 0, :], gain, log.key[:, :, columns, 0], optimize=True
         )
-        total = total + overlap * _masked_decays(log, keep, columns)[:, :, last, None, :, None]
+        total = total + overlap * _masked_decays(log, keep, last, columns)[:, :, :, None, :, None]
     return total
 
 
 def _linear_contents(log: MemoryLog, steps: NDArray[np.intp]) -> Array:
     columns = np.flatnonzero(log.written.any(axis=(0, 1)))
+    if log.erases_elsewhere:
+        return effective_contents(log, columns, steps)
     keys, *factors = np.moveaxis(log.key[:, :, columns], -2, 0)
     for factor in factors:
         keys = (keys[..., :, None] * factor[..., None, :]).reshape(*keys.shape[:-1], -1)
@@ -264,7 +286,7 @@ def _linear_contents(log: MemoryLog, steps: NDArray[np.intp]) -> Array:
 
     def held(added: Array, decays: Array) -> Array:
         """Return Σ_i d_ti u_i k_iᵀ over the writes up to each step."""
-        left = np.where(columns <= steps[:, None], decays[:, :, steps], 0.0)[..., None, :]
+        left = np.where(columns <= steps[:, None], decays, 0.0)[..., None, :]
         left = left * np.swapaxes(added, -1, -2)[:, :, None]
         # One product for all steps of a trial: a product for each is ten times slower.
         flat = left.reshape(*left.shape[:2], left.shape[2] * left.shape[3], len(columns))
@@ -274,10 +296,10 @@ def _linear_contents(log: MemoryLog, steps: NDArray[np.intp]) -> Array:
     if log.per_entry:
         total: Any = 0.0
         for keep, gain in _entry_kinds(log):
-            total = total + gain[:, None, None] * held(written, _masked_decays(log, keep, columns))
+            total = total + gain[:, None, None] * held(written, _masked_decays(log, keep, steps, columns))
         return np.asarray(total)
-    decays = _decays(log.keep, columns)
-    return held(_solve(_coupling(log, columns, decays), written) if log.erase.any() else written, decays)
+    added = _solve(_coupling(log, columns), written) if log.erase.any() else written
+    return held(added, _decays(log.keep, steps, columns))
 
 
 def _dictionary_grids(
@@ -292,11 +314,21 @@ def _dictionary_grids(
         similarity[place] = compare_vectors(queries[place], keys[place][:, 0], log.rule["similarity"])
     similarity = similarity.reshape(*log.query[:, :, rows].shape[:4], len(columns))
     found = _found(log, rows, columns)
-    if log.rule.get("recall", "nearest") == "kernel":
+    recall = log.rule.get("recall", "nearest")
+    if recall == "softmax":
+        return similarity, _softmax(log.rule["scale"] * similarity, found)[..., None]
+    if recall == "kernel":
         distance = 1 - similarity if log.rule["similarity"] == "cosine" else similarity
         weight = found / (distance**2 + KERNEL_WIDTH)
         return similarity, (weight / np.maximum(weight.sum(axis=-1, keepdims=True), SMALLEST))[..., None]
     return similarity, _nearest(log, np.where(found, similarity, -np.inf), rows, columns)[..., None]
+
+
+def _softmax(logits: Array, found: NDArray[np.bool_]) -> Array:
+    """Return the softmax over the writes that are found, zero if none are."""
+    largest = np.where(found, logits, -np.inf).max(axis=-1, keepdims=True, initial=np.finfo(float).min)
+    weight = np.where(found, np.exp(np.minimum(logits - largest, 0.0)), 0.0)
+    return np.asarray(weight / np.maximum(weight.sum(axis=-1, keepdims=True), SMALLEST))
 
 
 def _nearest(log: MemoryLog, similarity: Array, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Array:
@@ -326,6 +358,8 @@ def compare_vectors(queries: Array, keys: Array, similarity: str) -> Array:
     if similarity == "cosine":
         unit = [x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-8) for x in (queries, keys)]
         return unit[0] @ unit[1].T
+    if similarity == "dot":
+        return queries @ keys.T
     return -cdist(queries + 1e-6, keys, {"l1": "cityblock", "l2": "euclidean"}[similarity])
 
 

@@ -38,7 +38,7 @@ class WriteSimilarity:
 
 
 def compare_writes(recording: xr.DataTree, memory: str, classes: NDArray[np.int64]) -> WriteSimilarity:
-    """Compare a memory's writes with each other, as its rule compares a query with a key: a linear one by the cosine.
+    """Compare a memory's writes with each other, as its rule compares a query with a key: inner products by the cosine.
 
     Keys that are tensor products are compared factor by factor, and the similarities multiplied.
 
@@ -65,7 +65,8 @@ def compare_writes(recording: xr.DataTree, memory: str, classes: NDArray[np.int6
 
 
 def _kind(log: MemoryLog) -> str:
-    return str(log.rule.get("similarity", "cosine"))
+    similarity = log.rule.get("similarity", "dot")
+    return "cosine" if similarity == "dot" else str(similarity)
 
 
 def _alike(vectors: Array, kind: str) -> Array:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from emt import trace
+from emt.memory_nodes import name_axes
 
 
 def recall_by_loop(
@@ -18,20 +19,26 @@ def recall_by_loop(
     reads: str,
     gain_mask: np.ndarray | float = 1.0,
     keep_mask: np.ndarray | float = 1.0,
+    erase_query: np.ndarray | None = None,
+    erase_key: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Run one linear memory of one trial, as its equation stands; NaN keys write nothing, NaN keeps forget nothing.
 
-    Axes: keys (time, key), values (time, value), strengths (time,), queries (time, read, key). Returns
-    contents after each step (time, value, key) and answers (time, read, value).
+    Axes: keys, erase_query, erase_key (time, key), values (time, value), strengths (time,), keep (time,) or
+    (time, key), queries (time, read, key). Returns contents after each step (time, value, key) and answers
+    (time, read, value).
     """
     content = np.zeros((values.shape[-1], keys.shape[-1]))
     contents, answers = [], []
     for t in range(len(keys)):
         before = content
-        if np.isfinite(keep[t]):
+        if np.isfinite(keep[t]).all():
             content = keep[t] * keep_mask * content
         if np.isfinite(keys[t]).all():
-            content = content @ (np.eye(keys.shape[-1]) - erase[t] * np.outer(keys[t], keys[t]))
+            if erase_query is None or erase_key is None:
+                content = content @ (np.eye(keys.shape[-1]) - erase[t] * np.outer(keys[t], keys[t]))
+            else:
+                content = content - erase[t] * np.outer(before @ erase_query[t], erase_key[t])
             content = content + strength[t] * gain_mask * np.outer(values[t], keys[t])
         found = before if reads == "before" else content
         answers.append([found @ query for query in queries[t]])
@@ -44,7 +51,7 @@ def trace_of(
 ) -> Any:
     """Return a trace with these memories: name -> variables beside its ``rule``."""
     first = next(iter(memories.values()))
-    members, batch, steps = first["write_keep"].shape
+    members, batch, steps = first["write_strength"].shape[:3]
     rng = np.random.default_rng(1)
     root: dict[str, Any] = {
         "inputs": (("batch", "time", "channel"), rng.normal(size=(batch, steps, 2))),
@@ -56,11 +63,9 @@ def trace_of(
     root |= {name: (("batch", "time", "item")[: event.ndim], event) for name, event in events.items()}
     nodes = {}
     for name, content in memories.items():
-        dims = dict(trace.MEMORY)
-        if content["write_key"].ndim == 5:
-            dims |= {n: (*dims[n][:-1], "factor", "key") for n in ("write_key", "read_query")}
-        dims |= trace.ENTRIES
-        nodes[name] = {n: (dims[n], value) for n, value in content.items() if n != "rule"}
+        variables = {n: value for n, value in content.items() if n != "rule"}
+        dims = name_axes({n: value.ndim for n, value in variables.items()})
+        nodes[name] = {n: (dims[n], value) for n, value in variables.items()}
     rules = {name: content["rule"] for name, content in memories.items()}
     numbers = [2 * i + 1 for i in range(members)]
     return trace.make(root, numbers, {"model": {"type": "planted"}, "memories": rules, **about}, nodes)

@@ -339,7 +339,11 @@ def test_memories_are_found_by_name(make_recording):
     [
         ('"linear"', '"tree"', "memory/m: expected 'kind' to be one of linear, dictionary; got 'tree'"),
         ('"before"', '"never"', "memory/m: expected 'reads' to be one of before, after; got 'never'"),
-        ('"linear"', '"dictionary"', "memory/m: expected 'similarity' to be one of cosine, l1, l2; got None"),
+        (
+            '"linear"',
+            '"dictionary"',
+            "memory/m: expected 'similarity' to be one of cosine, l1, l2, dot; got None",
+        ),
     ],
 )
 def test_unknown_rules_are_refused(make_log, old, new, message):

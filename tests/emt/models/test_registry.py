@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from torch import nn
 
-from emt import trace
+from emt import memory_nodes, record, trace
 from emt.config import TrainingConfig
 from emt.models import MODELS
 from emt.models.base import orthogonal
@@ -207,18 +208,30 @@ def whole(keys, axes):
     return keys if keys.ndim == axes else torch.einsum("...i,...j->...ij", *keys.unbind(-2)).flatten(-2)
 
 
+def logged(log, memory):
+    """Variables of a node of memories; the heads, where there are several, stand along the batch axis."""
+    prefix = f"memory/{memory}/"
+    found = {name.removeprefix(prefix): value for name, value in log.items() if name.startswith(prefix)}
+    heads = found["write_strength"].ndim > 3
+    return {name: value.movedim(3, 2).flatten(1, 2) if heads else value for name, value in found.items()}
+
+
 def replayed(log, memory):
-    """Contents of a linear memory before and after each step of its log, (member, batch, value, key) each."""
-    values, *rule = (log[f"memory/{memory}/write_{name}"] for name in ("value", "keep", "erase", "strength"))
-    keys, values = (torch.nan_to_num(x) for x in (whole(log[f"memory/{memory}/write_key"], 4), values))
-    gain, kept = (
-        log[f"memory/{memory}/{n}"][:, None] if f"memory/{memory}/{n}" in log else 1 for n in ("gain", "keep")
+    """Contents of linear memories before and after each step of their log, (member, batch, value, key) each."""
+    found = logged(log, memory)
+    values, keep, erase, strength = (
+        found[f"write_{name}"] for name in ("value", "keep", "erase", "strength")
     )
+    keys, values = (torch.nan_to_num(x) for x in (whole(found["write_key"], 4), values))
+    keep = keep if keep.ndim == 4 else keep[..., None]
+    queries, erased = found.get("erase_query", keep * keys), found.get("erase_key", keys)
+    gain, kept = (found[n][:, None] if n in found else 1 for n in ("gain", "keep"))
     contents = [keys.new_zeros(*keys.shape[:2], values.shape[-1], keys.shape[-1])]
     for t in range(keys.shape[2]):
-        k, v, (keep, erase, strength) = keys[:, :, t], values[:, :, t], (r[:, :, t, None, None] for r in rule)
-        erased = contents[-1] - erase * (contents[-1] @ k[..., None]) * k[..., None, :]
-        contents.append(keep * kept * erased + strength * gain * v[..., None] * k[..., None, :])
+        lost = (contents[-1] @ queries[:, :, t, :, None]) * erased[:, :, t, None]
+        left = keep[:, :, t, None] * kept * contents[-1] - erase[:, :, t, None, None] * lost
+        added = values[:, :, t, :, None] * keys[:, :, t, None]
+        contents.append(left + strength[:, :, t, None, None] * gain * added)
     return contents
 
 
@@ -228,13 +241,13 @@ def test_the_log_of_a_memory_tells_what_it_held_and_returned(name):
     with torch.no_grad():
         _, _, log = call(model, x)
         for memory, held in zip(model.memories, model.held_state, strict=False):
-            contents = replayed(log, memory)
+            found, contents = logged(log, memory), replayed(log, memory)
             after = {"before": 0, "after": 1}[model.memories[memory]["reads"]]
-            queries, values = whole(log[f"memory/{memory}/read_query"], 5), log[f"memory/{memory}/read_value"]
-            queries, values = queries.nan_to_num(), values.nan_to_num()
+            queries, values = whole(found["read_query"], 5).nan_to_num(), found["read_value"].nan_to_num()
             for t in range(TIME):
                 _, state, _ = call(model, x[:, :, : t + 1])
-                torch.testing.assert_close(contents[t + 1], state[held], atol=1e-10, rtol=0)
+                stored = state[held].flatten(1, -3) if state[held].ndim > 4 else state[held]
+                torch.testing.assert_close(contents[t + 1], stored, atol=1e-10, rtol=0)
                 returned = queries[:, :, t] @ contents[t + after].mT
                 torch.testing.assert_close(returned, values[:, :, t], atol=1e-10, rtol=0)
             other = queries[:, :, -1] @ contents[-1 - after].mT
@@ -247,15 +260,12 @@ def test_a_memory_is_logged_with_the_variables_and_axes_of_a_trace(name):
     model = build(name)
     with torch.no_grad():
         _, _, log = call(model, draw(len(SEEDS), BATCH, TIME, IN))
-    for memory in model.memories:
-        logged = {k.rpartition("/")[2]: v for k, v in log.items() if k.startswith(f"memory/{memory}/")}
-        masks = {mask: logged.pop(mask) for mask in trace.ENTRIES if mask in logged}
-        assert set(logged) == set(trace.MEMORY)
-        sizes = len(SEEDS), *(logged[f"write_{side}"].shape[-1] for side in ("value", "key"))
-        assert all(mask.shape == sizes for mask in masks.values())
-        for variable, dims in trace.MEMORY.items():
-            assert logged[variable].shape[:3] == (len(SEEDS), BATCH, TIME)
-            assert logged[variable].ndim - len(dims) in ((0, 1) if dims[-1] == "key" else (0,))
+    nodes = {
+        f"memory/{memory}": xr.Dataset(record.memory_variables(log, memory)) for memory in model.memories
+    }
+    memory_nodes.check(xr.DataTree.from_dict(nodes), name)
+    for node in nodes.values():
+        assert [node.sizes[axis] for axis in trace.MEMBER_TIME] == [len(SEEDS), BATCH, TIME]
 
 
 # The same as torch's modules
