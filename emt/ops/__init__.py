@@ -8,6 +8,12 @@ from emt.ops.elman import ElmanRun, elman, elman_steps
 from emt.ops.fast_weights import FastWeightsRun, fast_matrix, fast_weights, fast_weights_steps
 from emt.ops.fwm.forms import FWMRun, fwm, fwm_steps
 from emt.ops.gru import GRURun, gru, gru_steps
+from emt.ops.linear_memory.forms import (
+    LinearMemoryRun,
+    last_read_weights,
+    linear_memory,
+    linear_memory_steps,
+)
 from emt.ops.lstm import LSTMRun, lstm, lstm_steps
 from emt.ops.lstm_drive import lstm_of_drive
 from emt.ops.precision import fast_matmul, is_member_invariant, product_error
@@ -20,6 +26,7 @@ __all__ = [
     "FastWeightsRun",
     "GRURun",
     "LSTMRun",
+    "LinearMemoryRun",
     "associative_lstm",
     "associative_lstm_steps",
     "dnd_lstm",
@@ -36,6 +43,9 @@ __all__ = [
     "gru_steps",
     "is_member_invariant",
     "keep_freed_memory",
+    "last_read_weights",
+    "linear_memory",
+    "linear_memory_steps",
     "lstm",
     "lstm_of_drive",
     "lstm_steps",

@@ -1,0 +1,1 @@
+"""Linear memories: one write rule, step by step and in chunks of steps."""
