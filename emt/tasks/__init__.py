@@ -7,4 +7,9 @@ TASKS = {
     "contextual_choice": "emt.tasks.contextual_choice:ContextualChoice",
     "characters": "emt.tasks.characters:Characters",
     "flip_flop": "emt.tasks.flip_flop:FlipFlop",
+    "unique_keys": "emt.tasks.key_value_pairs:UniqueKeys",
+    "repeated_keys": "emt.tasks.key_value_pairs:RepeatedKeys",
+    "parity": "emt.tasks.state_tracking:Parity",
+    "modular_addition": "emt.tasks.state_tracking:ModularAddition",
+    "word_problem": "emt.tasks.state_tracking:WordProblem",
 }

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from emt.errors import RegistrationError
 from emt.streams import Split
 
-Loss = Literal["mse", "cross_entropy", "actor_critic"]
+Loss = Literal["mse", "half_squares", "cross_entropy", "actor_critic"]
 
 ACCURACY: dict[Loss, Literal["sign", "argmax"]] = {
     "mse": "sign",
+    "half_squares": "argmax",
     "cross_entropy": "argmax",
     "actor_critic": "argmax",
 }

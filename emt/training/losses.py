@@ -46,6 +46,20 @@ def mean_squared_error(outputs: Tensor, scoring: Scoring) -> tuple[Tensor, Tenso
     )
 
 
+def half_squares(outputs: Tensor, scoring: Scoring) -> tuple[Tensor, Tensor]:
+    """Return each member's mean of ½ ‖y − one-hot target‖², and share of right choices: the largest, first of equals.
+
+    Half a sum over outputs (Schlag et al. 2021, arXiv:2102.11174): nothing costs ½, a wrong one-hot answer 1.
+    """
+    targets, scored, judged, _ = scoring
+    given, classes = outputs[scored], _classes(targets[scored])
+    answered = given.gather(-1, classes.unsqueeze(-1)).squeeze(-1)
+    # ‖y − e‖² = ‖y‖² − 2 y·e + 1, without the one-hot vectors.
+    costs = (given.square().sum(dim=-1) + 1) / 2 - answered
+    right = outputs[judged].argmax(dim=-1) == _classes(targets[judged])
+    return _mean(costs, scored), _mean(right.to(outputs), judged)
+
+
 def cross_entropy(outputs: Tensor, scoring: Scoring) -> tuple[Tensor, Tensor]:
     """Return each member's mean cross entropy of logits, and share of right choices: the largest, first of equals."""
     targets, scored, judged, _ = scoring
@@ -170,6 +184,7 @@ def _mean(values: Tensor, steps: Tensor) -> Tensor:
 
 LOSSES: dict[str, LossFunction] = {
     "mse": mean_squared_error,
+    "half_squares": half_squares,
     "cross_entropy": cross_entropy,
     "actor_critic": actor_critic,
 }

@@ -25,7 +25,7 @@ class Objective:
     """
 
     def __init__(self, task: Task, model: Model) -> None:
-        if "targets" in model.context and task.loss == "actor_critic":
+        if "targets" in model.context and task.loss not in ("cross_entropy", "mse"):
             raise UserError(
                 f"{type(model).__name__} learns from targets: expected a task with cross_entropy or mse; "
                 f"got one with {task.loss}",

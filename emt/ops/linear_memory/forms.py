@@ -96,7 +96,7 @@ def linear_memory(
     log_keep
         log w ≤ 0, (…, time), or with a decay for each channel (…, time, key); None: nothing decays.
     erase
-        b, (…, time); None: 0, or 1 where there are ``erase_query`` and ``erase_key``.
+        b, (…, time); None: 0, or 1 with ``erase_query`` and ``erase_key``.
     strength
         c, (…, time); None: 1.
     memory

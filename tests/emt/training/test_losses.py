@@ -5,7 +5,14 @@ import torch
 from torch.nn import functional
 
 from emt.tasks.base import ACCURACY
-from emt.training.losses import LOSSES, Scoring, actor_critic, cross_entropy, mean_squared_error
+from emt.training.losses import (
+    LOSSES,
+    Scoring,
+    actor_critic,
+    cross_entropy,
+    half_squares,
+    mean_squared_error,
+)
 
 MEMBERS, BATCH, TIME, OUT = 2, 3, 5, 7
 
@@ -47,6 +54,19 @@ def test_steps_that_are_not_scored_do_not_matter(draw):
         for before, after in zip(loss(outputs, scoring), loss(changed, scoring), strict=True):
             torch.testing.assert_close(before, after)
         assert not torch.equal(loss(outputs, scoring)[0], loss(changed, Scoring(targets, ~scored, scored))[0])
+
+
+def test_half_squares_are_half_the_squared_distance_from_a_one_hot_answer(draw):
+    outputs, classes, scored = draw
+    loss, accuracy = half_squares(outputs, Scoring(classes, scored, scored))
+    one_hot = functional.one_hot(classes, OUT)
+    for m in range(MEMBERS):
+        costs = (outputs[m][scored[m]] - one_hot[m][scored[m]]).square().sum(dim=-1) / 2
+        torch.testing.assert_close(loss[m], costs.mean())
+        assert accuracy[m] == (outputs[m].argmax(dim=-1) == classes[m])[scored[m]].double().mean()
+    for answer, cost in ((one_hot, 0.0), (one_hot.roll(1, dims=-1), 1.0), (0.0 * one_hot, 0.5)):
+        loss, _ = half_squares(answer.double(), Scoring(classes, scored, scored))
+        torch.testing.assert_close(loss, torch.full((MEMBERS,), cost, dtype=torch.float64))
 
 
 def test_squared_error_is_torchs_member_by_member(draw):
