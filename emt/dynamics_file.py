@@ -34,7 +34,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from emt.errors import TraceError
-from emt.labelled import about, check_members, check_version, expect, read, write
+from emt.labelled import about, check_members, check_version, expect
+from emt.netcdf import read, write
 
 __all__ = ["TraceError", "about", "check", "is_marked", "load", "make", "save"]
 

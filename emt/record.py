@@ -200,7 +200,9 @@ def to_tensors(loaded: Loaded, batch: Batch) -> tuple[Tensor, Context]:
     if "targets" in loaded.model.context and loaded.task.loss != "actor_critic":
         events["targets"] = batch.training_targets(loaded.task.loss)
     tensors = {
-        name: torch.from_numpy(np.array(a)).to(loaded.device).expand(len(loaded.numbers), *a.shape[1:])
+        name: torch.tensor(np.ascontiguousarray(a))
+        .to(loaded.device)
+        .expand(len(loaded.numbers), *a.shape[1:])
         for name, a in {"": batch.inputs, **events}.items()
     }
     return tensors.pop(""), tensors
@@ -231,7 +233,7 @@ def jacobian_at_mean(loaded: Loaded, mean: State, channels: int) -> NDArray[np.f
 def mean_state(loaded: Loaded, recorded: xr.DataTree) -> State:
     """Return the mean of each state tensor over the recorded sequences and steps, (member, …), real throughout."""
     means = {
-        name: torch.from_numpy(recorded[name].mean(("batch", "time")).values).to(loaded.device)
+        name: torch.tensor(recorded[name].mean(("batch", "time")).values).to(loaded.device)
         for name in loaded.model.state_dims
         if name not in loaded.model.held_state
     }
@@ -243,9 +245,7 @@ def _mean_held_state(loaded: Loaded, recorded: xr.DataTree) -> State:
     """Return the mean over batch and time of what a trace does not store, (member, …): the members run again."""
     model, sums = loaded.model, dict[str, Tensor]()
     steps = recorded.sizes["time"] if model.held_state else 0
-    inputs = (
-        torch.from_numpy(recorded["inputs"].values).to(loaded.device).expand(len(loaded.numbers), -1, -1, -1)
-    )
+    inputs = torch.tensor(recorded["inputs"].values).to(loaded.device).expand(len(loaded.numbers), -1, -1, -1)
     for state in states_of(model, inputs, steps, _targets_of(loaded, recorded)):
         for name in model.held_state:
             sums[name] = sums.get(name, 0) + state[name].to(inputs).mean(dim=1)
@@ -257,7 +257,7 @@ def _targets_of(loaded: Loaded, recorded: xr.DataTree) -> Context:
     if "targets" not in loaded.model.context or loaded.task.loss == "actor_critic":
         return {}
     targets, scored = (
-        torch.from_numpy(recorded[name].values).to(loaded.device) for name in ("targets", "scored")
+        torch.tensor(recorded[name].values).to(loaded.device) for name in ("targets", "scored")
     )
     if loaded.task.loss == "mse":
         training_targets = torch.where(scored[..., None] > 0, targets, torch.nan)

@@ -6,7 +6,8 @@
       config.json                        the whole configuration (`emt.config.RunConfig`)              train
       population/                        resume state of unfinished members, one file a chunk; lock    train
       model-k/checkpoint/                weights.safetensors, done.json; step-N.safetensors, the       train
-                                         weights after N steps, with --keep_checkpoints
+                                         weights after N steps, with --keep_checkpoints;
+                                         state.safetensors, what a member carries after its last step
       model-k/training.log               what happened to this member, in words                        train
       model-k/training_curve.csv         step, horizon, loss and accuracy, training and validation     train
       model-k/lightning_logs/            TensorBoard events of this member                             train
@@ -23,7 +24,8 @@ Members are numbered from 1 and sorted by number. Each file has one writer and a
 only when it is whole. ``done.json`` holds ``sha256``, ``step``, ``status`` ("finished", "stopped early" or
 "diverged"), ``seed``, ``horizon``, ``train_acc`` of the last batch and ``passed_step``, the first step whose
 batch accuracy at the last horizon was above ``curriculum_threshold``. A weight file that does not match its
-hash is refused.
+hash is refused; so is any file of tensors that does not match the checksum among its metadata
+(`emt.tensor_file`).
 
 ``weights.safetensors`` holds one member's parameters under the names of torch's modules
 (``rnn.weight_ih_l0``, ``rnn.weight_hh_l0``, ``readout.weight``, …), in torch's orientation (out, in).
@@ -68,6 +70,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from emt import tensor_file
 from emt.errors import UserError, repeated
 from emt.files import read_json, read_long_list, sha256, write_bytes, write_json
 
@@ -201,18 +204,34 @@ def is_done(experiment: Path, number: int) -> bool:
 
 def write_weights(folder: Path, weights: Mapping[str, Any], about: Mapping[str, Any]) -> None:
     """Write a member's weights (arrays by name) and then its done marker with ``about``."""
-    from safetensors.numpy import save
-
-    content = save(dict(weights))
+    content = tensor_file.to_bytes(weights)
     write_bytes(folder / "checkpoint" / "weights.safetensors", content)
     write_json(folder / "checkpoint" / "done.json", {**about, "sha256": sha256(content)})
 
 
 def write_checkpoint(folder: Path, step: int, weights: Mapping[str, Any]) -> None:
     """Write a member's weights (arrays by name) after ``step`` training steps."""
-    from safetensors.numpy import save
+    write_bytes(checkpoint_path(folder, step), tensor_file.to_bytes(weights))
 
-    write_bytes(checkpoint_path(folder, step), save(dict(weights)))
+
+def write_state(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write what a member carries after its last training step (arrays by name)."""
+    write_bytes(_state_path(folder), tensor_file.to_bytes(state))
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """Return what a member carried after its last training step (arrays by name).
+
+    Raises
+    ------
+    UserError
+        If the file is missing or damaged.
+    """
+    return _read_arrays(_state_path(folder), f"{folder.name}: expected a whole file of the carried state")
+
+
+def _state_path(folder: Path) -> Path:
+    return folder / "checkpoint" / "state.safetensors"
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -230,16 +249,17 @@ def read_checkpoint(folder: Path, step: int | None) -> dict[str, Any]:
     UserError
         If they were not kept or are damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
     path = _checkpoint(folder, step)
     if path is None:
         return read_weights(folder)[0]
+    return _read_arrays(path, f"{folder.name}: expected a whole weight file")
+
+
+def _read_arrays(path: Path, expected: str) -> dict[str, Any]:
     try:
-        return load(path.read_bytes())
-    except SafetensorError as error:
-        raise UserError(f"{folder.name}: expected a whole weight file {path}; got {error}") from None
+        return tensor_file.from_bytes(path.read_bytes())[0]
+    except (FileNotFoundError, ValueError) as error:
+        raise UserError(f"{expected} {path}; got {error}") from None
 
 
 def checkpoint_hash(folder: Path, step: int | None) -> str:
@@ -271,9 +291,6 @@ def read_weights(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     UserError
         If the member is unfinished or its files do not belong together.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
     marker_path, weights_path = (
         folder / "checkpoint" / "done.json",
         folder / "checkpoint" / "weights.safetensors",
@@ -289,6 +306,8 @@ def read_weights(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             raise UserError(
                 f"{folder.name}: {weights_path} is truncated or changed: its hash differs from the recorded one"
             )
-        return load(content), marker
-    except (FileNotFoundError, SafetensorError) as error:
+        return tensor_file.from_bytes(content)[0], marker
+    except UserError:
+        raise
+    except (FileNotFoundError, ValueError) as error:
         raise UserError(f"{folder.name}: expected a whole weight file {weights_path}; got {error}") from None

@@ -47,9 +47,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from emt.errors import TraceError
-from emt.labelled import check_members, check_version, expect, read, write, write_members
+from emt.labelled import check_members, check_version, expect
 from emt.memory_nodes import ENTRIES, MEMBER_TIME, MEMORY, memories, memory, nodes, places
 from emt.memory_nodes import check as check_memories
+from emt.netcdf import read, write, write_members
 
 __all__ = [
     "ENTRIES",

@@ -21,6 +21,21 @@ TINY = shlex.split(
     "--num_models 2 --epochs 1 --epoch_batches 60 --validation_batches 3"
 )
 
+BINDING = "--task variable_binding --seq_length 3 --input_dim 2 --curriculum_horizons 4 6 --hidden_dim 8"
+RETRIEVAL = "--task associative_retrieval --pairs 3 --hidden_dim 8"
+STORIES = "--task catbabi --data {babi} --folder en-valid --segment 20 --tasks 1 15 --hidden_dim 8 --embedding_dim 6"
+CHOICE = "--task contextual_choice --trials 4 --steps 5 --t_off 2 --evidence 3 --hidden_dim 8"
+STRINGS = "--task characters --dataset small_palindromes --hidden_dim 8"
+RUN_OF = {
+    **dict.fromkeys(("irnn", "ar_lstm", "alstm", "fw"), RETRIEVAL),
+    "fwm": f"{STORIES} --memory_dim 4",
+    "stacked_lstm": STORIES,
+    "dnd_lstm": CHOICE,
+    "ethereal": STRINGS,
+    "ethereal_rnn": f"{STRINGS} --layers 1",
+}
+"""What each model is trained on, and how large; variable binding if there is no entry."""
+
 
 @pytest.fixture
 def empty_folder(tmp_path, monkeypatch):

@@ -157,7 +157,7 @@ def describe(
 def run_members(loaded: Loaded, model: Model, batch: Batch) -> Run:
     """Run members step by step on one batch that all of them see."""
     _, context = to_tensors(loaded, batch)
-    channels = torch.from_numpy(batch.padded_inputs(loaded.task.input_channels)).to(loaded.device).double()
+    channels = torch.tensor(batch.padded_inputs(loaded.task.input_channels)).to(loaded.device).double()
     inputs = channels.expand(model.members, -1, -1, -1)
     moving: list[Tensor] = []
     state: State = {}
@@ -179,12 +179,10 @@ def choose_starts(states: Tensor, seeds: tuple[int, ...]) -> tuple[Tensor, Tenso
 
 def _choose_starts(states: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     generator = stream("dynamics.start", seed, "test", 0)
-    first, second = states[
-        torch.from_numpy(generator.integers(len(states), size=(2, STARTS))).to(states.device)
-    ]
-    between, noisy = (torch.from_numpy(np.arange(STARTS) % 3 >= k).to(states)[:, None] for k in (1, 2))
-    way = torch.from_numpy(generator.random((STARTS, 1))).to(states)
-    noise = torch.from_numpy(generator.standard_normal(first.shape)).to(states) * states.std(dim=0)
+    first, second = states[torch.tensor(generator.integers(len(states), size=(2, STARTS))).to(states.device)]
+    between, noisy = (torch.tensor(np.arange(STARTS) % 3 >= k).to(states)[:, None] for k in (1, 2))
+    way = torch.tensor(generator.random((STARTS, 1))).to(states)
+    noise = torch.tensor(generator.standard_normal(first.shape)).to(states) * states.std(dim=0)
     return first, first + between * way * (second - first) + noisy * NOISE * noise
 
 

@@ -78,7 +78,7 @@ def changed_exponents(
     count = size if count is None else min(count, size)
     draws = stream("dynamics.perturbation", 0, "test", 0).standard_normal((size, count))
     runs = (len(changes), *inputs.shape[:2])
-    perturbation = torch.linalg.qr(torch.from_numpy(draws).to(inputs))[0].expand(*runs, -1, -1)
+    perturbation = torch.linalg.qr(torch.tensor(draws).to(inputs))[0].expand(*runs, -1, -1)
     growth = inputs.new_zeros(*runs, count)
     shift = _shifts(changes, size).to(inputs)
     weights = torch.arange(steps) >= int(SETTLING * steps) if weights is None else weights
@@ -96,7 +96,7 @@ def changed_exponents(
 
 def _shifts(changes: tuple[float, ...], size: int) -> Tensor:
     """Return what is added to a Jacobian of norm 1 for each change, (change, 1, 1, size, size)."""
-    direction = torch.from_numpy(stream("dynamics.change", 0, "test", 0).standard_normal((size, size)))
+    direction = torch.tensor(stream("dynamics.change", 0, "test", 0).standard_normal((size, size)))
     return (
         torch.tensor(changes, dtype=direction.dtype)[:, None, None, None, None] * direction / direction.norm()
     )

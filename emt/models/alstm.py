@@ -75,7 +75,7 @@ class AssociativeLSTM(Model):
             stream("weights.permutation", 0, "train", copy).permutation(units) for copy in range(copies)
         ]
         # No buffer: those have a member axis, and leave the stack with their members.
-        self.permutations = torch.from_numpy(np.stack(orders))
+        self.permutations = torch.tensor(np.stack(orders))
 
     def zero_state(self, like: Tensor) -> State:
         """Return zeros, (member, batch, unit) and (member, batch, copy, unit)."""

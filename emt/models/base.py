@@ -126,7 +126,7 @@ class Model(nn.Module):
     ) -> nn.Parameter:
         """Return a stacked parameter: ``draw(generator, shape)`` for each member from its own stream."""
         values = [draw(stream(f"weights.{name}", seed, "train", 0), shape) for seed in self.seeds]
-        return nn.Parameter(torch.from_numpy(np.stack(values).astype(np.float32, order="C")))
+        return nn.Parameter(torch.tensor(np.stack(values).astype(np.float32, order="C")))
 
     def export(self, member: int) -> dict[str, NDArray[np.float32]]:
         """Return the weights of stack position ``member`` under the names and orientation of torch's modules."""
@@ -148,7 +148,10 @@ class Model(nn.Module):
         if set(weights) != set(names):
             raise ValueError(f"expected the weights {sorted(names)}; got {sorted(weights)}")
         for name, parameter in names.items():
-            value = torch.from_numpy(np.array(weights[name], np.float32))
+            array = np.asarray(weights[name])
+            if not np.issubdtype(array.dtype, np.floating):
+                raise ValueError(f"{name}: expected real numbers; got {array.dtype}")
+            value = torch.tensor(array.astype(np.float32))
             value = value.t() if value.ndim == 2 else value
             if value.shape != parameter.shape[1:]:
                 expected, got = tuple(parameter.shape[1:]), tuple(value.shape)

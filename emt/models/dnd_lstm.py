@@ -160,7 +160,7 @@ class DNDLSTM(Model):
         rows = [
             initial_state(s, n, units) for s, row in zip(self.seeds, start.tolist(), strict=True) for n in row
         ]
-        new = torch.from_numpy(np.stack(rows)).to(hidden).view(*start.shape, 2, units).unbind(dim=2)
+        new = torch.tensor(np.stack(rows)).to(hidden).view(*start.shape, 2, units).unbind(dim=2)
         if begins.all():
             return new[0], new[1]
         return torch.where(begins[..., None], new[0], hidden), torch.where(begins[..., None], new[1], cell)

@@ -124,7 +124,7 @@ class StackedLSTM(Model):
         draws = [
             stream(f"dropout.{kind}", seed, "train", self.noise_step).random(shape) for seed in self.seeds
         ]
-        return values * torch.from_numpy((np.stack(draws) >= rate) / (1 - rate)).to(values)
+        return values * torch.tensor((np.stack(draws) >= rate) / (1 - rate)).to(values)
 
 
 class _Layer(nn.Module):

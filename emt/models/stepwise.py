@@ -94,7 +94,7 @@ class StepwiseLearner(Model):
     def _drawn(self, kind: str, draw: Callable[[np.random.Generator], NDArray[Any]]) -> Tensor:
         """Return constants of the members, each from its own stream."""
         values = np.stack([draw(stream(kind, seed, "train", 0)) for seed in self.seeds])
-        return torch.from_numpy(values.astype(np.float32))
+        return torch.tensor(values.astype(np.float32))
 
     def zero_state(self, like: Tensor) -> State:
         """Return zeros: c (member, batch, unit), the input before where it is seen, and the steps so far."""

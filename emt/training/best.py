@@ -47,7 +47,7 @@ class BestWeights:
         better = np.isfinite(loss) & (higher | (equal & (loss < self.loss[positions])))
         chosen = positions[better]
         self.step[chosen], self.accuracy[chosen], self.loss[chosen] = step, accuracy[better], loss[better]
-        index = torch.from_numpy(chosen)
+        index = torch.tensor(chosen)
         for name, parameter in self.model.named_parameters():
             self.weights[name][index] = parameter[index].cpu()
         for name, value in state.items():
@@ -63,16 +63,14 @@ class BestWeights:
     def keep(self, positions: NDArray[np.intp]) -> None:
         """Keep only the members at these stack positions."""
         self.step, self.accuracy, self.loss = (a[positions] for a in (self.step, self.accuracy, self.loss))
-        index = torch.from_numpy(positions)
+        index = torch.tensor(positions)
         self.weights, self.state = (
             {name: t[index] for name, t in d.items()} for d in (self.weights, self.state)
         )
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return everything as tensors by name."""
-        figures = {
-            f"best.{k}": torch.from_numpy(getattr(self, k).copy()) for k in ("step", "accuracy", "loss")
-        }
+        figures = {f"best.{k}": torch.tensor(getattr(self, k)) for k in ("step", "accuracy", "loss")}
         weights = {f"best_weight.{name}": w for name, w in self.weights.items()}
         return figures | weights | {f"best_state.{name}": s for name, s in self.state.items()}
 

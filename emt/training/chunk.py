@@ -121,7 +121,7 @@ def bits_depend_on_stack(stack: Stack) -> bool:
         trained = [weight for weight in weights if weight.requires_grad]
         return outputs, *torch.autograd.grad(outputs.square().mean(dim=(1, 2, 3)).sum(), trained)
 
-    data = torch.from_numpy(batch.inputs), torch.from_numpy(batch.training_targets(stack.task.loss))
+    data = torch.tensor(batch.inputs), torch.tensor(batch.training_targets(stack.task.loss))
     return not is_member_invariant(gradients, *data, *constants.values())
 
 

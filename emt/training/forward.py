@@ -101,7 +101,8 @@ class ForwardPass:
             if len(members) < everyone:
                 whole = carried.get(name, value.new_zeros(everyone, *value.shape[1:]))
                 value = whole.index_copy(0, self._index(members), value)
-            carried[name] = value.detach()
+            # In one piece and aligned, as a resumed run has it: sums round otherwise over the steps of a longer run.
+            carried[name] = value.detach().clone(memory_format=torch.contiguous_format)
 
     @contextlib.contextmanager
     def _seeds_of(self, members: list[int]) -> Iterator[None]:

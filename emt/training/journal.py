@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import save
 
 from emt import files, runs
+from emt.errors import UserError
 from emt.training.course import Course
 from emt.training.curriculum import STOP_WINDOW
 from emt.training.population import Chunk
@@ -124,8 +123,7 @@ class Journal:
                 "val_acc": float(stack.best.accuracy[position]),
             }
         if state:
-            content = {name: s[position].contiguous() for name, s in state.items()}
-            files.write_bytes(folder / "checkpoint" / "state.safetensors", save(content))
+            runs.write_state(folder, {name: s[position].cpu().numpy() for name, s in state.items()})
         runs.write_weights(folder, stack.model.export(position), about)
 
     def save(self, stack: Stack) -> None:
@@ -137,7 +135,7 @@ class Journal:
             tensors[f"curve.{number}"] = torch.tensor(self.curves[number], dtype=torch.float64).reshape(
                 -1, len(files.CurvePoint._fields)
             )
-            tensors[f"sums.{number}"] = torch.from_numpy(self._sums[number].copy())
+            tensors[f"sums.{number}"] = torch.tensor(self._sums[number])
         about |= {"notes": {str(n): self.notes[n] for n in stack.numbers}, "course": self.course.to_json()}
         files.write_bytes(self.state_path, resume_file(tensors, about))
 
@@ -158,8 +156,8 @@ class Journal:
             return False
         try:
             tensors, about = read_resume_state(self.state_path)
-        except (SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise runs.UserError(
+        except ValueError as error:
+            raise UserError(
                 f"{self.state_path}: damaged resume state ({error}); delete it to restart these models"
             ) from None
         left = set(self.curves) - set(about["numbers"])
@@ -175,9 +173,13 @@ class Journal:
                 self.notes[number] = about["notes"][str(number)]
                 self.note(number, stack.step, "resumed after an interruption")
         except KeyError as error:
-            raise runs.UserError(
+            raise UserError(
                 f"{self.state_path}: expected a resume state of this version; got one without {error}; delete it to "
                 "start these models anew"
+            ) from None
+        except ValueError as error:
+            raise UserError(
+                f"{self.state_path}: the resume state of another run: {error}; delete it to start these models anew"
             ) from None
         return True
 

@@ -43,11 +43,7 @@ class Objective:
             arrays["context/needed_steps"] = batch.scored | batch.judged_steps
         if "targets" in self.model.context:
             arrays["context/targets"] = batch.training_targets(self.task.loss)
-        return {
-            n: torch.from_numpy(np.require(a, requirements=["C", "W"]))
-            for n, a in arrays.items()
-            if a is not None
-        }
+        return {n: torch.tensor(np.ascontiguousarray(a)) for n, a in arrays.items() if a is not None}
 
     def __call__(
         self,

@@ -1,6 +1,5 @@
 """What a stack needs to go on training in another process: its weights, its optimiser, and where its members stand."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor
 
+from emt import tensor_file
 from emt.training.curriculum import MemberProgress
 from emt.training.stack import Stack
 
@@ -24,7 +22,7 @@ def resume_state(stack: Stack) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors |= {f"weight.{name}": parameter.detach()} | {f"{slot}.{name}": s for slot, s in slots.items()}
     tensors |= {"steps": stack.optimizer.steps, "frozen": stack.optimizer.frozen}
     tensors |= {f"state.{name}": s for name, s in stack.state.items()}
-    tensors |= {name: torch.from_numpy(array) for name, array in stack.progress._asdict().items()}
+    tensors |= {name: torch.tensor(array) for name, array in stack.progress._asdict().items()}
     tensors |= stack.best.state_dict() if stack.best is not None else {}
     return {k: v.cpu().contiguous() for k, v in tensors.items()}, {
         "step": stack.step,
@@ -34,8 +32,7 @@ def resume_state(stack: Stack) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def resume_file(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> bytes:
     """Return the content of a resume file, with a checksum of everything in it."""
-    text = json.dumps(about)
-    return save(dict(tensors), metadata={"about": text, "sha256": _checksum(tensors, text)})
+    return tensor_file.to_bytes({name: t.numpy() for name, t in tensors.items()}, json.dumps(about))
 
 
 def read_resume_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -43,24 +40,12 @@ def read_resume_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     Raises
     ------
-    safetensors.SafetensorError, KeyError, TypeError, ValueError
+    ValueError
         If the file is damaged, or was written before there were checksums.
     """
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
-        # Clones are aligned, as what a run computes with is: sums over unaligned memory round otherwise.
-        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-    if metadata.get("sha256") != _checksum(tensors, metadata["about"]):
-        raise ValueError("its checksum does not match its content")
-    return tensors, json.loads(metadata["about"])
-
-
-def _checksum(tensors: Mapping[str, Tensor], about: str) -> str:
-    digest = hashlib.sha256(about.encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    arrays, about = tensor_file.from_bytes(path.read_bytes(), checked=True)
+    # Copies are aligned, as what a run computes with is: sums over unaligned memory round otherwise.
+    return {name: torch.tensor(array) for name, array in arrays.items()}, json.loads(about or "")
 
 
 def restore(stack: Stack, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
@@ -70,15 +55,31 @@ def restore(stack: Stack, tensors: Mapping[str, Tensor], about: Mapping[str, Any
     ------
     KeyError
         With the name of what is missing, if the state was saved by another version.
+    ValueError
+        If the state is not one of this stack: the message names the first tensor of another shape or kind.
     """
-    stack.keep(np.isin(stack.numbers, about["numbers"]))
+    numbers, step = about["numbers"], about["step"]
+    if not set(numbers) <= set(stack.numbers) or not 0 <= step <= stack.total_steps:
+        expected = f"models among {stack.numbers} and a step up to {stack.total_steps}"
+        raise ValueError(f"expected {expected}; got {numbers} and {step}")
+    stack.keep(np.isin(stack.numbers, numbers))
+    _check_shapes(stack, tensors)
     _restore_weights(stack, tensors)
     stack.curriculum.progress = MemberProgress._make(tensors[name].numpy() for name in MemberProgress._fields)
     carried = {n.removeprefix("state."): s for n, s in tensors.items() if n.startswith("state.")}
     stack.state = {name: s.to(stack.device) for name, s in carried.items()}
     if stack.best is not None:
         stack.best.load_state_dict(tensors)
-    stack.step = int(about["step"])
+    stack.step = step
+
+
+def _check_shapes(stack: Stack, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse what has another shape or kind than the stack's own; carried states are those of the step before."""
+    for name, own in resume_state(stack)[0].items():
+        found = tensors[name]
+        if (found.shape, found.dtype) != (own.shape, own.dtype):
+            expected = f"{tuple(own.shape)} of {own.dtype}"
+            raise ValueError(f"{name}: expected {expected}; got {tuple(found.shape)} of {found.dtype}")
 
 
 def _restore_weights(stack: Stack, tensors: Mapping[str, Tensor]) -> None:

@@ -109,7 +109,7 @@ class Stack:
             self.model.noise_step = None
             loss[members] = losses.cpu().double()
             accuracy[members] = accuracies.cpu().double()
-        self.optimizer.frozen |= torch.from_numpy(~np.isfinite(loss))
+        self.optimizer.frozen |= torch.tensor(~np.isfinite(loss))
         return StepReport(loss, accuracy, horizons)
 
     def advance(self, report: StepReport) -> None:
@@ -126,7 +126,7 @@ class Stack:
     def keep(self, kept: NDArray[np.bool_]) -> None:
         """Let the other members leave the stack."""
         positions = np.flatnonzero(kept)
-        index = torch.from_numpy(positions)
+        index = torch.tensor(positions)
         self.replay.forget()
         self.optimizer.keep(index)
         self.model.seeds = tuple(np.array(self.model.seeds)[positions].tolist())

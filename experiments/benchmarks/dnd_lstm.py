@@ -103,10 +103,10 @@ def trial_of(batch: Batch, member: int, seed: int, units: int) -> Trial:
     draws = batch.draws
     assert draws is not None
     return Trial(
-        inputs=torch.from_numpy(batch.inputs[member, 0]),
+        inputs=torch.tensor(batch.inputs[member, 0]),
         target=int(batch.events["token"][member, 0, 0]),
         draws=draws[member, 0].tolist(),
-        initial=torch.from_numpy(initial_state(seed, int(batch.events["start"][member, 0, 0]), units)),
+        initial=torch.tensor(initial_state(seed, int(batch.events["start"][member, 0, 0]), units)),
         writes=bool(batch.events["written"][member, 0, -1] >= 0),
     )
 

@@ -169,19 +169,16 @@ def start_state(run: Path, loaded: Loaded, start: Start, size: int) -> State | N
     UserError
         If a member has no state beside its weights.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     if start == "zero":
         return None
-    states = []
-    for number in loaded.numbers:
-        path = runs.model_folder(run, number) / "checkpoint" / "state.safetensors"
-        try:
-            states.append(load_file(path, device=str(loaded.device)))
-        except (FileNotFoundError, SafetensorError) as error:
-            raise UserError(f"--start: expected the state {path} for first_row; got {error}") from None
-    stacked = {name: torch.stack([state[name] for state in states]) for name in loaded.model.state_dims}
+    try:
+        states = [runs.read_state(runs.model_folder(run, number)) for number in loaded.numbers]
+    except UserError as error:
+        raise UserError(f"first_row: {error}", parameter="start") from None
+    stacked = {
+        name: torch.tensor(np.stack([state[name] for state in states])).to(loaded.device)
+        for name in loaded.model.state_dims
+    }
     return {name: value[:, None].repeat(1, size, *[1] * (value.ndim - 1)) for name, value in stacked.items()}
 
 
@@ -199,14 +196,12 @@ def run_through(loaded: Loaded, state: State | None = None, size: int = 1) -> It
             inputs, context = to_tensors(loaded, batch)
             context_of_batch = {
                 **context,
-                "needed_steps": torch.from_numpy(wanted)
-                .to(loaded.device)
-                .expand(len(loaded.numbers), -1, -1),
+                "needed_steps": torch.tensor(wanted).to(loaded.device).expand(len(loaded.numbers), -1, -1),
             }
             outputs, state, _ = loaded.model(inputs, state, batch.steps, context_of_batch)
             target = batch.targets[wanted].astype(np.int64)
-            chosen = outputs[:, torch.from_numpy(wanted[0]).to(loaded.device)].log_softmax(dim=-1)
-            index = torch.from_numpy(target).to(loaded.device).expand(chosen.shape[:2])[..., None]
+            chosen = outputs[:, torch.tensor(wanted[0]).to(loaded.device)].log_softmax(dim=-1)
+            index = torch.tensor(target).to(loaded.device).expand(chosen.shape[:2])[..., None]
             yield Answers(
                 loss=-to_array(chosen.gather(2, index).squeeze(2)).astype(np.float64),
                 right=to_array(chosen.argmax(dim=-1)) == target,

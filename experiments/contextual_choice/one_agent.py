@@ -57,7 +57,7 @@ class OneAgent(nn.Module):
         self.memory = Dictionary(capacity, similarity)
         with torch.no_grad():
             for name, parameters in self.weights().items():
-                value = torch.from_numpy(np.asarray(weights[name]))
+                value = torch.tensor(np.asarray(weights[name]))
                 for parameter, part in zip(
                     parameters, value.split([len(p) for p in parameters]), strict=True
                 ):

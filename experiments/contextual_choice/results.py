@@ -83,11 +83,11 @@ def _rates(loaded: "Loaded", batch: Batch, *, retrieval: bool = True) -> NDArray
 
     model = loaded.model
     before, model.retrieval = model.retrieval, model.retrieval and retrieval  # type: ignore[assignment]
-    context = {name: torch.from_numpy(batch.events[name]) for name in model.context}
+    context = {name: torch.tensor(batch.events[name]) for name in model.context}
     with torch.no_grad():
-        outputs, _, _ = model(torch.from_numpy(batch.inputs), None, None, context)
+        outputs, _, _ = model(torch.tensor(batch.inputs), None, None, context)
     model.retrieval = before
-    logits, targets = outputs[..., :-1], torch.from_numpy(batch.targets)
+    logits, targets = outputs[..., :-1], torch.tensor(batch.targets)
     greedy = logits.argmax(dim=-1) == targets.argmax(dim=-1)
     sampled = (logits.softmax(dim=-1) * targets).sum(dim=-1)
     members, rows, _ = greedy.shape

@@ -19,7 +19,7 @@ def find_latches(starts: int = 400) -> tuple[NDArray[np.float64], NDArray[np.flo
     like = torch.zeros(1, 1, 2, dtype=torch.float64)
     step = StepMap(model, model.zero_state(like[:, :, None]), like)
     draw = np.random.default_rng(13).uniform(-1.3, 1.3, (1, starts, LATCHES))
-    search = find_points(step, torch.from_numpy(draw))
+    search = find_points(step, torch.tensor(draw))
     first, _ = merge_points(search, 0, 1e-2)
     position = search.position[:, first]
     return step.jacobians(position)[0][0].numpy(), position[0].numpy()

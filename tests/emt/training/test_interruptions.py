@@ -1,11 +1,9 @@
 """A training that is asked to stop at random moments leaves its last whole step, and ends with the same bytes."""
 
-import json
 import signal
 
 import numpy as np
 import pytest
-from safetensors import safe_open
 from signals import signal_at
 
 from emt import runs, stopping
@@ -13,6 +11,7 @@ from emt.training import chunk as chunks
 from emt.training import curriculum
 from emt.training.adam import MemberAdam
 from emt.training.population import Chunk
+from emt.training.resume import read_resume_state
 from emt.training.stack import Stack
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -50,8 +49,7 @@ def train(work, at=None, number=signal.SIGINT):
 
 
 def saved_step(work):
-    with safe_open(work.state_path, framework="pt") as file:
-        return json.loads(file.metadata()["about"])["step"]
+    return read_resume_state(work.state_path)[1]["step"]
 
 
 def contents(work):

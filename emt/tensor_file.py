@@ -1,0 +1,75 @@
+"""Arrays by name in a safetensors file, with a checksum of all of them among its metadata.
+
+A file without a checksum, of an earlier version or another program, is read too.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays = Mapping[str, NDArray[Any]]
+
+KEY = "emt"
+"""Of the metadata, whose one value is JSON: the library writes several in an order that changes."""
+
+
+def to_bytes(arrays: Arrays, about: str | None = None) -> bytes:
+    """Return the content of a file of these arrays and a text."""
+    from safetensors.numpy import save
+
+    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    return save(arrays, {KEY: json.dumps({"sha256": _checksum(arrays, about), "about": about})})
+
+
+def from_bytes(content: bytes, *, checked: bool = False) -> tuple[dict[str, NDArray[Any]], str | None]:
+    """Return the arrays and the text of a file's content.
+
+    Arrays lie in ``content`` as they lie in the file: whoever computes with them copies them, since sums over
+    unaligned memory round otherwise.
+
+    Parameters
+    ----------
+    content
+        The whole file.
+    checked
+        Whether a file without a checksum is refused.
+
+    Raises
+    ------
+    ValueError
+        If the content is damaged.
+    """
+    from safetensors.numpy import load
+
+    try:
+        arrays = load(content)
+        written = _written(content)
+        about = written.get("about")
+    except Exception as error:
+        # The library raises its own error, KeyError, TypeError and more.
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
+    if checked and not written:
+        raise ValueError("no checksum")
+    if written and written.get("sha256") != _checksum(arrays, about):
+        raise ValueError("its checksum does not match its content")
+    return arrays, about
+
+
+def _written(content: bytes) -> dict[str, Any]:
+    """Return what `to_bytes` wrote among the metadata; nothing for a file of others."""
+    length = int.from_bytes(content[:8], "little")
+    metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
+    written: dict[str, Any] = json.loads(metadata.get(KEY, "{}"))
+    return written
+
+
+def _checksum(arrays: Arrays, about: Any) -> str:
+    digest = hashlib.sha256(json.dumps(about).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape};".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
