@@ -274,7 +274,7 @@ def _nearest(points: Tensor, starts: Tensor) -> Tensor:
 
 def _to_tensor(values: Any, name: str, axes: tuple[str, ...], device: torch.device) -> Tensor:
     """Return numbers as a float64 tensor; refuse other axes, none at all, and what is not finite."""
-    tensor = torch.as_tensor(values if isinstance(values, Tensor) else np.asarray(values, dtype=float))
+    tensor = values if isinstance(values, Tensor) else torch.tensor(np.asarray(values, dtype=float))
     tensor = tensor.detach().to(device=device, dtype=torch.float64)
     wanted = f"expected finite numbers ({', '.join(axes)})"
     if tensor.ndim != len(axes) or not tensor.numel():
