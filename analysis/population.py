@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.comparability import Conditions
+from analysis.comparability import SAME_THEORY, Conditions
 from analysis.errors import AnalysisError
 from analysis.statistics import UNBOUNDED, Interval, mean_interval
 from emt.errors import repeated
@@ -145,7 +145,8 @@ def from_summary(
     Raises
     ------
     AnalysisError
-        If no member has a spectrum at that length; the message names the lengths that the file holds.
+        If no member has a spectrum at that length, where the message names the lengths that the file holds; or
+        if members have different theories.
     """
     metrics, lengths = summary["metrics"], lengths_of(summary)
     if seq_length is None:
@@ -158,7 +159,6 @@ def from_summary(
         raise AnalysisError(
             f"must be one of the lengths in the summary ({held}); got {seq_length}", parameter="seq_length"
         )
-    theory = next((entry[key] for entry in present if (key := f"eigenvalues_theory{suffix}") in entry), None)
     names = tuple(entry["model_name"] for entry in present)
     how = summary.get("evaluation_config") or {}
     trained = how.get("training_config") or {}
@@ -167,7 +167,7 @@ def from_summary(
         seq_length=seq_length,
         names=names,
         eigenvalues=tuple(_spectrum(entry, f"eigenvalues_rnn{suffix}") for entry in present),
-        theory=None if theory is None else complex_of(theory, f"eigenvalues_theory{suffix}"),
+        theory=_common_theory(present, f"eigenvalues_theory{suffix}"),
         scalars=pd.DataFrame(
             [_scalars(entry, suffix) for entry in present], index=pd.Index(names, name="model_name")
         ),
@@ -190,8 +190,8 @@ def default_length(lengths: Collection[int]) -> int:
     return 8 if 8 in lengths else max(lengths, default=8)
 
 
-_SPECTRUM_KEY = re.compile(r"eigenvalues_rnn_seq(\d+)")
-_ANY_LENGTH = re.compile(r".*_seq\d+")
+_SPECTRUM_KEY = re.compile(r"eigenvalues_rnn_seq([0-9]{1,9})")
+_ANY_LENGTH = re.compile(r".*_seq[0-9]+")
 
 
 def complex_of(pairs: Any, where: str) -> NDArray[np.complex128]:
@@ -219,6 +219,20 @@ def _given(spectrum: Any) -> bool:
 
 def _spectrum(entry: Mapping[str, Any], key: str) -> NDArray[np.complex128]:
     return complex_of(entry[key], f"{entry['model_name']}: {key}")
+
+
+def _common_theory(entries: Sequence[Mapping[str, Any]], key: str) -> NDArray[np.complex128] | None:
+    """Return the theory of the members that have one."""
+    theories = {entry["model_name"]: _spectrum(entry, key) for entry in entries if _given(entry.get(key))}
+    if not theories:
+        return None
+    (first, theory), *others = theories.items()
+    for name, other in others:
+        if other.shape != theory.shape or not np.allclose(other, theory, rtol=0.0, atol=SAME_THEORY):
+            raise AnalysisError(
+                f"{key}: expected one theory for all members, which are of one task; {name} has another than {first}"
+            )
+    return theory
 
 
 def _scalars(entry: Mapping[str, Any], suffix: str) -> dict[str, float]:

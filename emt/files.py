@@ -16,9 +16,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from emt.errors import UserError
+from emt.errors import UserError, repeated
 
 LARGEST_EXACT_INTEGER = 2**53
+
+LARGEST_INTEGER = 10**300
+"""Larger ones become no floating-point number."""
+
+DEEPEST = 64
+"""Lists and objects within each other that are read."""
 
 WINDOW = 2**20
 """Characters that are read at once of a long list."""
@@ -87,13 +93,16 @@ def read_json(path: Path) -> Any:
     Raises
     ------
     UserError
-        If the file is missing or no whole JSON document.
+        If the file is missing or no whole JSON document: also where an object has a name twice, text is no
+        Unicode, or a number is too large to compute with.
     """
     try:
-        return _from_json(json.loads(path.read_text(encoding="utf-8")))
+        return _from_json(json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_object))
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise UserError(f"{path}: not valid JSON: lists or objects nested too deeply") from None
+    except ValueError as error:
         raise UserError(f"{path}: not valid JSON: {error}") from None
 
 
@@ -118,15 +127,17 @@ class _JsonWindow:
 
     def __init__(self, file: TextIO) -> None:
         self.file, self.text, self.at = file, "", 0
-        self.decode = json.JSONDecoder().raw_decode
+        self.decode = json.JSONDecoder(object_pairs_hook=_object).raw_decode
 
     def object_with(self, name: str, keep: Callable[[Any], Any]) -> dict[str, Any]:
         """Return the object that the text is; items of its member ``name`` as ``keep`` leaves them."""
-        found = {}
+        found: dict[str, Any] = {}
         self.expect("{")
         while self.peek() != "}":
             key = self.value()
             self.expect(":")
+            if not isinstance(key, str) or key in found:
+                raise ValueError("expected names in quotes, each once")
             found[key] = self.items(keep) if key == name and self.peek() == "[" else _from_json(self.value())
             self.separate("}")
         self.expect("}")
@@ -149,7 +160,8 @@ class _JsonWindow:
             try:
                 value, end = self.decode(self.text, self.at)
             except ValueError:
-                if not self.more():
+                # Twice as much each time: a value without end is not looked at again for every window.
+                if not self.more(max(WINDOW, len(self.text))):
                     raise
                 continue
             if end < len(self.text) or not self.more():
@@ -175,8 +187,8 @@ class _JsonWindow:
             if self.peek() == closing:
                 raise ValueError("expected a value")
 
-    def more(self) -> bool:
-        read = self.file.read(WINDOW)
+    def more(self, characters: int = 0) -> bool:
+        read = self.file.read(characters or WINDOW)
         self.text, self.at = self.text[self.at :] + read, 0
         return bool(read)
 
@@ -268,10 +280,11 @@ def _to_json(value: Any) -> Any:
         return {str(k): _to_json(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_to_json(v) for v in value]
-    if isinstance(value, bool) or value is None or isinstance(value, str):
+    if isinstance(value, str | Path):
+        # A path may have bytes that are no text.
+        return str(value).encode(errors="backslashreplace").decode()
+    if isinstance(value, bool) or value is None:
         return value
-    if isinstance(value, Path):
-        return str(value)
     if hasattr(value, "tolist"):
         return _to_json(value.tolist())
     if isinstance(value, complex):
@@ -281,17 +294,39 @@ def _to_json(value: Any) -> Any:
     return str(value) if abs(value) > LARGEST_EXACT_INTEGER else value
 
 
-def _from_json(value: Any) -> Any:
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"an object has several values of {repeated(name for name, _ in pairs)}")
+    return found
+
+
+def _from_json(value: Any, depth: int = 0) -> Any:
+    if depth > DEEPEST:
+        raise RecursionError
     if isinstance(value, dict):
-        return {k: _from_json(v) for k, v in value.items()}
+        return {_from_text(k): _from_json(v, depth + 1) for k, v in value.items()}
     if isinstance(value, list):
-        return value if all(type(v) is float for v in value) else [_from_json(v) for v in value]
-    if (
-        isinstance(value, str)
-        and re.fullmatch(r"-?[1-9]\d{15,}", value)
-        and abs(int(value)) > LARGEST_EXACT_INTEGER
-    ):
-        return int(value)
+        return value if all(type(v) is float for v in value) else [_from_json(v, depth + 1) for v in value]
+    if isinstance(value, str):
+        large = re.fullmatch(r"-?[1-9]\d{15,}", value, re.ASCII)
+        return (
+            _from_integer(int(value))
+            if large and abs(int(value)) > LARGEST_EXACT_INTEGER
+            else _from_text(value)
+        )
+    return _from_integer(value) if type(value) is int else value
+
+
+def _from_text(text: str) -> str:
+    if not text.isascii() and re.search("[\ud800-\udfff]", text):
+        raise ValueError("half a surrogate pair, which is no character")
+    return text
+
+
+def _from_integer(value: int) -> int:
+    if abs(value) > LARGEST_INTEGER:
+        raise ValueError(f"an integer of {len(str(abs(value)))} digits")
     return value
 
 

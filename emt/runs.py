@@ -112,8 +112,11 @@ def read_summary(path: Path, *, compact: bool = False) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If the file is missing, broken, of another format, holds no members, or one of them twice.
+        If the file is missing, broken, of another format, holds no members, or one of them twice, or something
+        else than `emt.summary` expects; the message names the place.
     """
+    from emt.summary import check_entry, check_summary
+
     path = path / "evaluation_summary.json" if path.is_dir() else path
     summary = read_long_list(path, "metrics", compact_entry) if compact else read_json(path)
     metrics = summary.get("metrics") if isinstance(summary, dict) else None
@@ -121,9 +124,11 @@ def read_summary(path: Path, *, compact: bool = False) -> dict[str, Any]:
         raise UserError(f"{path}: expected an evaluation summary with a list 'metrics'; found none")
     if not metrics:
         raise UserError(f"{path}: expected at least one evaluated model; the population is empty")
+    check_summary(summary, path)
     for position, entry in enumerate(metrics):
         if not isinstance(entry, dict) or not isinstance(entry.get("model_name"), str):
             raise UserError(f"{path}: expected a 'model_name' in metrics[{position}]; found none")
+        metrics[position] = check_entry(entry, path, position)
     if several := repeated(entry["model_name"] for entry in metrics):
         raise UserError(
             f"{path}: expected each model once; got {several} (summaries of several experiments cannot be merged)"
@@ -134,19 +139,11 @@ def read_summary(path: Path, *, compact: bool = False) -> dict[str, Any]:
 
 def compact_entry(entry: Any) -> Any:
     """Return a member's entry with its spectra as arrays; what is no list of pairs of numbers stays as it is."""
+    from emt.summary import pairs_of
+
     if not isinstance(entry, dict):
         return entry
-    return {k: _compact(v) if k.startswith("eigenvalues_") else v for k, v in entry.items()}
-
-
-def _compact(pairs: Any) -> Any:
-    import numpy as np
-
-    try:
-        array = np.asarray(pairs, dtype=float)
-    except (TypeError, ValueError):
-        return pairs
-    return array if array.ndim == 2 and array.shape[1] == 2 else pairs
+    return {k: pairs_of(v) if k.startswith("eigenvalues_") else v for k, v in entry.items()}
 
 
 def sort_key(name: str) -> tuple[Any, ...]:

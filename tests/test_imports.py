@@ -9,12 +9,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-BASE = ("emt.errors", "emt.files")
+BASE = ("emt.errors", "emt.files", "emt.schema", "emt.text")
 ALLOWED = {
     "emt.errors": (),
     "emt.stopping": (),
     "emt.progress": (),
+    "emt.text": (),
     "emt.files": ("emt.errors",),
+    "emt.schema": ("emt.errors", "emt.files", "emt.text"),
+    "emt.summary": ("emt.schema", "emt.text"),
     "emt.options": BASE,
     "emt.streams": (),
     "emt.labelled": BASE,
@@ -25,7 +28,7 @@ ALLOWED = {
     "emt.ops": (),
     "emt.devices": BASE,
     "emt.config": (*BASE, "emt.options"),
-    "emt.runs": (*BASE, "emt.config", "emt.trace", "emt.options", "emt.tensor_file"),
+    "emt.runs": (*BASE, "emt.summary", "emt.config", "emt.trace", "emt.options", "emt.tensor_file"),
     "emt.engine": (*BASE, "emt.config", "emt.runs", "emt.options", "emt.stopping"),
     "emt.tasks": (*BASE, "emt.config", "emt.streams", "emt.options"),
     "emt.models": ("emt.errors", "emt.ops", "emt.streams"),

@@ -45,17 +45,30 @@ def test_members_without_a_number_are_counted_and_named():
 
 
 def test_a_population_holds_each_model_once(make_summary):
-    summary = make_summary(3)
+    summary = make_summary(3, lengths=[8])
     twice = summary | {"metrics": [*summary["metrics"], summary["metrics"][1]]}
     with pytest.raises(AnalysisError, match=r"^mine: expected each model once; got model-2 \(2 times\)$"):
         from_summary(twice, label="mine")
 
 
 def test_the_interval_of_an_accuracy_is_read_where_there_is_one(make_summary):
-    summary = make_summary(3)
+    summary = make_summary(3, lengths=[8])
     assert "accuracy_low" not in from_summary(summary).scalars
     for entry, interval in zip(summary["metrics"], ([0.5, 1], [None, None], [0.25, 0.75]), strict=True):
         entry["accuracy_interval"] = interval
     scalars = from_summary(summary).scalars
     np.testing.assert_array_equal(scalars["accuracy_low"], [0.5, np.nan, 0.25])
     np.testing.assert_array_equal(scalars["accuracy_high"], [1, np.nan, 0.75])
+
+
+def test_members_have_one_theory(make_summary):
+    summary = make_summary(3, lengths=[8])
+    other = [[re + 1e-9, im] for re, im in summary["metrics"][1]["eigenvalues_theory_seq8"]]
+    summary["metrics"][1]["eigenvalues_theory_seq8"] = other
+    assert len(from_summary(summary)) == 3
+    other[0][0] += 0.1
+    name = summary["metrics"][1]["model_name"]
+    with pytest.raises(
+        AnalysisError, match=rf"eigenvalues_theory_seq8: expected one theory .* {name} has another"
+    ):
+        from_summary(summary)

@@ -386,7 +386,7 @@ def test_a_summary_that_holds_a_model_twice_is_refused_by_its_name(tmp_path):
 
 def test_a_compact_summary_holds_the_same_spectra_as_arrays(tmp_path):
     pairs = [[1.0, -0.0], [0.25, 1e-300], [-3.5, 2.0]]
-    entry = {"model_name": "model-1", "eigenvalues_rnn_seq8": pairs, "eigenvalues_theory_seq8": "none"}
+    entry = {"model_name": "model-1", "eigenvalues_rnn_seq8": pairs, "eigenvalues_theory_seq8": []}
     files.write_json(
         tmp_path / "evaluation_summary.json", {"metrics": [entry, {"model_name": "model-0"}], "n_models": 2}
     )
