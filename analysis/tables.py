@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from emt.files import write_bytes
+from emt.text import cell
 
 
 def save_results(result: Any, folder: str | Path) -> list[Path]:
@@ -42,9 +43,19 @@ def save_results(result: Any, folder: str | Path) -> list[Path]:
 
 def to_csv(table: pd.DataFrame) -> bytes:
     """Return a table as CSV with its index, numbers in full."""
+    table = _with_cells(table)
     if _is_matrix(table):
         return _matrix_to_csv(table)
     return table.replace([np.inf, -np.inf], np.nan).to_csv(lineterminator="\n").encode()
+
+
+def _with_cells(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose texts, in its headings too, no spreadsheet computes (`emt.text.cell`)."""
+    text = [name for name, dtype in enumerate(table.dtypes) if not pd.api.types.is_numeric_dtype(dtype)]
+    shown = table.copy(deep=False)
+    for place in text:
+        shown.isetitem(place, table.iloc[:, place].map(cell))
+    return shown.rename(index=cell, columns=cell).rename_axis(index=cell, columns=cell)
 
 
 def to_json(content: Any) -> bytes:

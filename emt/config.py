@@ -4,7 +4,6 @@ The options of a task or a model are the keyword parameters of its constructor (
 here as mappings, beside their ``name`` or ``type``, and their registry checks them before any work.
 """
 
-import json
 import re
 from datetime import datetime
 from importlib.metadata import version
@@ -14,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from emt.errors import UserError
+from emt.files import parse_json
 from emt.options import first_problem
 
 Positive = Annotated[int, Field(ge=1)]
@@ -188,10 +188,7 @@ def parse(text: str, source: str) -> RunConfig:
     UserError
         For text that is no JSON, unknown fields and wrong values, by their flag names.
     """
-    try:
-        json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{source}: not valid JSON: {error}") from None
+    parse_json(text.encode(errors="surrogatepass"), source)
     try:
         config = RunConfig.model_validate_json(text)
     except ValidationError as error:
@@ -208,11 +205,12 @@ def read(path: Path) -> RunConfig:
         If the file is missing or no valid configuration.
     """
     try:
-        return parse(path.read_text(encoding="utf-8"), str(path))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: not valid JSON: not UTF-8 text") from None
+    return parse(text, str(path))
 
 
 def fields(config: RunConfig) -> dict[str, Any]:
@@ -235,6 +233,6 @@ def _tuples(section: dict[str, Any]) -> dict[str, Any]:
     def restore(value: Any) -> Any:
         if isinstance(value, list):
             return tuple(restore(v) for v in value)
-        return int(value) if isinstance(value, str) and len(value) > 15 and value.isdigit() else value
+        return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{16,300}", value) else value
 
     return {k: restore(v) for k, v in section.items()}

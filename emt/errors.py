@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import emt
+from emt.text import visible
 
 
 class UserError(ValueError):
-    """Bad input, or a file or disk that refuses: the message says what, expected, got and where.
+    """Bad input, or a file or disk that refuses: the message says what, expected, got and where, in one line.
 
     Parameters
     ----------
@@ -38,7 +39,7 @@ class UserError(ValueError):
 
     def _about(self, name: str | None) -> str:
         message = super().__str__()
-        return f"{name}: {message}" if name else message
+        return visible(f"{name}: {message}" if name else message)
 
 
 class TraceError(UserError):

@@ -5,6 +5,8 @@ request, portraits of their dynamics (`emt.dynamics_file`).
 """
 
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from emt import files, runs
 from emt.config import RunConfig
 from emt.devices import choose_device
 from emt.errors import UserError, renamed
+from emt.files import is_plain
+from emt.schema import Schema, read
 
 TEST_SEQUENCES = 256
 """Held-out sequences of each length in the accuracy sample."""
@@ -29,6 +33,14 @@ class Settings:
     test_horizon: int
     accelerator: str
     figures: bool
+
+
+class MemberFile(Schema):
+    """Content of a model's ``results/metrics.json``."""
+
+    fingerprint: str
+    sha256: str
+    entry: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -61,11 +73,24 @@ def fingerprint(work: Work, number: int) -> str:
 
 
 def is_current(work: Work, number: int) -> bool:
-    """Whether a model was evaluated already with these weights and settings."""
+    """Whether a model was evaluated already with these weights and settings, and its entry is whole."""
     try:
-        return bool(files.read_json(entry_path(work, number))["fingerprint"] == fingerprint(work, number))
-    except (UserError, KeyError, TypeError):
+        held = read(entry_path(work, number), MemberFile)
+        return held.fingerprint == fingerprint(work, number) and held.sha256 == content_hash(held.entry)
+    except UserError:
         return False
+
+
+def write_entry(work: Work, number: int, entry: Mapping[str, Any]) -> None:
+    """Write a model's entry, with hashes of what it was computed from and of itself."""
+    plain = files.plain(entry)
+    content = {"fingerprint": fingerprint(work, number), "sha256": content_hash(plain), "entry": plain}
+    files.write_json(entry_path(work, number), content)
+
+
+def content_hash(entry: Mapping[str, Any]) -> str:
+    """Return the hash of an entry."""
+    return files.sha256(json.dumps(entry, sort_keys=True).encode())
 
 
 def trace_batch(work: Work, task: Any, length: int) -> Any:
@@ -114,9 +139,16 @@ def forget(work: Work) -> list[Path]:
     from emt import dynamics_file
 
     written = {f"seq{length}.nc" for length in work.settings.seq_lengths}
-    old = [path for path in sorted((work.folder / "traces").glob("seq*.nc")) if path.name not in written]
-    portraits, mark = sorted((work.folder / "dynamics").glob("seq*.nc")), portrait_mark(work)
+    old = [path for path in _recordings(work.folder / "traces") if path.name not in written]
+    mark = portrait_mark(work)
+    portraits = _recordings(work.folder / "dynamics")
     old += [path for path in portraits if not dynamics_file.is_marked(path, fingerprint=mark)]
     for path in old:
         path.unlink()
     return old
+
+
+def _recordings(folder: Path) -> list[Path]:
+    """Return the files that an evaluation writes into a folder, and no others that lie there."""
+    paths = sorted(folder.glob("seq*.nc"))
+    return [path for path in paths if re.fullmatch(r"seq[0-9]+\.nc", path.name) and is_plain(path, folder)]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from emt.errors import UserError, repeated
+from emt.text import shortened, visible
 
 LARGEST_EXACT_INTEGER = 2**53
 
@@ -97,13 +98,21 @@ def read_json(path: Path) -> Any:
         Unicode, or a number is too large to compute with.
     """
     try:
-        return _from_json(json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_object))
+        return parse_json(path.read_bytes(), path)
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
+
+
+def parse_json(content: bytes, source: str | Path) -> Any:
+    """Return what JSON text holds; errors are those of `read_json`, and name the ``source``."""
+    try:
+        return _from_json(json.loads(content.decode(), object_pairs_hook=_object))
+    except UnicodeDecodeError:
+        raise UserError(f"{source}: not valid JSON: not UTF-8 text") from None
     except RecursionError:
-        raise UserError(f"{path}: not valid JSON: lists or objects nested too deeply") from None
+        raise UserError(f"{source}: not valid JSON: lists or objects nested too deeply") from None
     except ValueError as error:
-        raise UserError(f"{path}: not valid JSON: {error}") from None
+        raise UserError(f"{source}: not valid JSON: {error}") from None
 
 
 def read_long_list(path: Path, name: str, keep: Callable[[Any], Any]) -> Any:
@@ -257,9 +266,27 @@ def read_curve(path: Path) -> list[CurvePoint]:
 def _read_point(number: int, row: list[str]) -> CurvePoint:
     try:
         step, horizon, *figures = row
-        return CurvePoint(int(step), int(horizon), *(float(v) if v else math.nan for v in figures))
+        point = CurvePoint(
+            _natural(step), _natural(horizon), *(_number(v) if v else math.nan for v in figures)
+        )
+        if point.train_acc < 0 or point.train_acc > 1 or point.val_acc < 0 or point.val_acc > 1:
+            raise ValueError("an accuracy that is no share")
+        return point
     except (ValueError, TypeError):
-        raise ValueError(f"{','.join(row)!r} in line {number}") from None
+        raise ValueError(f"{shortened(','.join(row))!r} in line {number}") from None
+
+
+def _natural(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise ValueError("no integer from 0")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    """Return the number that a cell holds; Python also reads 1_000 and digits of other scripts."""
+    if not re.fullmatch(r"-?([0-9]+\.?[0-9]*(e[+-]?[0-9]+)?|inf)", text):
+        raise ValueError("no number")
+    return float(text)
 
 
 def sha256(content: bytes) -> str:
@@ -272,7 +299,24 @@ def explain_os_error(error: OSError) -> str:
     what = {errno.ENOSPC: "no space left on the disk", errno.EDQUOT: "the disk quota is used up"}.get(
         error.errno or 0, (error.strerror or str(error)).lower()
     )
-    return f"{error.filename or 'file system'}: {what}"
+    return visible(f"{error.filename or 'file system'}: {what}")
+
+
+def plain(value: Any) -> Any:
+    """Return a value as `read_json` returns what `write_json` wrote.
+
+    >>> plain({1: (2**60, float("nan"))})
+    {'1': [1152921504606846976, None]}
+    """
+    return _from_json(_to_json(value))
+
+
+def is_plain(path: Path, folder: Path) -> bool:
+    """Whether a path is a file of its own in a folder: no link, no device, nowhere else.
+
+    Names of files come from other files, whose writer need not be who reads them here.
+    """
+    return path.parent == folder and path.name not in ("", "..") and not path.is_symlink() and path.is_file()
 
 
 def _to_json(value: Any) -> Any:

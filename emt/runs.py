@@ -68,13 +68,36 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from emt import tensor_file
 from emt.errors import UserError, repeated
 from emt.files import read_json, read_long_list, sha256, write_bytes, write_json
+from emt.schema import Count, Schema, Share, checked
 
 FORMAT_VERSION = 1
+
+
+class DoneMarker(Schema):
+    """Content of a ``done.json``; what training writes has all of it."""
+
+    sha256: str
+    step: Count | None = None
+    status: Literal["finished", "stopped early", "diverged"] | None = None
+    seed: Count | None = None
+    horizon: Count | None = None
+    train_acc: Share | None = None
+    passed_step: Count | None = None
+    best_step: Count | None = None
+    val_acc: Share | None = None
+
+
+class TrainedMarker(DoneMarker):
+    """Content of the ``done.json`` of a member whose training has ended."""
+
+    step: Count
+    status: Literal["finished", "stopped early", "diverged"]
+    seed: Count
 
 
 def default_folder() -> Path:
@@ -262,22 +285,40 @@ def _read_arrays(path: Path, expected: str) -> dict[str, Any]:
 def checkpoint_hash(folder: Path, step: int | None) -> str:
     """Return the hash of the file that `read_checkpoint` reads."""
     path = _checkpoint(folder, step)
-    marker = read_json(folder / "checkpoint" / "done.json") if path is None else {}
-    return str(marker["sha256"]) if path is None else sha256(path.read_bytes())
+    return str(read_marker(folder)["sha256"]) if path is None else sha256(path.read_bytes())
 
 
 def _checkpoint(folder: Path, step: int | None) -> Path | None:
     """Return the file of a checkpoint, None where the last weights stand for it."""
     if step is None:
         return None
-    path, marker = checkpoint_path(folder, step), folder / "checkpoint" / "done.json"
+    path = checkpoint_path(folder, step)
     if path.exists():
         return path
-    if marker.exists() and read_json(marker).get("step", step + 1) <= step:
+    last = read_marker(folder).get("step") if marker_path(folder).exists() else None
+    if last is not None and last <= step:
         return None
     raise UserError(
         f"expected steps that training kept (keep_checkpoints); {path} does not exist", parameter="step"
     )
+
+
+def marker_path(folder: Path) -> Path:
+    """Return where a member's done marker is."""
+    return folder / "checkpoint" / "done.json"
+
+
+def read_marker(folder: Path) -> dict[str, Any]:
+    """Return a member's done marker.
+
+    Raises
+    ------
+    UserError
+        If it is missing, or something else than a `DoneMarker`.
+    """
+    marker: dict[str, Any] = read_json(marker_path(folder))
+    checked(marker, DoneMarker, marker_path(folder))
+    return marker
 
 
 def read_weights(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -288,18 +329,15 @@ def read_weights(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     UserError
         If the member is unfinished or its files do not belong together.
     """
-    marker_path, weights_path = (
-        folder / "checkpoint" / "done.json",
-        folder / "checkpoint" / "weights.safetensors",
-    )
-    if not marker_path.exists():
+    weights_path = folder / "checkpoint" / "weights.safetensors"
+    if not marker_path(folder).exists():
         raise UserError(
-            f"{folder.name}: expected a finished model; {marker_path} does not exist (train it to the end)"
+            f"{folder.name}: expected a finished model; {marker_path(folder)} does not exist (train it to the end)"
         )
-    marker = read_json(marker_path)
+    marker = read_marker(folder)
     try:
         content = weights_path.read_bytes()
-        if not isinstance(marker, dict) or marker.get("sha256") != sha256(content):
+        if marker["sha256"] != sha256(content):
             raise UserError(
                 f"{folder.name}: {weights_path} is truncated or changed: its hash differs from the recorded one"
             )

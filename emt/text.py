@@ -12,6 +12,8 @@ _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 """How a cell begins that a spreadsheet would compute, or that `cell` has quoted."""
 
+_NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+(e[+-]?[0-9]+)?", re.IGNORECASE)
+
 
 def visible(text: str, *, lines: bool = False) -> str:
     r"""Return text in which characters that a terminal would obey are shown by their codes.
@@ -61,10 +63,12 @@ def cell(value: Any) -> Any:
 
     Numbers are left alone; `from_cell` gives the text back.
 
-    >>> cell("=1+1"), cell("model-1"), cell(-0.5), cell("-0.5")
-    ("'=1+1", 'model-1', -0.5, "'-0.5")
+    >>> cell("=1+1"), cell("model-1"), cell(-0.5), cell("-0.5"), cell("-x")
+    ("'=1+1", 'model-1', -0.5, '-0.5', "'-x")
     """
-    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+    if not isinstance(value, str) or not _FORMULA.match(value) or _NUMBER.fullmatch(value):
+        return value
+    return f"'{value}"
 
 
 def from_cell(text: str) -> str:

@@ -39,18 +39,19 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from emt.errors import TraceError
 from emt.labelled import check_members, check_version, expect
 from emt.memory_nodes import ENTRIES, MEMBER_TIME, MEMORY, memories, memory, nodes, places
 from emt.memory_nodes import check as check_memories
 from emt.netcdf import read, write, write_members
+from emt.text import visible
 
 __all__ = [
     "ENTRIES",
@@ -97,6 +98,10 @@ OPTIONAL = dict.fromkeys(EVENTS, ("batch", "time")) | {
 RECORDED = {"outputs": (*MEMBER_TIME, "output"), "hidden": (*MEMBER_TIME, "unit")}
 
 
+Visible = Annotated[str, AfterValidator(visible)]
+"""Text that is printed and drawn."""
+
+
 class About(BaseModel):
     """What a trace is of; fields beyond these are kept as they are.
 
@@ -135,10 +140,10 @@ class About(BaseModel):
     format_version: int = FORMAT_VERSION
     model: dict[str, Any] = {}
     task: dict[str, Any] = {}
-    experiment: str = ""
+    experiment: Visible = ""
     seeds: tuple[int, ...] = ()
     accuracy: Literal["sign", "argmax"] | None = None
-    tokens: tuple[str, ...] = ()
+    tokens: tuple[Visible, ...] = ()
     length: int | None = None
     states: tuple[str, ...] = ("hidden",)
     memories: dict[str, dict[str, Any]] = {}
@@ -167,7 +172,7 @@ def about(tree: xr.DataTree, where: str = "trace") -> About:
 def label(tree: xr.DataTree) -> str:
     """Return what titles call a trace: its experiment, else its model."""
     content = about(tree)
-    return content.experiment or str(content.model.get("type", "recording"))
+    return content.experiment or visible(str(content.model.get("type", "recording")))
 
 
 def member_names(tree: xr.DataTree) -> tuple[str, ...]:

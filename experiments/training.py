@@ -1,11 +1,11 @@
 """What the experiments' own training commands share: train a population in view, say what failed, find what to test."""
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emt import engine, files, runs
+from emt.commands.output import complain, complain_at_length, open_console
 from emt.config import RunConfig
 from emt.errors import UserError, renamed
 
@@ -23,12 +23,10 @@ def train_in_view(config: RunConfig, folder: Path) -> "Outcome":
     UserError
         As `emt.training.population.train`; the folder is that of the flag ``--out``.
     """
-    from rich.console import Console
-
     from emt.training import population
     from emt.training.progress import Display
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = open_console()
     members, (workers, _) = config.training.num_models, engine.capacity(config.execution)
     console.print(f"Training {members} models ({config.model_type} on {config.task_name}) in {folder}")
     with (
@@ -40,7 +38,8 @@ def train_in_view(config: RunConfig, folder: Path) -> "Outcome":
     if diverged:
         console.print(f"{len(diverged)} of {members} models diverged: {', '.join(diverged)}")
     for failure in outcome.failures:
-        print(f"{failure.details or ''}train: {failure.item}: {failure.failure}", file=sys.stderr)
+        complain_at_length(failure.details or "")
+        complain(f"train: {failure.item}: {failure.failure}")
     return outcome
 
 

@@ -11,11 +11,11 @@ ROOT = Path(__file__).parents[1]
 
 BASE = ("emt.errors", "emt.files", "emt.schema", "emt.text")
 ALLOWED = {
-    "emt.errors": (),
+    "emt.errors": ("emt.text",),
     "emt.stopping": (),
     "emt.progress": (),
     "emt.text": (),
-    "emt.files": ("emt.errors",),
+    "emt.files": ("emt.errors", "emt.text"),
     "emt.schema": ("emt.errors", "emt.files", "emt.text"),
     "emt.summary": ("emt.schema", "emt.text"),
     "emt.options": BASE,

@@ -16,13 +16,12 @@ import matplotlib as mpl
 import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
-from matplotlib.cbook import is_math_text
 from matplotlib.figure import Figure
-from matplotlib.mathtext import MathTextParser
 from matplotlib.text import Text
 from numpy.typing import ArrayLike, NDArray
 
 from emt.files import write_bytes
+from emt.text import visible
 
 WIDTHS = {"single": 3.5, "double": 7.1}
 """Column widths in inches."""
@@ -73,6 +72,9 @@ _SETTINGS: Any = {
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
 }
+
+MATH_SCALES = ("log", "symlog")
+"""Scales of axes whose tick labels are mathtext of matplotlib's own, powers of ten; all other text is no mathtext."""
 
 styled = mpl.rc_context(_SETTINGS)
 """Decorator: run a function under the settings of this package and restore the user's afterwards."""
@@ -176,19 +178,18 @@ def save_figure(
 
 
 def _fit_texts(figure: Figure) -> None:
-    """Make room for users' labels, which may be long, or hold dollar signs that are no mathtext.
+    """Make room for users' labels, which may be long, and hold dollar signs and characters that are not seen.
 
     A title that is wider than its figure is broken into lines, at spaces.
     """
     for text in figure.texts:
         text.set_wrap(True)
-    parser = MathTextParser("path")
+    scales = [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis) if axis.get_scale() in MATH_SCALES]
+    math = {id(tick) for axis in scales for tick in axis.findobj(Text) if tick is not axis.label}
     for text in figure.findobj(Text):
-        try:
-            for line in filter(is_math_text, text.get_text().splitlines()):
-                parser.parse(line)
-        except ValueError:
+        if id(text) not in math:
             text.set_parse_math(False)
+            text.set_text(visible(text.get_text(), lines=True))
 
 
 def caption(figure: Figure) -> str:

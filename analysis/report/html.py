@@ -9,6 +9,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from analysis.errors import AnalysisError
+from emt.text import shortened, visible
+
 PIXELS_PER_INCH, DOTS_PER_INCH = 130, 300
 """Resolution at which images are shown; in which PNG figures are saved."""
 
@@ -45,6 +48,7 @@ def definitions(facts: Mapping[str, str]) -> str:
 
 def image(path: Path, description: str, caption: str) -> str:
     """Return a figure with a PNG or GIF file inside the page."""
+    check_image(path)
     content = path.read_bytes()
     source = f"data:image/{path.suffix.removeprefix('.')};base64,{base64.b64encode(content).decode()}"
     alt = escape(" ".join(description.split()))
@@ -54,14 +58,30 @@ def image(path: Path, description: str, caption: str) -> str:
 
 def described(path: Path) -> str:
     """Return the description that a PNG file carries, or the comment of a GIF file; empty if there is none."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
+
+    check_image(path)
+    with Image.open(path) as picture:
+        text = picture.info.get("Description", picture.info.get("comment", ""))
+    return visible(text.decode(errors="replace") if isinstance(text, bytes) else str(text))
+
+
+def check_image(path: Path) -> None:
+    """Refuse a file that is no whole picture of the kind that its name says, as far as the kind has checksums.
+
+    Raises
+    ------
+    AnalysisError
+    """
+    from PIL import Image
 
     try:
-        with Image.open(path) as picture:
-            text = picture.info.get("Description", picture.info.get("comment", ""))
-            return text.decode(errors="replace") if isinstance(text, bytes) else str(text)
-    except (OSError, UnidentifiedImageError):
-        return ""
+        with Image.open(path, formats=[path.suffix.removeprefix(".")]) as picture:
+            picture.verify()
+    except Exception as error:
+        # The library raises what its parsers do: SyntaxError, struct.error, zlib.error, …
+        what = f"expected a whole {path.suffix.removeprefix('.').upper()} file; got {shortened(error)}"
+        raise AnalysisError(f"{path}: {what}; run the analysis again, or remove it") from None
 
 
 def _width(content: bytes) -> str:

@@ -196,8 +196,10 @@ function sort(table, heading, column) {
 }
 
 function csv(table) {
-  const quote = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const rows = [...table.rows].map((row) => [...row.cells].map((_, column) => quote(cellValue(row, column))).join(","));
+  // A spreadsheet would compute text that begins so; numbers stay numbers.
+  const inert = (text) => (/^'*[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text);
+  const quote = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const rows = [...table.rows].map((row) => [...row.cells].map((_, column) => quote(inert(cellValue(row, column)))).join(","));
   return rows.join("\n") + "\n";
 }
 

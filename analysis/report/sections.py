@@ -5,21 +5,22 @@ looked up.
 """
 
 import csv
-import json
 import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from analysis import COMMANDS
 from analysis.errors import AnalysisError
 from analysis.population import Population, from_summary
-from emt.files import read_curve
+from emt.files import is_plain, read_curve
+from emt.schema import Count, Positive, Schema, Share, read, required
+from emt.text import from_cell, shortened, visible
 
 GLOBAL = "global"
 """Name of the section of figures that evaluation draws across members."""
@@ -37,6 +38,46 @@ MEMBER_FILES = {
     "figures": "results",
 }
 """What the page links for each member, where it is there."""
+
+
+FileName = Annotated[
+    str,
+    required(
+        lambda name: Path(name).name == name not in ("", "..") and visible(name) == name, "a file's name"
+    ),
+]
+
+
+class About(Schema):
+    """Content of the ``about.json`` that an analysis leaves beside its results.
+
+    Attributes
+    ----------
+    headline
+        Its answer in words.
+    command, options, seq_length
+        What was asked.
+    files
+        What it wrote; None where it does not say.
+    sha256
+        Hashes of the files' contents, by name.
+    """
+
+    headline: str = ""
+    command: str | None = None
+    options: dict[str, Any] = {}
+    seq_length: Positive | None = None
+    files: list[FileName] | None = None
+    sha256: dict[FileName, str] = {}
+
+
+class Ending(Schema):
+    """What the page shows of a member's ``done.json``."""
+
+    step: Count | None = None
+    status: str | None = None
+    train_acc: Share | None = None
+    seed: Count | None = None
 
 
 @dataclass(frozen=True)
@@ -156,14 +197,14 @@ def find_members(
         name = entry["model_name"]
         folder = experiment.folder / name if re.fullmatch(r"model-[1-9]\d*", name) else None
         path = folder / "training_curve.csv" if folder else None
-        curve = read_curve(path) if path and path.is_file() else []
+        curve = read_curve(path) if folder and path and is_inside(path, experiment.folder) else []
         values, (kept, n_bars) = spectra.get(name, np.empty(0)), bars.get(name, ([], 0))
         leading = values[np.argsort(-np.abs(values), kind="stable")[: most["spectrum"]]]
         members.append(
             Member(
                 name=name,
                 entry={key.removesuffix(suffix): value for key, value in entry.items()},
-                ending=read_object(folder / "checkpoint" / "done.json") if folder else {},
+                ending=_ending(folder / "checkpoint" / "done.json", experiment.folder) if folder else {},
                 eigenvalues=[(float(v.real), float(v.imag)) for v in leading],
                 bars=kept,
                 training=_thin([(p.step, p.train_acc) for p in curve if p.is_training], most["curve"]),
@@ -192,10 +233,8 @@ def find_maps(sections: Sequence[Section]) -> dict[str, dict[str, tuple[float, f
     maps = {}
     for command in ("embedding", "persistence"):
         for path in _tables(sections, command, "_embedding"):
-            rows = {
-                row["model_name"]: (_number(row["dimension_1"]), _number(row["dimension_2"]))
-                for row in _map(path)
-            }
+            table = read_columns(path, "model_name", "dimension_1", "dimension_2", absent=True)
+            rows = {name: (_number(x, at), _number(y, at)) for at, (name, x, y) in table}
             points = {name: (x, y) for name, (x, y) in rows.items() if x is not None and y is not None}
             maps[f"{command}: {path.stem.removesuffix('_embedding').replace('_', ' ')}"] = points
     return maps
@@ -208,42 +247,77 @@ def read_table(path: Path, most_cells: int | None = None) -> tuple[list[list[str
     """
     rows: list[list[str]] = []
     cells = number = 0
-    for row in _lines(path):
+    for _, row in _lines(path):
         number, cells = number + 1, cells + len(row)
         if most_cells is None or cells <= most_cells:
             rows.append(row)
     return (rows if most_cells is None or cells <= most_cells else []), number
 
 
-def read_rows(path: Path) -> Iterator[dict[str, str]]:
-    """Yield the rows of a CSV file by column; none where the file is missing."""
+def read_columns(path: Path, *names: str, absent: bool = False) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield of each row of a CSV file where it stands, for messages, and what it has in these columns.
+
+    Raises
+    ------
+    AnalysisError
+        If the file lacks one of the columns, unless it may be ``absent``: then there are no rows; or a row ends
+        before them.
+    """
     lines = _lines(path)
-    header = next(lines, [])
-    return (dict(zip(header, row, strict=False)) for row in lines)
+    _, header = next(lines, ("", []))
+    if not set(names) <= set(header):
+        if not absent:
+            raise AnalysisError(f"{path}: expected the columns {', '.join(names)}; got {shortened(header)}")
+        return
+    places = [header.index(name) for name in names]
+    for at, row in lines:
+        if len(row) != len(header):
+            raise AnalysisError(f"{at}: expected {len(header)} cells; got {len(row)}")
+        yield at, tuple(row[k] for k in places)
 
 
-def _lines(path: Path) -> Iterator[list[str]]:
-    """Yield the rows of a CSV file one at a time: a matrix of distances may be too large to hold."""
-    if path.is_file():
-        with path.open(newline="", encoding="utf-8", errors="replace") as file:
-            yield from csv.reader(file)
+def _lines(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield the rows of a CSV file one at a time: a matrix of distances may be too large to hold; and where each is."""
+    if not path.is_file():
+        return
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = csv.reader(file)
+            for row in rows:
+                yield f"{path}: line {rows.line_num}", [from_cell(text) for text in row]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise AnalysisError(f"{path}: expected a table as CSV in UTF-8; got {error}") from None
 
 
 def _columns(path: Path, *names: str) -> Iterator[tuple[str | None, ...]]:
     """Yield of each row what stands in these columns, None in those that the table lacks."""
     lines = _lines(path)
-    header = next(lines, [])
+    _, header = next(lines, ("", []))
     places = [header.index(name) if name in header else len(header) for name in names]
-    return (tuple(row[k] if k < len(row) else None for k in places) for row in lines)
+    return (tuple(row[k] if k < len(row) else None for k in places) for _, row in lines)
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file, an empty one where the file is missing or holds something else."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+def read_about(folder: Path) -> About:
+    """Return what an analysis says of its results, an empty one where it says nothing.
+
+    Raises
+    ------
+    UserError
+        If its ``about.json`` holds something else.
+    """
+    path = folder / "about.json"
+    about: About = read(path, About) if is_plain(path, folder) else About()
+    return about
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path is a plain file of its own in a folder or below it, on no way through a link out of it."""
+    return is_plain(path, path.parent) and path.parent.resolve().is_relative_to(folder.resolve())
+
+
+def _ending(path: Path, folder: Path) -> dict[str, Any]:
+    ending: Ending = read(path, Ending) if is_inside(path, folder) else Ending()
+    return ending.model_dump(exclude_none=True)
 
 
 def _tables(sections: Sequence[Section], command: str, ending: str) -> list[Path]:
@@ -260,11 +334,11 @@ def _tables(sections: Sequence[Section], command: str, ending: str) -> list[Path
 def _section(experiment: Experiment, command: str, question: str, seq_length: int | None) -> Section | None:
     # What evaluation draws belongs to no command.
     folder = experiment.folder / (COMMANDS[command].folder if command in COMMANDS else f"{command}_analysis")
-    about = read_object(folder / "about.json")
-    if seq_length is not None and about.get("seq_length") not in (None, seq_length):
+    about = read_about(folder) if is_inside(folder / "about.json", experiment.folder) else About()
+    if seq_length is not None and about.seq_length not in (None, seq_length):
         return None
-    made = about.get("files")
-    files = sorted(path for path in folder.glob("*") if not isinstance(made, list) or path.name in made)
+    held = sorted(path for path in folder.glob("*") if is_inside(path, experiment.folder))
+    files = [path for path in held if about.files is None or path.name in about.files]
     figures = tuple(path for path in files if path.suffix in (".png", ".gif"))
     tables = tuple(path for path in files if path.suffix == ".csv")
     if not figures and not tables:
@@ -275,12 +349,11 @@ def _section(experiment: Experiment, command: str, question: str, seq_length: in
     named = {
         (label, name) for label, name in rows if name is not None and (label is not None or name in members)
     }
-    options = about.get("options")
     return Section(
         command=command,
         question=question,
-        headline=str(about.get("headline", "")),
-        options=options if isinstance(options, dict) else {},
+        headline=visible(about.headline),
+        options=about.options,
         n=len(named),
         sets=len({label for label, _ in named if label is not None}),
         figures=figures,
@@ -295,11 +368,12 @@ def _bars(paths: Sequence[Path], most: int) -> dict[str, tuple[list[Bar], int]]:
     """Return the ``most`` longest bars of each member, in the order of the file, and how many it has."""
     bars: dict[str, list[Bar]] = {}
     number: Counter[str] = Counter()
-    for row in (row for path in paths for row in read_rows(path)):
-        dimension, birth, name = _number(row["dimension"]), _number(row["birth"]), row["model_name"]
+    columns = ("model_name", "dimension", "birth", "death")
+    for at, (name, *cells) in (row for path in paths for row in read_columns(path, *columns)):
+        dimension, birth, death = (_number(text, at) for text in cells)
         if dimension is not None and birth is not None:
             held = bars.setdefault(name, [])
-            held.append((int(dimension), birth, _number(row["death"])))
+            held.append((_dimension(dimension, at), birth, death))
             number[name] += 1
             if len(held) > 2 * most:
                 bars[name] = _longest(held, most)
@@ -323,14 +397,16 @@ def _files(experiment: Path, folder: Path) -> dict[str, str]:
     return {label: path.relative_to(experiment).as_posix() for label, path in paths.items() if path.exists()}
 
 
-def _map(path: Path) -> Iterator[dict[str, str]]:
-    needed = {"model_name", "dimension_1", "dimension_2"}
-    return (row for row in read_rows(path) if needed <= row.keys())
-
-
-def _number(text: str) -> float | None:
+def _number(text: str, at: str) -> float | None:
+    """Return the number in a cell, None in an empty one or where it is not finite."""
     try:
-        value = float(text)
+        value = float(text or "nan")
     except ValueError:
-        return None
+        raise AnalysisError(f"{at}: expected a number; got {shortened(text)!r}") from None
     return value if abs(value) < float("inf") else None
+
+
+def _dimension(value: float, at: str) -> int:
+    if value not in range(10):
+        raise AnalysisError(f"{at}: expected a dimension of homology from 0 to 9; got {value:g}")
+    return int(value)

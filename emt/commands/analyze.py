@@ -6,7 +6,6 @@ import inspect
 import itertools
 import json
 import os
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,14 @@ from typing import Any
 from analysis import COMMANDS
 from analysis.command import SUBJECTS, Command
 from emt import stopping
+from emt.commands.output import say
 from emt.commands.script import program, shell_command
 from emt.errors import RegistrationError, UserError, renamed, repeated
 from emt.files import check_folder
 from emt.models import MODELS
 from emt.options import Parser, add_flags, assigns, check, options_of, require, require_arguments, summary_of
 from emt.runs import find, read_summary
+from emt.text import shell_path, visible
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -125,7 +126,7 @@ def _request(command: Command, given: dict[str, Any]) -> Request:
     path = find(first, "summary_file")
     experiment = _experiment_of(path)
     output = check_folder(Path(folder or experiment / command.folder), "output_dir")
-    return Request([(path, experiment.resolve().name, length)], output)
+    return Request([(path, visible(experiment.resolve().name), length)], output)
 
 
 def _experiment_of(path: Path) -> Path:
@@ -170,9 +171,9 @@ def _population(path: Path, label: str, seq_length: int | None) -> Any:
     from analysis.population import from_summary
 
     population = from_summary(read_summary(path, compact=True), label=label, seq_length=seq_length)
-    print(f"{label}: {len(population)} models at sequence length {population.seq_length} ({path})")
+    say(f"{label}: {len(population)} models at sequence length {population.seq_length} ({path})")
     if population.skipped:
-        print(f"  skipped (no spectrum at that length): {', '.join(population.skipped)}")
+        say(f"  skipped (no spectrum at that length): {', '.join(population.skipped)}")
     return population
 
 
@@ -183,7 +184,7 @@ def _recording(path: Path, label: str, seq_length: int | None) -> Any:
     file = _file_of_length(folder, seq_length, f"recorded runs in {folder}, written by `emt evaluate`")
     recording = trace.load(file)
     members, sequences, steps = (recording.sizes[axis] for axis in trace.MEMBER_TIME)
-    print(f"{label}: {members} models on {sequences} sequences of {steps} steps ({file})")
+    say(f"{label}: {members} models on {sequences} sequences of {steps} steps ({file})")
     return recording
 
 
@@ -191,11 +192,11 @@ def _dynamics(path: Path, label: str, seq_length: int | None) -> Any:
     from emt import dynamics_file
 
     experiment = _experiment_of(path)
-    command = f"{shell_command('evaluate')} --models_dir {shlex.quote(str(experiment))} --dynamics"
+    command = f"{shell_command('evaluate')} --models_dir {shell_path(experiment)} --dynamics"
     folder = experiment / "dynamics"
     file = _file_of_length(folder, seq_length, f"fixed points in {folder}; write them with: {command}")
     found = dynamics_file.load(file)
-    print(f"{label}: {found.sizes['member']} models, {found.sizes['point']} fixed and slow points ({file})")
+    say(f"{label}: {found.sizes['member']} models, {found.sizes['point']} fixed and slow points ({file})")
     return found
 
 
@@ -211,11 +212,11 @@ def _checkpoints(path: Path, label: str, seq_length: int | None) -> Any:
     if not summaries:
         raise UserError(
             f"--summary_file: expected evaluated checkpoints in {experiment / 'checkpoints'}; train with "
-            f"--keep_checkpoints and run: {shell_command('evaluate')} --models_dir {shlex.quote(str(experiment))} "
+            f"--keep_checkpoints and run: {shell_command('evaluate')} --models_dir {shell_path(experiment)} "
             "--step N …"
         )
     steps = sorted(summaries)
-    print(f"{label}: checkpoints after {', '.join(map(str, steps))} training steps")
+    say(f"{label}: checkpoints after {', '.join(map(str, steps))} training steps")
     return {
         s: from_summary(read_summary(summaries[s], compact=True), label=label, seq_length=seq_length)
         for s in steps
@@ -245,7 +246,7 @@ def _experiment(request: Request) -> Any:
 
 def _command_line(command: Command, experiment: Path) -> str:
     """Return what a user types to have an analysis beside the summary."""
-    summary, folder = (shlex.quote(str(experiment / x)) for x in ("evaluation_summary.json", command.folder))
+    summary, folder = (shell_path(experiment / x) for x in ("evaluation_summary.json", command.folder))
     given = f"--summary_files {summary} OTHER --output_dir {folder}"
     return f"{shell_command('analyze')} {command.name} {given if command.several else f'--summary_file {summary}'}"
 
@@ -263,6 +264,9 @@ def _file_of_length(folder: Path, seq_length: int | None, expected: str) -> Path
         raise UserError(f"--seq_length: must be one of the lengths recorded ({held}); got {length}")
     return files[length]
 
+
+WRITTEN = (".csv", ".json", ".npy", ".png", ".pdf", ".gif", ".mp4")
+"""Kinds of file that an analysis writes."""
 
 READERS: Mapping[str, Callable[[Request], Any]] = {
     "population": lambda request: _population(*request.sources[0]),
@@ -285,7 +289,7 @@ def _labels(given: Sequence[str], n_sets: int) -> list[str]:
         raise UserError("--labels: expected labels with at least one character; got an empty one")
     if repeated(given):
         raise UserError(f"--labels: labels must all differ; got {', '.join(given)}")
-    labels = list(given)
+    labels = [visible(label) for label in given]
     for place in range(len(given) + 1, n_sets + 1):
         free = itertools.chain([f"Set {place}"], (f"Set {place} ({k})" for k in itertools.count(2)))
         labels.append(next(label for label in free if label not in labels))
@@ -295,28 +299,32 @@ def _labels(given: Sequence[str], n_sets: int) -> list[str]:
 def _save_pages(result: Any, folder: Path) -> None:
     from emt.files import write_bytes
 
-    print(result.headline())
+    say(result.headline())
     for name, page in result.pages().items():
         path = folder / f"{name}.html"
         write_bytes(path, page.encode())
-        print(f"page: {path}")
+        say(f"page: {path}")
 
 
 def _save(result: Any, command: Command, folder: Path, question: dict[str, Any]) -> None:
-    from analysis.report.sections import read_object
+    from analysis.report.sections import About, read_about
     from analysis.tables import save_results, to_json
     from emt.files import write_bytes
 
-    earlier = read_object(folder / "about.json")
+    try:
+        earlier = read_about(folder)
+    except UserError:
+        # It is written anew, and nothing is deleted on its word.
+        earlier = About()
     headline = result.headline() if hasattr(result, "headline") else ""
     if headline:
-        print(headline)
+        say(headline)
     with stopping.deferred():
         # These files belong together.
         tables = save_results(result, folder)
-        about = {"headline": headline, **question, "files": [path.name for path in tables]}
-        write_bytes(folder / "about.json", to_json(about))
-    print(f"tables in {folder}: {_by_stem(tables)}")
+        about = {"headline": headline, **question}
+        write_bytes(folder / "about.json", to_json(about | _files(tables)))
+    say(f"tables in {folder}: {_by_stem(tables)}")
 
     # Imported here: a figure that fails must not cost the tables.
     from analysis.figures.style import save_figure, save_film
@@ -325,13 +333,29 @@ def _save(result: Any, command: Command, folder: Path, question: dict[str, Any])
     figures = [path for name, figure in drawing.draw(result) for path in save_figure(figure, folder / name)]
     if hasattr(drawing, "animate"):
         figures += [path for name, film in drawing.animate(result) for path in save_film(film, folder / name)]
-    files = [path.name for path in (*tables, *figures)]
-    write_bytes(folder / "about.json", to_json(about | {"files": files}))
+    listed = _files([*tables, *figures])
+    write_bytes(folder / "about.json", to_json(about | listed))
     # Output left over from an earlier run of this command, such as a figure without a subject now, is deleted.
-    if all(earlier.get(key) == asked for key, asked in json.loads(to_json(question)).items()):
-        for name in {Path(name).name for name in earlier.get("files", ())} - set(files):
-            (folder / name).unlink(missing_ok=True)
-    print(f"figures in {folder}: {_by_stem(figures)}")
+    if all(getattr(earlier, key) == asked for key, asked in json.loads(to_json(question)).items()):
+        for name in set(earlier.sha256) - set(listed["files"]):
+            _delete(folder / name, earlier.sha256[name])
+    say(f"figures in {folder}: {_by_stem(figures)}")
+
+
+def _files(paths: Sequence[Path]) -> dict[str, Any]:
+    """Return what about.json says of files: their names, and the hashes of their contents."""
+    from emt.files import sha256
+
+    hashes = {path.name: sha256(path.read_bytes()) for path in paths}
+    return {"files": list(hashes), "sha256": hashes}
+
+
+def _delete(path: Path, content: str) -> None:
+    """Delete what an analysis wrote: a file of a kind that analyses write, in whose place nobody has put another."""
+    from emt.files import is_plain, sha256
+
+    if path.suffix in WRITTEN and is_plain(path, path.parent) and sha256(path.read_bytes()) == content:
+        path.unlink()
 
 
 def _by_stem(paths: Sequence[Path]) -> str:

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 
+from emt.commands.output import say
 from emt.streams import stream
 
 LEVEL = 0.05
@@ -95,13 +96,13 @@ class Rate:
 def run(draws: int, seed: int, path: Path | None = None) -> int:
     """Print the false-positive rate of every test; return 1 if one is wrong, else 0."""
     start = time.monotonic()
-    print(f"{'test':32} {'draws':>6} {'rate':>6}  {'95 % interval':16} level {LEVEL:g}")
+    say(f"{'test':32} {'draws':>6} {'rate':>6}  {'95 % interval':16} level {LEVEL:g}")
     rates = []
     for name in NULLS:
         rates += judge(name, draws, seed)
     faults = [rate.test for rate in rates if not rate.ok]
     verdict = f"FAULT: {', '.join(faults)}" if faults else f"ok: {len(rates)} tests keep the level"
-    print(f"{verdict}; {time.monotonic() - start:.0f} s")
+    say(f"{verdict}; {time.monotonic() - start:.0f} s")
     if path is not None:
         from emt.commands.selftest import write_table
 
@@ -113,13 +114,13 @@ def judge(name: str, draws: int, seed: int) -> list[Rate]:
     """Print and return the rates of the tests that one function of `NULLS` runs; those that miss are repeated."""
     first = rates_of(name, range(draws), seed)
     for rate in first:
-        print(rate.line("missed: repeated below"), flush=True)
+        say(rate.line("missed: repeated below"), flush=True)
     missed = [rate.test for rate in first if not rate.ok]
     if not missed:
         return first
     again = {rate.test: rate for rate in rates_of(name, range(draws, (1 + AGAIN) * draws), seed)}
     for test in missed:
-        print(again[test].line(), flush=True)
+        say(again[test].line(), flush=True)
     return [again[rate.test] if rate.test in missed else rate for rate in first]
 
 

@@ -6,8 +6,6 @@ exponents. Models that were evaluated before with the same settings are not eval
 """
 
 import argparse
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -16,12 +14,14 @@ from typing import Any
 from emt import config as configuration
 from emt import engine, files, runs
 from emt.commands.evaluate_members import evaluate_share, finish_population
+from emt.commands.output import complain, complain_at_length, open_console
 from emt.commands.script import program, shell_command
 from emt.devices import choose_device
 from emt.errors import UserError, renamed
 from emt.evaluation import TEST_SEQUENCES, Settings, Work, entry_path, forget, is_current, write_dynamics
 from emt.options import Parser, load
 from emt.tasks import TASKS
+from emt.text import shell_path
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -135,9 +135,7 @@ def wanted_lengths(given: list[int] | None, task: Any) -> tuple[int, ...]:
 
 def evaluate(work: Work, options: argparse.Namespace) -> int:
     """Evaluate all models with a progress bar, write the summary, draw the population; return the exit code."""
-    from rich.console import Console
-
-    console = Console(highlight=False, soft_wrap=True)
+    console = open_console()
     when_trained = "" if work.step is None else f" after {work.step} training steps"
     lengths = " ".join(map(str, work.settings.seq_lengths))
     console.print(
@@ -198,7 +196,7 @@ def evaluate_models(work: Work, num_workers: int, console: Any) -> dict[int, str
         first = f"model-{work.numbers[0]}: {failed[work.numbers[0]]}"
         raise UserError(f"{work.experiment}: none of the {len(failed)} models could be evaluated; {first}")
     for number, reason in failed.items():
-        print(f"{program('evaluate')}: model-{number}: {reason}", file=sys.stderr)
+        complain(f"{program('evaluate')}: model-{number}: {reason}")
     return failed
 
 
@@ -213,7 +211,7 @@ def collect_failures(results: Sequence[engine.Result]) -> dict[int, str]:
     reasons: dict[int, str] = {}
     for result in results:
         reasons |= dict.fromkeys(result.item.numbers, result.failure) if result.failure else result.value
-        print(result.details, end="", file=sys.stderr)
+        complain_at_length(result.details)
     return {n: reasons[n].removeprefix(f"model-{n}: ") for n in sorted(reasons)}
 
 
@@ -247,7 +245,8 @@ def finish_together(work: Work, options: argparse.Namespace, console: Any) -> bo
     for result in results:
         if result.failure:
             what = "figures, traces and dynamics across models"
-            raise UserError(f"{work.experiment}: {what}: {result.failure}\n{result.details}")
+            complain_at_length(result.details)
+            raise UserError(f"{work.experiment}: {what}: {result.failure}")
     return bool(results[0].value)
 
 
@@ -286,4 +285,4 @@ def report(
     console.print(f"Summary: {summary}")
     if work.settings.figures:
         console.print(f"Figures: {work.folder / 'global_analysis'} and {work.folder / 'model-k' / 'results'}")
-    console.print(f"Next: {shell_command('analyze')} {analysis} --summary_file {shlex.quote(str(summary))}")
+    console.print(f"Next: {shell_command('analyze')} {analysis} --summary_file {shell_path(summary)}")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emt import files, runs, stopping
+from emt import runs, stopping
 from emt.commands.working_memory import (
     check_fits,
     explained_allocations,
@@ -22,11 +22,12 @@ from emt.evaluation import (
     TRACE_SEQUENCES,
     Work,
     entry_path,
-    fingerprint,
     is_current,
     trace_batch,
+    write_entry,
 )
 from emt.tasks.base import ACCURACY
+from emt.text import visible
 
 
 def evaluate_share(work: Work) -> dict[int, str]:
@@ -98,7 +99,7 @@ def evaluate_model(work: Work, number: int) -> None:
     if work.settings.figures:
         for name, figure in draw_model(inspect_member(member, operators, lengths)):
             save_figure(figure, folder / name, formats=("png",), dpi=150)
-    files.write_json(entry_path(work, number), {"fingerprint": fingerprint(work, number), "entry": entry})
+    write_entry(work, number, entry)
 
 
 def load_member(work: Work, number: int) -> tuple[Any, dict[int, Any], dict[int, slice]]:
@@ -232,7 +233,7 @@ def finish_population(item: tuple[Work, float]) -> bool:
             keeps_memory = write_trace(work, length)
         if not work.settings.figures:
             continue
-        population = from_summary(summary, label=work.experiment.name, seq_length=length)
+        population = from_summary(summary, label=visible(work.experiment.name), seq_length=length)
         for name, figure in draw_population(population, magnitude_threshold=threshold):
             stem = f"{name}_seq{length}" if several else name
             save_figure(figure, work.folder / "global_analysis" / stem)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from emt import __version__
+from emt.commands.output import complain, say
 from emt.commands.script import run_script
 
 STAGES = {
@@ -21,14 +22,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["--version"]:
-        print(f"emt {__version__}")
+        say(f"emt {__version__}")
         return 0
     if words[:1] in ([], ["--help"], ["-h"]):
-        print(usage())
+        say(*usage().splitlines())
         return 0 if words else 2
     stage, *rest = words
     if stage not in STAGES:
-        print(f"emt: no such command: {stage!r}; there are {', '.join(STAGES)}", file=sys.stderr)
+        complain(f"emt: no such command: {stage!r}; there are {', '.join(STAGES)}")
         return 2
     return run_script(f"emt {stage}", lambda: importlib.import_module(f"emt.commands.{stage}").main(rest))
 

@@ -2,12 +2,13 @@
 
 import os
 import select
-import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from emt import stopping
+from emt.commands.output import complain
+from emt.text import shell_path
 
 SCRIPTS = {"train": "train_multiple.py", "evaluate": "evaluate_multiple.py", "analyze": "analyze.py"}
 """Stages of the work that have a script of their own in a checkout."""
@@ -26,7 +27,7 @@ def shell_command(stage: str) -> str:
     """
     started = Path(sys.argv[0])
     if _is_script() and stage in SCRIPTS:
-        return f"python {shlex.quote(str(started.with_name(SCRIPTS[stage])))}"
+        return f"python {shell_path(started.with_name(SCRIPTS[stage]))}"
     return f"python -m emt {stage}" if started.parts[-2:] == ("emt", "__main__.py") else f"emt {stage}"
 
 
@@ -63,9 +64,9 @@ def _outcome(name: str, main: Callable[[], int]) -> int:
             return 141
         message = explain_os_error(error)
     except KeyboardInterrupt as interruption:
-        print(f"{name}: interrupted; rerun the same command to resume", file=sys.stderr)
+        complain(f"{name}: interrupted; rerun the same command to resume")
         return interruption.exit_code if isinstance(interruption, stopping.Stopped) else 130
-    print(f"{name}: {message}", file=sys.stderr)
+    complain(f"{name}: {message}")
     return 2
 
 

@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 
 from emt.commands.known_systems.answers import Answer
+from emt.commands.output import say
 
 SYSTEMS = (
     *("circles:roots_of_unity", "circles:rotations", "circles:loop_of_roots", "circles:points_on_a_line"),
@@ -88,15 +89,15 @@ def _positive(text: str) -> int:
 def run(systems: Sequence[str], path: Path | None = None) -> int:
     """Run systems, print their lines as they come, and return 1 if a number is wrong, else 0."""
     start, lines = time.monotonic(), []
-    print(f"{'':8}{HEADER}")
+    say(f"{'':8}{HEADER}")
     for place, system in enumerate(systems, 1):
         for line in lines_of(system):
             lines.append(line)
-            print(f"{f'{place}/{len(systems)}':8}{line}", flush=True)
+            say(f"{f'{place}/{len(systems)}':8}{line}", flush=True)
     faults = [line for line in lines if not line.ok]
     commands = {line.answer.command for line in lines}
     verdict = f"FAULT in {len(faults)} of" if faults else "ok:"
-    print(f"{verdict} {len(lines)} numbers of {len(commands)} commands, {time.monotonic() - start:.0f} s")
+    say(f"{verdict} {len(lines)} numbers of {len(commands)} commands, {time.monotonic() - start:.0f} s")
     if path is not None:
         write_table([{"system": line.system, **asdict(line.answer), "ok": line.ok} for line in lines], path)
     return 1 if faults else 0
@@ -120,4 +121,4 @@ def write_table(rows: list[dict[str, object]], path: Path) -> None:
     from emt.files import write_bytes
 
     write_bytes(path, to_json(rows))
-    print(f"table: {path}")
+    say(f"table: {path}")

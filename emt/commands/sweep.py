@@ -15,6 +15,7 @@ from typing import Any
 
 from emt import config as configuration
 from emt import engine, runs
+from emt.commands.output import complain, complain_at_length, open_console
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig
 from emt.errors import renamed
 from emt.files import check_folder
@@ -147,12 +148,10 @@ def with_overrides(config: RunConfig, smaller: Mapping[str, Any], execution: Exe
 
 def train(populations: Mapping[Path, RunConfig], execution: ExecutionConfig, output: Path) -> int:
     """Train with a live display and report how it ended."""
-    from rich.console import Console
-
     from emt.training import population, sweep
     from emt.training.progress import Display
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = open_console()
     count = sum(config.training.num_models for config in populations.values())
     console.print(f"Training {count} models in {output}, populations: {len(populations)}")
     stops = [config.training.stop_accuracy for config in populations.values()]
@@ -169,8 +168,8 @@ def train(populations: Mapping[Path, RunConfig], execution: ExecutionConfig, out
         console.print(describe(name.name, [row for row in rows if row["experiment"] == name.name]))
     console.print(f"All members: {output / 'members.csv'}")
     for failure in failures:
-        print(failure.details or "", end="", file=sys.stderr)
-        print(f"sweep: {failure.item.experiment.name}: {failure.item}: {failure.failure}", file=sys.stderr)
+        complain_at_length(failure.details or "")
+        complain(f"sweep: {failure.item.experiment.name}: {failure.item}: {failure.failure}")
     return 1 if failures else 0
 
 

@@ -5,7 +5,7 @@ interrupted run.
 """
 
 import argparse
-import shlex
+import re
 import sys
 from pathlib import Path
 from statistics import median
@@ -13,6 +13,7 @@ from typing import Any
 
 from emt import config as configuration
 from emt import engine, runs
+from emt.commands.output import complain, complain_at_length, open_console
 from emt.commands.script import program, shell_command
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig
 from emt.devices import choose_device
@@ -34,6 +35,7 @@ from emt.options import (
 )
 from emt.tasks import TASKS
 from emt.tasks.base import check_task
+from emt.text import shell_path
 
 DEFAULT_TASK, DEFAULT_MODEL = "variable_binding", "rnn"
 
@@ -63,6 +65,8 @@ def parse(arguments: list[str]) -> tuple[RunConfig, Path]:
         raise UserError("--experiment_name: must be a name for the run's folder; got none")
     if Path(name).name != name or name in (".", ".."):
         raise UserError(f"--experiment_name: must be a plain folder name; got {name!r}")
+    if re.search("[\ud800-\udfff]", name):
+        raise UserError(f"--experiment_name: must be text in UTF-8; got {name!r}")
     output = check_folder(Path(folder), "output_dir") / name
     return config.model_copy(update={"metadata": configuration.metadata(name, "train_multiple.py")}), output
 
@@ -150,14 +154,12 @@ def merge(
 
 def train(config: RunConfig, experiment: Path) -> int:
     """Train with a live display and report how it ended."""
-    from rich.console import Console
-
     from emt.training import population
     from emt.training.progress import Display
 
     if config.execution.accelerator == "gpu" and config.execution.engine in ("local", "inline"):
         choose_device("gpu")
-    console = Console(highlight=False, soft_wrap=True)
+    console = open_console()
     members, (workers, _) = config.training.num_models, engine.capacity(config.execution)
     console.print(f"Training {members} models ({config.model_type} on {config.task_name}) in {experiment}")
     with (
@@ -177,8 +179,8 @@ def train(config: RunConfig, experiment: Path) -> int:
             f"{reached}: {len(passed)} of {members} models, median step {median(passed):.0f}, last {max(passed)}"
         )
     for failure in outcome.failures:
-        print(failure.details or "", end="", file=sys.stderr)
-        print(f"{program('train')}: {failure.item}: {failure.failure}", file=sys.stderr)
+        complain_at_length(failure.details or "")
+        complain(f"{program('train')}: {failure.item}: {failure.failure}")
     if outcome.failures:
         return 1
     unfinished = members - len(outcome.done)
@@ -189,5 +191,5 @@ def train(config: RunConfig, experiment: Path) -> int:
     if unfinished:
         console.print(f"{unfinished} of {members} models belong to other shards")
         return 0
-    console.print(f"Next: {shell_command('evaluate')} --models_dir {shlex.quote(str(experiment))}")
+    console.print(f"Next: {shell_command('evaluate')} --models_dir {shell_path(experiment)}")
     return 0

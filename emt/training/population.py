@@ -14,6 +14,7 @@ from emt import config as configuration
 from emt import engine, files, runs
 from emt.config import ExecutionConfig, RunConfig
 from emt.errors import UserError
+from emt.schema import checked, refusal
 
 LARGEST_CHUNK = 25
 """Members in one stack on a CPU; more do not make a step faster per member."""
@@ -101,7 +102,13 @@ def prepare(config: RunConfig, experiment: Path, siblings: int = 1) -> list[Chun
     workers, on_gpu = engine.capacity(config.execution)
     parts = -(-workers * config.execution.part[1] // siblings)
     proposal = split(config.training.num_models, parts, LARGEST_GPU_CHUNK if on_gpu else LARGEST_CHUNK)
-    plan = decide(experiment / "population" / "chunks.json", proposal)
+    path = experiment / "population" / "chunks.json"
+    plan = checked(decide(path, proposal), list[list[int]], path)
+    if [n for numbers in plan for n in numbers] != list(
+        range(1, config.training.num_models + 1)
+    ) or [] in plan:
+        expected = f"lists of the models 1 to {config.training.num_models}, each model once and in order"
+        raise refusal(path, (), expected, plan)
     return [Chunk(experiment.absolute(), config, tuple(numbers)) for numbers in plan]
 
 
@@ -169,9 +176,8 @@ def train_all(
 
 def done_markers(config: RunConfig, experiment: Path) -> dict[int, dict[str, Any]]:
     """Return the done markers of the members that have ended, by model number."""
-    numbers = range(1, config.training.num_models + 1)
-    return {
-        n: runs.read_weights(runs.model_folder(experiment, n))[1]
-        for n in numbers
-        if runs.is_done(experiment, n)
-    }
+    done = [n for n in range(1, config.training.num_models + 1) if runs.is_done(experiment, n)]
+    markers = {n: runs.read_marker(runs.model_folder(experiment, n)) for n in done}
+    for number, marker in markers.items():
+        checked(marker, runs.TrainedMarker, runs.marker_path(runs.model_folder(experiment, number)))
+    return markers

@@ -1,23 +1,56 @@
 """Show how a population gets on, from the status files of its chunks; any process may look."""
 
-import json
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapreplace
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from emt import stopping
+from emt.errors import UserError
 from emt.progress import duration
+from emt.schema import Count, Schema, read
 from emt.training.course import steps_to_come
 from emt.training.population import Chunk
 
 LINE_EVERY_S = 15.0
 STALE_S = 60.0
+
+Digits = Annotated[str, Field(pattern=r"^[0-9]{1,18}$")]
+Place = Annotated[list[Count], Field(min_length=2, max_length=2)]
+
+
+class MemberStatus(Schema):
+    """Where a member stands."""
+
+    horizon: Count
+    accuracy: float | None = None
+    frozen: bool
+
+
+class CourseStatus(Schema):
+    """`emt.training.course.Course` as JSON."""
+
+    at: dict[str, Place] = {}
+    spent: dict[Digits, list[Count]] = {}
+
+
+class Status(Schema):
+    """Content of a chunk's status file."""
+
+    step: Count
+    total_steps: Count
+    members: dict[str, MemberStatus]
+    done: dict[str, str]
+    model_steps_per_s: float
+    seconds_per_model_step: float | None = None
+    course: CourseStatus = CourseStatus()
+    stop_window: Count = 0
 
 
 @dataclass(frozen=True)
@@ -85,7 +118,7 @@ def standing(chunks: list[Chunk], workers: int = 1) -> Standing:
         failed=sum(c.unfinished for c in all_chunks if c.failed),
         share=work_done / max(1.0, work_done + work_left),
         horizon=sum(m["horizon"] for m in moving) / max(1, len(moving)),
-        accuracy=sum(m["accuracy"] for m in moving) / max(1, len(moving)),
+        accuracy=sum(m["accuracy"] or 0.0 for m in moving) / max(1, len(moving)),
         model_steps_per_s=sum(c.rate for c in whole),
         seconds_at_most=_seconds(whole, [c.steps_left(longest) for c in whole], workers),
         seconds_expected=_seconds_expected(whole, longest, workers),
@@ -161,12 +194,16 @@ def _makespan(seconds: list[float], workers: int) -> float:
 
 
 def _status(chunk: Chunk) -> tuple[dict[str, Any] | None, float]:
-    """Return what a chunk's status file says, None if there is none, and how many seconds ago it was written."""
+    """Return what a chunk's status file says, and how many seconds ago it was written; None without a whole one."""
     try:
-        text, written = chunk.status_path.read_text(encoding="utf-8"), chunk.status_path.stat().st_mtime
-        return json.loads(text), time.time() - written
-    except (FileNotFoundError, json.JSONDecodeError):
+        status = read(chunk.status_path, Status).model_dump()
+        horizons = {int(n) for n in status["course"].get("spent", {})}
+        horizons |= {horizon for horizon, _ in status["course"].get("at", {}).values()}
+        written = chunk.status_path.stat().st_mtime
+    except (FileNotFoundError, UserError):
         return None, 0.0
+    known = horizons <= set(chunk.config.training.curriculum_horizons)
+    return (status, time.time() - written) if known else (None, 0.0)
 
 
 class Display:

@@ -26,6 +26,7 @@ from emt.models import MODELS
 from emt.options import check, load, options_of, target_of
 from emt.tasks import TASKS
 from emt.tasks.base import check_task
+from emt.text import cell
 from emt.training.population import decide, done_markers
 
 MARKER_COLUMNS = ("status", "step", "horizon", "passed_step", "train_acc")
@@ -120,6 +121,7 @@ def write_members(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     table.writeheader()
     table.writerows(
-        {k: " ".join(map(str, v)) if isinstance(v, tuple) else v for k, v in row.items()} for row in rows
+        {k: cell(" ".join(map(str, v)) if isinstance(v, tuple) else v) for k, v in row.items()}
+        for row in rows
     )
     files.write_text(path, text.getvalue())

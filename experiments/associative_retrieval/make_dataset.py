@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from emt import files
+from emt.commands.output import say
 from emt.commands.script import run_script
 from emt.errors import UserError
 from emt.streams import Split
@@ -52,8 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
     data = make_data_set(options.K, counts, options.seed, options.chunk)
     files.write_bytes(path, to_npz(data))
     shared = count_shared(data.rows["test"], data.rows["train"])
-    print(f"{path}: K = {options.K}, {', '.join(f'{n} {split}' for split, n in counts.items())} rows")
-    print(
+    say(f"{path}: K = {options.K}, {', '.join(f'{n} {split}' for split, n in counts.items())} rows")
+    say(
         f"{shared} of {counts['test']} test rows ({shared / counts['test']:.3%}) also occur in the training rows"
     )
     return 0

@@ -18,6 +18,7 @@ from analysis.figures.accuracy.learning import draw
 from analysis.figures.style import save_figure
 from analysis.tables import save_results
 from emt import runs
+from emt.commands.output import open_console, say
 from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.errors import UserError
@@ -48,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     written = save_results(summary, output)
     written += [path for name, figure in draw(summary) for path in save_figure(figure, output / name)]
     _report(summary.errors, [found[run] for run in order])
-    print(f"Written to {output}: {', '.join(path.name for path in written)}")
+    say(f"Written to {output}: {', '.join(path.name for path in written)}")
     return 0
 
 
@@ -80,7 +81,6 @@ def _learner(config: RunConfig, run: Path, tests: dict[int, dict[str, Any]]) -> 
 
 
 def _report(errors: pd.DataFrame, configs: list[RunConfig]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(
@@ -91,7 +91,7 @@ def _report(errors: pd.DataFrame, configs: list[RunConfig]) -> None:
         spread = (f"{row['low']:.2f}–{row['high']:.2f}", f"{row['std']:.2f}") if row["n"] > 1 else ("", "")
         cells = f"{row['mean']:.2f}", *spread, f"{row['median']:.2f}"
         table.add_row(panel, label, f"{row['n']:.0f}", *cells, "" if paper is None else f"{paper:.2f}")
-    Console().print(table)
+    open_console(soft_wrap=False).print(table)
 
 
 if __name__ == "__main__":

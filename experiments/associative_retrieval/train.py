@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from emt.commands.output import complain, say
 from emt.commands.script import run_script
 from emt.config import RunConfig, TrainingConfig, metadata
 from emt.errors import UserError
@@ -134,7 +135,7 @@ def _warn_of_ignored(options: argparse.Namespace) -> None:
     ignored = _unknown(options.model, values_of(MODEL, vars(options), "model", partial=True))
     if ignored:
         flags = ", ".join(f"--{flag}" for flag in ignored)
-        print(f"train: warning: {flags} ignored: model {options.model} has no fast weights", file=sys.stderr)
+        complain(f"train: warning: {flags} ignored: model {options.model} has no fast weights")
 
 
 def _data(K: int | None, data_npz: str | None) -> tuple[int, int]:
@@ -165,11 +166,11 @@ def train(config: RunConfig, folder: Path) -> int:
     for number, result in write_results(folder, config).items():
         error, seen = 100 * (1 - result["test_acc"]), result["test_rows_in_train"]
         rows = result["test_rows"]
-        print(f"model-{number}: test error {error:.2f} %; {seen} of {rows} test rows occur in training")
+        say(f"model-{number}: test error {error:.2f} %; {seen} of {rows} test rows occur in training")
     members = config.training.num_models
     unfinished = members - len(outcome.done)
     if unfinished and not outcome.failures:
-        print(f"{unfinished} of {members} models belong to other shards")
+        say(f"{unfinished} of {members} models belong to other shards")
     return 1 if outcome.failures else 0
 
 

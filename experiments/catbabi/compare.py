@@ -15,6 +15,7 @@ from analysis.figures.style import save_figure
 from analysis.tables import save_results
 from emt import config as configuration
 from emt import runs
+from emt.commands.output import say
 from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.errors import UserError
@@ -77,11 +78,11 @@ def main(arguments: list[str] | None = None) -> int:
         path for name, figure in draw(result, options.first) for path in save_figure(figure, output / name)
     ]
     for label, row in result.models.iterrows():
-        print(f"{label}: loss {row['loss']:.4f}, perplexity {row['perplexity']:.3f} on {row['n']:.0f} words")
+        say(f"{label}: loss {row['loss']:.4f}, perplexity {row['perplexity']:.3f} on {row['n']:.0f} words")
     apart, (first, second) = result.difference, result.labels
     interval = f"95 % {apart['low']:.4f} to {apart['high']:.4f}, n = {apart['stories']:.0f} stories"
-    print(f"{second} minus {first}: {apart['mean']:.4f} nats ({interval})")
-    print(f"Written to {output}: {', '.join(path.name for path in written)}")
+    say(f"{second} minus {first}: {apart['mean']:.4f} nats ({interval})")
+    say(f"Written to {output}: {', '.join(path.name for path in written)}")
     return 0
 
 

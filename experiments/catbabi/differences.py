@@ -14,6 +14,7 @@ import pandas as pd
 from analysis.statistics import Interval, mean_interval
 from analysis.tables import to_csv
 from emt import runs
+from emt.commands.output import open_console, say
 from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.errors import UserError
@@ -60,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     output = Path(options.output_dir or folder / "summary") / "differences.csv"
     write_bytes(output, to_csv(table))
     _report(table, found, options.reference, f"{mode}, start {start}")
-    print(f"Written to {output}")
+    say(f"Written to {output}")
     return 0
 
 
@@ -132,10 +133,9 @@ def _columns(interval: Interval, prefix: str = "") -> dict[str, Any]:
 def _report(
     table: pd.DataFrame, found: Mapping[str, tuple[Path, RunConfig]], reference: str, about: str
 ) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=max(Console().width, 130))
+    console = open_console(width=max(open_console().width, 130), soft_wrap=False)
     shown = Table(
         "", "words", *PRINTED.values(), "n", title=f"Accuracy in percent, 95 % over seeds ({about})", box=None
     )
@@ -153,7 +153,7 @@ def _report(
     if apart.row_count:
         console.print(apart)
     for name in (one for one in found if one != reference):
-        print(f"{name}: {_tasks_apart(table.loc[name])}")
+        say(f"{name}: {_tasks_apart(table.loc[name])}")
 
 
 def _tasks_apart(rows: pd.DataFrame) -> str:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emt.commands.output import open_console
 from emt.commands.script import run_script
 from emt.devices import choose_device
 from emt.errors import UserError
@@ -62,7 +63,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _report(run: Path, mode: str, results: dict[int, dict[str, Any]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     names = ("", "", "questions", "right", "complete sets", "mean of tasks", "words", "perplexity")
@@ -79,7 +79,7 @@ def _report(run: Path, mode: str, results: dict[int, dict[str, Any]]) -> None:
                 f"model-{number}", name, asked, right, *others, words, f"{figure['perplexity']:.3f}"
             )
     # Where output goes into a file rich takes 80 columns, too few for this table.
-    Console(width=max(Console().width, 110)).print(table)
+    open_console(width=max(open_console().width, 110), soft_wrap=False).print(table)
 
 
 if __name__ == "__main__":

@@ -18,11 +18,13 @@ from analysis.figures.accuracy import learning as learning_figures
 from analysis.figures.style import save_figure
 from analysis.tables import save_results
 from emt import files, runs
+from emt.commands.output import open_console, say
 from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.errors import UserError
 from emt.files import write_bytes
 from emt.tasks.catbabi import CatBabi
+from emt.text import shell_path
 from experiments.catbabi.configs import LABELS, PAPER_ACCURACIES
 from experiments.command_line import add_folder, build_parser, find_runs
 from experiments.training import validation_errors
@@ -49,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     written += [output / "table.csv"]
     written += [path for name, figure in figures for path in save_figure(figure, output / name)]
     _report(rows)
-    print(f"Written to {output}: {', '.join(str(path.relative_to(output)) for path in written)}")
+    say(f"Written to {output}: {', '.join(str(path.relative_to(output)) for path in written)}")
     return 0
 
 
@@ -64,7 +66,7 @@ def tested_runs(folder: Path) -> dict[Path, RunConfig]:
     found = find_runs(folder, "catbabi")
     tested = {run: config for run, config in found.items() if (run / "test.json").exists()}
     for run in found.keys() - tested.keys():
-        print(f"{run}: not tested yet: python -m experiments.catbabi.evaluate {run}")
+        say(f"{run}: not tested yet: python -m experiments.catbabi.evaluate {shell_path(run)}")
     if not tested:
         raise UserError(f"{folder}: expected tested runs; python -m experiments.catbabi.evaluate tests them")
     return tested
@@ -167,7 +169,6 @@ def _csv(rows: list[dict[str, Any]]) -> str:
 
 
 def _report(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     def number(value: float | None, digits: int = 2) -> str:
@@ -203,7 +204,7 @@ def _report(rows: list[dict[str, Any]]) -> None:
             number(row["paper_accuracy"]),
         )
     # Where output goes into a file rich takes 80 columns, too few for this table.
-    Console(width=max(Console().width, 150)).print(table)
+    open_console(width=max(open_console().width, 150), soft_wrap=False).print(table)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,13 @@ interrupted run.
 """
 
 import argparse
-import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from emt.commands.output import say
 from emt.commands.script import run_script
 from emt.config import RunConfig, TrainingConfig, metadata
 from emt.models import MODELS
@@ -19,6 +19,7 @@ from emt.options import Option, Parser, check, options_of, summary_of, target_of
 from emt.streams import Split
 from emt.tasks import TASKS
 from emt.tasks.catbabi import CatBabi
+from emt.text import shell_path
 from experiments.command_line import (
     ON_DEVICE,
     build_parser,
@@ -147,13 +148,13 @@ def train(config: RunConfig, folder: Path) -> int:
         named = ", ".join(missing[:MOST_NAMED]) + (
             f" and {len(missing) - MOST_NAMED} more" if missing[MOST_NAMED:] else ""
         )
-        print(f"Not in {config.task['data']}, trained without: {named}")
+        say(f"Not in {config.task['data']}, trained without: {named}")
     outcome = train_in_view(config, folder)
     if outcome.done:
         accuracies = [marker["val_acc"] for marker in outcome.done.values() if marker["val_acc"] is not None]
         best = f", median of their best validations {median(accuracies):.4f}" if accuracies else ""
-        print(f"{len(outcome.done)} of {config.training.num_models} models done{best}")
-        print(f"Next: python -m experiments.catbabi.evaluate {shlex.quote(str(folder))}")
+        say(f"{len(outcome.done)} of {config.training.num_models} models done{best}")
+        say(f"Next: python -m experiments.catbabi.evaluate {shell_path(folder)}")
     return 1 if outcome.failures else 0
 
 

@@ -18,6 +18,7 @@ from analysis.population import median_over_members
 from analysis.statistics import Interval, mean_interval
 from emt import config as configuration
 from emt import runs
+from emt.commands.output import open_console, say
 from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.errors import UserError
@@ -95,7 +96,7 @@ def report_run(folder: Path) -> Report:
     scores, drawn = _look_into(folder, config, numbers, output)
     for name, figure in [*figures, *drawn]:
         save_figure(figure, output / name)
-    print(f"{folder.name}: tables and {len(figures) + len(drawn)} figures in {output}")
+    say(f"{folder.name}: tables and {len(figures) + len(drawn)} figures in {output}")
     halves = rates["sampled"].drop("retrieval off", level="condition").groupby(["model", "step"]).mean()
     row = {"return": last_returns(returns), "frozen return": mean_interval(halves.groupby("model").sum())}
     at_once = rates.xs(0, level="step")
@@ -134,7 +135,7 @@ def _look_into(
     match, memory = match_memories(recording, trials=1), analyse_memory(recording, color_by="token")
     for result in (match, memory):
         save_results(result, output)
-        print(result.headline())
+        say(result.headline())
     held, sizes = memory.memories[0], _task(config).sizes
     # Where keys are inputs every agent recalls the same trials.
     places = range(len(numbers)) if config.model["key"] == "hidden" else [0]
@@ -150,7 +151,6 @@ def _look_into(
 
 
 def _print(reports: Sequence[Report]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     columns = list(reports[0].row)
@@ -160,7 +160,7 @@ def _print(reports: Sequence[Report]) -> None:
     for report in reports:
         n = report.rates.index.get_level_values("model").nunique()
         table.add_row(report.label, str(n), *(_text(report.row[column]) for column in columns))
-    Console(width=200).print(table)
+    open_console(width=200, soft_wrap=False).print(table)
 
 
 def _text(value: Interval | float) -> str:

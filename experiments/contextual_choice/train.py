@@ -5,17 +5,18 @@ the same command to resume an interrupted run.
 """
 
 import argparse
-import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from emt.commands.output import say
 from emt.commands.script import run_script
 from emt.config import RunConfig, TrainingConfig, metadata
 from emt.models import MODELS
 from emt.options import Option, load, options_of, options_of_model, validate
 from emt.tasks import TASKS
+from emt.text import shell_path
 from experiments.command_line import EXECUTION, ONE_HORIZON, build_parser, execution_of, values_of
 from experiments.contextual_choice.results import last_returns, returns_of
 from experiments.training import train_in_view
@@ -94,10 +95,8 @@ def train(config: RunConfig, folder: Path) -> int:
         interval = last_returns(returns)
         spread = f" ({interval.low:.2f} to {interval.high:.2f})" if interval.n > 1 else ""
         steps = config.task["steps"]
-        print(
-            f"Return in the last epochs: {interval.estimate:.2f}{spread} of {steps}, n = {interval.n} agents"
-        )
-        print(f"Next: python -m experiments.contextual_choice.report {shlex.quote(str(folder))}")
+        say(f"Return in the last epochs: {interval.estimate:.2f}{spread} of {steps}, n = {interval.n} agents")
+        say(f"Next: python -m experiments.contextual_choice.report {shell_path(folder)}")
     return 1 if outcome.failures else 0
 
 

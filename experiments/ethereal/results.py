@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from emt import files, runs
+from emt.commands.output import say
 from emt.config import RunConfig
 from emt.files import CurvePoint
 from emt.options import load
@@ -165,8 +166,8 @@ def report(results: Mapping[int, Mapping[str, Any]]) -> None:
             text += f"; diverged after step {result['steps']}, tested with its last finite weights"
         if result["exploded_step"] is not None:
             text += f"; loss exploded by step {result['exploded_step']}"
-        print(text)
+        say(text)
     if len(results) > 1:
         interval = mean_interval([result["test_recall"] for result in results.values()], bounds=(0.0, 1.0))
         reach = f"{interval.low:.4f} to {interval.high:.4f}"
-        print(f"Mean recall {interval.estimate:.4f} (95 % interval {reach}), n = {interval.n} models")
+        say(f"Mean recall {interval.estimate:.4f} (95 % interval {reach}), n = {interval.n} models")

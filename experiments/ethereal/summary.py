@@ -16,6 +16,7 @@ from analysis.figures.style import save_figure
 from analysis.statistics import mean_interval
 from analysis.tables import save_results
 from emt import runs
+from emt.commands.output import open_console, say
 from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.errors import UserError
@@ -74,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
         figures = {"explosion_map": draw_map(summary.members, summary.runs)}
     written += [path for name, figure in figures.items() for path in save_figure(figure, output / name)]
     _print(summary.runs)
-    print(f"Written to {output}: {', '.join(path.name for path in written)}")
+    say(f"Written to {output}: {', '.join(path.name for path in written)}")
     return 0
 
 
@@ -137,7 +138,6 @@ def _training_curve(run: Path, number: int) -> pd.DataFrame:
 
 
 def _print(rows: pd.DataFrame) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     title = "Mean (95 % interval), of losses the median too"
@@ -154,7 +154,7 @@ def _print(rows: pd.DataFrame) -> None:
             figures = [row[f"{name}_{figure}"] for figure in FIGURES]
             label = f"{row['dataset']}: {name.replace('_', ' ')}"
             table.add_row(label, "", *("unknown" if pd.isna(v) else f"{v:.4f}" for v in figures), "")
-    Console(width=160).print(table)
+    open_console(width=160, soft_wrap=False).print(table)
 
 
 def _interval(row: pd.Series, name: str) -> str:

@@ -5,7 +5,6 @@ and test.json in the folder of each model. Rerun the same command to resume an i
 """
 
 import argparse
-import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,12 +13,14 @@ from typing import Any, Literal
 
 from emt import config as configuration
 from emt import runs
+from emt.commands.output import say
 from emt.commands.script import run_script
 from emt.config import RunConfig, TrainingConfig, metadata
 from emt.errors import UserError, install_hint
 from emt.models import MODELS
 from emt.options import Option, Parser, check, load, options_of, summary_of, target_of, validate
 from emt.tasks import TASKS
+from emt.text import shell_path
 from experiments.command_line import (
     EXECUTION,
     Count,
@@ -79,14 +80,14 @@ def main(arguments: list[str] | None = None) -> int:
     track = _truth(run["track"])
     if track:
         tracking.require()
-    print("\n".join(describe_levels(config)))
+    say(*describe_levels(config))
     outcome = train_in_view(config, folder)
     results = write_results(folder, config)
     report(results)
     if track:
         tracking.send(config, folder, results, **{option.name: run[option.name] for option in TRACKING})
     if results:
-        print(f"Next: python -m experiments.ethereal.summary {shlex.quote(str(folder))}")
+        say(f"Next: python -m experiments.ethereal.summary {shell_path(folder)}")
     return 1 if outcome.failures else 0
 
 

@@ -23,6 +23,7 @@ from analysis.statistics import bootstrap_interval, proportion_interval
 from analysis.tables import to_csv
 from emt import config as configuration
 from emt import files, runs
+from emt.commands.output import open_console, say
 from emt.commands.script import run_script
 from emt.errors import UserError
 from emt.training.sweep import complete
@@ -70,11 +71,11 @@ def main(arguments: list[str] | None = None) -> int:
         )
     table = pd.DataFrame(rows).set_index(["task", "units", "l2"]).sort_index()
     report(table)
-    print(describe_converged(pd.concat(seeds, ignore_index=True)))
+    say(describe_converged(pd.concat(seeds, ignore_index=True)))
     for remark in remarks:
-        print(remark)
+        say(remark)
     files.write_bytes(folder / "table1.csv", to_csv(table))
-    print(f"Populations not evaluated yet: {len(CONFIGS) - len(rows)}. Written to {folder / 'table1.csv'}")
+    say(f"Populations not evaluated yet: {len(CONFIGS) - len(rows)}. Written to {folder / 'table1.csv'}")
     return 0
 
 
@@ -141,7 +142,6 @@ def describe_converged(seeds: pd.DataFrame) -> str:
 
 def report(rows: pd.DataFrame) -> None:
     """Print the table."""
-    from rich.console import Console
     from rich.table import Table
 
     header = "task units L2 seeds converged accuracy angle of_converged all_modes of_found reference relative paper"
@@ -156,7 +156,7 @@ def report(rows: pd.DataFrame) -> None:
         table.add_row(
             task, str(units), f"{l2:g}", f"{row['n']:.0f}", share, _cell(row, "accuracy", 3), *cells
         )
-    Console(width=260 if not sys.stdout.isatty() else None).print(table)
+    open_console(width=260 if not sys.stdout.isatty() else None, soft_wrap=False).print(table)
 
 
 def _number(value: float) -> str:

@@ -17,6 +17,7 @@ from analysis.figures.style import (
     save_film,
     thinned,
 )
+from emt.text import visible
 
 
 @pytest.mark.parametrize("width", ["single", "double"])
@@ -59,14 +60,16 @@ def test_a_figure_carries_what_it_says_of_itself(tmp_path):
     assert caption(column_figure()[0]) == ""
 
 
-@pytest.mark.parametrize(("label", "is_mathtext"), [(r"$\nosuch$ a", False), (r"$\gamma$ = 0.1", True)])
-def test_dollar_signs_that_are_no_mathtext_are_shown_as_they_are(tmp_path, label, is_mathtext):
+@pytest.mark.parametrize("label", [r"$\nosuch$ a", r"$\gamma$ = 0.1", "\x1b[31m\x07 $y$"])
+def test_labels_are_shown_as_they_are(tmp_path, label):
     figure, axes = column_figure()
     axes[0, 0].set_title(label)
-    axes[0, 0].plot([0, 1], label=label)
+    axes[0, 0].plot([1, 100], label=label)
+    axes[0, 0].set_yscale("log")
     texts = [axes[0, 0].title, *axes[0, 0].legend().get_texts()]
     save_figure(figure, tmp_path / "labelled", ("png",))
-    assert [text.get_parse_math() for text in texts] == [is_mathtext] * 2
+    assert [(text.get_parse_math(), text.get_text()) for text in texts] == [(False, visible(label))] * 2
+    assert all(text.get_parse_math() for text in axes[0, 0].get_yticklabels()), "powers of ten are mathtext"
 
 
 def test_a_long_title_is_broken_into_lines(tmp_path, layout_faults):

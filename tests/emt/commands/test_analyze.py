@@ -17,6 +17,7 @@ from analysis import COMMANDS
 from emt import trace
 from emt.commands import analyze
 from emt.commands.main import main as emt
+from emt.files import sha256
 
 SCRIPT = Path(__file__).parents[3] / "analyze.py"
 
@@ -176,8 +177,8 @@ def test_what_a_command_no_longer_makes_goes_and_all_else_stays(summary, asked, 
     made = set(about["files"])
     for name in ("earlier.png", "notes.txt"):
         (folder / name).write_text("x")
-    about |= {**asked, "files": [*about["files"], "earlier.png", "../evaluation_summary.json"]}
-    (folder / "about.json").write_text(json.dumps(about))
+    about["sha256"] |= {"earlier.png": sha256(b"x")}
+    (folder / "about.json").write_text(json.dumps(about | asked))
     assert emt(["analyze", *arguments]) == 0
     assert made | {"notes.txt"} <= {path.name for path in folder.iterdir()}
     assert (folder / "earlier.png").exists() == stays
@@ -494,3 +495,31 @@ def test_help_loads_no_analysis():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--annotate_outliers" in result.stdout
     assert result.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize(
+    ("name", "recorded"),
+    [
+        ("thesis.tex", b"x"),
+        ("thesis.pdf", b"another"),
+        ("link.csv", b"x"),
+        ("../evaluation_summary.json", b"x"),
+    ],
+)
+def test_only_what_the_command_wrote_is_deleted(summary, name, recorded):
+    arguments = ["eigenvalue", "--summary_file", str(summary)]
+    assert emt(["analyze", *arguments]) == 0
+    folder = summary.parent / "eigenvalue_analysis"
+    (summary.parent / "elsewhere.csv").write_text("x")
+    (folder / "link.csv").symlink_to(summary.parent / "elsewhere.csv")
+    for own in ("thesis.tex", "thesis.pdf", "old.csv"):
+        (folder / own).write_text("x")
+    about = json.loads((folder / "about.json").read_text())
+    about["sha256"] |= {name: sha256(recorded), "old.csv": sha256(b"x")}
+    (folder / "about.json").write_text(json.dumps(about))
+    assert emt(["analyze", *arguments]) == 0
+    assert (folder / name).exists()
+    assert (folder / "old.csv").exists() == name.startswith(".."), (
+        "a file with a wrong name is not believed at all"
+    )
