@@ -278,7 +278,7 @@ def _read_point(number: int, row: list[str]) -> CurvePoint:
 
 def _natural(text: str) -> int:
     if not re.fullmatch("[0-9]{1,18}", text):
-        raise ValueError("no integer from 0")
+        raise ValueError("no integer ≥ 0")
     return int(text)
 
 
