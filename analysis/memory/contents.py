@@ -15,33 +15,34 @@ from analysis.memory.log import (
     Array,
     Convention,
     event_of,
+    further_text,
     memory_log,
     memory_names,
     memory_rule,
+    most_interesting,
+    normalised,
     other_convention,
     select,
 )
 from analysis.memory.queries import read_queries
 from analysis.memory.query_scores import same_scores, score_member
 from analysis.memory.relabelling import (
-    NONE,
     count_different,
     relabelled_separations,
     share_trials,
     trial_orders,
 )
 from analysis.memory.replay import replay_memory
+from analysis.memory.separation import class_separation, component_auc
 from analysis.memory.write_similarity import WriteSimilarity, compare_writes
 from analysis.population import median_over_members, undefined_text
 from analysis.states.dimensionality import effective_rank
 from analysis.statistics import (
-    DISTANCE_TIES,
     ChanceTest,
     Interval,
     chance_test,
     mean_interval,
     number_text,
-    ranks,
 )
 from emt import trace
 
@@ -76,6 +77,8 @@ class MemoryContents:
     ----------
     memory, model_names
         Name of the memory, names of the members.
+    mixes
+        Over how many tokens a write mixes (`analysis.memory.log.mixing_text`).
     classes
         What colours the points, (point,) integers, `NONE` for none.
     coordinates
@@ -110,6 +113,7 @@ class MemoryContents:
 
     memory: str
     model_names: tuple[str, ...]
+    mixes: int
     classes: tuple[NDArray[np.int64], ...]
     coordinates: tuple[Array, ...]
     variance_ratio: tuple[Array, ...]
@@ -154,6 +158,9 @@ class MemoryAnalysis:
         What the task calls the classes, where it names them.
     memories
         One entry for each memory.
+    shown
+        Those that are drawn and named in the headline: up to `analysis.memory.log.MOST_DRAWN`, the ones that
+        recall most queried items, or whose contents classes explain best if nothing is asked for.
     """
 
     label: str
@@ -161,6 +168,12 @@ class MemoryAnalysis:
     color_by: str
     class_names: tuple[str, ...]
     memories: tuple[MemoryContents, ...]
+    shown: tuple[str, ...]
+
+    @property
+    def drawn(self) -> tuple[MemoryContents, ...]:
+        """The memories that are drawn."""
+        return tuple(held for held in self.memories if held.memory in self.shown)
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return separation and variances by member, separation over members, and the spectrum over time."""
@@ -185,18 +198,19 @@ class MemoryAnalysis:
         """Return positions of each member's contents, with their classes as the last column, and similarities."""
         points = {
             f"memory_{held.memory}_{name}_{self.contents}": np.column_stack([points, classes])
-            for held in self.memories
+            for held in self.drawn
             for name, points, classes in zip(held.model_names, held.coordinates, held.classes, strict=True)
         }
         return points | {
             f"memory_{held.memory}_{what}_similarity": getattr(held.similarity, what)
-            for held in self.memories
+            for held in self.drawn
             for what in ("keys", "values")
         }
 
     def headline(self) -> str:
-        """Return a line for each memory."""
-        return "\n".join(self._headline(held) for held in self.memories)
+        """Return a line for each memory that is drawn."""
+        lines = [self._headline(held) for held in self.drawn]
+        return "\n".join(lines + further_text(len(self.memories) - len(lines)))
 
     def _headline(self, held: MemoryContents) -> str:
         separation = _row(mean_interval(held.separation, bounds=RANGES["separation"]))
@@ -243,7 +257,7 @@ def analyse_memory(
     recording
         recorded run of a population
     memory
-        name of the memory (default: all that the model keeps)
+        name of the memory, or a pattern such as layer3_* (default: all that the model keeps)
     contents
         points of the principal components: the values written, or the whole memory after each of up to 32
         steps
@@ -263,13 +277,21 @@ def analyse_memory(
     if color_by is not None and color_by not in events:
         raise AnalysisError(f"must be one of {', '.join(events)}; got {color_by!r}", parameter="color_by")
     event = color_by or events[0]
+    held = tuple(_look_at(recording, name, contents, event) for name in names)
     return MemoryAnalysis(
         label=trace.label(recording),
         contents=contents,
         color_by=event,
         class_names=trace.about(recording).tokens if event == "token" else (),
-        memories=tuple(_look_at(recording, name, contents, event) for name in names),
+        memories=held,
+        shown=most_interesting({one.memory: _interest(one) for one in held}),
     )
+
+
+def _interest(held: MemoryContents) -> float:
+    """Return what memories are ranked by: the mean share of recalled items, without any that of variance explained."""
+    recalled = pd.Series(held.recalled).mean()
+    return float(pd.Series(held.separation).mean() if np.isnan(recalled) else recalled)
 
 
 def singular_values(matrices: Array) -> Array:
@@ -280,41 +302,6 @@ def singular_values(matrices: Array) -> Array:
     wide = matrices if matrices.shape[-2] <= matrices.shape[-1] else np.swapaxes(matrices, -1, -2)
     squares = np.linalg.eigvalsh(wide @ np.swapaxes(wide, -1, -2))[..., ::-1]
     return np.sqrt(np.maximum(squares, 0.0))
-
-
-def class_separation(points: Array, classes: NDArray[np.int64]) -> float:
-    """Return the share of the variance of points (point, feature) that their classes (point,) account for.
-
-    Adjusted for chance, 1 - (1 - R²) (n - 1) / (n - k) with n points in k classes: labels that mean nothing
-    give zero on average where points are independent. Points of class `NONE` are left out; NaN where fewer
-    than two classes or no variance is left.
-    """
-    points, classes = points[classes != NONE], classes[classes != NONE]
-    kinds, kind, count = np.unique(classes, return_inverse=True, return_counts=True)
-    total = np.sum((points - points.mean(axis=0)) ** 2) if len(points) else 0.0
-    if len(kinds) < 2 or len(points) == len(kinds) or total == 0:
-        return float("nan")
-    sums = np.zeros((len(kinds), points.shape[1]))
-    np.add.at(sums, kind, points)
-    within = np.sum((points - (sums / count[:, None])[kind]) ** 2)
-    return float(1 - within / total * (len(points) - 1) / (len(points) - len(kinds)))
-
-
-def component_auc(positions: Array, classes: NDArray[np.int64]) -> float:
-    """Return how well positions (point,) on a line tell classes (point,) apart: 1 perfectly, 0.5 not at all.
-
-    For each class the probability that one of its points lies beyond one of another class, on whichever side
-    is likelier (area under the ROC curve; ties, positions that differ by less than 1e-6 of the largest, count
-    half), averaged over classes. Points of class `NONE` are left out; NaN where fewer than two classes are
-    left.
-    """
-    positions, classes = positions[classes != NONE], classes[classes != NONE]
-    kinds, kind, count = np.unique(classes, return_inverse=True, return_counts=True)
-    if len(kinds) < 2:
-        return float("nan")
-    sums = np.bincount(kind, weights=ranks(positions, DISTANCE_TIES))
-    beyond = (sums - count * (count + 1) / 2) / (count * (len(classes) - count))
-    return float(np.maximum(beyond, 1 - beyond).mean())
 
 
 def _look_at(recording: xr.DataTree, memory: str, contents: str, event: str) -> MemoryContents:
@@ -329,6 +316,7 @@ def _look_at(recording: xr.DataTree, memory: str, contents: str, event: str) -> 
     return MemoryContents(
         memory=memory,
         model_names=trace.member_names(recording),
+        mixes=memory_rule(recording, memory).get("mixes", 1),
         classes=columns[0],
         coordinates=columns[1],
         variance_ratio=columns[2],
@@ -343,7 +331,7 @@ def _look_at(recording: xr.DataTree, memory: str, contents: str, event: str) -> 
         recalled_magnitude=np.array([row["score_magnitude"] for row in recalled]),
         convention=CONVENTIONS[memory_rule(recording, memory)["kind"]],
         similarity=compare_writes(recording, memory, _classes(ones[0], event)),
-        spectrum=_over_members(columns[4], steps, min(replay_memory(few, memory, [0]).shape[-2:])),
+        spectrum=_over_members(columns[4], steps, min(_replayed(few, memory, [0]).shape[-2:])),
         trials=trials,
     )
 
@@ -389,22 +377,28 @@ def _sample(recording: xr.DataTree, memory: str) -> tuple[NDArray[np.intp], int]
     last = recording.sizes["time"] - 1
     steps = np.unique(np.linspace(0, last, min(last + 1, LARGEST_STEPS)).round().astype(np.intp))
     one = select(recording, member=[0], batch=[0])
-    size = replay_memory(one, memory, [0]).size * len(steps)
+    size = _replayed(one, memory, [0]).size * len(steps)
     return steps, min(recording.sizes["batch"], max(LARGEST_SAMPLE // size, 1))
+
+
+def _replayed(recording: xr.DataTree, memory: str, steps: Sequence[int]) -> Array:
+    """Return `replay_memory` without the sums that only normalise what is read."""
+    contents = replay_memory(recording, memory, steps)
+    return contents[..., :-1, :] if normalised(memory_rule(recording, memory)) else contents
 
 
 def _member_contents(one: xr.DataTree, memory: str, contents: str, event: str) -> tuple[Any, ...]:
     steps, trials = _sample(one, memory)
     few = select(one, batch=list(range(trials)))
     # A dictionary's empty slots hold nothing.
-    replayed = np.nan_to_num(replay_memory(few, memory, steps.tolist())[0])
+    replayed = np.nan_to_num(_replayed(few, memory, steps.tolist())[0])
     if contents == "matrices":
         points = replayed.reshape(trials * len(steps), -1)
         labels, there = _classes(few, event)[:, steps], np.ones((trials, len(steps)), dtype=bool)
     else:
         log = memory_log(one, memory)
         labels, there = _classes(one, event), log.written[0]
-        points = log.value[0][there]
+        points = log.held_value[0][there]
     classes, others = labels[there], labels[trial_orders(len(labels))][:, there]
     if len(points) < 2:
         raise AnalysisError(f"memory/{memory}: expected at least two contents; {contents} has {len(points)}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +13,12 @@ from analysis.errors import AnalysisError, NoMemoryError
 from emt import trace
 
 Array = NDArray[np.float64]
+
+MOST_MEMORIES = 32
+"""Memories that are analysed without being named."""
+
+MOST_DRAWN = 8
+"""Memories that are drawn; the tables have all."""
 
 KINDS = ("linear", "dictionary")
 SIMILARITIES = ("cosine", "l1", "l2", "dot")
@@ -89,9 +96,9 @@ class MemoryLog:
         return self.keep.ndim > self.erase.ndim or self.erase_query is not None
 
     @property
-    def normalised(self) -> bool:
-        """Whether the last entry of values is 1, and that of what is read a normaliser of the others."""
-        return self.rule.get("normaliser") == "last"
+    def held_value(self) -> Array:
+        """What is written, (…, value), without the last entry where that is always 1 and only normalises."""
+        return self.value[..., :-1] if normalised(self.rule) else self.value
 
     @property
     def convention(self) -> Convention:
@@ -135,23 +142,65 @@ def items_of(recording: xr.DataTree, name: str) -> NDArray[np.int64]:
     return values if "item" in event.dims else values[..., None]
 
 
+def normalised(rule: Mapping[str, Any]) -> bool:
+    """Whether the last entry of a memory's values is 1, and that of what is read a normaliser of the others."""
+    return rule.get("normaliser") == "last"
+
+
+def mixing_text(mixes: int) -> str:
+    r"""Return the line of captions on writes that hold several tokens, empty for one token.
+
+    >>> mixing_text(4)
+    '\na write mixes the last 4 tokens'
+    """
+    return f"\na write mixes the last {mixes} tokens" if mixes > 1 else ""
+
+
 def memory_names(recording: xr.DataTree, memory: str | None = None) -> tuple[str, ...]:
-    """Return the names of a trace's memories, or the one that is wanted.
+    """Return the names of a trace's memories, or those that are wanted.
+
+    Parameters
+    ----------
+    recording
+        A Trace.
+    memory
+        A name, or a pattern: ``layer3_*`` for all heads of a layer.
 
     Raises
     ------
     NoMemoryError
-        If there are none.
+        If the model keeps no memory.
     AnalysisError
-        If the one that is wanted is not there.
+        If no memory has such a name, or there are more than `MOST_MEMORIES` and none is named.
     """
     names = tuple(trace.places(recording))
     if not names:
         model = trace.about(recording).model.get("type", "unknown")
         raise NoMemoryError(f"model {model!r} has no associative memory")
-    if memory is not None and memory not in names:
-        raise AnalysisError(f"must be one of {', '.join(names)}; got {memory!r}", parameter="memory")
-    return names if memory is None else (memory,)
+    known = ", ".join(names) if len(names) <= MOST_MEMORIES else f"{names[0]}, …, {names[-1]}"
+    if memory is None and len(names) > MOST_MEMORIES:
+        node, _ = trace.places(recording)[names[0]]
+        text = f"expected a pattern such as {node}_*: the model keeps {len(names)} memories, {known}"
+        raise AnalysisError(text, parameter="memory")
+    wanted = names if memory is None else tuple(name for name in names if fnmatchcase(name, memory))
+    if not wanted:
+        raise AnalysisError(f"must be one of {known}; got {memory!r}", parameter="memory")
+    return wanted
+
+
+def most_interesting(scores: Mapping[str, float]) -> tuple[str, ...]:
+    """Return the names of up to `MOST_DRAWN` memories with the highest scores, in their order; NaN is the lowest."""
+    order = sorted(scores, key=lambda name: -np.inf if np.isnan(scores[name]) else scores[name], reverse=True)
+    return tuple(name for name in scores if name in order[:MOST_DRAWN])
+
+
+def further_text(n: int) -> list[str]:
+    """Return the line of a headline that says how many memories it leaves out, if any."""
+    return (
+        [f"{n} further {'memory has' if n == 1 else 'memories have'} lower scores: see the tables"]
+        if n
+        else []
+    )
 
 
 def memory_log(recording: xr.DataTree, memory: str) -> MemoryLog:

@@ -15,9 +15,11 @@ from analysis.memory.log import (
     CONVENTIONS,
     Array,
     event_of,
+    further_text,
     items_of,
     memory_names,
     memory_rule,
+    most_interesting,
     other_convention,
     select,
 )
@@ -54,7 +56,10 @@ class TrialGrid:
     reads
         Which read of its step a row is.
     similarity, weight
-        Of query and key, and in the value returned (row, column); NaN if there is nothing to match.
+        Of query and key, and in the value returned (row, column); NaN if there is nothing to match. Where the
+        memory keeps a normaliser, weights are divided by that of their read.
+    normalised, mixes
+        Whether they are, and over how many tokens a write mixes (`analysis.memory.log.mixing_text`).
     asked
         The writes of the queried item (row, column), bool.
     """
@@ -70,6 +75,8 @@ class TrialGrid:
     similarity: Array
     weight: Array
     asked: NDArray[np.bool_]
+    normalised: bool
+    mixes: int
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,11 @@ class Match:
     asks
         Every ask of the members that are drawn: where it stands, its score, the ``share`` of weight on its
         items (the largest that any read gives, multiplied over items), the answer and the words.
+    shown
+        Memories that are drawn and named in the headline: up to `analysis.memory.log.MOST_DRAWN`, those with
+        the highest scores.
+    mixes
+        For each memory over how many tokens a write mixes.
     grids, questions
         What is drawn.
     """
@@ -116,6 +128,8 @@ class Match:
     reads: pd.DataFrame
     aligned: pd.DataFrame
     asks: pd.DataFrame
+    shown: tuple[str, ...]
+    mixes: Mapping[str, int]
     grids: tuple[TrialGrid, ...]
     questions: tuple[QuestionGrid, ...]
 
@@ -138,8 +152,9 @@ class Match:
         return trials | {question_name(question): question.share for question in self.questions}
 
     def headline(self) -> str:
-        """Return the scores in a line for each memory."""
-        return "\n".join(self._headline(str(memory), row) for memory, row in self.population.iterrows())
+        """Return the scores in a line for each memory that is drawn."""
+        lines = [self._headline(memory, self.population.loc[memory]) for memory in self.shown]
+        return "\n".join(lines + further_text(len(self.population) - len(lines)))
 
     def _headline(self, memory: str, row: Any) -> str:
         scores = self.scores.loc[memory]
@@ -196,7 +211,7 @@ def match_memories(
     recording
         recorded run of a population
     memory
-        name of the memory (default: all that the model keeps)
+        name of the memory, or a pattern such as layer3_* (default: all that the model keeps)
     trials
         sequences to draw, the first ones; of long streams with several reads, or queries of several items,
         questions: those answered rightly with every item found, most items and largest share of weight on
@@ -234,14 +249,16 @@ def match_memories(
     tables = {
         name: scored[name][places[name]].asks.join(describe_queries(one)) for name, one in readings.items()
     }
-    questions = [name for name, one in readings.items() if asks or _asks_questions(one)]
+    population = pd.DataFrame(
+        [_population_row(scores.loc[n], kinds[n]) | tests[n].row() for n in names],
+        index=pd.Index(names, name="memory"),
+    )
+    shown = most_interesting(dict(population["score"]))
+    questions = [name for name in shown if asks or _asks_questions(readings[name])]
     return Match(
         label=trace.label(recording),
         scores=scores,
-        population=pd.DataFrame(
-            [_population_row(scores.loc[n], kinds[n]) | tests[n].row() for n in names],
-            index=pd.Index(names, name="memory"),
-        ),
+        population=population,
         tests=tests,
         items=over_members({name: [one.by("items") for one in scored[name]] for name in names}),
         groups=over_members({name: [one.by("group") for one in scored[name]] for name in names}),
@@ -251,9 +268,9 @@ def match_memories(
             {(name, readings[name].model_name): table for name, table in tables.items()},
             names=["memory", "model_name"],
         ),
-        grids=tuple(
-            g for n, one in readings.items() if n not in questions for g in _trial_grids(one, trials)
-        ),
+        shown=shown,
+        mixes={name: memory_rule(recording, name).get("mixes", 1) for name in names},
+        grids=tuple(g for n in shown if n not in questions for g in _trial_grids(readings[n], trials)),
         questions=tuple(g for n in questions for g in _question_grids(readings[n], tables[n], trials, asks)),
     )
 
@@ -340,6 +357,9 @@ def _trial_grids(reading: Reading, trials: int) -> Iterator[TrialGrid]:
 
 def _trial_grid(one: xr.DataTree, reading: Reading, trial: int, grids: MatchGrids) -> TrialGrid:
     weight, similarity = grids.mean_weight[0, 0], grids.similarity[0, 0]
+    if grids.normaliser is not None:
+        total = grids.normaliser[0, 0, ..., None]
+        weight = weight / np.where(total != 0, total, 1.0)
     # A read that finds no write, as at the first step, would be an empty row, and the last write an empty column.
     row, read = np.nonzero(~np.isnan(weight).all(axis=-1))
     found = ~np.isnan(weight).all(axis=(0, 1))
@@ -357,6 +377,8 @@ def _trial_grid(one: xr.DataTree, reading: Reading, trial: int, grids: MatchGrid
         similarity=similarity,
         weight=weight,
         asked=_asked(one, rows)[:, columns] & ~np.isnan(weight),
+        normalised=grids.normaliser is not None,
+        mixes=memory_rule(one, reading.memory).get("mixes", 1),
     )
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from analysis.memory.log import Array, Convention, event_of
+from analysis.memory.log import Array, Convention, event_of, memory_rule
 from analysis.memory.queries import Reading, largest_writes, query_numbers, share_of_weight
 from emt import trace
 
@@ -46,6 +46,8 @@ class QuestionGrid:
         The word at each read's largest weight, -1 where that was written before the trial, (read,).
     convention
         Whether that is the largest by sign or by magnitude.
+    mixes
+        Over how many tokens a write mixes (`analysis.memory.log.mixing_text`).
     items
         The writes of each item asked for, (item, word).
     answer
@@ -61,6 +63,7 @@ class QuestionGrid:
     share: Array
     largest: NDArray[np.intp]
     convention: Convention
+    mixes: int
     items: NDArray[np.bool_]
     answer: Answer | None
 
@@ -124,6 +127,7 @@ def question_grid(reading: Reading, ask: int) -> QuestionGrid:
         share=share_of_weight(reading.weight[place])[:, steps],
         largest=np.where(largest[:, steps].any(axis=-1), largest[:, steps].argmax(axis=-1), -1),
         convention=reading.convention,
+        mixes=memory_rule(recording, reading.memory).get("mixes", 1),
         items=asks.held[place][asks.wanted[place]][:, steps],
         answer=Answer(*(answers[name][place] for name in _ANSWER)) if answers else None,
     )

@@ -38,7 +38,7 @@ def share_trials(recording: xr.DataTree, event: str) -> bool:
 
 
 def relabelled_separations(points: Array, classes: NDArray[np.int64]) -> Array:
-    """Return `analysis.memory.contents.class_separation` of points under each labelling, (relabelling,).
+    """Return `analysis.memory.separation.class_separation` of points under each labelling, (relabelling,).
 
     Parameters
     ----------

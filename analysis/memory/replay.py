@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 
 from analysis.errors import AnalysisError
 from analysis.memory.effective_keys import effective_contents, effective_weights
-from analysis.memory.log import Array, MemoryLog, memory_log
+from analysis.memory.log import Array, MemoryLog, memory_log, normalised
 
 KERNEL_WIDTH = 1e-3
 ROUNDING = 1e-4
@@ -69,6 +69,9 @@ class MatchGrids:
         One number for each write, (member, batch, row, read, column): weights averaged over the value axis by
         the squares of what was written, Σ w v² / Σ v²: times that number a write comes nearest to what is
         read of it.
+    normaliser
+        The sum that each read may be divided by, (member, batch, row, read), or None where the memory keeps
+        none; weights are those before any division.
     """
 
     read_steps: NDArray[np.intp]
@@ -76,6 +79,7 @@ class MatchGrids:
     similarity: Array
     weight: Array
     mean_weight: Array
+    normaliser: Array | None
 
 
 def replay_memory(recording: xr.DataTree, memory: str, steps: Sequence[int]) -> Array:
@@ -129,6 +133,7 @@ def match_log(log: MemoryLog, steps: Sequence[int] | None = None) -> MatchGrids:
         similarity=np.where(found, similarity, np.nan),
         weight=np.where(found[..., None], weight, np.nan),
         mean_weight=np.where(found, _mean_weight(weight, log.value[:, :, columns]), np.nan),
+        normaliser=log.answer[..., -1][:, :, rows] if normalised(log.rule) else None,
     )
 
 

@@ -60,7 +60,7 @@ def compare_writes(recording: xr.DataTree, memory: str, classes: NDArray[np.int6
         model_names=trace.member_names(recording),
         classes=classes[0, steps],
         keys=np.stack([_alike(keys[0, steps], kind) for keys in log.key]),
-        values=np.stack([_alike(values[0, steps, None], kind) for values in log.value]),
+        values=np.stack([_alike(values[0, steps, None], kind) for values in log.held_value]),
     )
 
 

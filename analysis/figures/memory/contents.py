@@ -12,7 +12,9 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from analysis.figures.style import BLUE, COLORS, GRAY, SEQUENTIAL, column_figure, single_axes, styled
-from analysis.memory.contents import NONE, MemoryAnalysis, MemoryContents
+from analysis.memory.contents import MemoryAnalysis, MemoryContents
+from analysis.memory.log import mixing_text
+from analysis.memory.relabelling import NONE
 
 MOST_PANELS = 6
 """Members whose contents are drawn, the first ones: each has its own axes, so they cannot share a panel."""
@@ -20,7 +22,7 @@ MOST_PANELS = 6
 
 def draw(analysis: MemoryAnalysis) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of a memory analysis and their names."""
-    for held in analysis.memories:
+    for held in analysis.drawn:
         yield f"memory_{held.memory}_{analysis.contents}", draw_contents(analysis, held)
         yield f"memory_{held.memory}_spectrum", draw_spectrum(analysis, held)
         if len(held.similarity.classes):
@@ -41,9 +43,8 @@ def draw_contents(analysis: MemoryAnalysis, held: MemoryContents) -> Figure:
         plot_contents(analysis, held, place, ax)
     _add_key(figure, axes.flat[:shown].tolist(), analysis, held)
     of = "" if shown == len(held.model_names) else f"first {shown} of "
-    figure.suptitle(
-        f"{analysis.label}, memory {held.memory}: {analysis.contents} of {of}{_members(len(held.model_names))}"
-    )
+    what = f"{analysis.contents} of {of}{_members(len(held.model_names))}{mixing_text(held.mixes)}"
+    figure.suptitle(f"{analysis.label}, memory {held.memory}: {what}")
     return figure
 
 
@@ -57,8 +58,10 @@ def draw_spectrum(analysis: MemoryAnalysis, held: MemoryContents) -> Figure:
     if weights:
         plot_weights(held, axes[0, 2])
     n = len(held.model_names)
-    bands = ", band: 95 % over members" if n > 1 else ""
-    figure.suptitle(f"{analysis.label}, memory {held.memory}: {_members(n)} × {held.trials} trials{bands}")
+    bands, mixing = ", band: 95 % over members" if n > 1 else "", mixing_text(held.mixes)
+    figure.suptitle(
+        f"{analysis.label}, memory {held.memory}: {_members(n)} × {held.trials} trials{bands}{mixing}"
+    )
     return figure
 
 
@@ -73,7 +76,7 @@ def draw_similarity(analysis: MemoryAnalysis, held: MemoryContents) -> Figure:
         matrices = getattr(held.similarity, what)
         for ax, matrix, title in zip(column, (matrices[0], matrices.mean(axis=0)), shown, strict=False):
             plot_similarity(analysis, held, matrix, ax).set_title(f"{what}, {title}")
-    what = f"writes of one sequence compared with each other, {_members(len(names))}"
+    what = f"writes of one sequence compared with each other, {_members(len(names))}{mixing_text(held.mixes)}"
     figure.suptitle(f"{analysis.label}, memory {held.memory}: {what}")
     return figure
 

@@ -24,7 +24,7 @@ from analysis.figures.style import (
     single_axes,
     styled,
 )
-from analysis.memory.log import other_convention
+from analysis.memory.log import mixing_text, other_convention
 from analysis.memory.matching import Match, TrialGrid, grid_name, question_name
 
 _MOST_TICKS = 40
@@ -43,7 +43,7 @@ def draw(match: Match) -> Iterator[tuple[str, Figure]]:
             yield grid_name(grid), draw_trial(grid, match.label)
     for question in match.questions:
         yield question_name(question), draw_question(question, match.label)
-    for memory in match.population.index:
+    for memory in match.shown:
         if match.population.loc[memory, "members"]:
             yield f"match_{memory}", draw_population(match, memory)
 
@@ -57,7 +57,8 @@ def draw_trial(grid: TrialGrid, label: str) -> Figure:
     figure, axes = column_figure("double", height=height, columns=2, sharey=True)
     plot_similarity(grid, axes[0, 0])
     plot_weight(grid, axes[0, 1]).set_ylabel("")
-    figure.suptitle(f"{label}, {grid.model_name}, memory {grid.memory}, trial {grid.trial + 1} (n = 1 trial)")
+    trial = f"trial {grid.trial + 1} (n = 1 trial)"
+    figure.suptitle(f"{label}, {grid.model_name}, memory {grid.memory}, {trial}{mixing_text(grid.mixes)}")
     return figure
 
 
@@ -68,7 +69,8 @@ def draw_population(match: Match, memory: str) -> Figure:
     plot_scores(match, memory, axes[0, 0])
     plot_aligned(match, memory, axes[0, 1])
     members = _members(int(match.population.loc[memory, "members"]))
-    figure.suptitle(f"{match.label}: memory {memory}, {members}, 95 % intervals")
+    mixing = mixing_text(match.mixes[memory])
+    figure.suptitle(f"{match.label}: memory {memory}, {members}, 95 % intervals{mixing}")
     return figure
 
 
@@ -81,7 +83,8 @@ def plot_similarity(grid: TrialGrid, ax: Axes | None = None) -> Axes:
 @styled
 def plot_weight(grid: TrialGrid, ax: Axes | None = None) -> Axes:
     """Draw the weight of each write in what a read returned; frames mark what was asked for."""
-    return _plot_grid(grid, grid.weight, "effective weight; frame: write of the queried item", ax)
+    weight = "weight / normaliser" if grid.normalised else "effective weight"
+    return _plot_grid(grid, grid.weight, f"{weight}; frame: write of the queried item", ax)
 
 
 @styled

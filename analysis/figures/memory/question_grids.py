@@ -19,6 +19,7 @@ from analysis.figures.style import (
     single_axes,
     styled,
 )
+from analysis.memory.log import mixing_text
 from analysis.memory.question_grids import QuestionGrid
 
 MOST_WORDS = 56
@@ -33,9 +34,7 @@ def draw_question(grid: QuestionGrid, label: str) -> Figure:
     """Return a figure of one question: reads over the words of its trial, in as many lines as these need."""
     lines = _lines(len(grid.words))
     n_reads = len(grid.share)
-    figure, axes = column_figure(
-        "double", height=(n_reads * _ROW + 0.75) * len(lines) + 0.75, rows=len(lines)
-    )
+    figure, axes = column_figure("double", height=(n_reads * _ROW + 0.75) * len(lines) + 0.9, rows=len(lines))
     for words, ax in zip(lines, axes[:, 0], strict=True):
         plot_words(grid, words, ax)
         ax.set_xlim(-0.5, max(len(lines[0]), 3) - 0.5)
@@ -46,7 +45,7 @@ def draw_question(grid: QuestionGrid, label: str) -> Figure:
     bar.update_ticks()
     dots = f"dot: largest weight by {grid.convention}"
     figure.suptitle(
-        f"{label}, {grid.model_name}, memory {grid.memory} (n = 1 question; {dots}): {_title(grid)}"
+        f"{label}, {grid.model_name}, memory {grid.memory} (n = 1 question; {dots})\n{_title(grid)}"
     )
     return figure
 
@@ -115,4 +114,4 @@ def _title(grid: QuestionGrid) -> str:
         answer = grid.answer
         verdict = "right" if answer.given == answer.right else f"wrong; correct: “{answer.right}”"
         lines.append(f"answer: “{answer.given}”, probability {answer.probability:.2f} ({verdict})")
-    return "\n".join(lines)
+    return "\n".join(lines) + mixing_text(grid.mixes)

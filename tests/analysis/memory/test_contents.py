@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from analysis.errors import AnalysisError
-from analysis.memory.contents import NONE, analyse_memory, class_separation, component_auc
+from analysis.memory.contents import analyse_memory
+from analysis.memory.relabelling import NONE
+from analysis.memory.separation import class_separation, component_auc
 
 
 def test_classes_that_matter_separate_and_others_do_not():

@@ -5,8 +5,9 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from analysis.memory.contents import analyse_memory, class_separation
+from analysis.memory.contents import analyse_memory
 from analysis.memory.relabelling import NONE, relabelled_separations, share_trials, trial_orders
+from analysis.memory.separation import class_separation
 from analysis.statistics import RELABELLINGS, chance_test
 
 
