@@ -8,7 +8,6 @@ is ignored and recomputed. The cache holds what the last run needed, no more.
 import contextlib
 import hashlib
 import io
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from functools import partial
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from analysis.parallel import run_parallel
 from emt.files import write_bytes
+from emt.npz import read_npz
 
 Array = NDArray[np.float64]
 Places = NDArray[np.intp]
@@ -132,9 +132,8 @@ def _read(name: str) -> dict[str, Any]:
     if folder is None:
         return {}
     try:
-        # From memory, because numpy leaves the handle of an unreadable file open.
-        return dict(np.load(io.BytesIO((folder / f"{name}.npz").read_bytes()), allow_pickle=False))
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        return read_npz(folder / f"{name}.npz")
+    except (OSError, ValueError):
         return {}
 
 

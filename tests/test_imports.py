@@ -9,9 +9,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-BASE = ("emt.errors", "emt.files", "emt.schema", "emt.text")
+BASE = ("emt.errors", "emt.files", "emt.npz", "emt.schema", "emt.text")
 ALLOWED = {
     "emt.errors": ("emt.text",),
+    "emt.npz": (),
     "emt.stopping": (),
     "emt.progress": (),
     "emt.text": (),

@@ -9,13 +9,13 @@ y_val x_test y_test``, int64, x (row, 2 K + 3) and y (row,), and the numbers ``K
 import io
 import random
 import string
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emt import npz
 from emt.errors import UserError
 from emt.streams import Split
 
@@ -136,11 +136,10 @@ def read_npz(path: Path) -> DataSet:
         If the file is missing, damaged, or not of this layout; the message says what is wrong.
     """
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = npz.read_npz(path)
     except FileNotFoundError:
         raise UserError(f"no such file: {path}", parameter="data_npz") from None
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"expected a whole npz file; got {path} ({error})", parameter="data_npz") from None
     wanted = ["K", *(f"{axis}_{name}" for name, _ in SPLITS.values() for axis in "xy")]
     missing = [name for name in wanted if name not in arrays]
@@ -149,7 +148,14 @@ def read_npz(path: Path) -> DataSet:
             f"expected the arrays {', '.join(wanted)}; {path} lacks {', '.join(missing)}",
             parameter="data_npz",
         )
+    for name in wanted:
+        if arrays[name].dtype.kind not in "iu" or (name == "K" and arrays[name].ndim):
+            what = "one integer" if name == "K" else "integers"
+            got = f"{arrays[name].dtype} in the shape {arrays[name].shape}"
+            raise UserError(f"expected {what} in {name}; got {got} in {path}", parameter="data_npz")
     pairs = int(arrays["K"])
+    if not 1 <= pairs <= LETTERS:
+        raise UserError(f"expected K from 1 to {LETTERS}; got {pairs} in {path}", parameter="data_npz")
     rows = {
         split: _checked(arrays[f"x_{name}"], arrays[f"y_{name}"], pairs, path, name)
         for split, (name, _) in SPLITS.items()

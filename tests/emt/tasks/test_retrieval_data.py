@@ -128,6 +128,9 @@ def test_files_that_are_none_are_refused_in_one_line(data, tmp_path):
             data, x_val=x[:, 1:]
         ),
         "letters and digits in turn, two question marks, a letter; row 2": rewritten(data, x_val=digit_first),
+        r"expected one integer in K; got int64 in the shape \(1,\)": rewritten(data, K=np.array([3])),
+        "expected integers in y_test; got float64": rewritten(data, y_test=y / 2),
+        "expected K from 1 to 26; got 27": rewritten(data, K=np.int64(27)),
         "y the digit of the letter asked for; row 0": rewritten(data, y_val=(y + 1) % 10),
     }
     path = tmp_path / "broken.npz"
