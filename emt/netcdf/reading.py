@@ -15,6 +15,7 @@ import xarray as xr
 from emt.errors import TraceError
 from emt.netcdf.checksum import has_checksum
 from emt.netcdf.limits import check_end, check_storage
+from emt.text import shortened
 
 Kind = TypeVar("Kind", xr.DataTree, xr.Dataset)
 
@@ -121,8 +122,7 @@ def _variables(data: xr.DataTree | xr.Dataset) -> Iterator[tuple[str, xr.Variabl
 
 def _damaged(path: Path, reason: Any, variable: str = "") -> TraceError:
     text = " ".join(str(reason).split()) or type(reason).__name__
-    text = text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}…"
     return TraceError(
-        f"{path}: expected a whole NetCDF file; got {text}"
+        f"{path}: expected a whole NetCDF file; got {shortened(text, LONGEST_REASON)}"
         + (f" in variable {variable!r}" if variable else "")
     )

@@ -128,7 +128,7 @@ def make_resume_state(folder: Path) -> Path:
 
 
 def read_resume_state(path: Path) -> dict[str, Any]:
-    """Return where training goes on from a resume state."""
+    """Return where training resumes."""
     work = _chunk(path.parents[1])
     stack, journal = chunk.build(CONFIG, work.numbers), Journal(work)
     assert journal.resume(stack)
