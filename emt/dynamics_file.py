@@ -21,15 +21,17 @@ A portrait is an `xarray.Dataset`. ``state`` joins the tensors of the moving sta
 
 The attribute ``about`` is one JSON string: model, experiment, seeds, sequence length, format version;
 ``states``, what makes up ``state`` and how many numbers each has; ``held``, memories that are held constant;
-``searches`` of each member; the tolerances ``fixed_speed``, ``slow_speed`` and ``merge_distance``; and
-``fingerprint``, the hash of what it came from.
+``moving``, "moving" or "whole" as `emt evaluate --dynamics` was asked; ``searches`` of each member; the
+tolerances ``fixed_speed``, ``slow_speed`` and ``merge_distance``; ``fingerprint``, the hash of what it came
+from, and ``parts``, such a hash for each member.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -80,6 +82,32 @@ def make(variables: Mapping[str, NDArray[Any]], numbers: list[int], about: Mappi
     return portrait
 
 
+def select(portrait: xr.Dataset, number: int) -> xr.Dataset:
+    """Return the portrait of one of its members."""
+    place = portrait["member"].values.tolist().index(number)
+    own = {"member": [place], "point": np.flatnonzero(portrait["owner"].values == number)}
+    content = about(portrait)
+    for name in ("seeds", "parts"):
+        if name in content:
+            content[name] = [content[name][place]]
+    return portrait.isel(own).assign_attrs(about=json.dumps(content))
+
+
+def join(portraits: Sequence[xr.Dataset], **marks: Any) -> xr.Dataset:
+    """Return the portraits of different members as one, in this order; ``marks`` go into what it says of itself."""
+    variables = {
+        name: np.concatenate([portrait[name].values for portrait in portraits]) for name in VARIABLES
+    }
+    numbers = [number for portrait in portraits for number in portrait["member"].values.tolist()]
+    contents = [about(portrait) for portrait in portraits]
+    lists = {
+        name: [value for content in contents for value in content[name]]
+        for name in ("seeds", "parts")
+        if all(name in content for content in contents)
+    }
+    return make(variables, numbers, {**contents[0], **lists, **marks})
+
+
 def check(portrait: xr.Dataset, where: str = "portrait") -> None:
     """Refuse a data set that is no portrait.
 
@@ -110,6 +138,16 @@ def load(path: Path) -> xr.Dataset:
     portrait = read(path, xr.open_dataset, "portrait")
     check(portrait, str(path))
     return portrait
+
+
+def glance(path: Path) -> str:
+    """Return what the file of one member says, in a line."""
+    portrait = load(path)
+    speed, exponents = portrait["speed"].values, portrait["exponent"].sel(drive="silence").values
+    fixed = int((speed < about(portrait)["fixed_speed"]).sum())
+    more = int(portrait["found"].sum()) - len(speed)
+    points = f"{fixed} fixed and {len(speed) - fixed} slow points" + (f" and {more} more" if more else "")
+    return f"{points}; leading exponent without input {exponents[0, :, 0].mean():.3g}"
 
 
 def is_marked(path: Path, **marks: Any) -> bool:

@@ -13,8 +13,7 @@ from typing import Any
 
 from emt import files, runs
 from emt.config import RunConfig
-from emt.devices import choose_device
-from emt.errors import UserError, renamed
+from emt.errors import UserError
 from emt.files import is_plain
 from emt.schema import Schema, read
 
@@ -97,26 +96,6 @@ def trace_batch(work: Work, task: Any, length: int) -> Any:
     """Return the trials of a recorded run."""
     horizon = min(TRACE_HORIZON, work.settings.test_horizon)
     return task.test_batch(work.config.training.seed, length, horizon, TRACE_SEQUENCES)
-
-
-def write_dynamics(job: tuple[Work, str]) -> None:
-    """Write the portraits of all models, but those that are there already."""
-    from emt import dynamics_file, record
-    from emt.dynamics.describe import describe, held_contents
-
-    work, moving = job
-    mark = portrait_mark(work)
-    device = choose_device(work.settings.accelerator)
-    loaded = record.load_members(work.experiment, work.config, work.numbers, device, work.step)
-    with renamed({"moving": "dynamics"}):
-        held = held_contents(loaded.model, moving)
-    for length in work.settings.seq_lengths:
-        path = work.folder / "dynamics" / f"seq{length}.nc"
-        if not dynamics_file.is_marked(path, fingerprint=mark, held=held):
-            batch = trace_batch(work, loaded.task, length)
-            with renamed({"loaded": "dynamics"}):
-                found = describe(loaded, batch, {"length": length, "fingerprint": mark}, held)
-            dynamics_file.save(found, path)
 
 
 def portrait_mark(work: Work) -> str:

@@ -55,9 +55,12 @@ def test_evaluation_writes_portraits_once(experiment, capsys):
     assert evaluate_multiple.main(words) == 0
     path = experiment / "dynamics" / "seq5.nc"
     assert not path.parent.exists()
-    assert evaluate_multiple.main([*words, "--dynamics"]) == 0
+    assert evaluate_multiple.main([*words, "--dynamics", "--starts", "16"]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"model-{n}, length 5: 1 fixed and 0 slow points; leading exponent" in printed for n in (1, 2))
     before = path.stat().st_mtime_ns
-    assert evaluate_multiple.main([*words, "--dynamics"]) == 0
+    assert evaluate_multiple.main([*words, "--dynamics", "--starts", "16"]) == 0
+    assert "length 5: " not in capsys.readouterr().out
     assert evaluate_multiple.main(words) == 0
     assert path.stat().st_mtime_ns == before
     assert dynamics_file.load(path)["member"].values.tolist() == [1, 2]

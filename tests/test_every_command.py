@@ -78,13 +78,12 @@ def networks(tmp_path, mini_babi, monkeypatch):
     operator, and the command that evaluation says comes next.
     """
     # Accuracy of points and exponents is not what is asked here.
-    monkeypatch.setattr(describe, "STARTS", 32)
     monkeypatch.setattr(describe, "SILENT_STEPS", 50)
 
     def make(model):
         run = RUN_OF.get(model, BINDING).format(babi=mini_babi)
         experiment = train(tmp_path / model, model, run)
-        following = evaluate(experiment, "--dynamics")
+        following = evaluate(experiment, "--dynamics", "--starts", "32")
         linear = experiment if run == BINDING else train(tmp_path / f"{model}_linear", model, BINDING)
         if linear is not experiment:
             evaluate(linear)

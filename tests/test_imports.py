@@ -64,6 +64,10 @@ ALLOWED = {
         *(*BASE, "emt.config", "emt.runs", "emt.record", "emt.dynamics_file", "emt.dynamics", "emt.devices"),
         "emt.options",
     ),
+    "emt.member_dynamics": (
+        *(*BASE, "emt.evaluation", "emt.runs", "emt.record", "emt.dynamics_file", "emt.dynamics"),
+        "emt.devices",
+    ),
     "emt.training": (
         *(
             *BASE,

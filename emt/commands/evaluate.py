@@ -17,8 +17,9 @@ from emt.commands.evaluate_members import evaluate_share, finish_population
 from emt.commands.output import complain, complain_at_length, open_console
 from emt.commands.script import program, shell_command
 from emt.devices import choose_device
+from emt.dynamics import STARTS
 from emt.errors import UserError, renamed
-from emt.evaluation import TEST_SEQUENCES, Settings, Work, entry_path, forget, is_current, write_dynamics
+from emt.evaluation import TEST_SEQUENCES, Settings, Work, entry_path, forget, is_current
 from emt.options import Parser, load
 from emt.tasks import TASKS
 from emt.text import shell_path
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         ]
     task = load(TASKS, config.task_name, "task")(**config.task_options())
     lengths = wanted_lengths(options.seq_length, task)
-    for name in ("test_horizon", "num_workers"):
+    for name in ("test_horizon", "num_workers", "starts"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name}: must be at least 1; got {getattr(options, name)}")
     if options.accelerator == "gpu":
@@ -105,6 +106,13 @@ def parser() -> argparse.ArgumentParser:
         const="moving",
         help="also search fixed points and take Jacobians and Lyapunov exponents; memory contents are held "
         "constant, or with --dynamics whole fast weights are part of the state (small networks: up to 1024 numbers)",
+    )
+    add(
+        "--starts",
+        type=int,
+        default=STARTS,
+        metavar="N",
+        help=f"starting points of the search of --dynamics, for each model (default: {STARTS})",
     )
     add("--no_figures", dest="figures", action="store_false", help="write numbers and traces only")
     return parser
@@ -237,17 +245,17 @@ def finish_together(work: Work, options: argparse.Namespace, console: Any) -> bo
     UserError
         If the worker process fails.
     """
-    results = engine.run(finish_population, [(work, options.magnitude_threshold)], 1)
+    console.print("Recording runs" + (" and drawing figures across models" if work.settings.figures else ""))
+    (result,) = engine.run(finish_population, [(work, options.magnitude_threshold)], 1)
+    if result.failure:
+        what = "figures and traces across models"
+        complain_at_length(result.details)
+        raise UserError(f"{work.experiment}: {what}: {result.failure}")
     if options.dynamics:
-        console.print("Fixed points and Lyapunov exponents: takes minutes for states of hundreds of numbers")
-        with console.status("searching"):
-            results += engine.run(write_dynamics, [(work, options.dynamics)], 1)
-    for result in results:
-        if result.failure:
-            what = "figures, traces and dynamics across models"
-            complain_at_length(result.details)
-            raise UserError(f"{work.experiment}: {what}: {result.failure}")
-    return bool(results[0].value)
+        from emt.commands.evaluate_dynamics import search_dynamics
+
+        search_dynamics(work, options.dynamics, options.starts, options.num_workers, console)
+    return bool(result.value)
 
 
 def remove_stale(work: Work, console: Any) -> None:

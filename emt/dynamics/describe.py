@@ -17,6 +17,7 @@ import xarray as xr
 from torch import Tensor
 
 from emt import dynamics_file
+from emt.dynamics import STARTS
 from emt.dynamics.exponents import changed_exponents, steady_weights
 from emt.dynamics.points import FIXED_SPEED, SLOW_SPEED, Search, StepMap, find_points, merge_points
 from emt.errors import UserError
@@ -25,9 +26,6 @@ from emt.models.base import Context, Model, State
 from emt.record import Loaded, states_of, to_array, to_tensors
 from emt.streams import stream
 from emt.tasks.base import Batch
-
-STARTS = 256
-"""Searches of each member."""
 
 NOISE = 0.3
 """Noise on a third of the starts, in standard deviations over the recorded states, number by number."""
@@ -100,8 +98,19 @@ def held_contents(model: Model, moving: str) -> list[str]:
     return held
 
 
+def state_size(model: Model, held: Sequence[str]) -> int:
+    """Return how many numbers the moving state of a member has where these tensors are held constant."""
+    zero = model.zero_state(next(model.parameters()).new_zeros(model.members, 1, 1))
+    moving = [name for name in model.state_dims if name not in held and zero[name].is_floating_point()]
+    return sum(zero[name][0, 0].numel() for name in moving)
+
+
 def describe(
-    loaded: Loaded, batch: Batch, about: dict[str, Any], held: Sequence[str] | None = None
+    loaded: Loaded,
+    batch: Batch,
+    about: dict[str, Any],
+    held: Sequence[str] | None = None,
+    starts: int | None = None,
 ) -> xr.Dataset:
     """Return the portrait of all members.
 
@@ -115,6 +124,8 @@ def describe(
         What the portrait says of itself beside model, seeds and tolerances.
     held
         Tensors of the state that are held constant (`held_contents`); without it the model's ``held_state``.
+    starts
+        Searches of each member; None for `STARTS`.
 
     Raises
     ------
@@ -132,8 +143,8 @@ def describe(
         )
     first = {name: tensor[:, :1] for name, tensor in run.last.items()}
     step = StepMap(model, first, model.silence(run.inputs.shape[-1])[:, None])
-    visited, starts = choose_starts(run.states, model.seeds)
-    search = find_points(step, starts)
+    visited, begun = choose_starts(run.states, model.seeds, STARTS if starts is None else starts)
+    search = find_points(step, begun)
     arrays = _describe_points(step, search, run, loaded.numbers)
     arrays |= {"spread": run.spread, "visited": visited.float()}
     arrays["exponent"], arrays["exponent_change"] = _exponents(model, run)
@@ -166,22 +177,22 @@ def run_members(loaded: Loaded, model: Model, batch: Batch) -> Run:
     return Run(inputs, context, torch.stack(moving, dim=2), state)
 
 
-def choose_starts(states: Tensor, seeds: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Return some recorded states of each member, and starts made of them, both (member, start, state).
+def choose_starts(states: Tensor, seeds: tuple[int, ...], count: int) -> tuple[Tensor, Tensor]:
+    """Return ``count`` recorded states of each member, and starts made of them, both (member, start, state).
 
     Of each three starts one is a recorded state h, one h + u (h' − h) with another state h' and u from 0 to
     1, and one such a place with noise.
     """
-    chosen = [_choose_starts(own, seed) for own, seed in zip(states, seeds, strict=True)]
+    chosen = [_choose_starts(own, seed, count) for own, seed in zip(states, seeds, strict=True)]
     visited, starts = (torch.stack(tensors) for tensors in zip(*chosen, strict=True))
     return visited, starts
 
 
-def _choose_starts(states: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+def _choose_starts(states: Tensor, seed: int, count: int) -> tuple[Tensor, Tensor]:
     generator = stream("dynamics.start", seed, "test", 0)
-    first, second = states[torch.tensor(generator.integers(len(states), size=(2, STARTS))).to(states.device)]
-    between, noisy = (torch.tensor(np.arange(STARTS) % 3 >= k).to(states)[:, None] for k in (1, 2))
-    way = torch.tensor(generator.random((STARTS, 1))).to(states)
+    first, second = states[torch.tensor(generator.integers(len(states), size=(2, count))).to(states.device)]
+    between, noisy = (torch.tensor(np.arange(count) % 3 >= k).to(states)[:, None] for k in (1, 2))
+    way = torch.tensor(generator.random((count, 1))).to(states)
     noise = torch.tensor(generator.standard_normal(first.shape)).to(states) * states.std(dim=0)
     return first, first + between * way * (second - first) + noisy * NOISE * noise
 

@@ -1,0 +1,106 @@
+"""Dynamics of members one by one: shares, stacks, parts that are kept, and the file that they become."""
+
+import numpy as np
+import pytest
+
+from emt import dynamics_file, runs
+from emt.commands.evaluate_dynamics import share_out
+from emt.config import RunConfig, TrainingConfig
+from emt.evaluation import Settings, Work
+from emt.member_dynamics import DynamicsWork, join_parts, stacks, write_parts
+from emt.models import MODELS
+from emt.options import load
+
+STEPS = 5
+
+
+@pytest.fixture
+def make_job(tmp_path, monkeypatch):
+    """Return a function that gives the dynamics of members of a run of four random LSTMs."""
+    monkeypatch.setattr("emt.dynamics.describe.SILENT_STEPS", 9)
+    config = RunConfig(
+        metadata={"experiment_name": "flips"},
+        task={"name": "flip_flop", "steps": STEPS, "bits": 2},
+        model={"type": "lstm", "hidden_dim": 3},
+        training=TrainingConfig(num_models=4),
+    )
+    stack = load(MODELS, "lstm", "model_type")(config.training.seeds(), 2, 2, hidden_dim=3)
+
+    def write(*numbers, scale=1.0):
+        for n in numbers:
+            weights = {name: scale * value for name, value in stack.export(n - 1).items()}
+            runs.write_weights(runs.model_folder(tmp_path, n), weights, {"status": "finished"})
+
+    def make(*numbers, starts=8, moving="moving"):
+        work = Work(tmp_path, config, Settings((STEPS,), 8, "cpu", False), numbers)
+        return DynamicsWork(work, moving, starts)
+
+    write(1, 2, 3, 4)
+    make.write = write
+    return make
+
+
+def finish(job):
+    missing = job.missing()
+    for share in share_out(job, missing, 1):
+        write_parts(share)
+    join_parts(job, list(missing))
+    return dynamics_file.load(job.whole_path(STEPS))
+
+
+def test_what_is_interrupted_goes_on_and_ends_the_same(make_job, tmp_path):
+    whole = finish(make_job(1, 2, 3, 4))
+    assert whole["member"].values.tolist() == [1, 2, 3, 4]
+    assert dynamics_file.about(whole)["seeds"] == [0, 1000, 2000, 3000]
+    (path,) = tmp_path.glob("dynamics/*")
+    before = path.read_bytes()
+    path.unlink()
+
+    job = make_job(1, 2, 3, 4)
+    write_parts((job, {STEPS: (2,)}))
+    assert job.missing() == {STEPS: (1, 3, 4)}
+    assert dynamics_file.glance(job.part_path(STEPS, 2)).startswith(
+        "1 fixed and 0 slow points; leading exponent"
+    )
+    write_parts((job, {STEPS: (1, 3)}))
+    finish(job)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+    assert job.missing() == {}
+
+
+def test_only_new_members_are_worked_out(make_job):
+    first = finish(make_job(2, 3))
+    grown = make_job(1, 2, 3)
+    assert grown.missing() == {STEPS: (1,)}
+    second = finish(grown)
+    assert second["member"].values.tolist() == [1, 2, 3]
+    for number in (2, 3):
+        ours, theirs = (dynamics_file.select(found, number) for found in (second, first))
+        assert all(np.array_equal(ours[name], theirs[name]) for name in dynamics_file.VARIABLES)
+    # Other weights, searches or kinds of state are other parts.
+    assert make_job(1, 2, 3, starts=9).missing() == {STEPS: (1, 2, 3)}
+    assert make_job(1, 2, 3, moving="whole").missing() == {STEPS: (1, 2, 3)}
+    make_job.write(3, scale=0.5)
+    assert make_job(1, 2, 3).missing() == {STEPS: (3,)}
+
+
+def test_parts_are_those_of_their_member(make_job):
+    whole = finish(make_job(1, 2, 4))
+    parts = [dynamics_file.select(whole, n) for n in (1, 2, 4)]
+    assert [set(part["owner"].values.tolist()) for part in parts] == [{1}, {2}, {4}]
+    assert dynamics_file.join(parts).identical(whole)
+    assert not dynamics_file.join(parts[::-1]).identical(whole)
+
+
+def test_shares_hold_each_missing_member_once():
+    missing = {3: (1, 2, 3, 4, 5), 4: (2,)}
+    shares = [share for _, share in share_out(None, missing, 3)]
+    assert shares == [{3: (1, 4), 4: (2,)}, {3: (2, 5)}, {3: (3,)}]
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [(1, [16, 4]), (8, [16, 4]), (32, [4] * 5), (127, [1] * 20), (1024, [1] * 20)]
+)
+def test_small_members_are_searched_together(size, expected):
+    assert [len(stack) for stack in stacks(range(20), size)] == expected
