@@ -83,6 +83,10 @@ class DynamicsWork:
         """File of one member's part."""
         return self.parts_folder / f"seq{length}_model-{number}_{self.hashes[number][:16]}.nc"
 
+    def has_part(self, length: int, number: int) -> bool:
+        """Whether a member's part is there and whole."""
+        return dynamics_file.is_marked(self.part_path(length, number), parts=[self.hashes[number]])
+
     def missing(self) -> dict[int, tuple[int, ...]]:
         """Return which members lack a part, by sequence length; not at lengths whose file of all members is there."""
         lengths = [
@@ -95,7 +99,7 @@ class DynamicsWork:
             length: tuple(
                 number
                 for number in self.work.numbers
-                if number not in known[length] and not self.part_path(length, number).exists()
+                if number not in known[length] and not self.has_part(length, number)
             )
             for length in lengths
         }

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from emt import dynamics_file, engine
-from emt.commands.output import complain_at_length
 from emt.errors import UserError
 from emt.evaluation import Work
 from emt.member_dynamics import DynamicsWork, join_parts, write_parts
@@ -61,7 +60,8 @@ class _Told:
         self.paths = {
             job.part_path(length, n): (n, length) for length, numbers in missing.items() for n in numbers
         }
-        self.done: set[Path] = set()
+        # A damaged file is written again.
+        self.done: set[Path] = {path for path in self.paths if path.exists()}
 
     def tell(self, progress: Progress) -> None:
         """Print a line for each member that is done since the last call."""

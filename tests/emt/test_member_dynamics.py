@@ -63,6 +63,10 @@ def test_what_is_interrupted_goes_on_and_ends_the_same(make_job, tmp_path):
         "1 fixed and 0 slow points; leading exponent"
     )
     write_parts((job, {STEPS: (1, 3)}))
+    assert job.missing() == {STEPS: (4,)}
+    damaged = job.part_path(STEPS, 3)
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    assert job.missing() == {STEPS: (3, 4)}
     finish(job)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
