@@ -2,16 +2,19 @@
 
 ``make mutants``, or ``python -m experiments.mutants --count 60 --seed 0``, in a checkout. Everything happens
 in a temporary copy. A fault is caught where a test of its module fails, else where the selftest reports one,
-else where a test of a module that imports it or a slow test of its own fails; what runs into the time limit
-is caught too. Results are kept: rerun the same command to resume.
+else where a test of a module that imports it or a slow test of its own fails. What does not end is caught too,
+and named so. Results are kept: rerun the same command to resume.
 """
 
 import argparse
 import os
+import resource
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,10 @@ SHARE = 0.95
 """Share of the mutants that must be caught."""
 
 TIME_LIMIT = 120.0
-"""Seconds from which on a run may be ended as endless; at least five times what it takes without a fault."""
+"""CPU seconds from which on a run may be ended as endless; at least five times what it takes without a fault."""
+
+PATIENCE = 15
+"""How much longer than its CPU seconds a run may take, for what only waits and for machines that are shared."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -87,15 +93,18 @@ def copy_tree(root: Path, folder: Path) -> Path:
 
 
 def try_mutant(copy: Path, mutant: Mutant, results: dict[str, Any]) -> str:
-    """Return what catches a mutant, one of `STAGES`, or "" if nothing does; the copy is as before."""
+    """Return what catches a mutant, one of `STAGES` or "endless", or "" if nothing does; the copy is as before."""
     own, of_users = find_tests(copy, mutant.module), " ".join(find_user_tests(copy, mutant.module))
     for stage in STAGES:
         tests = of_users if stage == "users" else own
         if not tests:
             continue
         limit = _limit(copy, stage, tests, results)
-        if not _passes_with(mutant, copy, stage, tests, limit):
-            return stage
+        try:
+            if not _passes_with(mutant, copy, stage, tests, limit):
+                return stage
+        except subprocess.TimeoutExpired:
+            return "endless"
     return ""
 
 
@@ -120,27 +129,44 @@ STAGES: dict[str, list[str]] = {
 
 
 def _limit(copy: Path, stage: str, tests: str, results: dict[str, Any]) -> float:
-    """Return the time limit of a stage, from what it takes without a fault, where it must pass."""
+    """Return the limit of a stage in CPU seconds, from what it takes without a fault, where it must pass."""
     key = f"without a fault: {stage} {tests if 'TESTS' in STAGES[stage] else ''}".rstrip()
     if key not in results:
-        start = time.monotonic()
+        start = _cpu_seconds()
         if not _passes(copy, STAGES[stage], tests, None):
             raise SystemExit(f"expected {stage} of {tests} to pass without a fault; it fails")
-        results[key] = round(time.monotonic() - start, 1)
+        results[key] = round(_cpu_seconds() - start, 1)
     return max(TIME_LIMIT, 5 * float(results[key]))
 
 
+def _cpu_seconds() -> float:
+    """Return the CPU seconds of all processes that were started from here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def _passes(copy: Path, words: list[str], tests: str, limit: float | None) -> bool:
-    """Whether a command succeeds in the copy; a run of pytest without tests (exit code 5) does."""
+    """Whether a command succeeds in the copy; a run of pytest without tests (exit code 5) does.
+
+    Raises
+    ------
+    subprocess.TimeoutExpired
+        If one of its processes takes longer than ``limit`` CPU seconds, or it waits for ever.
+    """
     given = [part for word in words for part in (tests.split() if word == "TESTS" else [word])]
     environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    silent = subprocess.DEVNULL
-    try:
-        done = subprocess.run(
-            [sys.executable, *given], cwd=copy, env=environment, timeout=limit, stdout=silent, stderr=silent
-        )
-    except subprocess.TimeoutExpired:
-        return False
+    command = [sys.executable, *given]
+    done = subprocess.run(
+        command,
+        cwd=copy,
+        env=environment,
+        timeout=limit and PATIENCE * limit,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=partial(resource.setrlimit, resource.RLIMIT_CPU, 2 * (int(limit),)) if limit else None,
+    )
+    if limit and done.returncode == -signal.SIGKILL:
+        raise subprocess.TimeoutExpired(command, limit)
     return done.returncode in (0, 5)
 
 

@@ -112,6 +112,12 @@ def test_what_is_tested_is_caught_and_the_rest_survives(small_tree, capsys):
     assert mutants.run(small_tree, drawn, path) == results
 
 
+def test_what_does_not_end_is_known_by_its_cpu_seconds(tmp_path):
+    with pytest.raises(subprocess.TimeoutExpired):
+        mutants._passes(tmp_path, ["-c", "while True: pass"], "", 1.0)
+    assert mutants._passes(tmp_path, ["-c", "import time; time.sleep(1.5)"], "", 1.0)
+
+
 @pytest.mark.slow
 def test_tests_that_fail_without_a_fault_are_refused(small_tree):
     (small_tree / "tests/analysis/test_sums.py").write_text("def test_add():\n    assert False\n")
