@@ -114,8 +114,9 @@ def test_what_is_tested_is_caught_and_the_rest_survives(small_tree, capsys):
 
 def test_what_does_not_end_is_known_by_its_cpu_seconds(tmp_path):
     with pytest.raises(subprocess.TimeoutExpired):
-        mutants._passes(tmp_path, ["-c", "while True: pass"], "", 1.0)
-    assert mutants._passes(tmp_path, ["-c", "import time; time.sleep(1.5)"], "", 1.0)
+        mutants.failure(tmp_path, ["-c", "while True: pass"], "", limit=1.0)
+    assert mutants.failure(tmp_path, ["-c", "import time; time.sleep(1.5)"], "", limit=1.0) is None
+    assert mutants.failure(tmp_path, ["-c", "print(7 / 0)"], "", limit=1.0) == ""
 
 
 @pytest.mark.slow
@@ -123,6 +124,6 @@ def test_tests_that_fail_without_a_fault_are_refused(small_tree):
     (small_tree / "tests/analysis/test_sums.py").write_text("def test_add():\n    assert False\n")
     [site, *_] = find_sites((small_tree / "analysis/sums.py").read_text())
     with pytest.raises(
-        SystemExit, match=r"expected tests of tests/analysis/test_sums\.py to pass without a fault"
+        SystemExit, match=r"expected tests/analysis/test_sums\.py::test_add to pass without a fault"
     ):
         mutants.run(small_tree, [Mutant("analysis/sums.py", site)], small_tree / "results.json")
