@@ -144,8 +144,8 @@ STAGES: dict[str, list[str]] = {
 }
 """What is run, in turn, until something fails."""
 
-FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
-"""A failed test in the output of pytest; names that hold blanks are cut, and pytest then knows no such test."""
+FAILED = re.compile(r"^(?:FAILED|ERROR) ([^\s\[]+)", re.MULTILINE)
+"""A failed test in the output of pytest, without its parameters, which may hold blanks."""
 
 
 def failure(copy: Path, words: list[str], tests: str, limit: float = TIME_LIMIT) -> str | None:
