@@ -68,6 +68,12 @@ class TrainedMember:
         return self.hidden[self.scored if self.recorded is None else self.scored[self.recorded]]
 
     @property
+    def states_shown(self) -> str:
+        """Say of how many sequences the states are where not of all; captions of what is made from them end with it."""
+        kept, of = len(self.hidden), len(self.scored)
+        return f"; states of {kept} of {of} sequences" if kept < of else ""
+
+    @property
     def matrix(self) -> NDArray[np.float64]:
         """The matrix whose spectrum is read, in float64.
 

@@ -40,6 +40,12 @@ ENTRIES_DRAWN = 8000
 MOST_DRAWS = 400
 """Random rotations behind an expected distance at most."""
 
+FEWEST_FOR_SLOPE = 16
+"""Products from which on the slope of their nuclear norm by their squares is fitted; of fewer it is that of a scale."""
+
+LEAST_SPREAD = 0.01
+"""Spread of the distances of unrelated states below which they all but agree, relative to that of other pairs."""
+
 FEWEST_STATES = 4
 """States that HSIC_1 needs: it divides by n (n - 3)."""
 
@@ -198,32 +204,43 @@ def _without_diagonal(matrix: Array) -> Array:
 def levelled(distances: Mapping[str, Array], states: Array, seed: int = 0) -> dict[str, Array]:
     """Return distances as they would be if all pairs of members had the same bias, for tests between sets.
 
-    ``cka`` and ``procrustes`` become the root of d² + max s² - s², where s is what unrelated states with the
-    spectra of the two members are expected to come to (`expected_distances`): so unrelated states are at one
-    distance whatever their dimensions, and where all spectra are alike nothing changes. The other measures
-    have no such bias.
+    ``cka`` and ``procrustes`` become the root of max s² + (d² - s²) r, where s is what unrelated states with
+    the spectra of the two members are expected to come to (`unrelated_distances`), and r makes the spread of
+    their d² the smallest of all pairs. So unrelated states have distances of one mean and one spread whatever
+    their dimensions (tests that permute members need both), and where all spectra are alike nothing changes.
+    The other measures have no such bias.
     """
-    expected = expected_distances(states, seed)
-    return {name: _levelled(d, expected[name]) if name in expected else d for name, d in distances.items()}
+    unrelated = unrelated_distances(states, seed)
+    return {name: _levelled(d, *unrelated[name]) if name in unrelated else d for name, d in distances.items()}
 
 
-def expected_distances(states: Array, seed: int = 0) -> dict[str, Array]:
-    """Return the ``cka`` and ``procrustes`` distances (member, member) of unrelated states with these spectra.
+def unrelated_distances(states: Array, seed: int = 0) -> dict[str, tuple[Array, Array]]:
+    """Return mean and spread (member, member) of ``cka`` and ``procrustes`` for unrelated states with these spectra.
 
-    Over all orders of n states, centred and of norm 1, the mean of ‖XᵀY‖² is 1 / (n - 1). XᵀY itself is,
-    along principal axes, a corner of a random rotation in n - 1 dimensions between the singular values of X
-    and of Y: the same corners for all pairs, so that members of equal spectra have equal values, more of them
-    where they are small.
+    Over all rotations of n states, centred and of norm 1, in their m = n - 1 dimensions, ‖XᵀY‖² has mean 1 / m
+    and variance 2 (tr K² - 1/m) (tr L² - 1/m) / ((m - 1)(m + 2)), K and L being the Gram matrices. XᵀY itself
+    is, along principal axes, a corner of a random rotation between the singular values of X and of Y: the
+    same corners for all pairs, so that members of equal spectra have equal values, more of them where they
+    are small. The spread of ‖XᵀY‖_* is taken from its gradient (Poincaré's inequality): it is too large by
+    1.4 to 1.7 for all spectra, and only ratios of spreads count.
     """
     n = states.shape[1]
     spectra = np.stack([np.linalg.svd(member, compute_uv=False) for member in states])[:, : n - 1]
-    cosine = 1 / (n - 1) / np.outer(*2 * [np.sqrt(np.sum(spectra**4, axis=1))])
     corners = _corners(n, spectra, seed)
     keys = [content_hash(spectrum, seed, n, len(corners)) for spectrum in spectra]
-    (nuclear,) = all_pairs("expected_products", keys, partial(_expected_of, spectra, corners))
-    return {
-        name: _without_diagonal(angles(values)) for name, values in (("cka", cosine), ("procrustes", nuclear))
-    }
+    nuclear = all_pairs("unrelated_products", keys, partial(_products_of_corners, spectra, corners, n - 1), 2)
+    own = np.sum(spectra**4, axis=1)
+    norms = np.sqrt(np.outer(own, own))
+    # Of two states there is one dimension, and nothing to rotate.
+    variance = 2 / max((n - 2) * (n + 1), 1) * np.outer(*2 * [np.maximum(own - 1 / (n - 1), 0)])
+    cosines = {"cka": (1 / (n - 1) / norms, np.sqrt(variance) / norms), "procrustes": tuple(nuclear)}
+    return {name: _as_angles(*found) for name, found in cosines.items()}
+
+
+def _as_angles(mean: Array, spread: Array) -> tuple[Array, Array]:
+    """Return mean and spread of angles from those of their cosines."""
+    expected = angles(mean)
+    return _without_diagonal(expected), spread / np.maximum(np.sin(expected), np.finfo(float).tiny)
 
 
 def _corners(n_states: int, spectra: Array, seed: int) -> list[Array]:
@@ -246,24 +263,39 @@ def _corners(n_states: int, spectra: Array, seed: int) -> list[Array]:
     return corners
 
 
-def _expected_of(spectra: Array, corners: Sequence[Array], pairs: tuple[Places, Places]) -> Array:
-    """Return the mean nuclear norm of corners between the spectra of pairs of members, (1, pair)."""
-    norms = np.empty((1, len(pairs[0])))
+def _products_of_corners(
+    spectra: Array, corners: Sequence[Array], dimensions: int, pairs: tuple[Places, Places]
+) -> Array:
+    """Return mean and spread of the nuclear norm of corners between the spectra of pairs of members, (2, pair)."""
+    found = np.empty((2, len(pairs[0])))
     ranks = _ranks_of(spectra)
     for place, (i, j) in enumerate(zip(*pairs, strict=True)):
         some = corners[: _n_draws(ranks[i], ranks[j])]
-        norms[0, place] = _between(spectra, ranks, some, (i, j))
-    return norms
+        both = [_between(spectra, ranks, some, dimensions, pair) for pair in ((i, j), (j, i))]
+        norms, squares, variance = np.concatenate(both, axis=1)
+        # The mean square of a product is 1 / dimensions: what these have more of it, their norms have too.
+        excess = dimensions * squares.mean() - 1
+        if len(norms) < FEWEST_FOR_SLOPE:
+            slope = norms.mean() / 2
+        else:
+            slope = np.cov(norms, dimensions * squares)[0, 1] / np.var(dimensions * squares, ddof=1)
+        found[:, place] = norms.mean() - slope * excess, np.sqrt(np.maximum(variance.mean(), 0))
+    return found
 
 
-def _between(spectra: Array, ranks: Places, corners: Sequence[Array], pair: Pair) -> float:
-    """Return the mean nuclear norm of corners between the spectra of two members in both orders."""
-    means = []
-    for i, j in (pair, pair[::-1]):
-        some = np.stack([corner[: ranks[i], : ranks[j]] for corner in corners])
-        products = spectra[i, : ranks[i], None] * some * spectra[j, : ranks[j]]
-        means.append(np.linalg.svd(products, compute_uv=False).sum(axis=-1).mean())
-    return float(np.mean(means))
+def _between(spectra: Array, ranks: Places, corners: Sequence[Array], dimensions: int, pair: Pair) -> Array:
+    """Return of corners between the spectra of two members in this order what their norms are, (3, corner).
+
+    The nuclear norm, the squared Frobenius norm, and the square of the first one's gradient along rotations, over
+    ``dimensions``.
+    """
+    first, second = (spectra[place, : ranks[place]] for place in pair)
+    some = np.stack([corner[: len(first), : len(second)] for corner in corners])
+    left, values, right = np.linalg.svd(first[:, None] * some * second, full_matrices=False)
+    gradient = first[:, None] * (left @ right) * second
+    turned = np.swapaxes(gradient, 1, 2) @ some
+    length = np.sum(gradient**2, axis=(1, 2)) - np.einsum("kij,kji->k", turned, turned)
+    return np.stack([values.sum(axis=-1), np.sum(values**2, axis=-1), length / dimensions])
 
 
 def _ranks_of(spectra: Array) -> Places:
@@ -276,6 +308,11 @@ def _n_draws(first: int, second: int) -> int:
     return int(min(max(ENTRIES_DRAWN // (first * second), 1), MOST_DRAWS))
 
 
-def _levelled(distances: Array, expected: Array) -> Array:
+def _levelled(distances: Array, expected: Array, spread: Array) -> Array:
     squares = expected**2
-    return _without_diagonal(np.sqrt(distances**2 + squares.max() - squares))
+    # Of the square of a distance; none is stretched, so that the result is no negative number.
+    wide = spread * expected
+    others = wide[~np.eye(len(wide), dtype=bool)]
+    smallest = max(others.min(), LEAST_SPREAD * others.max())
+    ratio = np.minimum(smallest / np.maximum(wide, np.finfo(float).tiny), 1.0)
+    return _without_diagonal(np.sqrt(squares.max() + (distances**2 - squares) * ratio))

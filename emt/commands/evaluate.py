@@ -150,8 +150,8 @@ def evaluate(work: Work, options: argparse.Namespace) -> int:
         f"Evaluating {len(work.numbers)} models of {work.experiment}{when_trained} at length {lengths}"
     )
     config = evaluation_config(work, options)
-    files.write_json(work.folder / "eval_config.json", config)
     failed = evaluate_models(work, options.num_workers, console)
+    files.write_json(work.folder / "eval_config.json", config)
     finished = replace(work, numbers=tuple(n for n in work.numbers if n not in failed))
     entries = write_summary(finished, config, failed)
     has_memory = finish_together(finished, options, console)
@@ -201,8 +201,9 @@ def evaluate_models(work: Work, num_workers: int, console: Any) -> dict[int, str
         results = engine.run(evaluate_share, shares, len(shares), tick)
     failed = collect_failures(results)
     if len(failed) == len(work.numbers):
-        first = f"model-{work.numbers[0]}: {failed[work.numbers[0]]}"
-        raise UserError(f"{work.experiment}: none of the {len(failed)} models could be evaluated; {first}")
+        first, alike = work.numbers[0], len(set(failed.values())) == 1
+        reason = failed[first] if alike else f"model-{first}: {failed[first]}"
+        raise UserError(f"{work.experiment}: none of the {len(failed)} models could be evaluated; {reason}")
     for number, reason in failed.items():
         complain(f"{program('evaluate')}: model-{number}: {reason}")
     return failed

@@ -28,7 +28,11 @@ def draw(inspection: Inspection) -> Iterator[tuple[str, Figure]]:
     if all(at.variables is not None for at in inspection.lengths):
         yield (
             "phi_empirical_all_lengths",
-            _matrices(inspection, plot_transition, "empirical Φ = Ψ* W_hh Ψ (κ: condition of Ψ)"),
+            _matrices(
+                inspection,
+                plot_transition,
+                f"empirical Φ = Ψ* W_hh Ψ (κ: condition of Ψ){inspection.member.states_shown}",
+            ),
         )
         yield "transition_func_all_lengths", _transition_functions(inspection)
         yield "variable_basis_eigenspectra", _variable_spectra(inspection)
@@ -89,7 +93,8 @@ def _transition_functions(inspection: Inspection) -> Figure:
         ax.set_xlabel("position in window (slot · d + bit)")
     _weight_bar(figure, list(axes.flat))
     name = f"{inspection.member.name} (n = 1 network)"
-    figure.suptitle(f"{name}: how the next vector follows from the window (κ: condition of Ψ)")
+    title = f"{name}: how the next vector follows from the window (κ: condition of Ψ)"
+    figure.suptitle(title + inspection.member.states_shown)
     return figure
 
 
@@ -123,6 +128,7 @@ def _variable_spectra(inspection: Inspection) -> Figure:
     counts = ", ".join(str(len(values)) for values in spectra)
     figure.suptitle(
         f"{inspection.member.name}: eigenvalues of the empirical Φ on stored positions, n = {counts}"
+        + inspection.member.states_shown
     )
     return figure
 

@@ -140,10 +140,10 @@ def _subspaces(inspection: Inspection) -> Figure:
     axes[0, 1].set_title(f"leading subspaces, L = {last.length}")
     plot_activity(inspection, axes[0, 2])
     legend_below(figure, axes[0, 1])
-    states = int(inspection.member.scored.sum())
+    states = len(inspection.member.scored_states)
     figure.suptitle(
         f"{inspection.member.name}: {inspection.member.matrix_name}, n = {len(inspection.spectrum)} eigenvalues, "
-        f"{states} recorded states; dotted: dimension L·d"
+        f"{states} recorded states{inspection.member.states_shown}; dotted: dimension L·d"
     )
     return figure
 
@@ -160,5 +160,6 @@ def _overlaps(inspection: Inspection, lengths: list[LengthInspection]) -> Figure
     else:
         plot_overlap_by_length(lengths, axes[0, 0])
         legend_below(figure, axes[0, 0], columns=2)
-    figure.suptitle(f"{inspection.member.name} (n = 1 network): overlap of subspaces")
+    member = inspection.member
+    figure.suptitle(f"{member.name} (n = 1 network): overlap of subspaces{member.states_shown}")
     return figure

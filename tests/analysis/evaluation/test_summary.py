@@ -168,6 +168,6 @@ def test_by_argmax_an_output_is_right_when_the_largest_number_is_in_the_right_pl
 def test_by_argmax_predictions_are_probabilities(plant):
     member = plant()
     assert member.predictions is member.outputs
-    choosing = replace(member, rule="argmax", outputs=700 * member.outputs)
+    choosing = replace(member, rule="argmax", outputs=7000 * member.outputs)
     np.testing.assert_allclose(choosing.predictions.sum(axis=-1), 1)
     np.testing.assert_array_equal(choosing.predictions.argmax(axis=-1), member.outputs.argmax(axis=-1))

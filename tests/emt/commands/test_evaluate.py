@@ -103,6 +103,16 @@ def test_a_bad_model_is_named_and_the_others_are_evaluated(make_run, kind, messa
     assert [f["model_name"] for f in summary["failed"]] == ["model-2"]
 
 
+@pytest.mark.usefixtures("in_this_process")
+def test_what_does_not_fit_is_refused_before_anything_is_written(make_run, monkeypatch, capsys):
+    monkeypatch.setattr("emt.commands.working_memory.free_memory", lambda: 0)
+    folder = make_run()
+    before = sorted(folder.rglob("*"))
+    assert emt(["evaluate", "--models_dir", str(folder)]) == 2
+    assert "3 models could be evaluated; --seq_length: the evaluation needs" in capsys.readouterr().err
+    assert sorted(folder.rglob("*")) == before
+
+
 @pytest.mark.slow
 def test_a_run_without_one_finished_model_is_refused_in_one_line(make_run):
     folder = make_run()

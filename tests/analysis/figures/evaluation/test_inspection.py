@@ -53,6 +53,16 @@ def test_several_lengths_add_those_over_lengths(plant):
     assert names_of(inspection) == ALWAYS | THEORY | VARIABLES | SEVERAL
 
 
+def test_captions_say_when_states_are_of_some_sequences_only(plant):
+    whole = plant()
+    some = np.arange(3)
+    part = replace(whole, hidden=whole.hidden[some], inputs=whole.inputs[some], recorded=some)
+    text = f"states of 3 of {len(whole.scored)} sequences"
+    for member, named in ((whole, set()), (part, VARIABLES | THEORY - {"phi_theoretical"})):
+        figures = draw_model(inspect_member(member, {3: repeat_copy(3, 2)}))
+        assert {name for name, figure in figures if text in caption(figure)} == named
+
+
 def test_subspaces_that_fill_the_space_are_not_compared(plant):
     inspection = inspect_member(plant(units=13, length=5, width=3), {5: repeat_copy(5, 3)})
     assert names_of(inspection) == (ALWAYS | THEORY | VARIABLES) - {"subspace_overlap_analysis"}
