@@ -27,6 +27,12 @@ LARGEST_INTEGER = 10**300
 DEEPEST = 64
 """Lists and objects within each other that are read."""
 
+FULL = {
+    errno.ENOSPC: "no space left on the disk; free some and rerun the same command",
+    errno.EDQUOT: "the disk quota is used up; free some of it and rerun the same command",
+}
+"""What is said of a disk that takes no more."""
+
 WINDOW = 2**20
 """Characters that are read at once of a long list."""
 
@@ -296,10 +302,10 @@ def sha256(content: bytes) -> str:
 
 def explain_os_error(error: OSError) -> str:
     """Say in one line what the operating system refused."""
-    what = {errno.ENOSPC: "no space left on the disk", errno.EDQUOT: "the disk quota is used up"}.get(
-        error.errno or 0, (error.strerror or str(error)).lower()
-    )
-    return visible(f"{error.filename or 'file system'}: {what}")
+    full = FULL.get(error.errno or 0)
+    # What this project writes has a name; streams and what libraries keep for themselves have none.
+    where = error.filename or ("standard output or a temporary file" if full else "file system")
+    return visible(f"{where}: {full or (error.strerror or str(error)).lower()}")
 
 
 def plain(value: Any) -> Any:

@@ -5,7 +5,9 @@ matplotlib settings stay as they are. Decorate each drawing function with `style
 `save_figure` already are. To draw into a figure of your own, pass its axes: ``plot_x(result, ax)``.
 """
 
+import errno
 import io
+import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -233,17 +235,27 @@ def save_film(film: Film, stem: str | Path, dpi: float = 100) -> list[Path]:
         if not kind.isAvailable():
             continue
         path = Path(f"{stem}.{extension}")
+        content = _film_content(film, kind(fps=film.rate), path, dpi)
+        write_bytes(path, _commented(content, caption(film.figure)) if extension == "gif" else content)
+        paths.append(path)
+    return paths
+
+
+def _film_content(film: Film, writer: Any, path: Path, dpi: float) -> bytes:
+    """Return the content of a film's file ``path``, which is made elsewhere: writers make files only."""
+    try:
         with tempfile.TemporaryDirectory() as folder:
             whole = Path(folder) / path.name
-            writer = kind(fps=film.rate)
             with writer.saving(film.figure, str(whole), dpi):
                 for frame in range(film.frames):
                     film.show(frame)
                     writer.grab_frame()
-            content = whole.read_bytes()
-        write_bytes(path, _commented(content, caption(film.figure)) if extension == "gif" else content)
-        paths.append(path)
-    return paths
+            return whole.read_bytes()
+    except OSError as error:
+        error.filename = f"{path}, made in a temporary folder"
+        raise
+    except subprocess.CalledProcessError as error:
+        raise OSError(errno.EIO, f"ffmpeg ended with exit code {error.returncode}", str(path)) from None
 
 
 def _commented(gif: bytes, text: str) -> bytes:

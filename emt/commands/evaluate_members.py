@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emt import runs, stopping
+from emt import files, runs, stopping
 from emt.commands.working_memory import (
     check_fits,
     explained_allocations,
@@ -52,7 +52,7 @@ def evaluate_share(work: Work) -> dict[int, str]:
         except UserError as error:
             failed[number] = error.in_flags()
         except OSError as error:
-            failed[number] = str(error)
+            failed[number] = files.explain_os_error(error)
         except Exception as error:
             # Compiled code may turn an interruption into an error of its own.
             stopping.check()

@@ -42,12 +42,32 @@ def run_script(name: str, main: Callable[[], int]) -> int:
     is a fault of ours and keeps its traceback. If the reader of the output stops reading (``| head``),
     nothing more is printed: the code is 141 if a line was lost.
     """
+    code = 0
     try:
-        return _outcome(name, main)
+        code = _outcome(name, main)
     finally:
-        if _reader_is_gone():
-            # What is still in the buffer would end in a complaint at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        lost = _lost_output()
+    if lost is None or code:
+        return code
+    complain(f"{name}: {lost}")
+    return 2
+
+
+def _lost_output() -> str | None:
+    """Return why what is printed cannot be written; None where it can, where nobody reads it, or nothing is printed."""
+    from emt.files import explain_os_error
+
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # What is still in the buffer would end in a complaint at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        error.filename = "standard output"
+        return None if isinstance(error, BrokenPipeError) else explain_os_error(error)
+    except (AttributeError, ValueError):
+        # Standard output is closed, or no file.
+        pass
+    return None
 
 
 def _outcome(name: str, main: Callable[[], int]) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from emt import stopping
 from emt.errors import UserError
+from emt.files import explain_os_error
 
 TICK_S = 0.5
 
@@ -40,7 +41,7 @@ def attempt(function: Function, item: Any) -> Result:
         # Failures are read on command lines only.
         return Result(item, failure=error.in_flags())
     except OSError as error:
-        return Result(item, failure=str(error))
+        return Result(item, failure=explain_os_error(error))
     except Exception as error:
         # Compiled code may turn an interruption into an error of its own.
         stopping.check()

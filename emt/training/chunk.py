@@ -86,7 +86,8 @@ def _failing_openly(chunk: Chunk) -> Iterator[None]:
     try:
         yield
     except Exception:
-        chunk.failed_path.touch()
+        with contextlib.suppress(OSError):
+            chunk.failed_path.touch()
         raise
 
 

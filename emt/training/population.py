@@ -3,7 +3,7 @@
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,6 +123,18 @@ def decide(path: Path, proposal: Any) -> Any:
     return files.read_json(path)
 
 
+@contextlib.contextmanager
+def kept(*paths: Path) -> Iterator[None]:
+    """Write files again that somebody removed meanwhile: without them a run can neither be resumed nor evaluated."""
+    contents = {path: path.read_bytes() for path in paths}
+    try:
+        yield
+    finally:
+        for path, content in contents.items():
+            if not path.exists():
+                files.write_bytes(path, content)
+
+
 def split(members: int, parts: int, largest: int = LARGEST_CHUNK) -> list[list[int]]:
     """Return model numbers 1 … members in chunks of nearly equal size: a multiple of ``parts``, if members suffice."""
     rounds = -(-members // (largest * parts))
@@ -164,6 +176,7 @@ def train_all(
             locks.enter_context(files.lock(experiment / "population" / "lock", shared=count > 1))
             own = config.model_copy(update={"execution": execution})
             chunks += prepare(own, experiment, len(populations))
+            locks.enter_context(kept(experiment / "config.json", experiment / "population" / "chunks.json"))
         mine = chunks[index - 1 :: count]
         waiting = [c for c in mine if not all(runs.is_done(c.experiment, n) for n in c.numbers)]
         for chunk in waiting:

@@ -73,7 +73,12 @@ def test_a_killed_write_leaves_nothing_under_the_final_name(tmp_path):
 
 def test_the_disk_is_named_when_it_is_full():
     full = OSError(errno.ENOSPC, "No space left on device", "/runs/a/config.json")
-    assert files.explain_os_error(full) == "/runs/a/config.json: no space left on the disk"
+    said = "/runs/a/config.json: no space left on the disk; free some and rerun the same command"
+    assert files.explain_os_error(full) == said
+    quota = OSError(errno.EDQUOT, "Disk quota exceeded", "x")
+    assert files.explain_os_error(quota).startswith("x: the disk quota is used up; free some of it")
+    nameless = OSError(errno.ENOSPC, "No space left on device")
+    assert files.explain_os_error(nameless).startswith("standard output or a temporary file: no space left")
     assert (
         files.explain_os_error(PermissionError(errno.EACCES, "Permission denied", "x"))
         == "x: permission denied"

@@ -1,5 +1,7 @@
 """Figure style."""
 
+import errno
+
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -117,6 +119,18 @@ def test_a_film_is_saved_frame_by_frame(tmp_path):
         assert film.info["duration"] == 200
     assert dict(mpl.rcParams) == before
     assert {p.name for p in (tmp_path / "deep").iterdir()} == {p.name for p in paths}
+
+
+def test_a_full_disk_is_said_of_the_film_that_does_not_fit(tmp_path):
+    figure, _ = column_figure()
+
+    def draw(frame):
+        if frame:
+            raise OSError(errno.ENOSPC, "No space left on device", "/tmp/x")
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        save_film(Film(figure, draw, frames=3, rate=5), tmp_path / "film")
+    assert caught.value.filename == f"{tmp_path / 'film.gif'}, made in a temporary folder"
 
 
 @pytest.mark.parametrize("size", [0.0, 1e-300, 1.0, 1e300])

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
 from command_line import TINY, command, refuse, start
@@ -52,7 +53,9 @@ def test_a_full_disk_gets_one_line(monkeypatch, capsys):
     code = run_script("train_multiple.py", lambda: train_multiple.main(["--experiment_name", "a", *TINY]))
     assert code == 2
     said = capsys.readouterr().err
-    assert re.fullmatch(r"train_multiple\.py: a/\.?config\.json\S*: no space left on the disk\n", said)
+    assert re.fullmatch(
+        r"train_multiple\.py: a/\.?config\.json\S*: no space left on the disk; free some .*\n", said
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,6 +80,17 @@ def test_a_script_does_without_standard_output(write_summary, tmp_path):
     done = subprocess.run(f"{words} >&-", shell=True, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "eigenvalue_analysis" / "eigenvalue_statistics.csv").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_standard_output_on_a_full_disk_gets_one_line(write_summary, tmp_path, monkeypatch, unbuffered):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    words = command("analyze", "eigenvalue", "--summary_file", write_summary(tmp_path, 2))
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    said = re.escape("analyze.py: standard output") + ".*: no space left on the disk; free some .*\n"
+    assert (done.returncode, re.fullmatch(said, done.stderr) is not None) == (2, True), done.stderr
 
 
 def test_a_broken_pipe_elsewhere_gets_its_line(capsys):

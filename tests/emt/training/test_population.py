@@ -1,5 +1,6 @@
 """A population's chunks are decided once; every engine ends with the same bytes; nobody works twice at one thing."""
 
+import contextlib
 import json
 import os
 import signal
@@ -173,6 +174,26 @@ def kill_who_holds(lock):
         os.kill(int(lock.read_text().split()[1]), signal.SIGKILL)
 
     threading.Thread(target=kill, daemon=True).start()
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_what_is_removed_while_it_trains_is_written_again(make_config, tmp_path, monkeypatch, interrupted):
+    config, removed = make_config(num_models=1, hidden_dim=6, epoch_batches=3), {}
+    work = population.engine.hand_out
+
+    def remove_and_work(*arguments):
+        for path in (tmp_path / "config.json", tmp_path / "population" / "chunks.json"):
+            removed[path] = path.read_bytes()
+            path.unlink()
+        if interrupted:
+            raise KeyboardInterrupt
+        return work(*arguments)
+
+    monkeypatch.setattr(population.engine, "hand_out", remove_and_work)
+    with pytest.raises(KeyboardInterrupt) if interrupted else contextlib.nullcontext():
+        train(at(config, engine="inline"), tmp_path)
+    assert len(removed) == 2
+    assert {path: path.read_bytes() for path in removed} == removed
 
 
 def test_several_populations_are_one_piece_of_work(make_config, tmp_path):
