@@ -9,11 +9,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from emt import config as configuration
-from emt import files, runs
+from emt import runs
 from emt.config import ExecutionConfig, RunConfig
 from emt.devices import choose_device
 from emt.errors import UserError
 from emt.options import Option, Parser, add_flags, check, options_of_model, validate
+from emt.schema import read
+from emt.training.sweep import Sweep, read_complete
 
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
@@ -168,12 +170,12 @@ def find_runs(folder: str | Path, task: str) -> dict[Path, RunConfig]:
         If there are none.
     """
     folder = runs.find(folder, "folder")
-    configs = {path.parent: configuration.read(path) for path in sorted(folder.rglob("config.json"))}
-    found = {run: config for run, config in configs.items() if config.task_name == task}
+    configs = {path: configuration.read(path) for path in sorted(folder.rglob("config.json"))}
+    found = {path.parent: read_complete(path) for path, config in configs.items() if config.task_name == task}
     if not found:
         raise UserError(f"{folder}: expected runs of the task {task}; found none")
     sweep = folder / "sweep.json"
-    order = [folder / name for name in files.read_json(sweep)["experiments"]] if sweep.exists() else []
+    order = [folder / name for name in read(sweep, Sweep).experiments] if sweep.exists() else []
     return {
         run: found[run]
         for run in sorted(found, key=lambda run: (order.index(run) if run in order else 0, run))

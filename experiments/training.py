@@ -8,6 +8,7 @@ from emt import engine, files, runs
 from emt.commands.output import complain, complain_at_length, open_console
 from emt.config import RunConfig
 from emt.errors import UserError, renamed
+from emt.schema import Schema, read
 
 if TYPE_CHECKING:
     from emt.training.population import Outcome
@@ -55,7 +56,24 @@ def validation_errors(curve: Path) -> dict[int, float]:
 
 def _tested_weights(folder: Path, number: int) -> str | None:
     try:
-        sha256: str = files.read_json(runs.model_folder(folder, number) / "test.json")["weights_sha256"]
-    except (UserError, KeyError):
+        return str(read_test(runs.model_folder(folder, number), Tested)["weights_sha256"])
+    except UserError:
         return None
-    return sha256
+
+
+class Tested(Schema):
+    """What every member's test.json says."""
+
+    weights_sha256: str
+
+
+def read_test(folder: Path, kind: type[Schema]) -> dict[str, Any]:
+    """Return the content of a folder's test.json.
+
+    Raises
+    ------
+    UserError
+        If it is missing, or is not of the ``kind``.
+    """
+    content: dict[str, Any] = read(folder / "test.json", kind).model_dump()
+    return content

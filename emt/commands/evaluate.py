@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from emt import config as configuration
 from emt import engine, files, runs
 from emt.commands.evaluate_members import evaluate_share, finish_population
 from emt.commands.output import complain, complain_at_length, open_console
@@ -23,13 +22,14 @@ from emt.evaluation import TEST_SEQUENCES, Settings, Work, entry_path, forget, i
 from emt.options import Parser, load
 from emt.tasks import TASKS
 from emt.text import shell_path
+from emt.training.sweep import read_complete
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, evaluate, report; return the exit code."""
     options = parser().parse_args(arguments)
     experiment = runs.find(options.models_dir, "models_dir")
-    config = configuration.read(experiment / "config.json")
+    config = read_complete(experiment / "config.json")
     with renamed({"pattern": "model_pattern", "folder": "model_pattern"}):
         numbers = [
             runs.model_number(folder) for folder in runs.model_folders(experiment, options.model_pattern)

@@ -65,7 +65,7 @@ def parse(arguments: list[str]) -> tuple[RunConfig, Path]:
         raise UserError("--experiment_name: must be a name for the run's folder; got none")
     if Path(name).name != name or name in (".", ".."):
         raise UserError(f"--experiment_name: must be a plain folder name; got {name!r}")
-    if re.search("[\ud800-\udfff]", name):
+    if re.search("[\x00\ud800-\udfff]", name):
         raise UserError(f"--experiment_name: must be text in UTF-8; got {name!r}")
     output = check_folder(Path(folder), "output_dir") / name
     return config.model_copy(update={"metadata": configuration.metadata(name, "train_multiple.py")}), output

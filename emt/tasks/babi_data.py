@@ -9,21 +9,27 @@ lower case, ``.`` and ``?`` are words, an answer is one word even where it lists
 its question; a word `END` separates stories.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emt.errors import UserError
 from emt.streams import Split
+from emt.text import shortened
 
 TASKS = tuple(range(1, 21))
 FILES: dict[Split, str] = {"train": "train", "validation": "valid", "test": "test"}
 """What each split is called in the names of files."""
+
+LARGEST_NUMBER = 2**15 - 1
+"""What a line's number may be: numbers are stored in sixteen bits."""
 
 END = "<eos>"
 ARCHIVE = "tasks_1-20_v1-2"
@@ -148,7 +154,10 @@ def read_babi(
             file = _read_file(path, codes)
             files[split].append((task, file.without_last_story() if paper_sets else file))
     vocabulary = (*sorted(codes.keys() - {END}), END)
-    places = np.array([vocabulary.index(word) for word in codes], np.int16)
+    place_of = {word: place for place, word in enumerate(vocabulary)}
+    # Sixteen bits hold the words of the published files.
+    width: Any = np.int16 if len(vocabulary) <= LARGEST_NUMBER else np.int32
+    places = np.array([place_of[word] for word in codes], width)
     facts = max((len(lines) for parts in files.values() for _, f in parts for lines in f.support), default=0)
     splits = {split: _join(parts, places, facts) for split, parts in files.items()}
     for split, stories in splits.items():
@@ -206,7 +215,11 @@ def _read_file(path: Path, codes: dict[str, int]) -> _File:
     known: dict[str, tuple[int, ...]] = {}
     place = 0
     try:
-        for place, line in enumerate(path.read_text(encoding="utf-8").lower().splitlines(), 1):  # noqa: B007
+        text = path.read_text(encoding="utf-8").lower()
+    except UnicodeDecodeError as error:
+        raise UserError(f"expected text in UTF-8; got {path} ({error})", parameter="data") from None
+    try:
+        for place, line in enumerate(text.splitlines(), 1):  # noqa: B007
             number, sentence, answer, lines = _parts(line)
             if number == 1:
                 words.append(codes[END])
@@ -245,13 +258,19 @@ def _parts(line: str) -> tuple[int, str, str, list[int]]:
     sentence, *rest = line.split("\t")
     number, _, sentence = sentence.partition(" ")
     if not rest:
-        return int(number), sentence, "", []
+        return _line_number(number), sentence, "", []
     answer, lines = rest
-    return int(number), sentence, answer.strip(), [int(n) for n in lines.split()]
+    return _line_number(number), sentence, answer.strip(), [_line_number(n) for n in lines.split()]
+
+
+def _line_number(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= LARGEST_NUMBER:
+        raise ValueError(f"{shortened(text)!r} is no number from 1 to {LARGEST_NUMBER}")
+    return int(text)
 
 
 def _words(sentence: str, answer: str) -> list[str]:
     words = sentence.replace(".", " .").replace("?", " ?").split()
     if words[-1:] != ["?" if answer else "."]:
-        raise ValueError(f"it ends with {words[-1:]}")
+        raise ValueError(f"it ends with {shortened(words[-1:])}")
     return [*words, answer] if answer else words

@@ -24,10 +24,19 @@ from emt.config import RunConfig
 from emt.errors import UserError
 from emt.models import MODELS
 from emt.options import check, load, options_of, target_of
+from emt.schema import Schema
 from emt.tasks import TASKS
 from emt.tasks.base import check_task
 from emt.text import cell
 from emt.training.population import decide, done_markers
+
+
+class Sweep(Schema):
+    """Content of a ``sweep.json``."""
+
+    question: str
+    experiments: list[str]
+
 
 MARKER_COLUMNS = ("status", "step", "horizon", "passed_step", "train_acc")
 
@@ -52,6 +61,21 @@ def complete(config: RunConfig) -> RunConfig:
         "model": {"type": config.model_type, **model_options},
     }
     return config.model_copy(update=sections)
+
+
+def read_complete(path: Path) -> RunConfig:
+    """Read a ``config.json`` with all options of its task and its model.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, or no configuration of a task and a model that there are; the message names it.
+    """
+    config = configuration.read(path)
+    try:
+        return complete(config)
+    except UserError as error:
+        raise UserError(f"{path}: {error.in_flags()}") from None
 
 
 def prepare(question: str, configs: Sequence[RunConfig], folder: Path) -> dict[Path, RunConfig]:

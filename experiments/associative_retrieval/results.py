@@ -19,8 +19,9 @@ from emt import files, runs
 from emt.config import RunConfig
 from emt.files import CurvePoint
 from emt.options import load
+from emt.schema import Count, Share
 from emt.tasks import TASKS
-from experiments.training import untested
+from experiments.training import Tested, read_test, untested
 
 TEST_ROWS = 20_000
 """Rows a model is tested on where its data are a stream; of a file, all test rows."""
@@ -47,13 +48,23 @@ def write_results(folder: Path, config: RunConfig) -> dict[int, dict[str, Any]]:
         files.write_bytes(
             model / "model.safetensors", (model / "checkpoint" / "weights.safetensors").read_bytes()
         )
-    results = {n: files.read_json(runs.model_folder(folder, n) / "test.json") for n in done}
+    results = {n: read_test(runs.model_folder(folder, n), RetrievalTest) for n in done}
     if results:
         means = {
             name: _mean([result[name] for result in results.values()]) for name in ("test_loss", "test_acc")
         }
         files.write_json(folder / "test.json", means | {"models": [f"model-{number}" for number in results]})
     return results
+
+
+class RetrievalTest(Tested):
+    """Content of a model's test.json."""
+
+    test_loss: float | None
+    test_acc: Share | None
+    test_rows: Count
+    test_rows_in_train: Count
+    seed: Count
 
 
 def _mean(values: Sequence[float | None]) -> float:

@@ -22,11 +22,12 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 
 from analysis.statistics import mean_interval
 from emt import files, runs
@@ -35,8 +36,10 @@ from emt.errors import UserError
 from emt.models.base import State
 from emt.ops import fast_matmul
 from emt.record import Loaded, load_members, to_array, to_tensors
+from emt.schema import Count, Positive, Schema, Share
 from emt.tasks.babi_data import TASKS
 from emt.tasks.catbabi import CatBabi
+from experiments.training import Tested, read_test
 
 Start = Literal["zero", "first_row"]
 """The state before the first word: zeros, or what the first row carried when the kept weights were validated."""
@@ -133,20 +136,64 @@ def write_results(
     return results
 
 
+TaskNumber = Annotated[str, Field(pattern=r"^[0-9]{1,2}$")]
+
+
+class TaskFigures(Schema):
+    """A member's figures of one task."""
+
+    accuracy: Share
+
+
+class StartFigures(Schema):
+    """A member's figures from one start state."""
+
+    accuracy: Share
+    accuracy_whole: Share | None
+    accuracy_mean: Share
+    loss: float | None
+    perplexity: float | None
+    questions: Count
+    words: Count
+    by_task: dict[TaskNumber, TaskFigures]
+
+
+class MemberTest(Tested):
+    """Content of a member's test.json."""
+
+    rows: Positive
+    starts: dict[str, StartFigures]
+
+
+class Spread(Schema):
+    """Mean and spread of a figure over members."""
+
+    n: Count
+    mean: float | None
+    sd: float | None
+    low: float | None
+    high: float | None
+
+
+class RunTest(Schema):
+    """Content of a run's test.json."""
+
+    starts: dict[str, dict[str, Spread]]
+
+
 def _earlier(run: Path, number: int, marker: dict[str, Any], size: int) -> dict[str, Any]:
     """Return a member's test.json where it is of these weights and rows, else one without figures."""
     about = {"seed": marker["seed"], "step": marker["step"], "best_step": marker.get("best_step")}
     about |= {"rows": size, "weights_sha256": marker["sha256"]}
     folder = runs.model_folder(run, number)
     try:
-        content = files.read_json(folder / "test.json")
+        content = read_test(folder, MemberTest)
     except UserError:
+        # It is missing, broken, or of an earlier version with fewer figures.
         content = {}
     current = all(content.get(k) == about[k] for k in ("rows", "weights_sha256"))
     starts = content["starts"] if current else {}
-    # An earlier version of this file may have fewer figures.
-    whole = {start: figures for start, figures in starts.items() if {*FIGURES, *COUNTS} <= figures.keys()}
-    return {**about, "validation": best_validation(folder, about["best_step"]), "starts": whole}
+    return {**about, "validation": best_validation(folder, about["best_step"]), "starts": starts}
 
 
 def best_validation(folder: Path, best_step: int | None) -> dict[str, float] | None:

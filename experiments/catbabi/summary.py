@@ -17,17 +17,18 @@ from analysis.figures.accuracy import groups as group_figures
 from analysis.figures.accuracy import learning as learning_figures
 from analysis.figures.style import save_figure
 from analysis.tables import save_results
-from emt import files, runs
+from emt import runs
 from emt.commands.output import open_console, say
 from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.errors import UserError
 from emt.files import write_bytes
 from emt.tasks.catbabi import CatBabi
-from emt.text import shell_path
+from emt.text import cell, shell_path
 from experiments.catbabi.configs import LABELS, PAPER_ACCURACIES
+from experiments.catbabi.results import MemberTest, RunTest
 from experiments.command_line import add_folder, build_parser, find_runs
-from experiments.training import validation_errors
+from experiments.training import read_test, validation_errors
 
 MODES = {"qa": "question answering", "lm": "language modelling"}
 
@@ -93,14 +94,10 @@ def labels_of(tested: dict[Path, RunConfig]) -> dict[Path, str]:
 def members_of(run: Path) -> dict[str, dict[str, Any]]:
     """Return test.json of each tested member, in order."""
     return {
-        folder.name: files.read_json(path)
+        folder.name: read_test(folder, MemberTest)
         for folder in runs.model_folders(run)
-        if (path := _test(folder)).exists()
+        if (folder / "test.json").exists()
     }
-
-
-def _test(folder: Path) -> Path:
-    return folder / "test.json"
 
 
 def _figures(result: dict[str, Any]) -> dict[str, Any]:
@@ -145,7 +142,7 @@ def _answered(run: Path, label: str) -> Answered:
 
 def _rows(run: Path, config: RunConfig, label: str) -> list[dict[str, Any]]:
     """Return a row for each start state, accuracies in percent."""
-    test = files.read_json(run / "test.json")
+    test = read_test(run, RunTest)
     rows = []
     for start, figures in test["starts"].items():
         row = {"run": label, "mode": config.task["mode"], "start": start, "seeds": figures["accuracy"]["n"]}
@@ -165,7 +162,7 @@ def _percent(share: float | None) -> float | None:
 def _csv(rows: list[dict[str, Any]]) -> str:
     import pandas as pd
 
-    return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
+    return pd.DataFrame(rows).map(cell).to_csv(index=False, lineterminator="\n")
 
 
 def _report(rows: list[dict[str, Any]]) -> None:

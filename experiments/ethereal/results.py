@@ -19,9 +19,10 @@ from emt.commands.output import say
 from emt.config import RunConfig
 from emt.files import CurvePoint
 from emt.options import load
+from emt.schema import Count, Share
 from emt.tasks import TASKS
 from emt.tasks.character_sets import Known, Level
-from experiments.training import untested
+from experiments.training import Tested, read_test, untested
 
 TEST_STRINGS = 2048
 
@@ -86,7 +87,16 @@ def write_results(folder: Path, config: RunConfig) -> dict[int, dict[str, Any]]:
     for number in done:
         model = runs.model_folder(folder, number)
         files.write_text(model / "log.csv", log_text(curve_of(folder, number), levels, every))
-    return {number: files.read_json(runs.model_folder(folder, number) / "test.json") for number in done}
+    return {number: read_test(runs.model_folder(folder, number), CharactersTest) for number in done}
+
+
+class CharactersTest(Tested):
+    """Content of a model's test.json."""
+
+    test_loss: float | None
+    test_accuracy: Share | None
+    test_recall: Share | None
+    seed: Count
 
 
 def _test(
