@@ -46,7 +46,9 @@ def to_csv(table: pd.DataFrame) -> bytes:
     table = _with_cells(table)
     if _is_matrix(table):
         return _matrix_to_csv(table)
-    return table.replace([np.inf, -np.inf], np.nan).to_csv(lineterminator="\n").encode()
+    return (
+        table.replace([np.inf, -np.inf], np.nan).to_csv(lineterminator="\n").encode(errors="backslashreplace")
+    )
 
 
 def _with_cells(table: pd.DataFrame) -> pd.DataFrame:
@@ -76,7 +78,7 @@ def _matrix_to_csv(table: pd.DataFrame) -> bytes:
     values = table.to_numpy()
     for label, row, finite in zip(table.index, values.tolist(), np.isfinite(values).all(axis=1), strict=True):
         rows.writerow([label, *(row if finite else (v if math.isfinite(v) else "" for v in row))])
-    return text.getvalue().encode()
+    return text.getvalue().encode(errors="backslashreplace")
 
 
 def _to_records(table: pd.DataFrame) -> bytes:

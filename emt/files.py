@@ -83,7 +83,7 @@ def check_folder(path: Path, flag: str) -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file that appears under its name only when whole."""
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, content: Any, *, indent: int | None = 1) -> None:

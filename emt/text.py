@@ -9,7 +9,7 @@ from typing import Any
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 """Characters that control a terminal, turn the direction of text, are not seen, or are no text (lone surrogates)."""
 
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_FORMULA = re.compile(r"'*[=+\-@]")
 """How a cell begins that a spreadsheet would compute, or that `cell` has quoted."""
 
 _NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+(e[+-]?[0-9]+)?", re.IGNORECASE)
@@ -61,14 +61,15 @@ def shortened(value: Any, most: int = 60) -> str:
 def cell(value: Any) -> Any:
     """Return what goes into a cell of a CSV file: text that a spreadsheet would compute begins with an apostrophe.
 
-    Numbers are left alone; `from_cell` gives the text back.
+    Numbers are left alone, and characters shown as by `visible`; `from_cell` takes the apostrophe away.
 
     >>> cell("=1+1"), cell("model-1"), cell(-0.5), cell("-0.5"), cell("-x")
     ("'=1+1", 'model-1', -0.5, '-0.5', "'-x")
     """
-    if not isinstance(value, str) or not _FORMULA.match(value) or _NUMBER.fullmatch(value):
+    if not isinstance(value, str):
         return value
-    return f"'{value}"
+    text = visible(value)
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
 def from_cell(text: str) -> str:
