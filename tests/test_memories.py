@@ -9,7 +9,7 @@ import pytest
 from analysis.memory.log import memory_log
 from analysis.memory.matching import match_memories
 from analysis.memory.replay import match_grids, recall_error, replay_memory
-from emt import record, runs
+from emt import record, runs, trace
 from emt.config import RunConfig, TrainingConfig
 from emt.models import MODELS
 from emt.options import assigns, load
@@ -45,7 +45,7 @@ def recording(request, tmp_path: Path):
 
 
 def memories(recording):
-    return list(recording["memory"].children)
+    return list(trace.places(recording))
 
 
 def test_some_model_keeps_a_memory():
@@ -57,7 +57,7 @@ def test_some_model_keeps_a_memory():
 def test_effective_weights_times_written_values_are_what_the_memory_returned_at_every_step(recording):
     for memory in memories(recording):
         grids = match_grids(recording, memory)
-        assert np.nanmax(np.abs(recording[f"memory/{memory}/read_value"].values)) > 0
+        assert np.nanmax(np.abs(trace.memory(recording, memory)["read_value"].values)) > 0
         assert len(grids.read_steps) >= STEPS - 1
         assert (recall_error(recording, memory, grids) < 1e-5).all()
 
@@ -67,7 +67,7 @@ def test_ignoring_decay_shows(recording):
     for memory in memories(recording):
         if (memory_log(recording, memory).keep == 1).all():
             continue
-        recording[f"memory/{memory}/write_keep"].values[:] = 1
+        trace.memory(recording, memory)["write_keep"].values[:] = 1
         assert (recall_error(recording, memory, match_grids(recording, memory)) > 1e-3).all()
 
 

@@ -208,8 +208,10 @@ def _by_transport(population: Population, signature_type: str, metric: str | Non
         features = signature_table(population, "quantiles").to_numpy()
         return f"{metric} distance of quantiles", signature_distances(features, str(metric)), points, 0.0
     exact = transport_method(spectra) == "exact"
-    distances = pairwise_distances(spectra) if exact else euclidean_distances(points)
     precision = PRECISION * max(float(np.abs(values).max()) for values in spectra)
+    # Nothing is computed, and so nothing cached, for spectra that are plainly equal.
+    equal = np.ptp(points, axis=0).max() == 0
+    distances = pairwise_distances(spectra) if exact and not equal else euclidean_distances(points)
     if distances.max() <= precision:
         raise AnalysisError(
             f"expected models that differ; all spectra are equal to {PRECISION:g} of the largest spectral radius",

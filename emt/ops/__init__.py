@@ -14,6 +14,7 @@ from emt.ops.linear_memory.forms import (
     linear_memory,
     linear_memory_steps,
 )
+from emt.ops.linear_memory.normalised import NormalisedRun, normalised_delta
 from emt.ops.lstm import LSTMRun, lstm, lstm_steps
 from emt.ops.lstm_drive import lstm_of_drive
 from emt.ops.precision import fast_matmul, is_member_invariant, product_error
@@ -27,6 +28,7 @@ __all__ = [
     "GRURun",
     "LSTMRun",
     "LinearMemoryRun",
+    "NormalisedRun",
     "associative_lstm",
     "associative_lstm_steps",
     "dnd_lstm",
@@ -49,6 +51,7 @@ __all__ = [
     "lstm",
     "lstm_of_drive",
     "lstm_steps",
+    "normalised_delta",
     "product_error",
     "recall_average",
     "recall_nearest",

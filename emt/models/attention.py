@@ -1,0 +1,95 @@
+"""Softmax attention (Vaswani et al. 2017, arXiv:1706.03762), the reference for linear memories.
+
+    q, k, v = silu(conv(x W + b));  o_t = Σ_{i ≤ t} softmax_i(q_t·k_i / √d) v_i W_o
+
+for each head of d channels, with learned positions added to the embedding and the surroundings of
+`emt.models.blocks`. Without a convolution there is no silu.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from emt.models.base import Model
+from emt.models.blocks import BlockModel, Mixed, Mixer, Sequences, head_size, scaled_normal
+from emt.models.layers import linear
+from emt.models.projections import Projections
+from emt.models.softmax_memory import SoftmaxMemory
+
+
+class Attention(BlockModel):
+    """Softmax attention: a dictionary of all earlier keys and values in each layer.
+
+    Parameters
+    ----------
+    hidden_dim
+        width: units of the residual stream, and channels of all heads together.
+    layers
+        layers, each attention and an MLP.
+    heads
+        heads of each layer, each with its share of the channels.
+    conv_size
+        tokens that keys, values and queries are mixed from; 0: no convolution.
+    mlp
+        gated MLP after each layer's attention, or none.
+    context_length
+        steps that attention looks back, and learned positions; later steps have the last position.
+    initializer_range
+        standard deviation of initial weights.
+    """
+
+    memories = {"fast": {"kind": "dictionary", "reads": "after"}}
+
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        input_channels: int,
+        output_channels: int,
+        *,
+        hidden_dim: Annotated[int, Field(ge=1)] = 64,
+        layers: Annotated[int, Field(ge=1)] = 1,
+        heads: Annotated[int, Field(ge=1)] = 2,
+        conv_size: Annotated[int, Field(ge=0)] = 4,
+        mlp: Literal["swiglu", "none"] = "swiglu",
+        context_length: Annotated[int, Field(ge=1)] = 256,
+        initializer_range: Annotated[float, Field(gt=0)] = 0.02,
+    ) -> None:
+        super().__init__(seeds)
+        size = head_size(hidden_dim, heads)
+
+        def build(name: str) -> Mixer:
+            projections = Projections(self, name, hidden_dim, heads, conv_size, initializer_range, bias=True)
+            memory = SoftmaxMemory(heads, size, size, context_length)
+            return SoftmaxMixer(self, name, projections, memory, initializer_range)
+
+        self._make(input_channels, output_channels, hidden_dim, layers, mlp, initializer_range, build)
+        self.add_positions(context_length, initializer_range)
+
+
+class SoftmaxMixer(Mixer):
+    """Attention over a dictionary of earlier steps."""
+
+    def __init__(
+        self, model: Model, name: str, projections: Projections, memory: SoftmaxMemory, scale: float
+    ) -> None:
+        super().__init__()
+        self.projections, self.memory = projections, memory
+        width = projections.weight.shape[1]
+        self.w_out = model.parameter_of(f"{name}.out", (width, width), scaled_normal(scale))
+        self.torch_names = {"w_out": "out.weight"}
+        self.torch_names |= {f"projections.{n}": t for n, t in projections.torch_names.items()}
+        self.state_dims = {**memory.state_dims, **projections.state_dims}
+        self.held_state = tuple(memory.state_dims)
+        self.rule = {**memory.rule, **projections.mixes}
+
+    def zero_state(self, like: Tensor) -> dict[str, Tensor]:
+        """Return an empty dictionary and window."""
+        return {**self.memory.zero_state(like), **self.projections.zero_state(like)}
+
+    def forward(self, x: Tensor, state: Mapping[str, Tensor] | None, sequences: Sequences) -> Mixed:
+        """Mix inputs; see `Mixer.forward`."""
+        q, k, v, states = self.projections(x, state)
+        reads, last, log = self.memory.run(q, k, v, state, sequences.present)
+        return Mixed(linear(reads.flatten(3), self.w_out), last, states, log)

@@ -1,0 +1,128 @@
+"""DeltaNet: linear attention that replaces what a key had (Schlag et al. 2021; Yang et al. 2024, arXiv:2406.06484).
+
+    q, k, v = silu(conv(x W));  k̂ = k/‖k‖, q̂ = q/‖q‖;  β_t = s σ(x_t W_β)
+    M_t = M_{t-1} + β_t (v_t − M_{t-1} k̂_t) k̂_tᵀ;   o_t = norm(M_t q̂_t / √d) W_o
+
+for each head of d channels, with the surroundings of `emt.models.blocks`. With s = 2 the eigenvalue 1 − β of a
+step may be negative, without which no parity can be learned (Grazzi et al. 2025, arXiv:2411.12537).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from emt.models.base import Model, constant
+from emt.models.blocks import (
+    BlockModel,
+    Mixed,
+    Mixer,
+    Sequences,
+    head_size,
+    rms_norm,
+    scaled_normal,
+)
+from emt.models.head_memory import HeadMemory
+from emt.models.layers import linear
+from emt.models.projections import Projections
+
+NORM_EPSILON = 1e-6
+"""Added to the squared length of keys and queries."""
+
+
+class DeltaNet(BlockModel):
+    """DeltaNet: a linear memory with the delta rule in each layer.
+
+    Parameters
+    ----------
+    hidden_dim
+        width: units of the residual stream, and channels of all heads together.
+    layers
+        layers, each a memory and an MLP.
+    heads
+        memories of each layer, each with its share of the channels.
+    conv_size
+        tokens that keys, values and queries are mixed from; 0: no convolution.
+    mlp
+        gated MLP after each memory, or none.
+    max_beta
+        largest write strength; 2: steps may have negative eigenvalues.
+    initializer_range
+        standard deviation of initial weights.
+    """
+
+    memories = {"fast": {"kind": "linear", "reads": "after"}}
+
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        input_channels: int,
+        output_channels: int,
+        *,
+        hidden_dim: Annotated[int, Field(ge=1)] = 64,
+        layers: Annotated[int, Field(ge=1)] = 1,
+        heads: Annotated[int, Field(ge=1)] = 2,
+        conv_size: Annotated[int, Field(ge=0)] = 4,
+        mlp: Literal["swiglu", "none"] = "swiglu",
+        max_beta: Annotated[float, Field(gt=0, le=2)] = 1.0,
+        initializer_range: Annotated[float, Field(gt=0)] = 0.02,
+    ) -> None:
+        super().__init__(seeds)
+        head_size(hidden_dim, heads)
+        self._make(
+            input_channels,
+            output_channels,
+            hidden_dim,
+            layers,
+            mlp,
+            initializer_range,
+            lambda name: DeltaMixer(self, name, hidden_dim, heads, conv_size, max_beta, initializer_range),
+        )
+        self.smooth_state = self.held_state  # type: ignore[misc]
+
+
+class DeltaMixer(Mixer):
+    """The delta rule for keys and queries of length one."""
+
+    def __init__(
+        self,
+        model: Model,
+        name: str,
+        width: int,
+        heads: int,
+        conv_size: int,
+        max_beta: float,
+        scale: float,
+    ) -> None:
+        super().__init__()
+        self.max_beta, draw = max_beta, scaled_normal(scale)
+        self.projections = Projections(model, name, width, heads, conv_size, scale, squash=True)
+        self.w_beta = model.parameter_of(f"{name}.beta", (width, heads), draw)
+        self.w_out = model.parameter_of(f"{name}.out", (width, width), draw)
+        self.gain = model.parameter_of(f"{name}.read_norm", (width // heads,), constant(1.0))
+        self.torch_names = {"w_beta": "beta.weight", "w_out": "out.weight", "gain": "read_norm.weight"}
+        self.torch_names |= {f"projections.{n}": t for n, t in self.projections.torch_names.items()}
+        self.memory = HeadMemory(heads, width // heads, width // heads)
+        self.state_dims = {**self.memory.state_dims, **self.projections.state_dims}
+        self.held_state = tuple(self.memory.state_dims)
+        self.rule = {"kind": "linear", "reads": "after", **self.projections.mixes}
+
+    def zero_state(self, like: Tensor) -> dict[str, Tensor]:
+        """Return an empty memory and window."""
+        return {**self.memory.zero_state(like), **self.projections.zero_state(like)}
+
+    def forward(self, x: Tensor, state: Mapping[str, Tensor] | None, sequences: Sequences) -> Mixed:
+        """Mix inputs; see `Mixer.forward`."""
+        q, k, v, states = self.projections(x, state)
+        q, k = unit(q) * q.shape[-1] ** -0.5, unit(k)
+        beta = self.max_beta * torch.sigmoid(linear(x, self.w_beta))
+        reads, last, log = self.memory.run(q, k, v, beta, beta, state, sequences.present)
+        outputs = linear(rms_norm(reads, self.gain).flatten(3), self.w_out)
+        return Mixed(outputs, last, states, log)
+
+
+def unit(x: Tensor) -> Tensor:
+    """Return vectors (…, channel) at length one, short ones shorter."""
+    return x * torch.rsqrt(x.square().sum(dim=-1, keepdim=True) + NORM_EPSILON)

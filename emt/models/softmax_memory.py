@@ -1,0 +1,131 @@
+"""Softmax attention as a memory: a dictionary that returns an average of values, and holds the last ones written."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from emt.models.base import Log
+from emt.models.blocks import Makers
+
+
+class SoftmaxMemory:
+    """r_t = Σ_i softmax_i(q_t·k_i / √d) v_i over the last writes up to step t.
+
+    Parameters
+    ----------
+    heads, value, key
+        Heads, and sizes of values and keys.
+    capacity
+        Writes that are held.
+
+    Attributes
+    ----------
+    state_dims
+        The state's tensors and their axes.
+    rule
+        The rule as a trace has it.
+    """
+
+    def __init__(self, heads: int, value: int, key: int, capacity: int) -> None:
+        self.heads, self.value, self.key, self.capacity = heads, value, key, capacity
+        self.state_dims = {
+            "keys": ("slot", "head", "key"),
+            "values": ("slot", "head", "value"),
+            "held": ("slot",),
+        }
+        self.rule = {
+            "kind": "dictionary",
+            "reads": "after",
+            "similarity": "dot",
+            "recall": "softmax",
+            "scale": key**-0.5,
+            "capacity": capacity,
+        }
+
+    def zero_state(self, like: Tensor) -> dict[str, Tensor]:
+        """Return a dictionary without writes, (member, batch, slot, …)."""
+        each = (*like.shape[:2], self.capacity)
+        return {
+            "keys": like.new_zeros(*each, self.heads, self.key),
+            "values": like.new_zeros(*each, self.heads, self.value),
+            "held": torch.zeros(each, dtype=torch.bool, device=like.device),
+        }
+
+    def run(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        state: Mapping[str, Tensor] | None,
+        writes: Tensor | None,
+    ) -> tuple[Tensor, Makers, Log]:
+        """Write and then read at every step.
+
+        Parameters
+        ----------
+        query, key, value
+            (member, batch, time, head, channel).
+        state
+            What it holds before the first step; None: nothing.
+        writes
+            Steps that write, (member, batch, time); None: all.
+
+        Returns
+        -------
+        reads, last, log
+            (member, batch, time, head, value), 0 where nothing is held; what makes the state after the last
+            step; and the log.
+        """
+        steps, everywhere = query.shape[2], query.new_ones(query.shape[:3], dtype=torch.bool)
+        held, keys, values = everywhere if writes is None else writes, key, value
+        if state is not None:
+            held = torch.cat([state["held"].bool(), held], dim=2)
+            keys, values = (
+                torch.cat([state[n].to(x), x], dim=2) for n, x in (("keys", key), ("values", value))
+            )
+        q, k, v = (x.flatten(0, 1).transpose(1, 2) for x in (query, keys, values))
+        simple = state is None and writes is None and steps <= self.capacity
+        mask = None if simple else self._found(held, steps).flatten(0, 1).unsqueeze(1)
+        if mask is None:
+            reads = scaled_dot_product_attention(q, k, v, is_causal=True)
+        else:
+            # A finite number, so that a read that finds nothing has finite gradients.
+            bias = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, -1e9)
+            reads = scaled_dot_product_attention(q, k, v, bias) * mask.any(dim=-1, keepdim=True)
+        reads = reads.transpose(1, 2).unflatten(0, query.shape[:2])
+        one = query.new_ones(()).expand(query.shape[:4])
+        nothing = None if writes is None else ~writes[..., None, None]
+        log = {
+            name: x if nothing is None else x.masked_fill(nothing, torch.nan)
+            for name, x in (("write_key", key), ("write_value", value))
+        }
+        log |= {"write_strength": one, "write_erase": torch.zeros_like(one), "write_keep": one}
+        log |= {"read_query": query.unsqueeze(4), "read_value": reads.unsqueeze(4)}
+        return reads, self._last(held, keys, values), log
+
+    def _found(self, held: Tensor, steps: int) -> Tensor:
+        """Return which writes a read finds, (member, batch, time, slot and time)."""
+        written = held.cumsum(dim=2)
+        age = written[:, :, -steps:, None] - written[:, :, None, :]
+        before = torch.ones(steps, held.shape[2], dtype=torch.bool, device=held.device)
+        return held[:, :, None] & before.tril(held.shape[2] - steps) & (age < self.capacity)
+
+    def _last(self, held: Tensor, keys: Tensor, values: Tensor) -> Makers:
+        """Return what makes the state: the last writes, the newest in the last slot."""
+
+        def of(x: Tensor) -> Tensor:
+            missing = self.capacity - held.shape[2]
+            if missing > 0:
+                x = torch.cat([x.new_zeros(*x.shape[:2], missing, *x.shape[3:]), x], dim=2)
+            order = torch.cat([held.new_zeros(*held.shape[:2], max(missing, 0)), held], dim=2)
+            order = order.byte().sort(dim=2, stable=True).indices[:, :, -self.capacity :]
+            index = order.reshape(*order.shape, *[1] * (x.ndim - 3)).expand(*order.shape, *x.shape[3:])
+            return x.gather(2, index)
+
+        return {
+            "keys": lambda: of(keys * held[..., None, None]),
+            "values": lambda: of(values * held[..., None, None]),
+            "held": lambda: of(held),
+        }

@@ -1,0 +1,54 @@
+"""The delta rule for a memory whose norm stays at one or below (Schlag et al. 2021, arXiv:2011.07831)."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from emt.ops.linear_memory.forms import LOWEST_LOG_KEEP
+
+
+class NormalisedRun(NamedTuple):
+    """What was read (…, time, value), the last memory (…, value, key), and −log of what it was divided by (…, time)."""
+
+    reads: Tensor
+    memory: Tensor
+    log_keep: Tensor
+
+
+def normalised_delta(
+    query: Tensor, key: Tensor, value: Tensor, erase: Tensor, memory: Tensor | None = None
+) -> NormalisedRun:
+    """Run M ← (M + β (v − M k) kᵀ) / max(1, ‖·‖_F), step by step; reads come after the write.
+
+    Nothing is divided by in a step that does not write (β = 0), nor in the first step of an empty memory. With
+    the divisors s known it is the rule of `linear_memory_steps`: log w = −log s, b = β, c = β/s.
+
+    Parameters
+    ----------
+    query, key
+        (…, time, key).
+    value
+        (…, time, value).
+    erase
+        β, (…, time).
+    memory
+        M before the first step, (…, value, key); None: empty.
+    """
+    first = memory is None
+    held = key.new_zeros(*key.shape[:-2], value.shape[-1], key.shape[-1]) if memory is None else memory
+    reads, scales = [], []
+    for t in range(key.shape[-2]):
+        k, beta = key[..., t, :], erase[..., t, None]
+        change = beta * (value[..., t, :] - (held @ k.unsqueeze(-1)).squeeze(-1))
+        held = held + change.unsqueeze(-1) * k.unsqueeze(-2)
+        if first and t == 0:
+            scale = torch.ones_like(beta)
+        else:
+            norm = torch.linalg.vector_norm(held, dim=(-2, -1)).unsqueeze(-1)
+            scale = torch.where(beta != 0, norm.clamp(min=1), 1)
+        held = held / scale.unsqueeze(-1)
+        scales.append(scale.squeeze(-1))
+        reads.append((held @ query[..., t, :].unsqueeze(-1)).squeeze(-1))
+    log_keep = -torch.stack(scales, dim=-1).log()
+    return NormalisedRun(torch.stack(reads, dim=-2), held, log_keep.clamp(min=LOWEST_LOG_KEEP))
