@@ -30,7 +30,7 @@ class TrainingConfig(_Section):
     """How a population is trained; every field is a flag of ``emt train``."""
 
     num_models: Positive = Field(
-        default=50, description="number of models; model i (from 0) has seed + 1000 i"
+        default=50, description="number of models; model i (from 0) has seed + 1000 i; see --learning_rates"
     )
     seed: Annotated[int, Field(ge=0, le=2**53)] = Field(default=0, description="base seed")
     epochs: Positive = Field(default=20, description="number of epochs, each followed by validation")
@@ -44,6 +44,11 @@ class TrainingConfig(_Section):
     )
     learning_rate: Annotated[float, Field(gt=0)] = Field(
         default=1e-3, description="learning rate of the optimizer"
+    )
+    learning_rates: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
+        default=None,
+        description="learning rates to compare: an equal number of models, with the same seeds, at each "
+        "(default: --learning_rate alone)",
     )
     gradient_clip: Annotated[float, Field(ge=0)] = Field(
         default=1.0, description="largest gradient norm of a member; 0: no clipping"
@@ -86,9 +91,33 @@ class TrainingConfig(_Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _rates_have_equally_many_models(self) -> "TrainingConfig":
+        rates = self.learning_rates
+        if rates is None:
+            return self
+        if not rates or len(set(rates)) < len(rates):
+            raise UserError(
+                f"must be learning rates that differ; got {' '.join(map(str, rates)) or 'none'}",
+                parameter="learning_rates",
+            )
+        if self.num_models % len(rates):
+            raise UserError(
+                f"must be a multiple of {len(rates)}, the number of --learning_rates; got {self.num_models}",
+                parameter="num_models",
+            )
+        return self
+
     def seeds(self) -> tuple[int, ...]:
-        """Return the seed of each member."""
-        return tuple(self.seed + 1000 * i for i in range(self.num_models))
+        """Return the seed of each member; those of the first learning rate come first."""
+        at_each = self.num_models // len(self.learning_rates or (self.learning_rate,))
+        return tuple(self.seed + 1000 * (i % at_each) for i in range(self.num_models))
+
+    def rates(self) -> tuple[float, ...]:
+        """Return the learning rate of each member."""
+        rates = self.learning_rates or (self.learning_rate,)
+        at_each = self.num_models // len(rates)
+        return tuple(rate for rate in rates for _ in range(at_each))
 
 
 class ExecutionConfig(_Section):

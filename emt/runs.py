@@ -22,10 +22,10 @@
 
 Members are numbered from 1 and sorted by number. Each file has one writer and appears under its final name
 only when it is whole. ``done.json`` holds ``sha256``, ``step``, ``status`` ("finished", "stopped early" or
-"diverged"), ``seed``, ``horizon``, ``train_acc`` of the last batch and ``passed_step``, the first step whose
-batch accuracy at the last horizon was above ``curriculum_threshold``. A weight file that does not match its
-hash is refused; so is any file of tensors that does not match the checksum among its metadata
-(`emt.tensor_file`).
+"diverged"), ``seed``, ``learning_rate``, ``horizon``, ``train_acc`` of the last batch and ``passed_step``,
+the first step whose batch accuracy at the last horizon was above ``curriculum_threshold``. A weight file that
+does not match its hash is refused; so is any file of tensors that does not match the checksum among its
+metadata (`emt.tensor_file`).
 
 ``weights.safetensors`` holds one member's parameters under the names of torch's modules
 (``rnn.weight_ih_l0``, ``rnn.weight_hh_l0``, ``readout.weight``, …), in torch's orientation (out, in).

@@ -28,6 +28,8 @@ CHOICE = "--task contextual_choice --trials 4 --steps 5 --t_off 2 --evidence 3 -
 STRINGS = "--task characters --dataset small_palindromes --hidden_dim 8"
 RUN_OF = {
     **dict.fromkeys(("irnn", "ar_lstm", "alstm", "fw"), RETRIEVAL),
+    **dict.fromkeys(("linear_attention", "deltanet", "attention"), f"{RETRIEVAL} --conv_size 2"),
+    "fwp": "--task unique_keys --num_keys 4 --hidden_dim 8",
     "fwm": f"{STORIES} --memory_dim 4",
     "stacked_lstm": STORIES,
     "dnd_lstm": CHOICE,

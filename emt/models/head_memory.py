@@ -16,7 +16,7 @@ class HeadMemory:
     Attributes
     ----------
     state_dims
-        The state's tensor and its axes: with a head axis where there are several.
+        The state's tensor and its axes: with a head axis if it has several heads.
     """
 
     def __init__(self, heads: int, value: int, key: int) -> None:

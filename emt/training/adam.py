@@ -13,7 +13,9 @@ class MemberAdam(MemberOptimizer):
     EPSILON = 1e-8
     SLOTS = ("mean", "square")
 
-    def _descend(self, parameters: list[Tensor], gradients: list[Tensor], *slots: list[Tensor]) -> None:
+    def _descend(
+        self, rate: float, parameters: list[Tensor], gradients: list[Tensor], *slots: list[Tensor]
+    ) -> None:
         means, squares = slots
         # Members that move have all done as many steps.
         steps = torch.full((), self.steps.max().item(), device=parameters[0].device)
@@ -24,7 +26,7 @@ class MemberAdam(MemberOptimizer):
             squares,
             [],
             [steps] * len(parameters),
-            lr=self.param_groups[0]["lr"],
+            lr=rate,
             beta1=self.BETAS[0],
             beta2=self.BETAS[1],
             weight_decay=self.l2_penalty,

@@ -66,10 +66,10 @@ def _train(chunk: Chunk) -> None:
         )
         arithmetic += "within rounding" if bits_depend_on_stack(stack) else "to the bit"
         if not journal.resume(stack):
-            for number, seed in zip(chunk.numbers, stack.model.seeds, strict=True):
-                journal.note(
-                    number, 0, f"start: seed {seed}, task {chunk.config.task}, model {chunk.config.model}"
-                )
+            members = zip(chunk.numbers, stack.model.seeds, stack.optimizer.rates, strict=True)
+            for number, seed, rate in members:
+                start = f"start: seed {seed}, learning rate {rate:g}"
+                journal.note(number, 0, f"{start}, task {chunk.config.task}, model {chunk.config.model}")
                 journal.note(number, 0, f"stacked as {chunk}; {arithmetic}")
         if not stopping.requested():
             journal.seconds_per_model_step = seconds_per_model_step(chunk.config, stack.numbers)

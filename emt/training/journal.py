@@ -110,6 +110,7 @@ class Journal:
             "step": int(stack.progress.diverged[position]) or stack.step,
             "status": status,
             "seed": stack.model.seeds[position],
+            "learning_rate": stack.optimizer.rates[position],
             "horizon": int(stack.horizons()[position]),
             "passed_step": int(stack.progress.passed[position]) or None,
             "train_acc": self._recent[number][1],

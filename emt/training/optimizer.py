@@ -1,6 +1,7 @@
 """Gradient descent over stacked members: each member keeps its own step count, gradient norm and fate."""
 
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ class MemberOptimizer(torch.optim.Optimizer):
     params
         Stacked parameters, (member, …) each; those that require no gradient stay as they are.
     learning_rate
-        Step size.
+        Step size, one for all members or one for each.
     gradient_clip
         Largest norm of a member's whole gradient; 0 leaves gradients as they are.
     l2_penalty
@@ -30,6 +31,8 @@ class MemberOptimizer(torch.optim.Optimizer):
     ----------
     SLOTS
         Names of what is kept for each parameter, tensors of its shape.
+    rates
+        Step size of each member in the stack.
     """
 
     SLOTS: tuple[str, ...] = ()
@@ -37,13 +40,15 @@ class MemberOptimizer(torch.optim.Optimizer):
     def __init__(
         self,
         params: Iterable[Tensor],
-        learning_rate: float,
+        learning_rate: float | Sequence[float],
         gradient_clip: float = 0.0,
         l2_penalty: float = 0.0,
     ) -> None:
-        super().__init__(params, {"lr": learning_rate})
+        super().__init__(params, {})
         self.gradient_clip, self.l2_penalty = gradient_clip, l2_penalty
         members = self._stacked()[0].shape[0]
+        rates = [learning_rate] * members if isinstance(learning_rate, float | int) else learning_rate
+        self.rates = [float(rate) for rate in rates]
         self.frozen = torch.zeros(members, dtype=torch.bool)
         self.steps = torch.zeros(members, dtype=torch.float64)
 
@@ -75,22 +80,37 @@ class MemberOptimizer(torch.optim.Optimizer):
             scale = (self.gradient_clip / (norms + 1e-6)).clamp(max=1.0)
             torch._foreach_mul_(gradients, [_along(scale, g) for g in gradients])
         kept = ([self.slots(p)[name] for p in parameters] for name in self.SLOTS)
-        self._descend(*(self._moving(tensors) for tensors in (parameters, gradients, *kept)))
+        stacked = (parameters, gradients, *kept)
+        for rate, members in self._alike():
+            self._descend(rate, *(self._parts(tensors, members) for tensors in stacked))
 
-    def _descend(self, parameters: list[Tensor], gradients: list[Tensor], *slots: list[Tensor]) -> None:
+    def _descend(
+        self, rate: float, parameters: list[Tensor], gradients: list[Tensor], *slots: list[Tensor]
+    ) -> None:
         """Move parameters; all lists, one for each of `SLOTS` too, are of parts of members that move."""
         raise NotImplementedError
 
-    def _moving(self, tensors: Iterable[Tensor]) -> list[Tensor]:
-        """Return the parts of stacked tensors that belong to members that are not frozen.
+    def _alike(self) -> Iterator[tuple[float, list[int]]]:
+        """Yield a learning rate and the members in a row that have it and are not frozen."""
+        moving = (~self.frozen).nonzero().flatten().tolist()
+        for rate, members in itertools.groupby(moving, key=self.rates.__getitem__):
+            yield rate, list(members)
+
+    def _parts(self, tensors: Iterable[Tensor], members: list[int]) -> list[Tensor]:
+        """Return the parts of stacked tensors that belong to some members, views.
 
         The fused kernel works in whole vectors and rounds a rest otherwise: only where each member's numbers
         are whole vectors does a member get the same bits from the stack as alone.
         """
-        if self.frozen.any():
-            moving = (~self.frozen).nonzero().flatten().tolist()
-            return [tensor[member] for tensor in tensors for member in moving]
-        return [part for t in tensors for part in ([t] if t[0].numel() % VECTOR == 0 else t.unbind())]
+        first, last = members[0], members[-1] + 1
+        together = last - first == len(members)
+        return [
+            part
+            for t in tensors
+            for part in (
+                [t[first:last]] if together and t[0].numel() % VECTOR == 0 else [t[m] for m in members]
+            )
+        ]
 
     @torch.no_grad()
     def keep(self, positions: Tensor) -> None:
@@ -100,15 +120,18 @@ class MemberOptimizer(torch.optim.Optimizer):
             self.state[parameter] = {name: slot[index] for name, slot in self.slots(parameter).items()}
             parameter.data, parameter.grad = parameter.data[index], None
         self.steps, self.frozen = self.steps[positions], self.frozen[positions]
+        self.rates = [self.rates[position] for position in positions.tolist()]
 
 
 class MemberSGD(MemberOptimizer):
     """Plain gradient descent, w ← w − η (g + penalty w); parameters as in `MemberOptimizer`."""
 
-    def _descend(self, parameters: list[Tensor], gradients: list[Tensor], *slots: list[Tensor]) -> None:
+    def _descend(
+        self, rate: float, parameters: list[Tensor], gradients: list[Tensor], *slots: list[Tensor]
+    ) -> None:
         if self.l2_penalty:
             torch._foreach_add_(gradients, parameters, alpha=self.l2_penalty)
-        torch._foreach_add_(parameters, gradients, alpha=-self.param_groups[0]["lr"])
+        torch._foreach_add_(parameters, gradients, alpha=-rate)
 
 
 def _along(per_member: Tensor, like: Tensor) -> Tensor:

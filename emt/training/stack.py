@@ -60,8 +60,12 @@ class Stack:
         objective = Objective(task, model)
         self.forward, self.replay = ForwardPass(objective, config.batch_size), StepReplay(objective)
         self.backward = BackwardPass(self.forward, self.replay)
+        rates = config.rates()
         self.optimizer = OPTIMIZERS[config.optimizer](
-            model.parameters(), config.learning_rate, config.gradient_clip, config.l2_penalty
+            model.parameters(),
+            [rates[number - 1] for number in numbers],
+            config.gradient_clip,
+            config.l2_penalty,
         )
         self.state: Carried = {}
         self.best = BestWeights(model, len(numbers)) if config.keep == "best" else None

@@ -8,8 +8,8 @@
       <experiment>/   a run directory (`emt.runs`)
 
 Columns of ``members.csv``: ``experiment``, ``model``, the fields in which the experiments differ, ``seed``,
-``status`` ("unfinished" while it is), ``step``, ``horizon``, ``passed_step`` and ``train_acc`` of the done
-marker, and ``val_acc``, the last validation accuracy at the last horizon.
+``learning_rate`` if one experiment has several, ``status`` ("unfinished" while it is), ``step``, ``horizon``,
+``passed_step`` and ``train_acc`` of the done marker, and ``val_acc``, the last validation accuracy at the last horizon.
 """
 
 import csv
@@ -117,14 +117,17 @@ def members(populations: Mapping[Path, RunConfig]) -> list[dict[str, Any]]:
     fields = {folder: configuration.fields(config) for folder, config in populations.items()}
     names = dict.fromkeys(name for values in fields.values() for name in values)
     differing = [name for name in names if len({repr(values.get(name)) for values in fields.values()}) > 1]
+    compared = any(config.training.learning_rates for config in populations.values())
     rows = []
     for folder, config in populations.items():
         done = done_markers(config, folder)
         # Field names are flags of one command line, so they are unique without their section.
         own = {name.rpartition(".")[2]: fields[folder].get(name) for name in differing}
-        for number, seed in enumerate(config.training.seeds(), start=1):
+        members_of = zip(config.training.seeds(), config.training.rates(), strict=True)
+        for number, (seed, rate) in enumerate(members_of, start=1):
             marker = done.get(number, {"status": "unfinished"})
             row = {"experiment": folder.name, "model": f"model-{number}", **own, "seed": seed}
+            row |= {"learning_rate": rate} if compared or "learning_rate" in own else {}
             row |= {column: marker.get(column) for column in MARKER_COLUMNS}
             rows.append(row | {"val_acc": validation_accuracy(runs.model_folder(folder, number))})
     return rows

@@ -1,6 +1,7 @@
 """The configuration of a run: complete, strict, and the same after a trip through its file."""
 
 import json
+import re
 
 import pytest
 
@@ -51,6 +52,27 @@ def test_what_a_file_leaves_out_has_its_default():
 def test_members_have_seeds_a_thousand_apart():
     assert TrainingConfig(seed=7, num_models=3).seeds() == (7, 1007, 2007)
     assert TrainingConfig(seed=7, num_models=5).seeds()[:3] == (7, 1007, 2007)
+
+
+def test_every_seed_has_a_member_at_each_learning_rate():
+    training = TrainingConfig(num_models=4, seed=7, learning_rates=(0.1, 0.01))
+    assert training.seeds() == (7, 1007, 7, 1007)
+    assert training.rates() == (0.1, 0.1, 0.01, 0.01)
+    assert TrainingConfig(num_models=2, learning_rate=0.5).rates() == (0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({"num_models": 3, "learning_rates": (0.1, 0.2)}, "num_models: must be a multiple of 2"),
+        ({"learning_rates": (0.1, 0.1)}, "learning_rates: must be learning rates that differ; got 0.1 0.1"),
+        ({"learning_rates": ()}, "learning_rates: must be learning rates that differ; got none"),
+        ({"learning_rates": (0.1, -1.0)}, "learning_rates: must be > 0"),
+    ],
+)
+def test_learning_rates_that_cannot_be_compared_are_refused(training, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        parse(training=training)
 
 
 def test_options_come_without_the_name(config):

@@ -107,6 +107,38 @@ def test_members_that_leave_take_their_moments_along(kind):
         assert torch.equal(w[[0, 2]], p)
 
 
+@every_kind
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_member_with_a_rate_of_its_own_gets_the_bits_that_it_gets_alone(kind, frozen):
+    rates = (1e-2, 1e-2, 3e-3, 1e-3)
+    generator = torch.Generator().manual_seed(0)
+    stacked = [torch.nn.Parameter(torch.randn(4, *s, generator=generator)) for s in ((4, 8), (7,))]
+    lone = [[torch.nn.Parameter(p[m : m + 1].detach().clone()) for p in stacked] for m in range(4)]
+    together = kind(stacked, rates, 1.0, 0.1)
+    alone = [kind(ps, rate, 1.0, 0.1) for ps, rate in zip(lone, rates, strict=True)]
+    for step in range(5):
+        set_gradients(stacked, step)
+        if frozen and step == 2:
+            stacked[0].grad[1, 0, 0] = float("inf")
+        for m, ps in enumerate(lone):
+            for p, s in zip(ps, stacked, strict=True):
+                p.grad = s.grad[m : m + 1].clone()
+            alone[m].step()
+        together.step()
+    for m, ps in enumerate(lone):
+        assert all(torch.equal(s[m], p[0]) for p, s in zip(ps, stacked, strict=True))
+    together.keep(torch.tensor([0, 3]))
+    assert together.rates == [1e-2, 1e-3]
+    set_gradients(stacked, 5)
+    for m, ps in zip((0, 3), (lone[0], lone[3]), strict=True):
+        for p, s in zip(ps, stacked, strict=True):
+            p.grad = s.grad[(0, 3).index(m)][None].clone()
+        alone[m].step()
+    together.step()
+    for position, ps in enumerate((lone[0], lone[3])):
+        assert all(torch.equal(s[position], p[0]) for p, s in zip(ps, stacked, strict=True))
+
+
 @pytest.mark.parametrize("frozen", [False, True])
 def test_a_member_gets_the_same_bits_from_a_stack_as_alone(frozen):
     # Sizes with and without a rest beside whole vectors of 16.

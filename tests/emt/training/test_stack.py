@@ -52,6 +52,20 @@ def test_where_the_probe_finds_no_difference_training_is_equal_to_the_bit(make_c
     assert (distance(weights(alone, 0), weights(population, 1)) == 0) or not independent
 
 
+def test_members_with_different_learning_rates_equal_separate_trainings(make_config):
+    rates = (5e-3, 1e-3)
+    config = make_config(num_models=4, learning_rates=rates)
+    population = build(config, (1, 2, 3, 4))
+    assert population.model.seeds == (0, 1000, 0, 1000)
+    train(population, 20)
+    for number, rate in enumerate(config.training.rates(), start=1):
+        assert rate == rates[number > 2]
+        alone = build(make_config(num_models=2, learning_rate=rate), (1 + (number - 1) % 2,))
+        train(alone, 20)
+        assert distance(weights(alone, 0), weights(population, number - 1)) < 1e-5
+    assert distance(weights(population, 0), weights(population, 2)) > 1e-3
+
+
 def test_members_differ(make_config):
     stack = build(make_config(), (1, 2))
     train(stack, 3)

@@ -52,6 +52,15 @@ def test_a_table_of_all_members_with_the_fields_that_differ(configs, tmp_path):
     assert float(table[-1]["val_acc"]) == float(curve[-1]["val_acc"])
 
 
+def test_learning_rates_of_one_experiment_are_a_column(make_config, tmp_path):
+    config = make_config(num_models=4, epochs=1, epoch_batches=4, learning_rates=(1e-2, 1e-3))
+    configs = [config.model_copy(update={"metadata": {"experiment_name": "rates"}})]
+    populations = sweep.prepare("question", configs, tmp_path)
+    assert train_all(populations, INLINE) == []
+    found = [(row["seed"], row["learning_rate"]) for row in sweep.members(populations)]
+    assert found == [(0, 1e-2), (1000, 1e-2), (0, 1e-3), (1000, 1e-3)]
+
+
 def test_members_that_are_not_done_stand_in_the_table_too(configs, tmp_path):
     populations = sweep.prepare("question", configs, tmp_path)
     train_all(populations, INLINE.model_copy(update={"shard": "1/2"}))
