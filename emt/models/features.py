@@ -94,9 +94,7 @@ def favor_projections(seeds: Sequence[int], name: str, step: int | None, channel
     Columns come in blocks of orthogonal vectors, each as long as a row of a Gaussian matrix.
     """
     split: Split = "test" if step is None else "train"
-    return torch.tensor(
-        np.stack([_projections(name, seed, split, step or 0, channels, m) for seed in seeds])
-    )
+    return torch.tensor(np.stack([_projections(name, seed, split, step or 0, channels, m) for seed in seeds]))
 
 
 @lru_cache(maxsize=256)
