@@ -1,7 +1,10 @@
 """Independent jobs on all cores, with a progress bar where someone watches."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
+
+from emt import stopping
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -29,7 +32,9 @@ def run_parallel(
 
     workers = min(joblib.cpu_count(), len(jobs)) if parallel else 1
     if workers > 1:
-        run = joblib.Parallel(n_jobs=workers, return_as="generator")
+        # A worker whose parent is killed would wait for ever, and keep the arrays that both share in memory.
+        watch = {"initializer": stopping.end_with, "initargs": (os.getpid(),)}
+        run = joblib.Parallel(n_jobs=workers, return_as="generator", **watch)
         results = run(joblib.delayed(function)(job) for job in jobs)
     else:
         results = map(function, jobs)

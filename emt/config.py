@@ -6,7 +6,6 @@ here as mappings, beside their ``name`` or ``type``, and their registry checks t
 
 import re
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from emt.errors import UserError
 from emt.files import parse_json
+from emt.identity import code_of
 from emt.options import first_problem
 
 Positive = Annotated[int, Field(ge=1)]
@@ -142,11 +142,21 @@ class ExecutionConfig(_Section):
     scheduler: str | None = Field(
         default=None, exclude=True, description="address of the Dask scheduler, such as tcp://host:8786"
     )
+    allow_other_code: bool = Field(
+        default=False,
+        exclude=True,
+        description="resume a run that another version of this package, or of torch, Lightning or numpy, began",
+    )
     slurm_partition: Word | None = Field(default=None, description="SLURM partition")
     slurm_time: Word = Field(default="4:00:00", description="time limit per job; a new job resumes its work")
     slurm_memory: Word = Field(default="4GB", description="memory per job")
     slurm_gpus: Word | None = Field(
         default=None, description="one GPU for each job: 1, or with its type, as in a100:1 (without: CPU)"
+    )
+    slurm_interface: Word | None = Field(
+        default=None,
+        description="network interface that the scheduler and its workers listen on, such as ib0 or lo "
+        "(default: the one of this machine's own address)",
     )
 
     @model_validator(mode="after")
@@ -203,10 +213,9 @@ class RunConfig(_Section):
 
 
 def metadata(name: str, script: str) -> dict[str, str]:
-    """Return what identifies a run of this name: its script, the time, the versions of libraries."""
-    libraries = {f"{lib}_version": version(lib) for lib in ("torch", "pytorch_lightning", "numpy")}
+    """Return what identifies a run of this name: its script, the time, the code (`emt.identity`)."""
     now = datetime.now().astimezone().isoformat(timespec="seconds")
-    return {"experiment_name": name, "created_at": now, "script": script, **libraries}
+    return {"experiment_name": name, "created_at": now, "script": script, **code_of("emt")}
 
 
 def parse(text: str, source: str) -> RunConfig:

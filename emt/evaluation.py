@@ -15,6 +15,7 @@ from emt import files, runs
 from emt.config import RunConfig
 from emt.errors import UserError
 from emt.files import is_plain
+from emt.identity import code_of
 from emt.schema import Schema, read
 
 TEST_SEQUENCES = 256
@@ -65,9 +66,10 @@ def entry_path(work: Work, number: int) -> Path:
 
 
 def fingerprint(work: Work, number: int) -> str:
-    """Return the hash of everything a model's evaluation depends on."""
+    """Return the hash of everything a model's evaluation depends on, this code included."""
     weights = runs.checkpoint_hash(runs.model_folder(work.experiment, number), work.step)
     parts = [weights, asdict(work.settings), work.config.task, work.config.model, runs.FORMAT_VERSION]
+    parts.append(code_of("emt", "analysis"))
     return files.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
 
 

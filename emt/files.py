@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, read with one line where they are broken; locks; what the disk refuses."""
+"""Files: written whole or not at all, read with one line where they are broken; what the disk refuses."""
 
 import contextlib
 import csv
@@ -10,7 +10,6 @@ import json
 import math
 import os
 import re
-import socket
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -33,6 +32,10 @@ FULL = {
 }
 """What is said of a disk that takes no more."""
 
+TEMPORARY_SUFFIX = ".emt-tmp"
+TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}" + re.escape(TEMPORARY_SUFFIX), re.DOTALL)
+"""Name of a file that is not whole yet."""
+
 WINDOW = 2**20
 """Characters that are read at once of a long list."""
 
@@ -46,23 +49,50 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[io.BufferedRandom]:
-    """Give a file to write and to read; it appears under its name when it is whole, and not after an error."""
+def writing(path: Path, *, new: bool = False) -> Iterator[io.BufferedRandom]:
+    """Give a file to write and to read; it appears under its name when it is whole, and not after an error.
+
+    With ``new`` a file of that name stays as it is, and the error is a FileExistsError.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = _temporary(path)
     try:
         with os.fdopen(handle, "w+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+            os.chmod(temporary, 0o644)
+            if new:
+                os.link(temporary, path)
+                os.unlink(temporary)
+            else:
+                os.replace(temporary, path)
     except BaseException as error:
         if isinstance(error, OSError):
             error.filename = str(path)
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _temporary(path: Path) -> tuple[int, str]:
+    """Return a new file beside ``path``, open and locked, and its name.
+
+    As long as the lock is held, the writer lives, so that `emt.locks.remove_leftovers` keeps the file.
+    """
+    while True:
+        try:
+            handle, name = tempfile.mkstemp(TEMPORARY_SUFFIX, f".{path.name[:60]}.", path.parent)
+        except OSError as error:
+            error.filename = str(path)
+            raise
+        with contextlib.suppress(OSError):
+            # Not every file system has locks; there leftovers stay.
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, name
+        # Taken for a leftover in the moment before it was locked.
+        os.close(handle)
 
 
 def check_folder(path: Path, flag: str) -> Path:
@@ -88,10 +118,15 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: Any, *, indent: int | None = 1) -> None:
     """Write JSON: non-finite numbers become null, integers above 2^53 text, lists of numbers one line."""
+    write_bytes(path, to_json(content, indent=indent))
+
+
+def to_json(content: Any, *, indent: int | None = 1) -> bytes:
+    """Return what `write_json` writes."""
     text = json.dumps(_to_json(content), indent=indent, allow_nan=False)
     # One real number a line makes a summary unreadable; innermost lists go back onto one line.
     text = re.sub(r"\[[^\[\]{}]*\]", lambda m: re.sub(r"\s*\n\s*", " ", m.group()), text)
-    write_text(path, text + "\n")
+    return f"{text}\n".encode()
 
 
 def read_json(path: Path) -> Any:
@@ -378,33 +413,3 @@ def _from_integer(value: int) -> int:
     if abs(value) > LARGEST_INTEGER:
         raise ValueError(f"an integer of {len(str(abs(value)))} digits")
     return value
-
-
-@contextlib.contextmanager
-def lock(path: Path, *, shared: bool = False) -> Iterator[None]:
-    """Hold a lock file while working; a second holder is refused by name, unless both share.
-
-    The kernel frees the lock when its holder dies, however it dies.
-
-    Raises
-    ------
-    UserError
-        If another process holds it, or the file system has no such locks.
-    """
-    holder = f"process {os.getpid()} on {socket.gethostname()}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                what = "expected a file system with file locks (flock), so that two processes never work on one run"
-                raise UserError(f"{path.parent}: {what}; got {error.strerror!r}") from None
-            file.seek(0)
-            raise UserError(
-                f"{path.parent}: in use by {file.readline().strip() or 'another process'}"
-            ) from None
-        file.truncate(0)
-        file.write(f"several processes, the latest {holder}\n" if shared else f"{holder}\n")
-        file.flush()
-        yield

@@ -15,12 +15,17 @@ background job, stay ignored.
 """
 
 import contextlib
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+PARENT_LOOK_S = 0.5
+"""Seconds between a worker's looks at its parent."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -117,6 +122,23 @@ def request(number: int = signal.SIGTERM) -> None:
 def forget() -> None:
     """Drop a request, before the next piece of work of a process that outlives it."""
     _STATE.received.clear()
+
+
+def end_with(parent: int) -> None:
+    """Let this process, a worker, end within a second of the process that started it, however that one ends.
+
+    Parameters
+    ----------
+    parent
+        Number of the process that started this one.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_LOOK_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _handle(number: int, _frame: object) -> None:

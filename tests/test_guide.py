@@ -106,4 +106,5 @@ def test_every_section_is_there():
         "Is it right on my machine?",
         "Programmatic API",
         "Glossary",
+        "A Dask scheduler with TLS",
     ]

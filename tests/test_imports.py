@@ -9,14 +9,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-BASE = ("emt.errors", "emt.files", "emt.npz", "emt.schema", "emt.text")
+BASE = ("emt.errors", "emt.files", "emt.identity", "emt.locks", "emt.npz", "emt.schema", "emt.text")
 ALLOWED = {
     "emt.errors": ("emt.text",),
+    "emt.identity": (),
     "emt.npz": (),
     "emt.stopping": (),
     "emt.progress": (),
     "emt.text": (),
     "emt.files": ("emt.errors", "emt.text"),
+    "emt.locks": ("emt.errors", "emt.files", "emt.text"),
     "emt.schema": ("emt.errors", "emt.files", "emt.text"),
     "emt.summary": ("emt.schema", "emt.text"),
     "emt.options": BASE,
@@ -83,7 +85,7 @@ ALLOWED = {
     ),
     "emt.commands": ("emt", "analysis", "experiments"),
     "emt.__main__": ("emt.commands",),
-    "analysis": (*BASE, "emt.trace", "emt.dynamics_file", "emt.progress"),
+    "analysis": (*BASE, "emt.trace", "emt.dynamics_file", "emt.progress", "emt.stopping"),
 }
 """Layer -> what of ours it may import besides itself."""
 

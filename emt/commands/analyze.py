@@ -13,11 +13,12 @@ from typing import Any
 
 from analysis import COMMANDS
 from analysis.command import SUBJECTS, Command
-from emt import stopping
+from emt import locks, stopping
 from emt.commands.output import say
 from emt.commands.script import program, shell_command
 from emt.errors import RegistrationError, UserError, renamed, repeated
 from emt.files import check_folder
+from emt.identity import code_of
 from emt.models import MODELS
 from emt.options import Parser, add_flags, assigns, check, options_of, require, require_arguments, summary_of
 from emt.runs import find, read_summary
@@ -97,17 +98,18 @@ def run(command: Command, given: dict[str, Any]) -> None:
     request = _request(command, given)
     options = check(options_of(command.function), given, f"{program('analyze')} {command.name}", words=True)
     subject = READERS[command.takes](request)
-    result = _analyse(command, subject, options, request.folder)
-    if not hasattr(result, "pages") and not hasattr(result, "tables"):
-        raise RegistrationError(
-            f"{command.function}: expected a result with a method tables(), which returns name -> DataFrame; "
-            f"got {type(result).__name__}"
-        )
-    if hasattr(result, "pages"):
-        _save_pages(result, request.folder)
-    else:
-        question = {"command": command.name, "options": options, "seq_length": _length_of(subject)}
-        _save(result, command, request.folder, question)
+    with locks.writing_into(request.folder):
+        result = _analyse(command, subject, options, request.folder)
+        if not hasattr(result, "pages") and not hasattr(result, "tables"):
+            raise RegistrationError(
+                f"{command.function}: expected a result with a method tables(), which returns name -> DataFrame; "
+                f"got {type(result).__name__}"
+            )
+        if hasattr(result, "pages"):
+            _save_pages(result, request.folder)
+        else:
+            question = {"command": command.name, "options": options, "seq_length": _length_of(subject)}
+            _save(result, command, request.folder, question)
 
 
 def _request(command: Command, given: dict[str, Any]) -> Request:
@@ -322,7 +324,7 @@ def _save(result: Any, command: Command, folder: Path, question: dict[str, Any])
     with stopping.deferred():
         # These files belong together.
         tables = save_results(result, folder)
-        about = {"headline": headline, **question}
+        about = {"headline": headline, **question, "code": code_of("emt", "analysis")}
         write_bytes(folder / "about.json", to_json(about | _files(tables)))
     say(f"tables in {folder}: {_by_stem(tables)}")
 

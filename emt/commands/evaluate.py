@@ -2,7 +2,8 @@
 
 Writes evaluation_summary.json, which `emt analyze` reads, figures for each model in model-k/results and
 across models in global_analysis, and recorded runs in traces; with --dynamics also fixed points and Lyapunov
-exponents. Models that were evaluated before with the same settings are not evaluated again.
+exponents. Models that were evaluated before by the same code
+with the same settings are not evaluated again.
 """
 
 import argparse
@@ -11,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from emt import engine, files, runs
+from emt import engine, files, locks, runs
 from emt.commands.evaluate_members import evaluate_share, finish_population
 from emt.commands.output import complain, complain_at_length, open_console
 from emt.commands.script import program, shell_command
@@ -19,6 +20,7 @@ from emt.devices import choose_device
 from emt.dynamics import STARTS
 from emt.errors import UserError, renamed
 from emt.evaluation import TEST_SEQUENCES, Settings, Work, entry_path, forget, is_current
+from emt.identity import code_of
 from emt.options import Parser, load
 from emt.tasks import TASKS
 from emt.text import shell_path
@@ -42,10 +44,11 @@ def main(arguments: list[str] | None = None) -> int:
     if options.accelerator == "gpu":
         choose_device("gpu")
     settings = Settings(lengths, options.test_horizon, options.accelerator, options.figures)
-    codes = [
-        evaluate(Work(experiment, config, settings, tuple(numbers), n), options)
-        for n in options.step or [None]
-    ]
+    codes = []
+    for step in options.step or [None]:
+        work = Work(experiment, config, settings, tuple(numbers), step)
+        with locks.writing_into(work.folder):
+            codes.append(evaluate(work, options))
     return max(codes)
 
 
@@ -177,6 +180,7 @@ def evaluation_config(work: Work, options: argparse.Namespace) -> dict[str, Any]
             "evaluated_at": when,
             "script": "evaluate_multiple.py",
             "models_dir": str(work.experiment),
+            **code_of("emt", "analysis"),
         },
         "evaluation": evaluation | ({} if work.step is None else {"step": work.step}),
         "training_config": work.config.model_dump(),

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from emt import config as configuration
-from emt import engine, runs
+from emt import engine, locks, runs
 from emt.commands.output import complain, complain_at_length, open_console
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig
 from emt.errors import renamed
@@ -114,9 +114,10 @@ def run(name: str, configs: Iterable[RunConfig], given: Mapping[str, Any]) -> in
     smaller, execution = run_settings(given)
     folder = folder_of(name, given)
     ready = [with_overrides(config, smaller, execution) for config in configs]
-    with renamed({"folder": "output_dir"}):
-        populations = sweep.prepare(name, ready, folder)
-    return train(populations, execution, folder)
+    with locks.writing_into(folder, shared=execution.part[1] > 1):
+        with renamed({"folder": "output_dir"}):
+            populations = sweep.prepare(name, ready, folder)
+        return train(populations, execution, folder)
 
 
 def folder_of(name: str, given: Mapping[str, Any]) -> Path:

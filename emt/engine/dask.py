@@ -22,6 +22,9 @@ _IDLE = threading.Event()
 """Whether this worker has no item of ours."""
 _IDLE.set()
 
+_ITEM: list[Any] = []
+"""Key of the item of ours that this worker has."""
+
 
 def run(
     function: Function, items: Sequence[Any], scheduler: str | None, tick: Tick = nothing
@@ -40,7 +43,8 @@ def run(
         )
     try:
         client = distributed.Client(scheduler, set_as_default=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
+        # A TypeError stands for keys that are missing.
         raise UserError(
             f"expected a running Dask scheduler at {scheduler}; got {error}", parameter="scheduler"
         ) from None
@@ -79,6 +83,7 @@ def attempt_on_worker(function: Function, item: Any) -> Result:
     """Call ``function(item)`` on a worker; if it stops because its worker closes, another worker resumes it."""
     _IDLE.clear()
     stopping.forget()
+    _ITEM[:] = [distributed.get_worker().get_current_task()]
     try:
         return attempt(function, item)
     except stopping.Stopped:
@@ -86,11 +91,12 @@ def attempt_on_worker(function: Function, item: Any) -> Result:
             raise distributed.Reschedule from None
         return Result(item, failure="stopped")
     finally:
+        _ITEM.clear()
         _IDLE.set()
 
 
 class StopsItsItem(WorkerPlugin):
-    """Asks a worker's item to stop when the worker closes, and closes the worker on SIGTERM."""
+    """Asks a worker's item to stop when nobody wants it any more or the worker closes; SIGTERM closes the worker."""
 
     def setup(self, worker: distributed.Worker) -> None:
         """Install a handler where SIGTERM would kill the process: below a nanny."""
@@ -104,6 +110,11 @@ class StopsItsItem(WorkerPlugin):
                 loop.call_soon_threadsafe(lambda: loop.create_task(worker.close(reason="SIGTERM")))
 
             signal.signal(signal.SIGTERM, close)
+
+    def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
+        """Ask the item to stop when it is taken back: whoever handed it out has ended, perhaps killed."""
+        if (start, finish) == ("executing", "released") and key in _ITEM:
+            stopping.request()
 
     async def teardown(self, worker: distributed.Worker) -> None:
         """Ask, and wait: an item that its next worker begins while this one still holds it would be refused."""

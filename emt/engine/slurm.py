@@ -13,6 +13,7 @@ from typing import Any
 import cryptography  # noqa: F401 - what dask makes keys with, and finds missing too late
 import dask
 import distributed
+from distributed.utils import get_ip, get_ip_interface
 
 from emt import stopping
 from emt.config import ExecutionConfig
@@ -76,8 +77,13 @@ def run(
 def open_cluster(execution: ExecutionConfig, logs: Path) -> SLURMCluster:
     """Return a cluster whose jobs hold one worker of one thread each; none is submitted yet.
 
-    What is not among our options (account, modules, network interface) comes from dask-jobqueue's own
+    What is not among our options (account, modules) comes from dask-jobqueue's own
     configuration file, or from the environment variables of ``sbatch`` (``SBATCH_ACCOUNT``, …).
+
+    Raises
+    ------
+    UserError
+        If this machine has no such network interface.
     """
     logs.mkdir(parents=True, exist_ok=True)
     return SLURMCluster(
@@ -92,11 +98,21 @@ def open_cluster(execution: ExecutionConfig, logs: Path) -> SLURMCluster:
         job_extra_directives=[f"--gres=gpu:{execution.slurm_gpus}"] if execution.slurm_gpus else [],
         log_directory=str(logs),
         # A dashboard would be a second port, without keys; the scheduler's health page stays on this machine.
-        scheduler_options={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+        scheduler_options={"dashboard": False, "dashboard_address": "127.0.0.1:0", **_listen(execution)},
+        interface=execution.slurm_interface,
         # Whoever reaches a scheduler can run code on its workers; keys are made for this run, for its owner's eyes.
         security=True,
         shared_temp_directory=str(logs),
     )
+
+
+def _listen(execution: ExecutionConfig) -> dict[str, str]:
+    """Return where the scheduler listens, one interface: left to itself it would take all."""
+    interface = execution.slurm_interface or dask.config.get("jobqueue.slurm.interface", None)
+    try:
+        return {"host": get_ip_interface(interface) if interface else get_ip()}
+    except ValueError as error:
+        raise UserError(str(error), parameter="slurm_interface") from None
 
 
 class _QuotedJob(SLURMJob):

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from emt import files, runs, stopping
+from emt import locks, runs, stopping
 from emt.config import RunConfig
 from emt.devices import choose_device
+from emt.identity import code_of
 from emt.models import MODELS
 from emt.models.base import check_model
 from emt.ops import fast_matmul, is_member_invariant, keep_freed_memory
@@ -22,7 +23,7 @@ from emt.options import load
 from emt.tasks import TASKS
 from emt.training.journal import Journal
 from emt.training.module import PopulationModule
-from emt.training.population import Chunk
+from emt.training.population import Chunk, check_code
 from emt.training.stack import Stack
 
 
@@ -59,7 +60,9 @@ def train_chunk(chunk: Chunk) -> None:
 def _train(chunk: Chunk) -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
-    with files.lock(chunk.lock_path), _failing_openly(chunk), fast_matmul() as fast:
+    # On another machine this may be another installation than that of whoever handed the chunk out.
+    check_code(chunk.experiment, chunk.config.execution)
+    with locks.lock(chunk.lock_path), _failing_openly(chunk), fast_matmul() as fast:
         stack, journal = build(chunk.config, chunk.numbers), Journal(chunk)
         arithmetic = (
             f"float32 products by {'oneDNN' if fast else 'torch default'}; equal to training it alone "
@@ -71,6 +74,7 @@ def _train(chunk: Chunk) -> None:
                 start = f"start: seed {seed}, learning rate {rate:g}"
                 journal.note(number, 0, f"{start}, task {chunk.config.task}, model {chunk.config.model}")
                 journal.note(number, 0, f"stacked as {chunk}; {arithmetic}")
+                journal.note(number, 0, f"code: {', '.join(f'{k} {v}' for k, v in code_of('emt').items())}")
         if not stopping.requested():
             journal.seconds_per_model_step = seconds_per_model_step(chunk.config, stack.numbers)
         journal.status(stack)

@@ -2,7 +2,9 @@
 
 import io
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 
 from emt import files, runs
 from emt.errors import UserError
+from emt.identity import changes, code_of
 from emt.training.course import Course
 from emt.training.curriculum import STOP_WINDOW
 from emt.training.population import Chunk
@@ -172,7 +175,7 @@ class Journal:
                 self.curves[number] = tensors[f"curve.{number}"].tolist()
                 self._sums[number] = tensors[f"sums.{number}"].numpy().copy()
                 self.notes[number] = about["notes"][str(number)]
-                self.note(number, stack.step, "resumed after an interruption")
+                self.note(number, stack.step, f"resumed after an interruption{_other_code(about)}")
         except KeyError as error:
             raise UserError(
                 f"{self.state_path}: expected a resume state of this version; got one without {error}; delete it to "
@@ -215,6 +218,14 @@ class Journal:
         files.write_curve(folder / "training_curve.csv", points)
         files.write_text(folder / "training.log", "\n".join(self.notes[number]) + "\n")
         write_events(folder / "lightning_logs" / "version_0", self.curves[number])
+
+
+def _other_code(about: Mapping[str, Any]) -> str:
+    """Say in a log by which other code a resume state was written."""
+    if "code" not in about:
+        return "; the code before it is not recorded"
+    other = changes(about["code"], code_of("emt"))
+    return f" by other code: {other}" if other else ""
 
 
 def write_events(folder: Path, curve: list[list[float]]) -> None:

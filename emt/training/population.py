@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from emt import config as configuration
-from emt import engine, files, runs
+from emt import engine, files, locks, runs
 from emt.config import ExecutionConfig, RunConfig
 from emt.errors import UserError
+from emt.identity import changes, code_of
 from emt.schema import checked, refusal
 
 LARGEST_CHUNK = 25
@@ -91,7 +91,7 @@ def prepare(config: RunConfig, experiment: Path, siblings: int = 1) -> list[Chun
         raise UserError(
             f"{experiment} contains models but no config.json; choose another name", parameter="experiment"
         )
-    decide(path, config.model_dump())
+    decide(path, config.model_copy(update={"metadata": config.metadata | code_of("emt")}).model_dump())
     differing = configuration.differences(configuration.read(path), config)
     if differing:
         raise UserError(
@@ -112,14 +112,28 @@ def prepare(config: RunConfig, experiment: Path, siblings: int = 1) -> list[Chun
     return [Chunk(experiment.absolute(), config, tuple(numbers)) for numbers in plan]
 
 
+def check_code(experiment: Path, execution: ExecutionConfig) -> None:
+    """Check that this code is the one that began a run, as far as the run records it.
+
+    Raises
+    ------
+    UserError
+        If it is not, and ``allow_other_code`` is not set.
+    """
+    path = experiment / "config.json"
+    other = changes(configuration.read(path).metadata, code_of("emt")) if path.exists() else ""
+    if other and not execution.allow_other_code:
+        raise UserError(
+            f"{experiment} was begun by other code ({other}); resume it with that code, or with --allow_other_code",
+            parameter="experiment",
+        )
+
+
 def decide(path: Path, proposal: Any) -> Any:
     """Write what is decided once, unless it has been, and return what holds; of several processes one decides."""
     if not path.exists():
-        own = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
-        files.write_json(own, proposal)
-        with contextlib.suppress(FileExistsError):
-            os.link(own, path)
-        own.unlink()
+        with contextlib.suppress(FileExistsError), files.writing(path, new=True) as file:
+            file.write(files.to_json(proposal))
     return files.read_json(path)
 
 
@@ -170,15 +184,18 @@ def train_all(
         If a folder holds another run or another process works on it.
     """
     index, count = execution.part
-    with contextlib.ExitStack() as locks:
+    with contextlib.ExitStack() as held:
         chunks: list[Chunk] = []
         for experiment, config in populations.items():
-            locks.enter_context(files.lock(experiment / "population" / "lock", shared=count > 1))
+            held.enter_context(locks.lock(experiment / "population" / "lock", shared=count > 1))
+            locks.remove_leftovers(experiment)
             own = config.model_copy(update={"execution": execution})
             chunks += prepare(own, experiment, len(populations))
-            locks.enter_context(kept(experiment / "config.json", experiment / "population" / "chunks.json"))
+            held.enter_context(kept(experiment / "config.json", experiment / "population" / "chunks.json"))
         mine = chunks[index - 1 :: count]
         waiting = [c for c in mine if not all(runs.is_done(c.experiment, n) for n in c.numbers)]
+        for experiment in dict.fromkeys(chunk.experiment for chunk in waiting):
+            check_code(experiment, execution)
         for chunk in waiting:
             chunk.failed_path.unlink(missing_ok=True)
         logs = Path(os.path.commonpath([c.absolute() for c in populations])) / "slurm_logs"

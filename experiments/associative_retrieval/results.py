@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from emt import files, runs
+from emt import files, locks, runs
 from emt.config import RunConfig
 from emt.files import CurvePoint
 from emt.options import load
@@ -39,22 +39,26 @@ def write_results(folder: Path, config: RunConfig) -> dict[int, dict[str, Any]]:
     """
     from emt.training.population import done_markers
 
-    done = done_markers(config, folder)
-    if open_numbers := untested(folder, done):
-        _test(folder, config, open_numbers, done)
-    for number in done:
-        model = runs.model_folder(folder, number)
-        files.write_text(model / "log.csv", log_text(files.read_curve(model / "training_curve.csv")))
-        files.write_bytes(
-            model / "model.safetensors", (model / "checkpoint" / "weights.safetensors").read_bytes()
-        )
-    results = {n: read_test(runs.model_folder(folder, n), RetrievalTest) for n in done}
-    if results:
-        means = {
-            name: _mean([result[name] for result in results.values()]) for name in ("test_loss", "test_acc")
-        }
-        files.write_json(folder / "test.json", means | {"models": [f"model-{number}" for number in results]})
-    return results
+    with locks.writing_into(folder):
+        done = done_markers(config, folder)
+        if open_numbers := untested(folder, done):
+            _test(folder, config, open_numbers, done)
+        for number in done:
+            model = runs.model_folder(folder, number)
+            files.write_text(model / "log.csv", log_text(files.read_curve(model / "training_curve.csv")))
+            files.write_bytes(
+                model / "model.safetensors", (model / "checkpoint" / "weights.safetensors").read_bytes()
+            )
+        results = {n: read_test(runs.model_folder(folder, n), RetrievalTest) for n in done}
+        if results:
+            means = {
+                name: _mean([result[name] for result in results.values()])
+                for name in ("test_loss", "test_acc")
+            }
+            files.write_json(
+                folder / "test.json", means | {"models": [f"model-{number}" for number in results]}
+            )
+        return results
 
 
 class RetrievalTest(Tested):

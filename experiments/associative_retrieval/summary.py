@@ -17,7 +17,7 @@ from analysis.accuracy.learning import Learner, summarise_learning
 from analysis.figures.accuracy.learning import draw
 from analysis.figures.style import save_figure
 from analysis.tables import save_results
-from emt import runs
+from emt import locks, runs
 from emt.commands.output import open_console, say
 from emt.commands.script import run_script
 from emt.config import RunConfig
@@ -46,8 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
         _told_apart([_learner(found[run], run, results[run]) for run in order], order)
     )
     output = Path(options.output_dir) if options.output_dir else folder / "summary"
-    written = save_results(summary, output)
-    written += [path for name, figure in draw(summary) for path in save_figure(figure, output / name)]
+    with locks.writing_into(output):
+        written = save_results(summary, output)
+        written += [path for name, figure in draw(summary) for path in save_figure(figure, output / name)]
     _report(summary.errors, [found[run] for run in order])
     say(f"Written to {output}: {', '.join(path.name for path in written)}")
     return 0

@@ -14,7 +14,7 @@ from analysis.figures.accuracy.token_losses import draw
 from analysis.figures.style import save_figure
 from analysis.tables import save_results
 from emt import config as configuration
-from emt import runs
+from emt import locks, runs
 from emt.commands.output import say
 from emt.commands.script import run_script
 from emt.config import RunConfig
@@ -73,10 +73,13 @@ def main(arguments: list[str] | None = None) -> int:
             f"--first: must be less than the {len(result.tokens)} words predicted; got {options.first}"
         )
     output = Path(options.output_dir or folders[0] / "comparison")
-    written = save_results(result, output)
-    written += [
-        path for name, figure in draw(result, options.first) for path in save_figure(figure, output / name)
-    ]
+    with locks.writing_into(output):
+        written = save_results(result, output)
+        written += [
+            path
+            for name, figure in draw(result, options.first)
+            for path in save_figure(figure, output / name)
+        ]
     for label, row in result.models.iterrows():
         say(f"{label}: loss {row['loss']:.4f}, perplexity {row['perplexity']:.3f} on {row['n']:.0f} words")
     apart, (first, second) = result.difference, result.labels

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from analysis.statistics import mean_interval
-from emt import files, runs
+from emt import files, locks, runs
 from emt.config import RunConfig
 from emt.errors import UserError
 from emt.models.base import State
@@ -118,21 +118,22 @@ def write_results(
     """
     from emt.training.population import done_markers
 
-    done = done_markers(config, run)
-    results = {n: _earlier(run, n, marker, size) for n, marker in done.items()}
-    for start in starts:
-        waiting = [n for n, result in results.items() if start not in result["starts"]]
-        if waiting:
-            loaded = load_members(run, config, waiting, device)
-            assert isinstance(loaded.task, CatBabi)
-            whole = whole_tasks(loaded.task)
-            tally = take(run_through(loaded, start_state(run, loaded, start, size), size))
-            for position, number in enumerate(waiting):
-                results[number]["starts"][start] = figures(tally, position, whole)
-    for number, result in results.items():
-        _write_member(runs.model_folder(run, number), result)
-    if results:
-        _write_run(run, config, results)
+    with locks.writing_into(run):
+        done = done_markers(config, run)
+        results = {n: _earlier(run, n, marker, size) for n, marker in done.items()}
+        for start in starts:
+            waiting = [n for n, result in results.items() if start not in result["starts"]]
+            if waiting:
+                loaded = load_members(run, config, waiting, device)
+                assert isinstance(loaded.task, CatBabi)
+                whole = whole_tasks(loaded.task)
+                tally = take(run_through(loaded, start_state(run, loaded, start, size), size))
+                for position, number in enumerate(waiting):
+                    results[number]["starts"][start] = figures(tally, position, whole)
+        for number, result in results.items():
+            _write_member(runs.model_folder(run, number), result)
+        if results:
+            _write_run(run, config, results)
     return results
 
 

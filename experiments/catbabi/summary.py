@@ -17,7 +17,7 @@ from analysis.figures.accuracy import groups as group_figures
 from analysis.figures.accuracy import learning as learning_figures
 from analysis.figures.style import save_figure
 from analysis.tables import save_results
-from emt import runs
+from emt import locks, runs
 from emt.commands.output import open_console, say
 from emt.commands.script import run_script
 from emt.config import RunConfig
@@ -41,16 +41,17 @@ def main(arguments: list[str] | None = None) -> int:
     tested = tested_runs(Path(options.folder))
     output = Path(options.output_dir or runs.find(options.folder, "folder") / "summary")
     labels = labels_of(tested)
-    curves = summarise_learning([_learner(run, config, labels[run]) for run, config in tested.items()])
-    written = save_results(curves, output)
-    figures = list(learning_figures.draw(curves, linear=True))
-    for mode, summary in _by_task(tested, labels).items():
-        written += save_results(summary, output / mode)
-        figures += [(f"{mode}_{name}", figure) for name, figure in group_figures.draw(summary)]
-    rows = [row for run, config in tested.items() for row in _rows(run, config, labels[run])]
-    write_bytes(output / "table.csv", _csv(rows).encode())
-    written += [output / "table.csv"]
-    written += [path for name, figure in figures for path in save_figure(figure, output / name)]
+    with locks.writing_into(output):
+        curves = summarise_learning([_learner(run, config, labels[run]) for run, config in tested.items()])
+        written = save_results(curves, output)
+        figures = list(learning_figures.draw(curves, linear=True))
+        for mode, summary in _by_task(tested, labels).items():
+            written += save_results(summary, output / mode)
+            figures += [(f"{mode}_{name}", figure) for name, figure in group_figures.draw(summary)]
+        rows = [row for run, config in tested.items() for row in _rows(run, config, labels[run])]
+        write_bytes(output / "table.csv", _csv(rows).encode())
+        written += [output / "table.csv"]
+        written += [path for name, figure in figures for path in save_figure(figure, output / name)]
     _report(rows)
     say(f"Written to {output}: {', '.join(str(path.relative_to(output)) for path in written)}")
     return 0

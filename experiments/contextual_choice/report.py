@@ -17,7 +17,7 @@ import pandas as pd
 from analysis.population import median_over_members
 from analysis.statistics import Interval, mean_interval
 from emt import config as configuration
-from emt import runs
+from emt import locks, runs
 from emt.commands.output import open_console, say
 from emt.commands.script import run_script
 from emt.config import RunConfig
@@ -89,25 +89,26 @@ def report_run(folder: Path) -> Report:
     if not numbers:
         raise UserError(f"{folder}: expected finished agents; found none")
     output, task = folder / "report", _task(config)
-    returns = returns_of(folder, config, numbers)
-    rates = evaluate(folder, config, numbers)
-    batch = task.test_batch(config.training.seed, task.lengths[0], 1, RECORDED_EPISODES)
-    figures = list(draw(batch, task.sizes, returns, rates, folder.name))
-    scores, drawn = _look_into(folder, config, numbers, output)
-    for name, figure in [*figures, *drawn]:
-        save_figure(figure, output / name)
-    say(f"{folder.name}: tables and {len(figures) + len(drawn)} figures in {output}")
-    halves = rates["sampled"].drop("retrieval off", level="condition").groupby(["model", "step"]).mean()
-    row = {"return": last_returns(returns), "frozen return": mean_interval(halves.groupby("model").sum())}
-    at_once = rates.xs(0, level="step")
-    for condition in CONDITIONS:
-        row[f"{condition}, t = 0"] = mean_interval(
-            at_once["greedy"].xs(condition, level="condition"), bounds=SHARE
-        )
-    row["seen, sampled"] = mean_interval(at_once["sampled"].xs("seen", level="condition"), bounds=SHARE)
-    report = Report(folder.name, returns, rates, {**row, **scores})
-    save_results(report, output)
-    return report
+    with locks.writing_into(output):
+        returns = returns_of(folder, config, numbers)
+        rates = evaluate(folder, config, numbers)
+        batch = task.test_batch(config.training.seed, task.lengths[0], 1, RECORDED_EPISODES)
+        figures = list(draw(batch, task.sizes, returns, rates, folder.name))
+        scores, drawn = _look_into(folder, config, numbers, output)
+        for name, figure in [*figures, *drawn]:
+            save_figure(figure, output / name)
+        say(f"{folder.name}: tables and {len(figures) + len(drawn)} figures in {output}")
+        halves = rates["sampled"].drop("retrieval off", level="condition").groupby(["model", "step"]).mean()
+        row = {"return": last_returns(returns), "frozen return": mean_interval(halves.groupby("model").sum())}
+        at_once = rates.xs(0, level="step")
+        for condition in CONDITIONS:
+            row[f"{condition}, t = 0"] = mean_interval(
+                at_once["greedy"].xs(condition, level="condition"), bounds=SHARE
+            )
+        row["seen, sampled"] = mean_interval(at_once["sampled"].xs("seen", level="condition"), bounds=SHARE)
+        report = Report(folder.name, returns, rates, {**row, **scores})
+        save_results(report, output)
+        return report
 
 
 def _task(config: RunConfig) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from emt import files, runs
+from emt import files, locks, runs
 from emt.commands.output import say
 from emt.config import RunConfig
 from emt.files import CurvePoint
@@ -80,14 +80,15 @@ def write_results(folder: Path, config: RunConfig) -> dict[int, dict[str, Any]]:
     """
     from emt.training.population import done_markers
 
-    done, levels = done_markers(config, folder), level_figures(config)
-    if numbers := untested(folder, done):
-        _test(folder, config, numbers, done, levels)
-    every = int(config.metadata.get("print_freq", 1))
-    for number in done:
-        model = runs.model_folder(folder, number)
-        files.write_text(model / "log.csv", log_text(curve_of(folder, number), levels, every))
-    return {number: read_test(runs.model_folder(folder, number), CharactersTest) for number in done}
+    with locks.writing_into(folder):
+        done, levels = done_markers(config, folder), level_figures(config)
+        if numbers := untested(folder, done):
+            _test(folder, config, numbers, done, levels)
+        every = int(config.metadata.get("print_freq", 1))
+        for number in done:
+            model = runs.model_folder(folder, number)
+            files.write_text(model / "log.csv", log_text(curve_of(folder, number), levels, every))
+        return {number: read_test(runs.model_folder(folder, number), CharactersTest) for number in done}
 
 
 class CharactersTest(Tested):

@@ -15,7 +15,7 @@ import pandas as pd
 from analysis.figures.style import save_figure
 from analysis.statistics import mean_interval
 from analysis.tables import save_results
-from emt import runs
+from emt import locks, runs
 from emt.commands.output import open_console, say
 from emt.commands.script import run_script
 from emt.config import RunConfig
@@ -67,13 +67,15 @@ def main(arguments: list[str] | None = None) -> int:
         raise UserError(f"{folder}: expected finished models; found none")
     summary = summarise(found, tested)
     output = Path(options.output_dir) if options.output_dir else folder / "summary"
-    written = save_results(summary, output)
-    figures = {
-        f"learning_curves_{name}": draw_curves(c, summary.runs) for name, c in _curves(found, tested).items()
-    }
-    if _is_map(summary.runs):
-        figures = {"explosion_map": draw_map(summary.members, summary.runs)}
-    written += [path for name, figure in figures.items() for path in save_figure(figure, output / name)]
+    with locks.writing_into(output):
+        written = save_results(summary, output)
+        figures = {
+            f"learning_curves_{name}": draw_curves(c, summary.runs)
+            for name, c in _curves(found, tested).items()
+        }
+        if _is_map(summary.runs):
+            figures = {"explosion_map": draw_map(summary.members, summary.runs)}
+        written += [path for name, figure in figures.items() for path in save_figure(figure, output / name)]
     _print(summary.runs)
     say(f"Written to {output}: {', '.join(path.name for path in written)}")
     return 0

@@ -1,6 +1,11 @@
 """Jobs on all cores."""
 
 import math
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import rich.console
@@ -25,3 +30,35 @@ def test_who_watches_a_terminal_sees_progress(parallel, monkeypatch, capsys):
 def test_a_job_that_fails_says_why():
     with pytest.raises(ValueError, match=r"domain error|nonnegative"):
         list(run_parallel(math.sqrt, [4.0, -1.0], "roots"))
+
+
+def hold(folder, shared, number):
+    (folder / f"{os.getpid()}.pid").write_text(str(shared.sum()))
+    time.sleep(600)
+
+
+def test_nothing_stays_of_an_analysis_that_is_killed(tmp_path):
+    """Its workers end, and the memory that they share, which joblib makes of arrays above a megabyte, is freed."""
+    code = (
+        "import sys; from functools import partial; from pathlib import Path; import numpy as np\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "from analysis.parallel import run_parallel; from test_parallel import hold\n"
+        "if __name__ == '__main__':\n"
+        "    list(run_parallel(partial(hold, Path(sys.argv[2]), np.ones(2**18)), [1, 2], 'numbers'))\n"
+    )
+    (tmp_path / "main.py").write_text(code)
+    words = [sys.executable, str(tmp_path / "main.py"), str(Path(__file__).parent), str(tmp_path)]
+    # Its own folder for temporary files, so that what stays is what it left.
+    (tmp_path / "shared").mkdir()
+    environment = {**os.environ, "JOBLIB_TEMP_FOLDER": str(tmp_path / "shared"), "LOKY_MAX_CPU_COUNT": "2"}
+    parent = subprocess.Popen(words, env=environment)
+    while len(pids := [int(path.stem) for path in tmp_path.glob("*.pid")]) < 2:
+        assert parent.poll() is None
+        time.sleep(0.02)
+    assert list((tmp_path / "shared").iterdir())
+    parent.kill()
+    parent.wait()
+    left = time.monotonic() + 60
+    while [pid for pid in pids if Path(f"/proc/{pid}").exists()] or list((tmp_path / "shared").iterdir()):
+        assert time.monotonic() < left
+        time.sleep(0.02)

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -135,6 +137,8 @@ def test_nobody_at_the_address():
             UserError, match="scheduler: expected a running Dask scheduler at nonsense:x; got"
         ):
             hand_out("math:sqrt", [4], "nonsense:x")
+        with pytest.raises(UserError, match=r"scheduler at tls://127\.0\.0\.1:9; got TLS expects"):
+            hand_out("math:sqrt", [4], "tls://127.0.0.1:9")
         # Whoever was not reached is nobody's default, which files are locked with.
         assert distributed.client._get_global_client() is None
         assert dask.config.get("scheduler", None) is None
@@ -148,3 +152,23 @@ def test_workers_of_several_threads_are_refused():
         pytest.raises(UserError, match=r"workers of one thread each .* got one of 3"),
     ):
         hand_out("math:sqrt", [4], cluster.scheduler_address)
+
+
+def test_an_item_stops_when_whoever_handed_it_out_is_killed(scheduler, tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from emt import engine; from emt.config import ExecutionConfig\n"
+        "at = ExecutionConfig(engine='dask', scheduler=sys.argv[1])\n"
+        "engine.hand_out('engine_work:until_stopped', [sys.argv[2]], at, Path('logs'))"
+    )
+    path = os.pathsep.join(map(str, [Path(__file__).parents[2], Path(__file__).parent]))
+    words = [sys.executable, "-c", code, scheduler, str(tmp_path)]
+    owner = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": path})
+    kill(tmp_path / "first.pid", number=0)
+    owner.kill()
+    owner.wait()
+    end = time.monotonic() + 120
+    while not (tmp_path / "saved").exists():
+        assert time.monotonic() < end, "its worker still has the item"
+        time.sleep(0.05)
+    results = hand_out("engine_work:square", [1, 2], scheduler)
+    assert sorted(r.value for r in results) == [1, 4], "the request was for the first item alone"

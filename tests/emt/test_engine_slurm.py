@@ -201,6 +201,35 @@ def test_keys_of_a_cluster_are_for_its_owner_only_and_go_with_it(tmp_path):
         assert {p.stat().st_mode & 0o777 for p in keys} == {0o600}
 
 
+def listening():
+    """Return the addresses that this process and its children listen at, but those that come and go elsewhere."""
+    import psutil
+
+    found = psutil.Process().net_connections("inet")
+    return {(c.laddr.ip, c.laddr.port) for c in found if c.status == psutil.CONN_LISTEN}
+
+
+@pytest.mark.parametrize("interface", [None, "lo"])
+def test_a_scheduler_listens_on_one_interface_only(interface, tmp_path):
+    from distributed.utils import get_ip
+
+    from emt.engine.slurm import open_cluster
+
+    before = listening()
+    with open_cluster(ExecutionConfig(engine="slurm", slurm_interface=interface), tmp_path) as cluster:
+        addresses = {ip for ip, _ in listening() - before}
+        script = cluster.job_script()
+    assert addresses == {"127.0.0.1"} | ({get_ip()} if interface is None else set())
+    assert ("--interface lo" in script) == (interface == "lo")
+
+
+def test_an_interface_that_does_not_exist_is_refused(tmp_path):
+    from emt.engine.slurm import open_cluster
+
+    with pytest.raises(UserError, match="slurm_interface: 'ib7' is not a valid network interface"):
+        open_cluster(ExecutionConfig(engine="slurm", slurm_interface="ib7"), tmp_path)
+
+
 def test_without_slurm_the_refusal_shows_the_job_script(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match=r"expected SLURM on this machine; found no sbatch .*logs/job\.sh"):

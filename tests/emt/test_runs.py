@@ -333,50 +333,6 @@ def test_what_is_no_summary_is_refused_by_path(tmp_path, content, message):
         runs.read_summary(path)
 
 
-# Lock
-
-
-def test_a_second_holder_is_refused_by_name(tmp_path):
-    path = tmp_path / "population" / "lock"
-    with (
-        files.lock(path),
-        pytest.raises(UserError, match=rf"population: in use by process {os.getpid()} on "),
-        files.lock(path),
-    ):
-        pass
-    with files.lock(path):
-        pass
-
-
-def test_a_file_system_without_locks_is_refused_in_one_line(tmp_path, monkeypatch):
-    def flock(_file, _operation):
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr(files.fcntl, "flock", flock)
-    refusal = rf"{tmp_path}: expected a file system with file locks \(flock\), .*; got 'No locks available'"
-    with pytest.raises(UserError, match=refusal), files.lock(tmp_path / "lock"):
-        pass
-
-
-def test_the_lock_of_a_killed_process_is_free(tmp_path):
-    code = (
-        "import sys; from pathlib import Path; from emt import files\n"
-        "with files.lock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
-    )
-    path = tmp_path / "lock"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    with holder:
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match=f"in use by process {holder.pid} on "), files.lock(path):
-            pass
-        holder.kill()
-        holder.wait()
-        with files.lock(path):
-            pass
-
-
 def test_a_summary_that_holds_a_model_twice_is_refused_by_its_name(tmp_path):
     path = tmp_path / "evaluation_summary.json"
     names = ["model-2", "model-1", "model-3", "model-1", "model-3", "model-3"]

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import re
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from signals import signal_at
 
 from analysis import COMMANDS
-from emt import trace
+from emt import locks, trace
 from emt.commands import analyze
 from emt.commands.main import main as emt
 from emt.files import sha256
@@ -105,6 +106,14 @@ def horizons(path, horizon):
     content = json.loads(path.read_text())
     content["evaluation_config"] = {"evaluation": {"test_horizon": horizon}}
     path.write_text(json.dumps(content))
+
+
+def test_a_folder_that_another_analysis_writes_is_refused_with_its_name(summary, capsys):
+    folder = summary.parent / "eigenvalue_analysis"
+    with locks.lock(folder / ".lock"):
+        line = refuse(capsys, "eigenvalue", "--summary_file", str(summary))
+    assert f"{folder}: in use by process {os.getpid()} on " in line
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.usefixtures("no_figures")

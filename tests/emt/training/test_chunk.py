@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from emt import files, runs
+from emt import locks, runs
 from emt.errors import UserError
 from emt.training import chunk as chunks
 from emt.training import curriculum, module
@@ -253,7 +253,7 @@ def test_standing_is_read_from_disk(whole, config):
 
 def test_a_held_chunk_names_its_holder(config, tmp_path):
     work = Chunk(tmp_path, config, (1, 2, 3))
-    with files.lock(work.lock_path), pytest.raises(UserError, match=r"in use by process \d+ on "):
+    with locks.lock(work.lock_path), pytest.raises(UserError, match=r"in use by process \d+ on "):
         chunks.train_chunk(work)
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from emt import files
+from emt import engine, files, stopping
 from emt.config import ExecutionConfig
 from emt.errors import UserError
-from emt.training import population
+from emt.identity import code_of
+from emt.training import journal, population
 from emt.training.population import prepare, split, train
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -208,3 +209,51 @@ def test_several_populations_are_one_piece_of_work(make_config, tmp_path):
     for folder, config in populations.items():
         assert sorted(population.done_markers(config, folder)) == [1, 2]
     assert seen <= {"h6", "h9"}
+
+
+OTHER = {"torch_version": "1.0", "emt_source": "0123456789abcdef"}
+
+
+def begun(config, folder, code):
+    """Leave a run whose first chunk is in the middle, begun by this code; empty: by a version that recorded none."""
+    prepare(at(config, num_workers=2), folder)
+    with contextlib.suppress(KeyboardInterrupt), stopping.deferred():
+        stopping.request()
+        train(at(config, engine="inline", num_workers=2), folder)
+    content = files.read_json(folder / "config.json")
+    content["metadata"] = {k: v for k, v in content["metadata"].items() if k not in code_of("emt")} | code
+    files.write_json(folder / "config.json", content)
+
+
+@pytest.mark.parametrize("shard", [None, "2/2"])
+def test_other_code_resumes_a_run_only_where_that_is_allowed(config, tmp_path, shard):
+    begun(config, tmp_path, OTHER)
+    expected = "was begun by other code \\(torch_version 1.0 → .*, emt_source 0123456789abcdef → .*--allow_other_code"
+    with pytest.raises(UserError, match=expected):
+        train(at(config, engine="inline", shard=shard), tmp_path)
+    assert train(at(config, engine="inline", shard=shard, allow_other_code=True), tmp_path).failures == []
+    assert not files.read_json(tmp_path / "config.json")["execution"].get("allow_other_code")
+    train(at(config, engine="inline", allow_other_code=True), tmp_path)
+    assert train(at(config, engine="inline"), tmp_path).failures == [], "a finished run needs no code"
+
+
+def test_a_run_that_recorded_no_code_is_resumed(config, tmp_path):
+    begun(config, tmp_path, {})
+    assert train(at(config, engine="inline"), tmp_path).failures == []
+
+
+def test_the_log_says_which_code_resumed(config, tmp_path, monkeypatch):
+    began = code_of("emt")
+    begun(config, tmp_path, began)
+    assert "emt_source " + began["emt_source"] in (tmp_path / "model-1" / "training.log").read_text()
+    monkeypatch.setattr(journal, "code_of", lambda package: began | {"numpy_version": "9.9"})
+    train(at(config, engine="inline"), tmp_path)
+    expected = f"resumed after an interruption by other code: numpy_version {began['numpy_version']} → 9.9"
+    assert expected in (tmp_path / "model-1" / "training.log").read_text()
+
+
+def test_a_worker_of_another_installation_refuses_its_chunk(config, tmp_path, monkeypatch):
+    [chunk, _] = prepare(at(config, num_workers=2), tmp_path)
+    monkeypatch.setattr(population, "code_of", lambda package: OTHER)
+    [result] = engine.hand_out("emt.training.chunk:train_chunk", [chunk], INLINE, tmp_path)
+    assert "was begun by other code" in result.failure

@@ -1,0 +1,50 @@
+"""What code computes a result: a hash of the project's source, and versions of the libraries that do the arithmetic."""
+
+import hashlib
+import importlib.util
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+LIBRARIES = ("torch", "pytorch_lightning", "numpy")
+
+SUFFIXES = (".py", ".js", ".css")
+"""What a package's source is made of, in a checkout and in a wheel."""
+
+
+def code_of(*packages: str) -> dict[str, str]:
+    """Return the versions of libraries and the hash of the source of each of these packages.
+
+    >>> sorted(code_of("emt"))
+    ['emt_source', 'numpy_version', 'pytorch_lightning_version', 'torch_version']
+    """
+    libraries = {f"{library}_version": version(library) for library in LIBRARIES}
+    return libraries | {f"{package}_source": source_hash(package) for package in packages}
+
+
+@cache
+def source_hash(package: str) -> str:
+    """Return the hash of a package's files by name and content; it is taken once for each process."""
+    found = importlib.util.find_spec(package)
+    digest = hashlib.sha256()
+    for root in map(Path, (found and found.submodule_search_locations) or ()):
+        files = {
+            path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.suffix in SUFFIXES
+        }
+        for name in sorted(files):
+            digest.update(f"{name}\0".encode() + files[name].read_bytes().replace(b"\r\n", b"\n") + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Return what differs, ``torch_version 2.11 → 2.13``, of what was recorded; empty if nothing does.
+
+    >>> changes({"torch_version": "2.11"}, {"torch_version": "2.13", "emt_source": "5f"})
+    'torch_version 2.11 → 2.13'
+    """
+    return ", ".join(
+        f"{name} {before[name]} → {value}"
+        for name, value in now.items()
+        if name in before and before[name] != value
+    )
