@@ -1,10 +1,11 @@
-"""Independent jobs on all cores, with a progress bar where someone watches."""
+"""Independent jobs on all cores, and long loops, with their progress on standard error (`emt.progress`)."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from emt import stopping
+from emt.progress import Progress
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -22,13 +23,11 @@ def run_parallel(
     jobs
         What it is given.
     description
-        Says what the progress bar counts.
+        Says what is counted.
     parallel
         False runs everything here: starting processes takes a second or two.
     """
     import joblib
-    from rich.console import Console
-    from rich.progress import track
 
     workers = min(joblib.cpu_count(), len(jobs)) if parallel else 1
     if workers > 1:
@@ -38,7 +37,15 @@ def run_parallel(
         results = run(joblib.delayed(function)(job) for job in jobs)
     else:
         results = map(function, jobs)
-    console = Console(stderr=True)
-    yield from track(
-        results, description, len(jobs), console=console, disable=not console.is_terminal, transient=True
-    )
+    with Progress(description, len(jobs)) as progress:
+        for done, result in enumerate(results, start=1):
+            progress.update(done)
+            yield result
+
+
+def counted(items: Sequence[Job], description: str) -> Iterator[Job]:
+    """Yield items of a loop that may take long, and count those that are done."""
+    with Progress(description, len(items)) as progress:
+        for done, item in enumerate(items, start=1):
+            yield item
+            progress.update(done)

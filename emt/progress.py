@@ -5,20 +5,27 @@ import time
 from types import TracebackType
 from typing import Any
 
+from emt.text import visible
+
 LINE_EVERY_S = 15.0
 """Seconds until the first line, and between lines. After some minutes a line follows whenever a tenth more time has
 passed, so that the log of a long night stays short."""
+
+_OPEN: list["Progress"] = []
+"""What is in progress in this process, the outermost first: it shows the others, which are parts of it."""
 
 
 class Progress:
     """Shows how much of some work is done, on standard error unless another console is given.
 
+    Within another one, such as that of a whole command, it is shown as what the other is at.
+
     Parameters
     ----------
     what
-        What is counted, as in "models".
+        What is counted, as in "models", or the name of the whole.
     total
-        How much there is to do.
+        How much there is to do; None where that is unknown.
     console
         A `rich.console.Console`.
     enabled
@@ -31,65 +38,104 @@ class Progress:
     ...         progress.update(done + 1)
     """
 
-    def __init__(self, what: str, total: int, console: Any = None, enabled: bool = True) -> None:
-        from rich.console import Console
-
-        self.what, self.total, self.enabled = what, total, enabled
-        self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
-        self._done, self._note = 0, ""
-        self._started = time.monotonic()
-        self._over = threading.Event()
+    def __init__(
+        self, what: str, total: int | None = None, console: Any = None, enabled: bool = True
+    ) -> None:
+        self.what, self.total, self.console, self.enabled = visible(what), total, console, enabled
+        self._done, self._note, self._started = 0, "", 0.0
         self._bar: Any = None
-        self._lines = threading.Thread(target=self._write_lines, daemon=True)
+        self._task: Any = None
+        self._over = threading.Event()
+        self._lines: threading.Thread | None = None
 
     def update(self, done: int, note: str = "") -> None:
         """Say that ``done`` of the work is done; ``note`` is shown behind the number."""
-        self._done, self._note = done, note
+        self._done, self._note = done, visible(note)
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=done, note=note)
+            self._bar.update(self._task, completed=done, note=self._counted())
 
     def __enter__(self) -> "Progress":
+        self._started = time.monotonic()
         if not self.enabled:
             return self
-        if self.console.is_terminal:
-            self._bar = self._new_bar()
-            self._bar.start()
+        if _OPEN:
+            self._bar = _OPEN[0]._bar
         else:
-            self._lines.start()
+            self._open()
+        if self._bar is not None:
+            self._task = self._bar.add_task(self.what, total=self.total, note=self._counted())
+        _OPEN.append(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if not self.enabled:
+            return
+        _OPEN.remove(self)
+        if self._bar is not None:
+            self._bar.remove_task(self._task)
+        if not _OPEN:
+            self._close()
+
+    def _open(self) -> None:
+        """Start the display of the outermost."""
+        from rich.console import Console
+
+        self.console = self.console or Console(stderr=True, highlight=False, soft_wrap=True)
+        if self.console.is_terminal:
+            self._bar = _new_bar(self.console)
+            self._bar.start()
+        else:
+            self._lines = threading.Thread(target=self._write_lines, daemon=True)
+            self._lines.start()
+
+    def _close(self) -> None:
         self._over.set()
         if self._bar is not None:
             self._bar.stop()
-        elif self.enabled:
+        if self._lines is not None:
             self._lines.join()
-
-    def _new_bar(self) -> Any:
-        from rich import progress as rich_progress
-
-        columns = (
-            *rich_progress.Progress.get_default_columns()[:2],
-            rich_progress.MofNCompleteColumn(),
-            rich_progress.TimeRemainingColumn(),
-            rich_progress.TextColumn("{task.fields[note]}"),
-        )
-        bar = rich_progress.Progress(*columns, console=self.console, transient=True)
-        bar.add_task(self.what, total=self.total, note="")
-        return bar
 
     def _write_lines(self) -> None:
         while not self._over.wait(max(LINE_EVERY_S, (time.monotonic() - self._started) / 10)):
-            self.console.print(self._line(time.monotonic() - self._started), markup=False)
+            self.console.print(self.line(), markup=False)
 
-    def _line(self, elapsed: float) -> str:
-        parts = [f"{self.what}: {self._done} of {self.total}", *filter(None, [self._note])]
-        parts.append(f"{duration(elapsed)} so far")
-        if 0 < self._done < self.total:
-            parts.append(f"about {duration(elapsed * (self.total - self._done) / self._done)} left")
-        return ", ".join(parts)
+    def line(self) -> str:
+        """Return where the work stands, in words: of the outermost the last of its parts too."""
+        last, now = (_OPEN or [self])[-1], time.monotonic()
+        parts = [self._count()] if last is self else [self.what, last._count()]
+        elapsed = now - last._started
+        left = (
+            f", about {duration(elapsed * (last.total - last._done) / last._done)} left"
+            if last._goes_on
+            else ""
+        )
+        return f"{': '.join(parts)}; {duration(now - self._started)} so far{left}"
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether some of a known amount of work is done, and not all."""
+        return self.total is not None and 0 < self._done < self.total
+
+    def _counted(self) -> str:
+        number = "" if self.total is None else f"{self._done} of {self.total}"
+        return ", ".join(filter(None, [number, self._note]))
+
+    def _count(self) -> str:
+        return " ".join(filter(None, [self.what, self._counted()]))
+
+
+def _new_bar(console: Any) -> Any:
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        *(TextColumn("{task.description}", markup=False), BarColumn(bar_width=24)),
+        *(TextColumn("{task.fields[note]}", markup=False), TimeElapsedColumn(), TimeRemainingColumn()),
+    )
+    # Standard output is the command's own, wherever the bar is.
+    return Bar(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
 
 
 def duration(seconds: float) -> str:

@@ -15,7 +15,7 @@ ALLOWED = {
     "emt.identity": (),
     "emt.npz": (),
     "emt.stopping": (),
-    "emt.progress": (),
+    "emt.progress": ("emt.text",),
     "emt.text": (),
     "emt.files": ("emt.errors", "emt.text"),
     "emt.locks": ("emt.errors", "emt.files", "emt.text"),

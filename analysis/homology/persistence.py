@@ -41,6 +41,7 @@ from analysis.homology.nulls import (
     rotate_angles,
 )
 from analysis.homology.rips import rips_bars
+from analysis.parallel import counted
 from analysis.population import Population
 from analysis.spectra.embedding import classical_scaling, embed_distances
 from analysis.spectra.values import check_eigenvalues
@@ -313,7 +314,7 @@ def _diagrams(
     """Return `persistence_diagrams` of all spectra; kept as arrays (bar, 3): birth, death, dimension."""
 
     def compute(places: list[int]) -> Iterator[NDArray[np.float64]]:
-        for place in places:
+        for place in counted(places, "diagrams"):
             diagrams = persistence_diagrams(clouds[place], max_dimension, tolerance)
             yield np.vstack(
                 [np.insert(bars, 2, dimension, axis=1) for dimension, bars in enumerate(diagrams)]

@@ -35,6 +35,7 @@ from analysis.memory.relabelling import (
 from analysis.memory.replay import replay_memory
 from analysis.memory.separation import class_separation, component_auc
 from analysis.memory.write_similarity import WriteSimilarity, compare_writes
+from analysis.parallel import counted
 from analysis.population import median_over_members, undefined_text
 from analysis.states.dimensionality import effective_rank
 from analysis.statistics import (
@@ -277,7 +278,7 @@ def analyse_memory(
     if color_by is not None and color_by not in events:
         raise AnalysisError(f"must be one of {', '.join(events)}; got {color_by!r}", parameter="color_by")
     event = color_by or events[0]
-    held = tuple(_look_at(recording, name, contents, event) for name in names)
+    held = tuple(_look_at(recording, name, contents, event) for name in counted(names, "memories"))
     return MemoryAnalysis(
         label=trace.label(recording),
         contents=contents,
@@ -309,7 +310,10 @@ def _look_at(recording: xr.DataTree, memory: str, contents: str, event: str) -> 
     steps, trials = _sample(recording, memory)
     few = select(recording, member=[0], batch=[0])
     ones = [select(recording, member=[i]) for i in range(len(numbers))]
-    columns = list(zip(*(_member_contents(one, memory, contents, event) for one in ones), strict=True))
+    looked_at = (
+        _member_contents(one, memory, contents, event) for one in counted(ones, f"members of {memory}")
+    )
+    columns = list(zip(*looked_at, strict=True))
     points = list(zip(columns[1], columns[0], strict=True))
     recalled = [score_member(read_queries(one, memory)).row for one in ones]
     separation, relabelled = np.array(columns[3]), np.stack(columns[5], axis=1)

@@ -33,6 +33,7 @@ from analysis.memory.question_grids import (
     question_grid,
 )
 from analysis.memory.replay import MatchGrids, match_grids
+from analysis.parallel import counted
 from analysis.population import undefined_text
 from analysis.statistics import ChanceTest, chance_test, mean_interval
 from emt import trace
@@ -234,7 +235,7 @@ def match_memories(
     names = memory_names(recording, memory)
     members = [select(recording, member=[place]) for place in range(len(numbers))]
     scored, tests = {}, {}
-    for name in names:
+    for name in counted(names, "memories"):
         scored[name], tests[name] = _score(members, name)
     index = pd.MultiIndex.from_product([names, trace.member_names(recording)], names=["memory", "model_name"])
     kinds = {name: memory_rule(recording, name)["kind"] for name in names}
@@ -278,7 +279,7 @@ def match_memories(
 def _score(members: Sequence[xr.DataTree], memory: str) -> tuple[list[MemberScores], ChanceTest]:
     """Return the scores of each member, and whether they exceed those of exchanged trials."""
     scores, relabelled, queries, different = [], [], [], 0
-    for one in members:
+    for one in counted(members, f"members of {memory}"):
         reading = read_queries(one, memory)
         scores.append(score_member(reading))
         null, different = relabelled_scores(reading, scores[-1].asks["score"].notna().to_numpy())

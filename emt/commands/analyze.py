@@ -21,6 +21,7 @@ from emt.files import check_folder
 from emt.identity import code_of
 from emt.models import MODELS
 from emt.options import Parser, add_flags, assigns, check, options_of, require, require_arguments, summary_of
+from emt.progress import Progress
 from emt.runs import find, read_summary
 from emt.text import shell_path, visible
 
@@ -158,6 +159,7 @@ def _analyse(command: Command, subject: Any, options: dict[str, Any], folder: Pa
     try:
         with (
             cached_in(folder),
+            Progress(command.name),
             renamed(dict.fromkeys(given, "summary_files" if command.several else "summary_file")),
         ):
             return function(subject, **options)
@@ -332,9 +334,13 @@ def _save(result: Any, command: Command, folder: Path, question: dict[str, Any])
     from analysis.figures.style import save_figure, save_film
 
     drawing = importlib.import_module(command.figures)
-    figures = [path for name, figure in drawing.draw(result) for path in save_figure(figure, folder / name)]
-    if hasattr(drawing, "animate"):
-        figures += [path for name, film in drawing.animate(result) for path in save_film(film, folder / name)]
+    with Progress("figures"):
+        figures = [
+            path for name, figure in drawing.draw(result) for path in save_figure(figure, folder / name)
+        ]
+        if hasattr(drawing, "animate"):
+            films = drawing.animate(result)
+            figures += [path for name, film in films for path in save_film(film, folder / name)]
     listed = _files([*tables, *figures])
     write_bytes(folder / "about.json", to_json(about | listed))
     # Output left over from an earlier run of this command, such as a figure without a subject now, is deleted.

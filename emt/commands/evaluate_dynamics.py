@@ -25,8 +25,8 @@ def search_dynamics(work: Work, moving: str, starts: int, workers: int, console:
     told = _Told(job, missing, console)
     if told.paths:
         console.print(
-            f"Fixed points and Lyapunov exponents of {len(told.paths)} members, {starts} starts each; rerun the same "
-            "command to resume"
+            f"Fixed points and Lyapunov exponents of {len(told.paths)} members, {starts} starts each; after an "
+            "interruption rerun the same command to resume"
         )
     with Progress("members", len(told.paths), console) as progress:
         results = engine.run(

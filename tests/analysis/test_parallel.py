@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import rich.console
 
-from analysis.parallel import run_parallel
+from analysis.parallel import counted, run_parallel
 
 
 @pytest.mark.parametrize("parallel", [False, True])
@@ -25,6 +25,13 @@ def test_who_watches_a_terminal_sees_progress(parallel, monkeypatch, capsys):
         monkeypatch.setattr(rich.console.Console, "is_terminal", terminal)
         assert list(run_parallel(math.sqrt, [4.0], "roots", parallel)) == [2.0]
         assert ("roots" in capsys.readouterr().err) == terminal
+
+
+def test_a_loop_counts_what_is_done(monkeypatch):
+    seen = []
+    monkeypatch.setattr("emt.progress.Progress.update", lambda self, done: seen.append((self.what, done)))
+    assert list(counted("abc", "letters")) == ["a", "b", "c"]
+    assert seen == [("letters", 1), ("letters", 2), ("letters", 3)]
 
 
 def test_a_job_that_fails_says_why():
