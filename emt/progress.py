@@ -105,18 +105,14 @@ class Progress:
         """Return where the work stands, in words: of the outermost the last of its parts too."""
         last, now = (_OPEN or [self])[-1], time.monotonic()
         parts = [self._count()] if last is self else [self.what, last._count()]
-        elapsed = now - last._started
-        left = (
-            f", about {duration(elapsed * (last.total - last._done) / last._done)} left"
-            if last._goes_on
-            else ""
-        )
-        return f"{': '.join(parts)}; {duration(now - self._started)} so far{left}"
+        so_far = f"{duration(now - self._started)} so far"
+        return f"{': '.join(parts)}; {', '.join([so_far, *last._left(now)])}"
 
-    @property
-    def _goes_on(self) -> bool:
-        """Whether some of a known amount of work is done, and not all."""
-        return self.total is not None and 0 < self._done < self.total
+    def _left(self, now: float) -> list[str]:
+        """Return how long the rest takes at this pace, in words; nothing where that is unknown."""
+        if self.total is None or not 0 < self._done < self.total:
+            return []
+        return [f"about {duration((now - self._started) * (self.total - self._done) / self._done)} left"]
 
     def _counted(self) -> str:
         number = "" if self.total is None else f"{self._done} of {self.total}"
