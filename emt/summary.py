@@ -58,7 +58,7 @@ class Failure(Schema):
     """A member that could not be evaluated."""
 
     model_name: str
-    error: str
+    error: str | None = None
 
 
 class Summary(Schema):
