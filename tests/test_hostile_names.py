@@ -1,5 +1,6 @@
 """One hostile name from training to the page: nothing runs, and what is printed and written is inert."""
 
+import ast
 import csv
 import io
 import os
@@ -110,3 +111,34 @@ def test_a_name_that_is_no_path_is_refused(capsys):
         assert emt(["train", "--experiment_name", name, *TINY]) == 2
         [line] = capsys.readouterr().err.splitlines()
         assert line.startswith("emt train: --experiment_name: must be")
+
+
+ROOT = Path(__file__).parents[1]
+APART = ("emt/commands/output.py", "experiments/stress", "experiments/mutants", "experiments/benchmarks")
+
+
+def prints(tree):
+    """Yield the lines that print by themselves, or open a console that obeys markup."""
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in ("print", "Console")
+        ):
+            to_stderr = [word for word in node.keywords if word.arg == "stderr"]
+            if node.func.id == "print" or not to_stderr:
+                yield node.lineno
+
+
+def test_what_commands_print_goes_through_one_module():
+    paths = sorted(
+        path for room in ("emt", "analysis", "experiments") for path in (ROOT / room).rglob("*.py")
+    )
+    found = {
+        name: lines
+        for path in paths
+        if not (name := path.relative_to(ROOT).as_posix()).startswith(APART)
+        and (lines := list(prints(ast.parse(path.read_text(encoding="utf-8")))))
+    }
+    assert not found, "say, complain and open_console of emt.commands.output show names as they are"
+    assert list(prints(ast.parse("print(1)"))) == [1]

@@ -171,10 +171,22 @@ def _analyse(command: Command, subject: Any, options: dict[str, Any], folder: Pa
         ) from None
 
 
-def _population(path: Path, label: str, seq_length: int | None) -> Any:
+def _read_population(path: Path, label: str, seq_length: int | None) -> Any:
+    from analysis.errors import AnalysisError
     from analysis.population import from_summary
 
-    population = from_summary(read_summary(path, compact=True), label=label, seq_length=seq_length)
+    summary = read_summary(path, compact=True)
+    try:
+        return from_summary(summary, label=label, seq_length=seq_length)
+    except AnalysisError as error:
+        # What is wrong is an option, or what the file holds.
+        if error.parameter is not None:
+            raise
+        raise UserError(f"{path}: {error}") from None
+
+
+def _population(path: Path, label: str, seq_length: int | None) -> Any:
+    population = _read_population(path, label, seq_length)
     say(f"{label}: {len(population)} models at sequence length {population.seq_length} ({path})")
     if population.skipped:
         say(f"  skipped (no spectrum at that length): {', '.join(population.skipped)}")
@@ -205,8 +217,6 @@ def _dynamics(path: Path, label: str, seq_length: int | None) -> Any:
 
 
 def _checkpoints(path: Path, label: str, seq_length: int | None) -> Any:
-    from analysis.population import from_summary
-
     experiment = _experiment_of(path)
     summaries = {
         int(file.parent.name.removeprefix("step-")): file
@@ -221,10 +231,7 @@ def _checkpoints(path: Path, label: str, seq_length: int | None) -> Any:
         )
     steps = sorted(summaries)
     say(f"{label}: checkpoints after {', '.join(map(str, steps))} training steps")
-    return {
-        s: from_summary(read_summary(summaries[s], compact=True), label=label, seq_length=seq_length)
-        for s in steps
-    }
+    return {step: _read_population(summaries[step], label, seq_length) for step in steps}
 
 
 def _experiment(request: Request) -> Any:
