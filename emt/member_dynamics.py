@@ -20,6 +20,7 @@ from emt import dynamics_file, files, runs
 from emt.devices import choose_device
 from emt.errors import TraceError, renamed
 from emt.evaluation import TRACE_HORIZON, Work, portrait_mark, trace_batch
+from emt.identity import code_of
 
 STACK_NUMBERS, STACK_MEMBERS = 128, 16
 """Small members are searched together, as a stack whose states have at most so many numbers, or of so many members:
@@ -53,6 +54,7 @@ class DynamicsWork:
         shared = (
             *(min(TRACE_HORIZON, work.settings.test_horizon), work.config.training.seed, work.config.task),
             *(work.config.model, runs.FORMAT_VERSION, dynamics_file.FORMAT_VERSION, self.moving, self.starts),
+            code_of("emt"),
         )
         folders = {n: runs.model_folder(work.experiment, n) for n in work.numbers}
         parts = {n: [runs.checkpoint_hash(folder, work.step), *shared] for n, folder in folders.items()}
