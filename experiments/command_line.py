@@ -15,7 +15,7 @@ from emt.devices import choose_device
 from emt.errors import UserError
 from emt.options import Option, Parser, add_flags, check, options_of_model, validate
 from emt.schema import read
-from emt.training.sweep import Sweep, read_complete
+from emt.training.sweep import Sweep, read_run
 
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
@@ -171,7 +171,11 @@ def find_runs(folder: str | Path, task: str) -> dict[Path, RunConfig]:
     """
     folder = runs.find(folder, "folder")
     configs = {path: configuration.read(path) for path in sorted(folder.rglob("config.json"))}
-    found = {path.parent: read_complete(path) for path, config in configs.items() if config.task_name == task}
+    found = {
+        path.parent: read_run(path, partial=True)
+        for path, config in configs.items()
+        if config.task_name == task
+    }
     if not found:
         raise UserError(f"{folder}: expected runs of the task {task}; found none")
     sweep = folder / "sweep.json"

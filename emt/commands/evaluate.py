@@ -24,14 +24,14 @@ from emt.identity import code_of
 from emt.options import Parser, load
 from emt.tasks import TASKS
 from emt.text import shell_path
-from emt.training.sweep import read_complete
+from emt.training.sweep import read_run
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, evaluate, report; return the exit code."""
     options = parser().parse_args(arguments)
     experiment = runs.find(options.models_dir, "models_dir")
-    config = read_complete(experiment / "config.json")
+    config = read_run(experiment / "config.json")
     with renamed({"pattern": "model_pattern", "folder": "model_pattern"}):
         numbers = [
             runs.model_number(folder) for folder in runs.model_folders(experiment, options.model_pattern)

@@ -49,13 +49,27 @@ def complete(config: RunConfig) -> RunConfig:
     UserError
         For an option that the task or the model has not, or a value that it refuses.
     """
+    config = with_options(config)
+    check_task(load(TASKS, config.task_name, "task")(**config.task_options()), config.task_name)
+    return config
+
+
+def with_options(config: RunConfig, *, partial: bool = False) -> RunConfig:
+    """Return a configuration with all options of its task and its model, with ``partial`` those that it has, checked.
+
+    Raises
+    ------
+    UserError
+        For an option that the task or the model has not, or a value of another type.
+    """
     task, model = (
         target_of(TASKS, config.task_name, "task"),
         target_of(MODELS, config.model_type, "model_type"),
     )
-    task_options = check(options_of(task), config.task_options(), f"task {config.task_name}")
-    model_options = check(options_of(model), config.model_options(), f"model {config.model_type}")
-    check_task(load(TASKS, config.task_name, "task")(**task_options), config.task_name)
+    task_options = check(options_of(task), config.task_options(), f"task {config.task_name}", partial=partial)
+    model_options = check(
+        options_of(model), config.model_options(), f"model {config.model_type}", partial=partial
+    )
     sections = {
         "task": {"name": config.task_name, **task_options},
         "model": {"type": config.model_type, **model_options},
@@ -63,17 +77,17 @@ def complete(config: RunConfig) -> RunConfig:
     return config.model_copy(update=sections)
 
 
-def read_complete(path: Path) -> RunConfig:
-    """Read a ``config.json`` with all options of its task and its model.
+def read_run(path: Path, *, partial: bool = False) -> RunConfig:
+    """Read a ``config.json``; see `with_options`.
 
     Raises
     ------
     UserError
-        If the file is missing, or no configuration of a task and a model that there are; the message names it.
+        If the file is missing, or no configuration of a registered task and model; the message names it.
     """
     config = configuration.read(path)
     try:
-        return complete(config)
+        return with_options(config, partial=partial)
     except UserError as error:
         raise UserError(f"{path}: {error.in_flags()}") from None
 

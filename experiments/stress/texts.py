@@ -20,11 +20,12 @@ from emt import evaluation, files, runs
 from emt.commands.known_systems.summaries import plant_summary
 from emt.config import RunConfig, TrainingConfig
 from emt.evaluation import Settings, Work
-from emt.tasks import characters
+from emt.options import load
+from emt.tasks import TASKS, characters
 from emt.tasks.babi_data import read_babi
 from emt.training import population
 from emt.training.progress import standing
-from emt.training.sweep import complete, read_complete
+from emt.training.sweep import complete, read_run
 from experiments.associative_retrieval.results import RetrievalTest
 from experiments.catbabi.results import MemberTest, RunTest
 from experiments.command_line import find_runs
@@ -119,6 +120,12 @@ def _in_experiment(name: str, place: str, mutate: Any) -> Kind:
 def _write_config(folder: Path) -> Path:
     files.write_json(folder / "config.json", complete(CONFIG).model_dump())
     return folder / "config.json"
+
+
+def _read_config(path: Path) -> Any:
+    config = read_run(path)
+    task = load(TASKS, config.task_name, "task")(**config.task_options())
+    return config.model_dump(), task.lengths
 
 
 def _write_chunks(folder: Path) -> Path:
@@ -296,7 +303,7 @@ KINDS: tuple[Kind, ...] = (
     _in_experiment("learning curve", "model-1/training_curve.csv", mutate_table),
     _in_experiment("done marker on the page", "model-1/checkpoint/done.json", mutate_json),
     _in_experiment("picture", "eigenvalue_analysis/spectra.png", damage),
-    _json("configuration", _write_config, lambda path: read_complete(path).model_dump()),
+    _json("configuration", _write_config, _read_config),
     _json("chunks", _write_chunks, _read_chunks),
     _json("status", _write_status, _standing),
     _json("done marker", _write_marker, _read_marker),
