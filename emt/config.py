@@ -69,6 +69,14 @@ class TrainingConfig(_Section):
         description="stop each member once its mean accuracy over 100 batches at the last horizon reaches this "
         "(default: off)",
     )
+    stop_loss: Annotated[float, Field(ge=0)] | None = Field(
+        default=None,
+        description="stop each member once a validation loss is at most this (default: off)",
+    )
+    patience: Positive | None = Field(
+        default=None,
+        description="stop each member after so many validations in a row without a lower loss (default: off)",
+    )
     validation_batches: Positive = Field(default=20, description="fixed validation batches after each epoch")
     keep: Literal["last", "best"] = Field(
         default="last",

@@ -142,7 +142,7 @@ def run_settings(given: Mapping[str, Any]) -> tuple[dict[str, Any], ExecutionCon
 def with_overrides(config: RunConfig, smaller: Mapping[str, Any], execution: ExecutionConfig) -> RunConfig:
     """Return a configuration as it is run now."""
     name = config.metadata.get("experiment_name", "")
-    training = config.training.model_copy(update=dict(smaller))
+    training = validate(TrainingConfig, {**config.training.model_dump(), **smaller}, name)
     metadata = configuration.metadata(name, "experiments/sweep.py")
     return config.model_copy(update={"metadata": metadata, "training": training, "execution": execution})
 

@@ -26,18 +26,25 @@ class MemberProgress(NamedTuple):
         (member,).
     window
         Accuracies of the last batches at the last horizon, (member, step modulo STOP_WINDOW); NaN for none.
+    lowest
+        Lowest validation loss, infinite before the first, (member,).
+    waited
+        Validations since then, (member,).
     """
 
     level: NDArray[np.int64]
     diverged: NDArray[np.int64]
     passed: NDArray[np.int64]
     window: NDArray[np.float64]
+    lowest: NDArray[np.float64]
+    waited: NDArray[np.int64]
 
     @classmethod
     def initial(cls, members: int, level: int) -> "MemberProgress":
         """Return the progress of members that have done no step."""
-        zeros = np.zeros((2, members), np.int64)
-        return cls(np.full(members, level), zeros[0], zeros[1], np.full((members, STOP_WINDOW), np.nan))
+        zeros = np.zeros((3, members), np.int64)
+        window, lowest = np.full((members, STOP_WINDOW), np.nan), np.full(members, np.inf)
+        return cls(np.full(members, level), zeros[0], zeros[1], window, lowest, zeros[2])
 
 
 class Curriculum:
@@ -75,7 +82,7 @@ class Curriculum:
 
     def advance(self, step: int, accuracy: NDArray[np.float64], frozen: NDArray[np.bool_]) -> None:
         """Take up a step's batch accuracies, (member,), and move members on; those that are frozen stay."""
-        level, diverged, passed, window = self.progress
+        level, diverged, passed, window = self.progress[:4]
         diverged[frozen & (diverged == 0)] = step
         at_last = (level == self.last) & ~frozen
         window[at_last, step % STOP_WINDOW] = accuracy[at_last]
@@ -84,12 +91,25 @@ class Curriculum:
         if self.moves:
             level += above & (level < self.last)
 
+    def validated(self, positions: NDArray[np.intp], loss: NDArray[np.float64]) -> None:
+        """Take up the validation losses of the members at these stack positions."""
+        lowest, waited = self.progress.lowest, self.progress.waited
+        lower = loss < lowest[positions]
+        waited[positions] = np.where(lower, 0, waited[positions] + 1)
+        lowest[positions] = np.where(lower, loss, lowest[positions])
+
     def may_stop(self, frozen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return which members have reached ``stop_accuracy``, (member,); none where it is not set."""
-        if self.config.stop_accuracy is None:
-            return np.zeros(len(frozen), bool)
-        # A window that is not full has a NaN in it, and a comparison with NaN is false.
-        return (self.progress.window.mean(axis=1) >= self.config.stop_accuracy) & ~frozen
+        """Return which members meet ``stop_accuracy``, ``stop_loss`` or ``patience``, (member,); unset ones, none."""
+        config, progress = self.config, self.progress
+        stops = np.zeros(len(frozen), bool)
+        if config.stop_accuracy is not None:
+            # A window that is not full has a NaN in it, and a comparison with NaN is false.
+            stops |= progress.window.mean(axis=1) >= config.stop_accuracy
+        if config.stop_loss is not None:
+            stops |= progress.lowest <= config.stop_loss
+        if config.patience is not None:
+            stops |= progress.waited >= config.patience
+        return stops & ~frozen
 
     def keep(self, positions: NDArray[np.intp]) -> None:
         """Keep only the members at these stack positions."""

@@ -122,7 +122,7 @@ class Stack:
         self.curriculum.advance(self.step, report.accuracy, self.frozen)
 
     def finished(self) -> NDArray[np.bool_]:
-        """Return which members meet ``stop_accuracy`` or have done all steps, (member,)."""
+        """Return which members may stop early (`Curriculum.may_stop`) or have done all steps, (member,)."""
         if self.step >= self.total_steps:
             return np.ones(len(self.numbers), bool)
         return self.curriculum.may_stop(self.frozen)
@@ -149,6 +149,7 @@ class Stack:
     def validate(self, positions: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return loss and accuracy on the fixed validation batches, one for each stack position; remember the best."""
         loss, accuracy = self.measure("validation", self.config.validation_batches, positions)
+        self.curriculum.validated(positions, loss)
         if self.best is not None:
             self.best.update(positions, self.step, loss, accuracy, self.first_rows())
         return loss, accuracy

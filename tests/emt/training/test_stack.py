@@ -143,6 +143,25 @@ def test_stop_accuracy_is_a_sustained_bar(make_config):
     assert stack.finished().any()
 
 
+def test_members_stop_at_a_low_validation_loss_or_when_it_falls_no_more(make_config):
+    stack = build(make_config(stop_loss=0.1, patience=3), (1, 2, 3))
+    everyone, stopped = np.arange(3), []
+    for loss in ([0.5, 0.5, 0.5], [0.4, 0.6, 0.2], [0.3, 0.5, 0.1], [0.2, 0.7, 0.3], [0.1, 0.1, 0.4]):
+        stack.curriculum.validated(everyone, np.array(loss))
+        stopped.append(stack.finished().tolist())
+    # The second has not got below its first loss three times in a row, then does; the third stays at its lowest.
+    assert stopped == [
+        [False, False, False],
+        [False, False, False],
+        [False, False, True],
+        [False, True, True],
+        [True, True, True],
+    ]
+    without = build(make_config(), (1, 2, 3))
+    without.curriculum.validated(everyone, np.zeros(3))
+    assert not without.finished().any()
+
+
 def test_without_curriculum_training_is_at_the_last_horizon(make_config):
     stack = build(make_config(curriculum=False), (1, 2))
     assert stack.horizons().tolist() == [9, 9]

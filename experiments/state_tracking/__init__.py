@@ -1,0 +1,1 @@
+"""Which memories can follow a state that turns over and over? Parity and permutations over rates and seeds."""
