@@ -8,13 +8,9 @@ from emt.ops.elman import ElmanRun, elman, elman_steps
 from emt.ops.fast_weights import FastWeightsRun, fast_matrix, fast_weights, fast_weights_steps
 from emt.ops.fwm.forms import FWMRun, fwm, fwm_steps
 from emt.ops.gru import GRURun, gru, gru_steps
-from emt.ops.linear_memory.forms import (
-    LinearMemoryRun,
-    last_read_weights,
-    linear_memory,
-    linear_memory_steps,
-)
+from emt.ops.linear_memory.forms import LinearMemoryRun, linear_memory, linear_memory_steps
 from emt.ops.linear_memory.normalised import NormalisedRun, normalised_delta
+from emt.ops.linear_memory.sweep import last_read_weights
 from emt.ops.lstm import LSTMRun, lstm, lstm_steps
 from emt.ops.lstm_drive import lstm_of_drive
 from emt.ops.precision import fast_matmul, is_member_invariant, product_error

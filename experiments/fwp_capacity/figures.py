@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from analysis.figures.style import COLORS, GRAY, column_figure, styled
 
@@ -40,6 +41,7 @@ def draw_capacity(cells: pd.DataFrame) -> Figure:
                 ax.plot(table.index, table["theory"], color=color, ls=":", lw=1)
         ax.set(xlabel="keys S", title=TITLES[task])
         ax.set_ylim(-0.02, HIGHEST)
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         handles = ax.get_legend_handles_labels()[0]
         ax.legend(handles=handles, loc="upper left", fontsize=6, frameon=False)
     axes[0, 0].set_ylabel("loss")

@@ -16,7 +16,7 @@ import pandas as pd
 from analysis.figures.style import save_figure
 from analysis.statistics import mean_interval
 from analysis.tables import save_results
-from emt import runs
+from emt import locks, runs
 from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.errors import UserError
@@ -70,8 +70,9 @@ def main(arguments: list[str] | None = None) -> int:
         raise UserError(f"{folder}: expected finished models; found none")
     summary = summarise(members)
     output = Path(options.output_dir) if options.output_dir else folder / "summary"
-    written = save_results(summary, output)
-    written += save_figure(draw_capacity(summary.cells), output / "capacity")
+    with locks.writing_into(output):
+        written = save_results(summary, output)
+        written += save_figure(draw_capacity(summary.cells), output / "capacity")
     print(summary.cells.to_string(float_format="{:.4f}".format))
     print(f"Written to {output}: {', '.join(path.name for path in written)}")
     return 0

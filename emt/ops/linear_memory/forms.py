@@ -140,34 +140,6 @@ def linear_memory(
     return LinearMemoryRun(unfold(reads, leading, steps), last.reshape(*leading, *last.shape[1:]))
 
 
-def last_read_weights(
-    query: Tensor,
-    key: Tensor,
-    log_keep: Tensor | None = None,
-    erase: Tensor | None = None,
-    strength: Tensor | None = None,
-    chunk: int | None = None,
-) -> Tensor:
-    """Return how much of each written value a read after the last step returns, (…, time).
-
-    The query is swept back through the steps, z ← w z − b (z·k) w k, and write t has the weight c_t (z·k_t):
-    that is rule (1) for a memory of one row, in reverse. No matrix is needed.
-
-    Parameters
-    ----------
-    query
-        (…, key).
-    key, log_keep, erase, strength, chunk
-        As for `linear_memory`.
-    """
-    keys, nothing = key.flip(-2), key.new_zeros(*key.shape[:-1], 1)
-    keep, erases = (None if s is None else s.flip(-1) for s in (log_keep, erase))
-    start = query.unsqueeze(-2)
-    swept = linear_memory(keys, keys, nothing, keep, erases, memory=start, before=True, chunk=chunk)
-    weights = swept.reads.squeeze(-1).flip(-1)
-    return weights if strength is None else strength * weights
-
-
 def _safe_chunk(log_keep: Tensor, leading: torch.Size, size: int) -> int:
     """Halve the chunk until no channel decays by more than `LARGEST_DECAY` within it, or chunks are short."""
     while size >= PAIRWISE_BELOW and fold(log_keep, leading, size).sum(dim=2).min() < -LARGEST_DECAY:

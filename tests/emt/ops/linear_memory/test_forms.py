@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from emt.ops.linear_memory.forms import last_read_weights, linear_memory, linear_memory_steps
+from emt.ops.linear_memory.forms import linear_memory, linear_memory_steps
+from emt.ops.linear_memory.sweep import last_read_weights
 
 MEMBERS, BATCH, TIME, KEY, VALUE = 2, 3, 29, 5, 7
 CHUNKS = (1, 8, TIME, 64)
@@ -128,12 +129,20 @@ def test_what_decays_wholly_is_gone():
 @pytest.mark.parametrize("kind", ["sum", "scaled sum", "delta", "scalar decay", "gated delta"])
 def test_the_query_swept_back_weighs_every_write_as_a_read_at_the_end_does(kind):
     inputs = inputs_of(kind)
-    memory, query, values = inputs.pop("memory"), inputs.pop("query")[..., 0, :], inputs.pop("value")
-    del memory
+    inputs.pop("memory")
+    values, query = inputs.pop("value"), inputs.pop("query")[..., 0, :].detach().requires_grad_()
     weights = last_read_weights(query, **inputs)
     held = linear_memory_steps(inputs["key"], value=values, **inputs).memory
-    read = torch.einsum("mbvk,mbk->mbv", held, query)
-    torch.testing.assert_close(torch.einsum("mbt,mbtv->mbv", weights, values), read, rtol=0, atol=1e-12)
+    reads = (
+        torch.einsum("mbt,mbtv->mbv", weights, values),
+        torch.einsum("mbvk,mbk->mbv", held, query),
+    )
+    direction = torch.randn(reads[0].shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    both = [
+        (read.detach(), *torch.autograd.grad((read * direction).sum(), [query, values, *inputs.values()]))
+        for read in reads
+    ]
+    assert distance(*both) < 1e-12
 
 
 def test_orthonormal_keys_return_what_was_written_last_under_delta_and_the_sum_of_all_otherwise():
