@@ -29,15 +29,18 @@ from, and ``parts``, such a hash for each member.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from pydantic import Field
 
-from emt.errors import TraceError
+from emt.errors import TraceError, UserError
 from emt.labelled import about, check_members, check_version, expect
 from emt.netcdf import read, write
+from emt.schema import Count, Schema, checked
+from emt.text import shortened
 
 __all__ = ["TraceError", "about", "check", "is_marked", "load", "make", "save"]
 
@@ -50,6 +53,20 @@ UNIT_TOLERANCE = 1e-5
 """Moduli up to 1 plus this are not unstable, and down to 1 minus this neutral: rounding alone moves them so far."""
 
 DRIVES = ("recorded", "silence")
+
+
+Tolerance = Annotated[float, Field(ge=0)]
+
+
+class Said(Schema):
+    """What a portrait says of itself, as far as others rely on it."""
+
+    searches: Count
+    fixed_speed: Tolerance
+    merge_distance: Tolerance
+    experiment: str = ""
+    model: dict[str, Any] = {}
+
 
 VARIABLES: dict[str, tuple[str, ...]] = {
     "found": ("member",),
@@ -119,6 +136,16 @@ def check(portrait: xr.Dataset, where: str = "portrait") -> None:
     check_version(portrait, (FORMAT_VERSION,), where)
     expect(portrait, VARIABLES, where)
     check_members(portrait, where)
+    try:
+        checked(about(portrait), Said, where, ("about",))
+    except UserError as error:
+        raise TraceError(str(error)) from None
+    numbers, owners = portrait["member"].values, portrait["owner"].values
+    if strangers := sorted(set(owners.tolist()) - set(numbers.tolist())):
+        expected = f"members of {numbers.tolist()} in 'owner'"
+        raise TraceError(f"{where}: expected {expected}; got {shortened(strangers)}")
+    if "drive" not in portrait.coords or portrait["drive"].values.tolist() != list(DRIVES):
+        raise TraceError(f"{where}: expected the coordinate 'drive' to be {list(DRIVES)}")
 
 
 def save(portrait: xr.Dataset, path: Path) -> None:

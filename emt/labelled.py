@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from emt.errors import TraceError, repeated
+from emt.text import shortened
 
 Labelled = xr.DataTree | xr.Dataset
 
@@ -30,7 +31,7 @@ def check_version(data: Labelled, versions: tuple[int, ...], where: str) -> None
     """
     try:
         got = about(data)["format_version"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         raise TraceError(
             f"{where}: expected an attribute 'about' with a format version; found none"
         ) from None
@@ -47,7 +48,11 @@ def check_members(data: Labelled, where: str) -> None:
     """
     if "member" not in data.coords:
         raise TraceError(f"{where}: expected the coordinate 'member' with model numbers; found none")
-    if several := repeated(f"model-{number}" for number in np.asarray(data["member"]).tolist()):
+    numbers = np.asarray(data["member"])
+    if not np.issubdtype(numbers.dtype, np.integer) or (numbers < 1).any():
+        got = shortened(numbers.tolist())
+        raise TraceError(f"{where}: expected integers from 1 in the coordinate 'member'; got {got}")
+    if several := repeated(f"model-{number}" for number in numbers.tolist()):
         raise TraceError(f"{where}: expected each model once; got {several}")
 
 

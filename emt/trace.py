@@ -51,7 +51,7 @@ from emt.labelled import check_members, check_version, expect
 from emt.memory_nodes import ENTRIES, MEMBER_TIME, MEMORY, memories, memory, nodes, places
 from emt.memory_nodes import check as check_memories
 from emt.netcdf import read, write, write_members
-from emt.text import visible
+from emt.text import shortened, visible
 
 __all__ = [
     "ENTRIES",
@@ -166,7 +166,8 @@ def about(tree: xr.DataTree, where: str = "trace") -> About:
         problem = error.errors(include_url=False)[0]
         field = ".".join(map(str, problem["loc"]))
         expected = problem["msg"].replace("Input should be", "must be")
-        raise TraceError(f"{where}: about: {field}: {expected}; got {problem['input']!r}") from None
+        got = shortened(repr(problem["input"]))
+        raise TraceError(f"{where}: about: {visible(field)}: {expected}; got {got}") from None
 
 
 def label(tree: xr.DataTree) -> str:

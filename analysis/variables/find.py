@@ -119,6 +119,13 @@ def _check(recording: xr.DataTree, numbers: list[int], model: int | None, trial:
         raise AnalysisError(f"task {task!r} has no linear operator, so its variables are not defined")
     if "step_matrix" not in recording.data_vars:
         raise AnalysisError("expected a recorded run with 'step_matrix'; run `emt evaluate` again")
+    exists = trace.present_steps(recording)
+    for name in ("operator", "step_matrix", "readout", *trace.about(recording).states):
+        if name not in recording.data_vars:
+            continue
+        values, dims = recording[name].to_numpy(), recording[name].dims
+        if not np.isfinite(values[:, exists] if dims[:3] == trace.MEMBER_TIME else values).all():
+            raise AnalysisError(f"expected finite numbers in {name!r}; got NaN or infinity")
     if model is not None and model not in numbers:
         raise AnalysisError(f"must be one of {', '.join(map(str, numbers))}; got {model}", parameter="model")
     if not 1 <= trial <= recording.sizes["batch"]:

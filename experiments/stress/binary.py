@@ -67,7 +67,15 @@ def read_trace(path: Path) -> dict[str, Any]:
 def make_dynamics(folder: Path) -> Path:
     """Write fixed points of three members."""
     arrays = {name: values for name, (_, values) in _arrays(dynamics_file.VARIABLES).items()}
-    about = {"model": {"type": "rnn"}, "seeds": [0, 1000, 2000], "length": 3, "fingerprint": "x"}
+    arrays["owner"] = np.array([1, 1, 2, 3, 3])
+    about = {
+        "model": {"type": "rnn"},
+        "seeds": [0, 1000, 2000],
+        "length": 3,
+        "fingerprint": "x",
+        "searches": 9,
+    }
+    about |= {"fixed_speed": 1e-14, "merge_distance": 1e-2}
     dynamics_file.save(dynamics_file.make(arrays, [1, 2, 3], about), folder / "seq3.nc")
     return folder / "seq3.nc"
 

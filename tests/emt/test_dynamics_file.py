@@ -68,3 +68,33 @@ def test_members_have_a_number_each(whole):
         TraceError, match=rf"expected each model once; got model-{numbers[0]} \({len(numbers)} times\)"
     ):
         dynamics_file.check(whole.assign_coords(member=np.full_like(numbers, numbers[0])))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"searches": -1}, "about.searches: expected a number ≥ 0; got -1"),
+        ({"fixed_speed": "small"}, 'about.fixed_speed: expected a number; got "small"'),
+        ({"merge_distance": None}, "about.merge_distance: expected a number; got null"),
+        ({"model": []}, r"about.model: expected an object; got \[\]"),
+    ],
+)
+def test_what_it_says_of_itself_is_checked(whole, wrong, message):
+    said = whole.assign_attrs(about=json.dumps(dynamics_file.about(whole) | wrong))
+    with pytest.raises(TraceError, match=f"^portrait: {message}$"):
+        dynamics_file.check(said)
+
+
+def test_points_belong_to_members_and_drives_have_names(whole):
+    owners = whole["owner"].values.copy()
+    owners[-1] = 99
+    with pytest.raises(TraceError, match=r"expected members of \[.*\] in 'owner'; got \[99\]"):
+        dynamics_file.check(whole.assign(owner=("point", owners)))
+    with pytest.raises(TraceError, match=r"expected the coordinate 'drive' to be \['recorded', 'silence'\]"):
+        dynamics_file.check(whole.assign_coords(drive=["silence", "recorded"]))
+
+
+@pytest.mark.parametrize("numbers", [[0, 1, 2], [-1, 2, 3], [1.0, 2.0, 3.0]])
+def test_members_are_numbered_from_one(whole, numbers):
+    with pytest.raises(TraceError, match="expected integers from 1 in the coordinate 'member'; got "):
+        dynamics_file.check(whole.assign_coords(member=numbers))

@@ -180,6 +180,14 @@ def test_tasks_without_a_theory_and_old_recordings_are_refused(make_circuits, ma
         find_variables(old)
 
 
+@pytest.mark.parametrize("name", ["operator", "step_matrix", "readout", "hidden"])
+def test_numbers_that_are_not_finite_are_refused(make_circuits, name):
+    recording = make_circuits()[0].copy(deep=True)
+    recording[name].values.reshape(-1)[-1] = np.nan
+    with pytest.raises(AnalysisError, match=f"expected finite numbers in '{name}'; got NaN or infinity"):
+        find_variables(recording)
+
+
 def test_a_single_trial_identifies_nothing(make_circuits):
     result = find_variables(select(make_circuits()[0], batch=[0]))
     assert result.found == ()
