@@ -123,8 +123,8 @@ def _check(recording: xr.DataTree, numbers: list[int], model: int | None, trial:
     for name in ("operator", "step_matrix", "readout", *trace.about(recording).states):
         if name not in recording.data_vars:
             continue
-        values, dims = recording[name].to_numpy(), recording[name].dims
-        if not np.isfinite(values[:, exists] if dims[:3] == trace.MEMBER_TIME else values).all():
+        values, over_time = recording[name].to_numpy(), "time" in recording[name].dims
+        if not np.isfinite(values[:, exists] if over_time else values).all():
             raise AnalysisError(f"expected finite numbers in {name!r}; got NaN or infinity")
     if model is not None and model not in numbers:
         raise AnalysisError(f"must be one of {', '.join(map(str, numbers))}; got {model}", parameter="model")
