@@ -128,6 +128,7 @@ _PUBLIC = {
         "principal_subspace",
         "subspace_overlap",
     ),
+    "evaluation.from_recording": ("recorded_members", "summarise_recording"),
     "evaluation.summary": (
         "TrainedMember",
         "leading_eigenvalues",

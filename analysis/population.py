@@ -155,7 +155,12 @@ def from_summary(
     present = [entry for entry in metrics if _given(entry.get(f"eigenvalues_rnn{suffix}"))]
     places = {id(entry) for entry in present}
     if not present:
-        held = ", ".join(map(str, lengths)) or "none"
+        if not lengths:
+            raise AnalysisError(
+                "the members have no spectrum; states recorded without the matrix of a step have none "
+                "(emt.from_arrays takes step_matrix, tokens need silence)"
+            )
+        held = ", ".join(map(str, lengths))
         raise AnalysisError(
             f"must be one of the lengths in the summary ({held}); got {seq_length}", parameter="seq_length"
         )

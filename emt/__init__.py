@@ -13,6 +13,10 @@ DISTRIBUTION = "emt-workbench"
 
 _PUBLIC = {
     "dynamics.fixed_points": ("FixedPoints", "fixed_points"),
+    "own.arrays": ("from_arrays",),
+    "own.recording": ("from_cells", "from_torch"),
+    "own.run": ("Run",),
+    "own.trials": ("Trials", "task_trials", "trials"),
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
 

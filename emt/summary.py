@@ -76,7 +76,7 @@ FIELDS: dict[str, Any] = {
     "accuracy_rule": Literal["sign", "argmax"] | None,
     "seq_lengths": list[Positive],
     "hidden_dim": Positive,
-    "input_dim": Positive,
+    "input_dim": Count,
     "batch_size": Positive,
     "histogram_bins": dict[str, list[Number]],
     "model_path": str,

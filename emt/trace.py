@@ -65,6 +65,7 @@ __all__ = [
     "load",
     "make",
     "member_names",
+    "member_states",
     "memories",
     "memory",
     "memory_rule",
@@ -133,6 +134,8 @@ class About(BaseModel):
         Names of the numbers in ``group``.
     proof
         How a recorded network was checked, and by how much it failed at most (`emt.own`).
+    recorded_with
+        Function of `emt` that recorded networks which were not trained here; empty for those that were.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -150,6 +153,7 @@ class About(BaseModel):
     step_matrix: Literal["weights", "mean state", "given"] | None = None
     groups: tuple[str, ...] = ()
     proof: dict[str, float] = {}
+    recorded_with: str = ""
 
 
 def about(tree: xr.DataTree, where: str = "trace") -> About:
@@ -193,6 +197,20 @@ def unit_counts(tree: xr.DataTree) -> tuple[int, ...]:
     if "units" in tree.data_vars:
         return tuple(tree["units"].to_numpy().tolist())
     return (tree.sizes["unit"],) * tree.sizes["member"]
+
+
+def member_states(tree: xr.DataTree, names: Sequence[str], place: int) -> NDArray[np.float64]:
+    """Return the states of the member at ``place``, its variables side by side, (batch, time, unit).
+
+    Units that only other members have are left out; steps that do not exist are NaN.
+    """
+    parts = [tree[name].to_numpy()[place].astype(float) for name in names]
+    if "units" in tree.data_vars:
+        own = unit_counts(tree)[place]
+        parts = [
+            part[..., :own] if name == "hidden" else part for name, part in zip(names, parts, strict=True)
+        ]
+    return np.concatenate([part.reshape(*part.shape[:2], -1) for part in parts], axis=-1)
 
 
 def make(

@@ -6,22 +6,28 @@ writes it, with ``-k`` and the name of a model only the column of that model.
 
 import contextlib
 import io
+import json
 import os
 import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from command_line import BINDING, RUN_OF
+from torch import nn
 
+import emt
 from analysis import COMMANDS
 from analysis.figures import style
 from emt.commands import evaluate as evaluate_multiple
 from emt.commands import train as train_multiple
-from emt.commands.main import main as emt
+from emt.commands.main import main as run_emt
 from emt.dynamics import describe
 from emt.models import MODELS
 from emt.options import assigns
+from emt.tasks.variable_binding import VariableBinding
 
 # Lightning's own, where a population trains in this process.
 pytestmark = [
@@ -52,6 +58,9 @@ QUICK = {"topology": "--points 30 --null_clouds 19", "match": "--trials 1"}
 
 FAMILIES = ("rnn", "lstm", "fw", "fwm", "dnd_lstm", "ethereal")
 """A model of each family; the others are tried among the slow tests."""
+
+OWN = ("own LSTM", "own RNN, linear task", "arrays")
+"""What was not trained here, as columns of the table after the models."""
 
 every_model = pytest.mark.parametrize(
     "model", [name if name in FAMILIES else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
@@ -123,12 +132,13 @@ def outcome(command, experiment):
     words = [command, *words, "--output_dir", str(folder), *QUICK.get(command, "").split()]
     refusal = io.StringIO()
     with contextlib.redirect_stderr(refusal):
-        code = emt(["analyze", *words])
+        code = run_emt(["analyze", *words])
     if code:
         [line] = refusal.getvalue().splitlines()
         assert code == 2
         assert not folder.exists(), f"{command} refused, but left {sorted(folder.iterdir())}"
-        return line.removeprefix("emt analyze: ").removeprefix(f"{command}: ")
+        line = line.removeprefix("emt analyze: ").removeprefix(f"{command}: ")
+        return re.sub(r"^\S+/evaluation_summary\.json: ", "", line)
     suffixes = {file.suffix for file in folder.iterdir()}
     assert {".html"} <= suffixes if command == "report" else {".csv", ".png"} <= suffixes
     return ""
@@ -137,7 +147,8 @@ def outcome(command, experiment):
 def as_table(found):
     """Return the README's table of commands by models, and the reasons below it."""
     notes = {}
-    rows = [f"| | {' | '.join(f'`{model}`' for model in found)} |", f"|---{'|:-:' * len(found)}|"]
+    titles = [name if name in OWN else f"`{name}`" for name in found]
+    rows = [f"| | {' | '.join(titles)} |", f"|---{'|:-:' * len(found)}|"]
     for command in COMMANDS:
         reasons = [of_model.get(command, "") for of_model in found.values()]
         cells = [f"[{notes.setdefault(reason, len(notes) + 1)}]" if reason else "✓" for reason in reasons]
@@ -164,7 +175,7 @@ def write_column(model, reasons):
     text = README.read_text(encoding="utf-8")
     [old] = TABLE.findall(text)
     found = read_table(old) | {model: reasons}
-    table = as_table({name: found.get(name, {}) for name in MODELS})
+    table = as_table({name: found.get(name, {}) for name in (*MODELS, *OWN)})
     README.write_text(TABLE.sub(lambda _: table, text), encoding="utf-8")
 
 
@@ -185,17 +196,97 @@ def test_every_command_works_on_every_model_or_says_why_not(model, networks, dra
     assert {name: text for name, (text, _) in drawn.items() if not re.search(r"\bn = \d", text)} == {}
     assert {name: faults for name, (_, faults) in drawn.items() if faults} == {}
 
-    column = {command: in_short(reason, model) for command, reason in found.items()}
+    check_column(model, {command: in_short(reason, model) for command, reason in found.items()})
+
+
+def check_column(model, column):
+    """Compare a column with the README's, or write it there."""
     if os.environ.get("EMT_WRITE_TABLE"):
         write_column(model, column)
     [table] = TABLE.findall(README.read_text(encoding="utf-8"))
     assert read_table(table)[model] == column
 
 
+class OwnNetwork(nn.Module):
+    """A recurrent layer and a head, under names that nobody knows."""
+
+    def __init__(self, kind, inputs, outputs):
+        super().__init__()
+        self.core, self.answer = kind(inputs, 6, batch_first=True), nn.Linear(6, outputs)
+
+    def forward(self, x):
+        return self.answer(self.core(x)[0])
+
+
+def own_lstm():
+    """Three LSTMs on trials of different length in four conditions, whose right outputs are known."""
+    inputs = np.random.default_rng(1).normal(size=(16, 12, 3))
+    trials = emt.trials(inputs, np.sign(inputs[..., :2]), lengths=[12, 9] * 8, group=["a", "b", "c", "d"] * 4)
+    networks = [OwnNetwork(nn.LSTM, 3, 2) for _ in range(3)]
+    return lambda: emt.from_torch(networks, trials, label="own")
+
+
+def own_rnn():
+    """Three RNNs on variable binding."""
+    task = VariableBinding(seq_length=3, input_dim=2)
+    trials, networks = emt.task_trials(task, 3, horizon=8), [OwnNetwork(nn.RNN, 2, 2) for _ in range(3)]
+
+    def record():
+        for network in networks:
+            network.core.weight_hh_l0.data *= 1.1
+        return emt.from_torch(networks, trials, label="own", seeds=[3, 4, 5])
+
+    return record
+
+
+def arrays():
+    """Random states of three animals with different numbers of neurons, in trials of different length."""
+    rng = np.random.default_rng(0)
+    steps = [12, 9, 12, 10] * 4
+    animals = [[rng.normal(size=(t, neurons)) for t in steps] for neurons in (5, 8, 6)]
+    return lambda: emt.from_arrays(animals, group=np.arange(16) % 4, label="own")
+
+
+LACKS = {
+    "own LSTM": (own_lstm, {"match", "memory", "variables", "emergence"}),
+    "own RNN, linear task": (own_rnn, {"match", "memory"}),
+    "arrays": (
+        arrays,
+        {"match", "memory", "variables", "dynamics", "emergence"}
+        | {command.name for command in COMMANDS.values() if command.takes in ("population", "populations")},
+    ),
+}
+"""How to record what was not trained here, and which commands it has not enough for."""
+
+
+@pytest.mark.parametrize("name", [OWN[0], pytest.param(OWN[1], marks=pytest.mark.slow), OWN[2]])
+def test_every_command_works_on_what_was_not_trained_here_or_says_why_not(name, drawn, tmp_path, monkeypatch):
+    monkeypatch.setattr(describe, "STARTS", 32)
+    monkeypatch.setattr(describe, "SILENT_STEPS", 50)
+    torch.manual_seed(0)
+    recorder, lacks = LACKS[name]
+    record, folder = recorder(), tmp_path / "own"
+    for step in (0, 2):
+        record().save(folder, step=step)
+    record().save(folder, dynamics=name != "arrays")
+    found = {command: outcome(command, folder) for command in COMMANDS}
+    assert {command for command, reason in found.items() if reason} == lacks, found
+    assert {n: text for n, (text, _) in drawn.items() if not re.search(r"\bn = \d", text)} == {}
+    assert {n: faults for n, (_, faults) in drawn.items() if faults} == {}
+    check_column(name, {command: in_short(reason, "own") for command, reason in found.items()})
+
+    before = json.loads((folder / "evaluation_summary.json").read_text())
+    (folder / "evaluation_summary.json").unlink()
+    assert evaluate_multiple.main(["--models_dir", str(folder)]) == 0
+    after = json.loads((folder / "evaluation_summary.json").read_text())
+    assert before | {"timestamp": ""} == after | {"timestamp": ""}
+    assert (folder / "global_analysis").exists() == (name != "arrays")
+
+
 def test_the_table_has_all_models_and_commands():
     [table] = TABLE.findall(README.read_text(encoding="utf-8"))
     found = read_table(table)
-    assert list(found) == list(MODELS)
+    assert list(found) == [*MODELS, *OWN]
     assert all(list(reasons) == list(COMMANDS) for reasons in found.values())
     assert as_table(found) == table
 

@@ -83,6 +83,11 @@ ALLOWED = {
         ),
         *("emt.devices", "emt.engine", "emt.stopping", "emt.progress", "emt.tensor_file"),
     ),
+    "emt.own": (
+        *(*BASE, "emt.trace", "emt.tasks", "emt.models", "emt.record", "emt.dynamics", "emt.dynamics_file"),
+        # A run of one's own networks has the summary that evaluation would write.
+        "analysis.evaluation.from_recording",
+    ),
     "emt.commands": ("emt", "analysis", "experiments"),
     "emt.__main__": ("emt.commands",),
     "analysis": (*BASE, "emt.trace", "emt.dynamics_file", "emt.progress", "emt.stopping"),
@@ -110,6 +115,9 @@ NO_TORCH = (
     "emt.tasks",
     "emt.trace",
     "emt.dynamics_file",
+    "emt.own.arrays",
+    "emt.own.run",
+    "emt.own.trials",
     "emt.runs",
     "emt.config",
     "emt.options",
@@ -213,6 +221,7 @@ def test_a_figure_file_has_the_name_of_its_analysis():
         ("import analysis", "torch matplotlib sklearn ripser"),
         ("import analysis.states.similarity", "torch DSA"),
         ("import emt.training.population, emt.tasks.variable_binding", "torch pytorch_lightning analysis"),
+        ("import emt; emt.trials, emt.from_arrays, emt.Run", "torch analysis matplotlib"),
         ("import emt.training.module", "analysis pandas sklearn plotly dask"),
     ],
 )

@@ -35,7 +35,8 @@ class TrainedMember:
     readout
         (output, unit), or None.
     jacobian
-        Of the whole state (state, state), acting on columns; None where ``recurrent`` is given.
+        Of the whole state (state, state), acting on columns; None where ``recurrent`` is given, or where no
+        matrix of a step is known.
     hidden
         Recorded states (batch, time, unit), of the sequences ``recorded``.
     inputs
@@ -145,14 +146,16 @@ def sequence_accuracy(
     Returns
     -------
     accuracy, (low, high)
-        NaN where an output is not finite or nothing is scored; the interval also for fewer than two
-        sequences.
+        NaN where an output is not finite, nothing is scored, or outputs or targets are unknown (without
+        numbers); the interval also for fewer than two sequences.
     """
+    undefined = float("nan"), float("nan")
+    if not (outputs.shape[-1] and targets.shape[-1]):
+        return float("nan"), undefined
     wrong = wrong_outputs(outputs, targets, rule)
     share = 1 - (wrong.any(axis=2) if rule == "argmax" else wrong.mean(axis=2))
     right, counted = (share * scored).sum(axis=1), scored.sum(axis=1)
     n = len(right)
-    undefined = float("nan"), float("nan")
     if not np.isfinite(outputs).all() or not counted.any():
         return float("nan"), undefined
     accuracy = float(right.sum() / counted.sum())
@@ -185,7 +188,8 @@ def summarise(
     operators
         The task's operator f (s·d, d) for each length s that is analysed; empty where the task is not linear.
     lengths
-        Lengths without an operator: the whole spectrum is stored and nothing is compared with a theory.
+        Lengths without an operator: the whole spectrum is stored and nothing is compared with a theory. A
+        member without a matrix has no keys of a spectrum.
 
     Returns
     -------
@@ -195,7 +199,8 @@ def summarise(
     """
     lengths = sorted({*operators, *lengths})
     accuracy, interval = sequence_accuracy(member.outputs, member.targets, member.scored, member.rule)
-    spectrum = leading_eigenvalues(member.matrix)
+    known = member.recurrent is not None or member.jacobian is not None
+    spectrum = leading_eigenvalues(member.matrix) if known else np.empty(0, dtype=np.complex128)
     companions = {length: companion_matrix(operator, length) for length, operator in operators.items()}
     references = {} if member.recurrent is None else compare_as_reference(member.matrix, companions)
     entry: dict[str, Any] = {
@@ -208,7 +213,7 @@ def summarise(
         "input_dim": member.inputs.shape[2],
         "batch_size": len(member.outputs),
     }
-    for length in lengths:
+    for length in lengths if known else ():
         values = _spectrum_values(spectrum[: len(companions[length])] if length in companions else spectrum)
         if length in companions:
             values |= _theory_values(
@@ -217,6 +222,8 @@ def summarise(
         if length in references:
             values |= _reference_values(references[length])
         entry |= {f"{key}_seq{length}": value for key, value in values.items()}
+    if not known:
+        return entry
     bins = eigenvalue_histograms(spectrum)[2]
     return entry | {"histogram_bins": {name: edges.tolist() for name, edges in bins.items()}}
 

@@ -108,16 +108,16 @@ def analyse_topology(
     if points < 4:
         raise AnalysisError(f"must be at least 4, which a loop needs; got {points}", parameter="points")
     check_dimension(max_dimension)
-    hidden = recording["hidden"].to_numpy().astype(float)
-    names = trace.member_names(recording)
+    names, present = trace.member_names(recording), trace.present_steps(recording)
+    hidden = [trace.member_states(recording, ("hidden",), place) for place in range(len(names))]
     for name, states in zip(names, hidden, strict=True):
-        if not (np.abs(states) <= LARGEST).all():
+        if not (np.abs(states[present]) <= LARGEST).all():
             raise AnalysisError(f"{name}: expected finite hidden states up to {LARGEST:g}; some are not")
-    n_states = hidden.shape[1] * hidden.shape[2]
+    n_states = int(present.sum())
     with renamed({"limit": "memory_limit"}):
         check_memory(min(points, n_states), max_dimension, memory_limit)
     chosen = np.sort(np.random.default_rng(seed).permutation(n_states)[:points])
-    samples = [_sample(name, states, chosen) for name, states in zip(names, hidden, strict=True)]
+    samples = [_sample(name, states, present, chosen) for name, states in zip(names, hidden, strict=True)]
     with renamed({"n_nulls": "null_clouds"}):
         tests = bar_tests(samples, max_dimension, null_clouds, level, seed)
     return Topology(
@@ -132,20 +132,31 @@ def analyse_topology(
     )
 
 
-def _sample(name: str, trajectories: Array, chosen: NDArray[np.intp]) -> Sample:
-    states = trajectories.reshape(-1, trajectories.shape[-1])
+def _sample(name: str, trajectories: Array, present: NDArray[np.bool_], chosen: NDArray[np.intp]) -> Sample:
+    states = trajectories[present]
     return Sample(
         name=name,
         cloud=states[chosen],
         pool=states,
         nulls={
             "gaussian": partial(gaussian_cloud, states[chosen]),
-            "shuffle": partial(_null_states, shuffle_time, trajectories, chosen),
-            "phases": partial(_null_states, rotate_phases, trajectories, chosen),
+            "shuffle": partial(_null_states, shuffle_time, trajectories, present, chosen),
+            "phases": partial(_null_states, rotate_phases, trajectories, present, chosen),
         },
     )
 
 
-def _null_states(null: Any, trajectories: Array, chosen: NDArray[np.intp], rng: np.random.Generator) -> Array:
-    states: Array = null(trajectories, rng).reshape(-1, trajectories.shape[-1])[chosen]
+def _null_states(
+    null: Any,
+    trajectories: Array,
+    present: NDArray[np.bool_],
+    chosen: NDArray[np.intp],
+    rng: np.random.Generator,
+) -> Array:
+    """Return the chosen states of a null trajectory; trials of one length are drawn together."""
+    drawn, lengths = np.empty_like(trajectories), present.sum(axis=1)
+    for length in np.unique(lengths):
+        rows = lengths == length
+        drawn[rows, :length] = null(trajectories[rows, :length], rng)
+    states: Array = drawn[present][chosen]
     return states

@@ -31,6 +31,7 @@ from analysis.report.sections import (
     find_population,
     find_sections,
     read_table,
+    recorded_networks,
 )
 
 PAGE_BYTES = 9_500_000
@@ -190,6 +191,8 @@ def _glance(report: Report) -> str:
             (m.entry.get("spectral_error_deg") for m in report.members), "spectral_error_deg", " degrees"
         )
         facts[f"spectral error at length {report.seq_length}"] = errors
+    if recorded := recorded_networks(report.experiment.folder):
+        facts["recorded with"] = recorded
     ends = [str(member.ending["status"]) for member in report.members if "status" in member.ending]
     if ends:
         facts["training ended"] = ", ".join(f"{end}: {ends.count(end)}" for end in sorted(set(ends)))

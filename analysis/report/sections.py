@@ -80,6 +80,13 @@ class Ending(Schema):
     seed: Count | None = None
 
 
+class Recorded(Schema):
+    """What the page shows of ``adopted.json``, which marks networks that were not trained here."""
+
+    recorded_with: str = ""
+    proof: dict[str, float] = {}
+
+
 @dataclass(frozen=True)
 class Experiment:
     """An evaluated experiment on disk.
@@ -318,6 +325,15 @@ def is_inside(path: Path, folder: Path) -> bool:
 def _ending(path: Path, folder: Path) -> dict[str, Any]:
     ending: Ending = read(path, Ending) if is_inside(path, folder) else Ending()
     return ending.model_dump(exclude_none=True)
+
+
+def recorded_networks(folder: Path) -> str:
+    """Return how networks that were not trained here were recorded, and their proofs; empty for others."""
+    path = folder / "adopted.json"
+    about: Recorded = read(path, Recorded) if is_plain(path, folder) else Recorded()
+    told = ", ".join(f"{name} {value:.1g}" for name, value in about.proof.items())
+    text = f"emt.{about.recorded_with}" if about.recorded_with else ""
+    return f"{text} (proofs passed, largest relative difference: {told})" if text and told else text
 
 
 def _tables(sections: Sequence[Section], command: str, ending: str) -> list[Path]:

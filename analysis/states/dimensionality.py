@@ -15,7 +15,7 @@ too small: see :func:`expected_participation_ratio`. So each is compared with as
 * ``random`` states: independent standard normal numbers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -158,9 +158,9 @@ def measure_dimensionality(
         return (_spectra(states[place], draws, (seed, numbers[place])) for place in places)
 
     keys = [content_hash(member, draws, seed, number) for member, number in zip(states, numbers, strict=True)]
-    spectra = np.stack(each_item("state_spectra", keys, compute))
+    spectra = _stacked(each_item("state_spectra", keys, compute))
     members = _member_table(spectra, numbers)
-    _, n_states, n_units = states.shape
+    n_states, n_units = len(states[0]), max(member.shape[1] for member in states)
     return Dimensionality(
         label=trace.label(recording),
         members=members,
@@ -234,16 +234,23 @@ def _state_variables(recording: xr.DataTree) -> tuple[str, ...]:
     return trace.about(recording).states
 
 
-def _states(recording: xr.DataTree, variables: tuple[str, ...], steps: str) -> Array:
-    """Return states (member, state, unit): all variables side by side, at the steps that count."""
-    scored = np.asarray(recording["scored"], dtype=bool)
-    chosen = scored if steps == "scored" else np.ones_like(scored)
+def _states(recording: xr.DataTree, variables: tuple[str, ...], steps: str) -> list[Array]:
+    """Return each member's states (state, unit): all variables side by side, at the steps that count."""
+    chosen = trace.present_steps(recording)
+    if steps == "scored":
+        chosen &= np.asarray(recording["scored"], dtype=bool)
     if chosen.sum() < 2:
         raise AnalysisError(
             f'expected at least two states of each member; "{steps}" leaves {chosen.sum()}', parameter="steps"
         )
-    parts = [recording[name].to_numpy().astype(float)[:, chosen] for name in variables]
-    return np.concatenate([part.reshape(*part.shape[:2], -1) for part in parts], axis=-1)
+    return [trace.member_states(recording, variables, k)[chosen] for k in range(recording.sizes["member"])]
+
+
+def _stacked(spectra: Iterable[Array]) -> Array:
+    """Return spectra (member, draw, eigenvalue); members of fewer units have zeros at the end."""
+    found = list(spectra)
+    most = max(one.shape[1] for one in found)
+    return np.stack([np.pad(one, [(0, 0), (0, most - one.shape[1])]) for one in found])
 
 
 def _spectra(states: Array, draws: int, seed: tuple[int, int]) -> Array:

@@ -1,12 +1,13 @@
 """Do recordings have the same trials in the same order, so that their states compare one by one?"""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from analysis.errors import AnalysisError
-from emt.trace import EVENTS
+from emt.trace import EVENTS, present_steps
 
 SHOWN = ("inputs", "token", "start")
 """What a network meets in a trial: equal trials are equal in all of it."""
@@ -20,7 +21,9 @@ def check_same_trials(recordings: Mapping[str, xr.DataTree]) -> str:
 
     What members were shown must be equal: inputs, tokens, starts. Where that does not tell all trials apart,
     as with inputs of zeros, trials of another order would pass, so their labels must be equal too: targets,
-    groups and the other events.
+    groups and the other events. Identities of trials and lengths must be equal in any case. What is unknown,
+    such as inputs of recorded neurons, is not compared where labels or identities tell trials apart; where nothing
+    does, that is said.
 
     Raises
     ------
@@ -30,21 +33,50 @@ def check_same_trials(recordings: Mapping[str, xr.DataTree]) -> str:
     for label, recording in recordings.items():
         _check_shared(label, recording)
     labels = list(recordings)
-    relabelled = {}
+    relabelled, unsure = [], []
     for label in labels[1:]:
         first, other = recordings[labels[0]], recordings[label]
-        for name in SHOWN:
+        known = [name for name in LABELS if _is_known(name, first) and _is_known(name, other)]
+        named = all("batch" in recording.coords for recording in (first, other))
+        grouped = "group" in known and _varies("group", first)
+        shown = _shows(first), _shows(other)
+        # Recorded neurons have no inputs: then identities or conditions of trials tell that they are the same.
+        for name in SHOWN if all(shown) or (any(shown) and not (named or grouped)) else ():
             _check_equal(name, labels[0], first, label, other)
-        different = [
-            name for name in LABELS if name in first and name in other and _difference(name, first, other)
-        ]
-        if different and not _tells_apart(first):
+        _check_equal("present", labels[0], first, label, other)
+        if named:
+            _check_equal("batch", labels[0], first, label, other)
+        different = [name for name in known if _difference(name, first, other)]
+        if different and not (all(shown) and _tells_apart(first)):
             _check_equal(different[0], labels[0], first, label, other)
         if "targets" in different:
-            relabelled[label] = different
-    if not relabelled:
-        return ""
-    return f"The same inputs have other targets in {', '.join(relabelled)} than in {labels[0]}."
+            relabelled.append(label)
+        if not (any(shown) or named or any(_varies(name, first) for name in known)):
+            unsure.append(label)
+    told = []
+    if relabelled:
+        told.append(f"The same inputs have other targets in {', '.join(relabelled)} than in {labels[0]}.")
+    if unsure:
+        told.append(
+            f"Nothing tells which trials are those of {labels[0]} in {', '.join(unsure)} (no inputs, conditions or "
+            "identities of trials), so states are compared in the order given."
+        )
+    return " ".join(told)
+
+
+def _shows(recording: xr.DataTree) -> bool:
+    """Whether it is known what a network met in each trial."""
+    return recording["inputs"].shape[-1] > 0 or "token" in recording
+
+
+def _is_known(name: str, recording: xr.DataTree) -> bool:
+    return name in recording and recording[name].size > 0
+
+
+def _varies(name: str, recording: xr.DataTree) -> bool:
+    """Whether a label differs between trials."""
+    values = recording[name].to_numpy()
+    return "member" not in recording[name].dims and bool((values != values[:1]).any())
 
 
 def _check_shared(label: str, recording: xr.DataTree) -> None:
@@ -58,6 +90,7 @@ def _check_shared(label: str, recording: xr.DataTree) -> None:
 
 def _check_equal(name: str, label: str, first: xr.DataTree, other_label: str, other: xr.DataTree) -> None:
     if why := _difference(name, first, other):
+        name = {"batch": "identities of trials", "present": "lengths"}.get(name, name)
         raise AnalysisError(
             f"expected experiments that were evaluated on the same inputs, in the same order, so that states compare "
             f"one by one; {name} of {label!r} and {other_label!r} differ ({why})",
@@ -67,6 +100,9 @@ def _check_equal(name: str, label: str, first: xr.DataTree, other_label: str, ot
 
 def _difference(name: str, first: xr.DataTree, other: xr.DataTree) -> str:
     """Return how a variable differs between two recordings; empty if it does not, or neither has it."""
+    if name == "present":
+        masks = present_steps(first), present_steps(other)
+        return "" if np.array_equal(*masks) else f"{_span(masks[0])} and {_span(masks[1])}"
     if name not in first and name not in other:
         return ""
     if name not in first or name not in other:
@@ -75,6 +111,11 @@ def _difference(name: str, first: xr.DataTree, other: xr.DataTree) -> str:
     if a.shape != b.shape:
         return f"sizes {a.shape} and {b.shape}"
     return "" if np.array_equal(a, b, equal_nan=a.dtype.kind == "f") else "other values"
+
+
+def _span(present: np.ndarray[Any, Any]) -> str:
+    lengths = present.sum(axis=1)
+    return f"{len(lengths)} trials of {lengths.min()} to {lengths.max()} steps"
 
 
 def _tells_apart(recording: xr.DataTree) -> bool:

@@ -236,12 +236,20 @@ def compare_states(
             f"expected at least two members to compare; got {len(index)}", parameter="recordings"
         )
     variables = {label: _variables_of(recording, label, variable) for label, recording in recordings.items()}
-    runs = [run for label, recording in recordings.items() for run in _states_of(recording, variables[label])]
-    names = [", ".join(key) for key in index]
-    states = unit_states(runs, names)
+    whole = [
+        run for label, recording in recordings.items() for run in _states_of(recording, variables[label])
+    ]
+    names, present = [", ".join(key) for key in index], trace.present_steps(next(iter(recordings.values())))
+    states = unit_states([run if present.all() else run[present][None] for run in whole], names)
+    # Trials are relabelled and followed in time over the steps that all of them have.
+    common = int(present.sum(axis=1).min())
+    runs = [run[:, :common] for run in whole]
+    rectangle = states if present.all() else unit_states(runs, names)
     distances = state_distances(states, seed)
-    controls = _Controls(states, len(runs[0]), shuffled_distances(states, seed), seed)
+    controls = _Controls(states, rectangle, len(present), shuffled_distances(states, seed), seed)
     dynamics, refused = _add_dynamics(distances, runs, names, recordings) if dynamical else ("", "")
+    if not present.all():
+        told = " ".join(filter(None, [told, _over_common_steps(common, dynamics)]))
     conditions = {label: conditions_of(recording) for label, recording in recordings.items()}
     return Similarity(
         members=_members(distances, index),
@@ -264,7 +272,7 @@ def _add_dynamics(
     recordings: Mapping[str, xr.DataTree],
 ) -> tuple[str, str]:
     """Add ``dsa``, and ``input_dsa`` where inputs vary; return what their models are, and why one is missing."""
-    inputs = input_components(_inputs_of(next(iter(recordings.values()))))
+    inputs = input_components(_inputs_of(next(iter(recordings.values())))[:, : runs[0].shape[1]])
     told = []
     try:
         moves = movements(runs, names)
@@ -311,24 +319,31 @@ def _variables_of(recording: xr.DataTree, label: str, variable: str) -> tuple[st
     return (variable,) if variable else whole
 
 
-def _states_of(recording: xr.DataTree, variables: Sequence[str]) -> Array:
-    """Return states (member, sequence, time, unit), variables side by side."""
-    parts = [recording[name].to_numpy().astype(float) for name in variables]
-    return np.concatenate([part.reshape(*part.shape[:3], -1) for part in parts], axis=-1)
+def _states_of(recording: xr.DataTree, variables: Sequence[str]) -> list[Array]:
+    """Return each member's states (sequence, time, unit), variables side by side."""
+    return [trace.member_states(recording, variables, place) for place in range(recording.sizes["member"])]
+
+
+def _over_common_steps(steps: int, dynamics: str) -> str:
+    what = (
+        "Tests against relabelled trials and dsa are" if dynamics else "Tests against relabelled trials are"
+    )
+    return f"{what} of the first {steps} steps, which all trials have."
 
 
 @dataclass(frozen=True)
 class _Controls:
-    """What sets are compared with: states of members in trials, and distances of states out of order."""
+    """What sets are compared with: states of members, those at steps of all trials, and distances out of order."""
 
     states: Array
+    rectangle: Array
     n_trials: int
     shuffled: Mapping[str, Array]
     seed: int
 
     def tests(self, sets: tuple[Places, Places]) -> dict[str, dict[str, float]]:
         """Return the columns of the tests against relabelled trials by measure."""
-        found = against_chance(self.states, self.n_trials, member_keys(self.states), sets, self.seed)
+        found = against_chance(self.rectangle, self.n_trials, member_keys(self.rectangle), sets, self.seed)
         return {
             measure: {_TEST_COLUMNS[name]: p for name, p in test.row().items()}
             for measure, test in found.items()

@@ -115,10 +115,17 @@ class _Study:
 
 def _check(recording: xr.DataTree, numbers: list[int], model: int | None, trial: int) -> None:
     if "operator" not in recording.data_vars:
-        task = trace.about(recording).task.get("name", "unknown")
-        raise AnalysisError(f"task {task!r} has no linear operator, so its variables are not defined")
+        about = trace.about(recording)
+        if about.recorded_with:
+            raise AnalysisError(
+                "the trials have no linear operator, so their variables are not defined; emt.trials takes an operator, "
+                "emt.task_trials brings that of a task"
+            )
+        raise AnalysisError(
+            f"task {about.task.get('name', 'unknown')!r} has no linear operator, so its variables are not defined"
+        )
     if "step_matrix" not in recording.data_vars:
-        raise AnalysisError("expected a recorded run with 'step_matrix'; run `emt evaluate` again")
+        raise AnalysisError("expected a recorded run with 'step_matrix'; record it again")
     exists = trace.present_steps(recording)
     for name in ("operator", "step_matrix", "readout", *trace.about(recording).states):
         if name not in recording.data_vars:

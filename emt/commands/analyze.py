@@ -21,6 +21,7 @@ from emt.files import check_folder
 from emt.identity import code_of
 from emt.models import MODELS
 from emt.options import Parser, add_flags, assigns, check, options_of, require, require_arguments, summary_of
+from emt.own.folder import read_about
 from emt.progress import Progress
 from emt.runs import find, read_summary
 from emt.text import shell_path, visible
@@ -70,7 +71,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_summaries(parser: argparse.ArgumentParser, command: Command) -> None:
     """Add ``--summary_file`` and ``--summary_files``, which mean the same: a command for one summary takes one path."""
-    flags, text = ["--summary_file", "--summary_files"], "evaluation_summary.json of the population"
+    flags, text = (
+        ["--summary_file", "--summary_files"],
+        "evaluation_summary.json of the population, or a recorded run (traces/seqL.nc)",
+    )
     if command.several:
         flags, text = flags[::-1], "one evaluation summary for each set"
     parser.add_argument(*flags, dest="summaries", nargs="+", required=True, metavar="PATH", help=text)
@@ -129,12 +133,20 @@ def _request(command: Command, given: dict[str, Any]) -> Request:
     path = find(first, "summary_file")
     experiment = _experiment_of(path)
     output = check_folder(Path(folder or experiment / command.folder), "output_dir")
-    return Request([(path, visible(experiment.resolve().name), length)], output)
+    return Request([(path, visible(_name_of(path)), length)], output)
 
 
 def _experiment_of(path: Path) -> Path:
-    """Return the experiment's folder where a summary, or that folder itself, is given."""
-    return path if path.is_dir() else path.parent
+    """Return the experiment's folder where a summary, a recorded run, or that folder itself is given."""
+    inside = path.suffix == ".nc" and path.parent.name in ("traces", "dynamics")
+    return path if path.is_dir() else path.parents[1] if inside else path.parent
+
+
+def _name_of(path: Path) -> str:
+    """Return what titles call what is given: the experiment, or a recorded run by itself."""
+    experiment = _experiment_of(path)
+    alone = path.suffix == ".nc" and experiment == path.parent
+    return path.stem if alone else experiment.resolve().name
 
 
 def _length_of(subject: Any) -> int | None:
@@ -164,6 +176,8 @@ def _analyse(command: Command, subject: Any, options: dict[str, Any], folder: Pa
         ):
             return function(subject, **options)
     except NoMemoryError as error:
+        if _is_recorded(subject):
+            raise UserError(f"{command.name}: {error}; no log of one came with what was recorded") from None
         able = [name for name, model in MODELS.items() if assigns(model, "memories")]
         some = " that is logged, with its options" if any(repr(name) in str(error) for name in able) else ""
         raise UserError(
@@ -171,11 +185,29 @@ def _analyse(command: Command, subject: Any, options: dict[str, Any], folder: Pa
         ) from None
 
 
+def _is_recorded(recording: Any) -> bool:
+    """Whether a trace is of networks that were not trained here."""
+    from emt import trace
+
+    return bool(trace.about(recording).recorded_with)
+
+
+def _summary(path: Path, seq_length: int | None) -> dict[str, Any]:
+    """Return the summary of an experiment, made of its recorded run if only that is given or there."""
+    home, file = _experiment_of(path), "evaluation_summary.json"
+    if path.suffix != ".nc" and ((home / file).exists() or path.is_file() or not (home / "traces").is_dir()):
+        return read_summary(path, compact=True)
+    from analysis.evaluation.from_recording import summarise_recording
+    from emt import trace
+
+    return summarise_recording(trace.load(_recording_file(path, seq_length)))
+
+
 def _read_population(path: Path, label: str, seq_length: int | None) -> Any:
     from analysis.errors import AnalysisError
     from analysis.population import from_summary
 
-    summary = read_summary(path, compact=True)
+    summary = _summary(path, seq_length)
     try:
         return from_summary(summary, label=label, seq_length=seq_length)
     except AnalysisError as error:
@@ -196,12 +228,22 @@ def _population(path: Path, label: str, seq_length: int | None) -> Any:
 def _recording(path: Path, label: str, seq_length: int | None) -> Any:
     from emt import trace
 
-    folder = _experiment_of(path) / "traces"
-    file = _file_of_length(folder, seq_length, f"recorded runs in {folder}, written by `emt evaluate`")
+    file = _recording_file(path, seq_length)
     recording = trace.load(file)
     members, sequences, steps = (recording.sizes[axis] for axis in trace.MEMBER_TIME)
     say(f"{label}: {members} models on {sequences} sequences of {steps} steps ({file})")
     return recording
+
+
+def _recording_file(path: Path, seq_length: int | None) -> Path:
+    """Return the file of a recorded run: what is given, or that of a length in the experiment."""
+    if path.suffix == ".nc":
+        return path
+    experiment = _experiment_of(path)
+    folder, writer = experiment / "traces", "`emt evaluate`"
+    if read_about(experiment):
+        writer = "Run.save"
+    return _file_of_length(folder, seq_length, f"recorded runs in {folder}, written by {writer}")
 
 
 def _dynamics(path: Path, label: str, seq_length: int | None) -> Any:
@@ -209,8 +251,18 @@ def _dynamics(path: Path, label: str, seq_length: int | None) -> Any:
 
     experiment = _experiment_of(path)
     command = f"{shell_command('evaluate')} --models_dir {shell_path(experiment)} --dynamics"
+    about = read_about(experiment)
+    if about and about.recorded_with == "from_arrays":
+        raise UserError(
+            "dynamics: states given as arrays have no step that could be searched for fixed points"
+        )
+    if about:
+        command = f"run.save({str(experiment)!r}, dynamics=True) of the run (emt.from_torch, emt.from_cells)"
     folder = experiment / "dynamics"
-    file = _file_of_length(folder, seq_length, f"fixed points in {folder}; write them with: {command}")
+    if path.suffix == ".nc" and path.parent.name != "traces":
+        file = path
+    else:
+        file = _file_of_length(folder, seq_length, f"fixed points in {folder}; write them with: {command}")
     found = dynamics_file.load(file)
     say(f"{label}: {found.sizes['member']} models, {found.sizes['point']} fixed and slow points ({file})")
     return found
@@ -223,6 +275,11 @@ def _checkpoints(path: Path, label: str, seq_length: int | None) -> Any:
         for file in (experiment / "checkpoints").glob("step-*/evaluation_summary.json")
         if file.parent.name.removeprefix("step-").isdecimal()
     }
+    if not summaries and read_about(experiment):
+        raise UserError(
+            f"--summary_file: expected checkpoints in {experiment / 'checkpoints'}; record networks during training "
+            f"and write them with: run.save({str(experiment)!r}, step=N)"
+        )
     if not summaries:
         raise UserError(
             f"--summary_file: expected evaluated checkpoints in {experiment / 'checkpoints'}; train with "
@@ -239,7 +296,7 @@ def _experiment(request: Request) -> Any:
     from analysis.report.sections import Experiment
 
     [(path, label, seq_length)] = request.sources
-    experiment, summary = _experiment_of(path), read_summary(path, compact=True)
+    experiment, summary = _experiment_of(path), _summary(path, seq_length)
     made = [command for command in COMMANDS.values() if command.takes != "experiment"]
     lengths = lengths_of(summary)
     shown = default_length(lengths) if seq_length is None else seq_length
@@ -257,7 +314,10 @@ def _experiment(request: Request) -> Any:
 
 def _command_line(command: Command, experiment: Path) -> str:
     """Return what a user types to have an analysis beside the summary."""
-    summary, folder = (shell_path(experiment / x) for x in ("evaluation_summary.json", command.folder))
+    file = experiment / "evaluation_summary.json"
+    summary, folder = (
+        shell_path(x) for x in (file if file.exists() else experiment, experiment / command.folder)
+    )
     given = f"--summary_files {summary} OTHER --output_dir {folder}"
     return f"{shell_command('analyze')} {command.name} {given if command.several else f'--summary_file {summary}'}"
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from emt import engine, files, locks, runs
 from emt.commands.evaluate_members import evaluate_share, finish_population
+from emt.commands.evaluate_own import evaluate_recorded
 from emt.commands.output import complain, complain_at_length, open_console
 from emt.commands.script import program, shell_command
 from emt.devices import choose_device
@@ -22,6 +23,7 @@ from emt.errors import UserError, renamed
 from emt.evaluation import TEST_SEQUENCES, Settings, Work, entry_path, forget, is_current
 from emt.identity import code_of
 from emt.options import Parser, load
+from emt.own.folder import read_about
 from emt.tasks import TASKS
 from emt.text import shell_path
 from emt.training.sweep import read_run
@@ -31,6 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Parse, evaluate, report; return the exit code."""
     options = parser().parse_args(arguments)
     experiment = runs.find(options.models_dir, "models_dir")
+    if not (experiment / "config.json").exists() and read_about(experiment):
+        return evaluate_recorded(experiment, options, parser())
     config = read_run(experiment / "config.json")
     with renamed({"pattern": "model_pattern", "folder": "model_pattern"}):
         numbers = [

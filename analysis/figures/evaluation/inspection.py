@@ -43,7 +43,8 @@ def draw_model(inspection: Inspection) -> Iterator[tuple[str, Figure]]:
         Of at least one length.
     """
     lengths = inspection.lengths
-    yield "test_sample", _test_sample(inspection)
+    if inspection.member.scored.any() and inspection.member.outputs.shape[-1]:
+        yield "test_sample", _test_sample(inspection)
     yield "eigenspectrum_full", spectra_by_length(inspection, plot_full_spectrum, "eigenvalues")
     yield "eigenvalue_angle_distribution", _single(plot_angles, inspection)
     yield "eigenvalue_magnitude_distribution", _single(plot_moduli, inspection)

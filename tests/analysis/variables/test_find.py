@@ -176,7 +176,7 @@ def test_tasks_without_a_theory_and_old_recordings_are_refused(make_circuits, ma
         find_variables(make_recording())
     old = make_circuits()[0].copy()
     del old["step_matrix"]
-    with pytest.raises(AnalysisError, match="expected a recorded run with 'step_matrix'"):
+    with pytest.raises(AnalysisError, match="expected a recorded run with 'step_matrix'; record it again"):
         find_variables(old)
 
 
