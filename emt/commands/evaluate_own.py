@@ -4,10 +4,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from emt import locks
 from emt.commands.output import say
 from emt.commands.script import shell_command
 from emt.errors import UserError
-from emt.own.folder import write_summary
+from emt.own.folder import recordings, write_summary
 from emt.text import shell_path
 
 FIXED = ("seq_length", "test_horizon", "step", "model_pattern", "accelerator")
@@ -34,18 +35,19 @@ def evaluate_recorded(experiment: Path, options: argparse.Namespace, parser: arg
             raise UserError(
                 f"--{name}: {experiment} holds a recorded run, whose trials are fixed (emt.from_torch)"
             )
-    files = sorted((experiment / "traces").glob("seq*.nc"))
+    files = recordings(experiment / "traces")
     if len(files) != 1:
         raise UserError(
             f"--models_dir: expected one recorded run in {experiment / 'traces'}; found {len(files)}"
         )
     recording = trace.load(files[0])
     summary = summarise_recording(recording)
-    write_summary(experiment, summary)
+    with locks.writing_into(experiment):
+        write_summary(experiment, summary)
+        if options.figures:
+            _draw(experiment, recording, summary, options.magnitude_threshold)
     say(f"Evaluated {recording.sizes['member']} networks of {experiment} from {files[0]}")
     say(f"Summary: {experiment / 'evaluation_summary.json'}")
-    if options.figures:
-        _draw(experiment, recording, summary, options.magnitude_threshold)
     analysis = "eigenvalue" if "step_matrix" in recording else "topology"
     say(f"Next: {shell_command('analyze')} {analysis} --summary_file {shell_path(experiment)}")
     return 0

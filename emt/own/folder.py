@@ -1,5 +1,6 @@
 """The folder of a run of one's own networks: what marks it, and its summary (`emt.own.run` lists all of it)."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -52,6 +53,14 @@ def read_about(folder: Path) -> About | None:
     path = folder / ABOUT
     about: About | None = read(path, About) if path.exists() else None
     return about
+
+
+def recordings(folder: Path) -> list[Path]:
+    """Return the files seqL.nc in a folder, and no others that lie there."""
+    paths = sorted(folder.glob("seq*.nc"))
+    return [
+        path for path in paths if re.fullmatch(r"seq[0-9]+\.nc", path.name) and files.is_plain(path, folder)
+    ]
 
 
 def check_free(folder: Path, label: str) -> None:

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from emt import dynamics_file, files, trace
+from emt import dynamics_file, files, locks, trace
 from emt.errors import UserError
-from emt.own.folder import ABOUT, FORMAT_VERSION, check_free, write_summary
+from emt.own.folder import ABOUT, FORMAT_VERSION, check_free, recordings, write_summary
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -114,14 +114,14 @@ class Run:
         target = home if step is None else home / "checkpoints" / f"step-{step}"
         portrait = self.dynamics() if dynamics else None
         name = f"seq{self.length}.nc"
-        for kind in ("traces", "dynamics"):
-            for old in (target / kind).glob("seq*.nc"):
+        with locks.writing_into(target):
+            for old in (*recordings(target / "traces"), *recordings(target / "dynamics")):
                 old.unlink()
-        files.write_json(target / ABOUT, self.describe())
-        trace.save(self.recording, target / "traces" / name)
-        if portrait is not None:
-            dynamics_file.save(portrait, target / "dynamics" / name)
-        write_summary(target, self.summary())
+            files.write_json(target / ABOUT, self.describe())
+            trace.save(self.recording, target / "traces" / name)
+            if portrait is not None:
+                dynamics_file.save(portrait, target / "dynamics" / name)
+            write_summary(target, self.summary())
         return target
 
     def describe(self) -> dict[str, Any]:
