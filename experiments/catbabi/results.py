@@ -162,7 +162,9 @@ class StartFigures(Schema):
 class MemberTest(Tested):
     """Content of a member's test.json."""
 
+    seed: Count
     rows: Positive
+    validation: dict[str, float | None] | None
     starts: dict[str, StartFigures]
 
 

@@ -211,6 +211,13 @@ _START = _FIGURES | {
     "words": 30,
     "by_task": {"1": {"accuracy": 0.5}, "15": {"accuracy": 1.0}},
 }
+_MEMBER = {
+    "weights_sha256": "a",
+    "seed": 3,
+    "rows": 1,
+    "validation": {"accuracy": 0.5},
+    "starts": {"zero": _START},
+}
 _RETRIEVAL = {
     "weights_sha256": "a",
     "test_loss": 0.5,
@@ -310,7 +317,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("entry of a member", _write_entry, _entry, mutate=mutate_json),
     _json("sweep", _write_sweep, _read_sweep),
     _tests("test of retrieval", RetrievalTest, _RETRIEVAL),
-    _tests("test of a member", MemberTest, {"weights_sha256": "a", "rows": 1, "starts": {"zero": _START}}),
+    _tests("test of a member", MemberTest, _MEMBER),
     _tests("test of a run", RunTest, {"starts": {"zero": dict.fromkeys(_FIGURES, _SPREAD)}}),
     _lines("stories", _write_stories, _stories),
     _lines("text", _write_text, lambda path: characters._read(str(path), 7)),

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from pathlib import Path
 from shlex import split
 
@@ -171,11 +172,11 @@ def paired_runs(tmp_path):
             # What a seed does to both runs is much more than what tells them apart.
             share = 0.3 + 1e-4 * seed + 0.02 * (name == "reads_1") + 0.001 * rng.normal()
             figures = dict.fromkeys(("accuracy", "accuracy_whole", "accuracy_mean"), share)
+            figures |= {"loss": 1.0, "perplexity": math.e, "questions": 9, "words": 30}
             starts = {"zero": {**figures, "by_task": {"19": {"accuracy": share}}}}
             folder = runs.model_folder(tmp_path / name, number)
-            files.write_json(
-                folder / "test.json", {"seed": seed, "validation": {"accuracy": share}, "starts": starts}
-            )
+            about = {"seed": seed, "rows": 1, "weights_sha256": "of none", "validation": {"accuracy": share}}
+            files.write_json(folder / "test.json", about | {"starts": starts})
     return tmp_path
 
 
