@@ -16,6 +16,7 @@ from analysis.command import SUBJECTS, Command
 from emt import locks, stopping
 from emt.commands.output import say
 from emt.commands.script import program, shell_command
+from emt.commands.working_memory import FEWER_MODELS, check_readable, explained_allocations
 from emt.errors import RegistrationError, UserError, renamed, repeated
 from emt.files import check_folder
 from emt.identity import code_of
@@ -169,10 +170,13 @@ def _analyse(command: Command, subject: Any, options: dict[str, Any], folder: Pa
     function = getattr(importlib.import_module(module), name)
     given = [*SUBJECTS, next(iter(inspect.signature(function).parameters))]
     try:
+        flag = "summary_files" if command.several else "summary_file"
+        fewer = FEWER_MODELS if command.takes.startswith("recording") else "analyse fewer models"
         with (
             cached_in(folder),
             Progress(command.name),
-            renamed(dict.fromkeys(given, "summary_files" if command.several else "summary_file")),
+            explained_allocations(fewer, flag),
+            renamed(dict.fromkeys(given, flag)),
         ):
             return function(subject, **options)
     except NoMemoryError as error:
@@ -229,6 +233,7 @@ def _recording(path: Path, label: str, seq_length: int | None) -> Any:
     from emt import trace
 
     file = _recording_file(path, seq_length)
+    check_readable(file, "summary_file")
     recording = trace.load(file)
     members, sequences, steps = (recording.sizes[axis] for axis in trace.MEMBER_TIME)
     say(f"{label}: {members} models on {sequences} sequences of {steps} steps ({file})")

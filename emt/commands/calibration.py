@@ -27,8 +27,8 @@ NULLS = (
     *("null_statistics:two_samples", "null_statistics:differences", "null_statistics:distances"),
     *("null_statistics:two_matrices", "null_statistics:simulations", "null_statistics:shared_trials"),
     *("null_statistics:own_trials", "null_analyses:trajectories", "null_analyses:spectra"),
-    *("null_analyses:sets_of_networks", "null_analyses:sets_of_states", "null_analyses:units"),
-    *("null_analyses:memories", "null_analyses:lags"),
+    *("null_analyses:sets_of_networks", "null_analyses:sets_of_states", "null_analyses:sets_of_noise"),
+    *("null_analyses:unrelated_sets", "null_analyses:units", "null_analyses:memories", "null_analyses:lags"),
 )
 """Functions of a random generator that return p-values by the test's name, "module:function"."""
 
@@ -39,6 +39,7 @@ CONSERVATIVE = {
     "match, larger p": _LARGER,
     "memory, larger p": _LARGER,
     "match, trials": _TIES,
+    **{f"similarity, {m}, larger p": _LARGER for m in ("cka", "cka_unbiased", "procrustes", "rsa")},
     "compare, smallest p after Holm": "Holm's bound on any rejection holds whatever the dependence of statistics",
     "emergence": "lags are multiples of the distance of checkpoints, and ties count as at least as large",
 }
@@ -89,14 +90,14 @@ class Rate:
         why = f"  (may be below: {CONSERVATIVE[self.test]})" if self.test in CONSERVATIVE else ""
         interval = f"{self.low:.3f} to {self.high:.3f}"
         return (
-            f"{self.test:32} {self.draws:6} {self.rate:6.3f}  {interval:16} {'ok' if self.ok else wrong}{why}"
+            f"{self.test:40} {self.draws:6} {self.rate:6.3f}  {interval:16} {'ok' if self.ok else wrong}{why}"
         )
 
 
 def run(draws: int, seed: int, path: Path | None = None) -> int:
     """Print the false-positive rate of every test; return 1 if one is wrong, else 0."""
     start = time.monotonic()
-    say(f"{'test':32} {'draws':>6} {'rate':>6}  {'95 % interval':16} level {LEVEL:g}")
+    say(f"{'test':40} {'draws':>6} {'rate':>6}  {'95 % interval':16} level {LEVEL:g}")
     rates = []
     for name in NULLS:
         rates += judge(name, draws, seed)

@@ -1,4 +1,4 @@
-"""How much memory an evaluation takes: what is recorded at a time, what is kept, and whether it fits."""
+"""How much memory evaluation and analysis take: what is recorded at a time, what is kept, and whether it fits."""
 
 import os
 import resource
@@ -26,6 +26,9 @@ KEPT_COPIES = 8
 
 OUTPUT_COPIES = 8
 """Likewise for inputs, outputs and targets of all sequences."""
+
+READ_COPIES = 2
+"""How often a recorded run is in memory while it is analysed: as read, and its states in float64."""
 
 PROCESS_BYTES = 400 * 2**20
 """A process with torch and matplotlib, before it records."""
@@ -132,8 +135,28 @@ def check_fits(work: Work, loaded: Any) -> None:
         )
 
 
+def check_readable(path: Path, parameter: str) -> None:
+    """Refuse to analyse a recorded run that does not fit into the memory that is free.
+
+    Raises
+    ------
+    UserError
+        Under the option ``parameter``, which named the run; the message says how to have a smaller one.
+    """
+    free, needed = free_memory(), READ_COPIES * path.stat().st_size
+    if needed > free:
+        message = f"an analysis of {path} needs about {_size(needed)} of memory, and {_size(free)} are free"
+        raise UserError(f"{message}; {FEWER_MODELS}", parameter=parameter)
+
+
+FEWER_MODELS = "evaluate fewer models (--model_pattern of `emt evaluate`)"
+
+
 @contextmanager
-def explained_allocations() -> Iterator[None]:
+def explained_allocations(
+    way_out: str = "choose a smaller horizon, or fewer processes with --num_workers",
+    parameter: str = "test_horizon",
+) -> Iterator[None]:
     """Let memory that runs out all the same be a `UserError` that names the options to change."""
     try:
         yield
@@ -145,8 +168,7 @@ def explained_allocations() -> Iterator[None]:
             and "can't allocate" not in words
         ):
             raise
-        message = "memory ran out; choose a smaller horizon, or fewer processes with --num_workers"
-        raise UserError(message, parameter="test_horizon") from None
+        raise UserError(f"memory ran out; {way_out}", parameter=parameter) from None
 
 
 def _needed(work: Work, loaded: Any) -> int:

@@ -161,7 +161,7 @@ def plot_distances(comparison: Comparison, ax: Axes | None = None) -> Axes:
     )
     ax.tick_params(length=0)
     ax.figure.colorbar(image, ax=ax, label=f"distance of spectra ({comparison.metric})")
-    ax.set_title(f"all n = {len(comparison.members)} members")
+    ax.set_title(f"all n = {len(comparison.members)} members\n{comparison.metric}")
     return ax
 
 

@@ -63,6 +63,35 @@ def sets_of_states(rng: np.random.Generator) -> PValues:
     }
 
 
+def sets_of_noise(rng: np.random.Generator) -> PValues:
+    """Two sets of four and eight members whose states are noise of three and of nine dimensions."""
+    recordings = {
+        "first": plant_states(rng.normal(size=(4, 2, 14, 3))),
+        "second": plant_states(rng.normal(size=(8, 2, 14, 9))),
+    }
+    sets = analyse("similarity", recordings).sets
+    return {
+        f"similarity, {m}, other dimensions": float(sets.loc[(m, "first", "second"), "p"])
+        for m in ("cka", "procrustes", "rsa")
+    }
+
+
+def unrelated_sets(rng: np.random.Generator) -> PValues:
+    """Two sets of six members of which each has states of its own in common, in nine trials of three steps.
+
+    What members share within a set lies near what they share in the other one by accident, in all pairs alike.
+    """
+    shared = rng.normal(size=(2, 1, 9, 3, 4))
+    hidden = shared + rng.normal(size=(2, 6, 9, 3, 4))
+    recordings = {"first": plant_states(hidden[0]), "second": plant_states(hidden[1])}
+    sets = analyse("similarity", recordings).sets
+    return {
+        f"similarity, {m}, {name}": float(sets.loc[(m, "first", "second"), column])
+        for m in ("cka", "cka_unbiased", "procrustes", "rsa")
+        for name, column in (("trials", "p_trials"), ("larger p", "p_unrelated"))
+    }
+
+
 def units(rng: np.random.Generator) -> PValues:
     """Eight members whose units are independent, against one shuffled copy each: exchangeable with it."""
     hidden = rng.normal(size=(8, 2, 9, 4)) * [1.0, 2.0, 3.0, 4.0]

@@ -245,6 +245,13 @@ def test_transport_measures_a_shift_and_a_change_of_scale_exactly_in_both_forms(
     assert spectral_distance(a, 3 * a) == pytest.approx(2 * np.sqrt(np.mean(np.abs(a) ** 2)))
 
 
+@pytest.mark.parametrize(
+    ("members", "size", "method"), [(1000, 64, "exact"), (1100, 64, "sliced"), (3, 128, "exact")]
+)
+def test_transport_of_very_many_pairs_is_sliced(members, size, method):
+    assert transport_method([np.zeros(size)] * members) == method
+
+
 def test_sliced_transport_is_at_most_exact_and_orders_networks_alike(monkeypatch):
     rng = np.random.default_rng(5)
     (a,) = random_spectra([31])

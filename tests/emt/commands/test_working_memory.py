@@ -135,6 +135,20 @@ def test_recorded_runs_that_no_disk_holds_are_refused(make_work, make_loaded, mo
                 working_memory.check_fits(work, loaded)
 
 
+def test_a_recorded_run_that_does_not_fit_is_not_read(tmp_path, monkeypatch):
+    path = tmp_path / "seq4.nc"
+    path.write_bytes(bytes(1000))
+    for free in (2000, 1999):
+        monkeypatch.setattr(working_memory, "free_memory", lambda free=free: free)
+        if free == 2000:
+            working_memory.check_readable(path, "summary_file")
+        else:
+            with pytest.raises(
+                UserError, match=r"^summary_file: an analysis of .*seq4\.nc needs .*--model_pattern"
+            ):
+                working_memory.check_readable(path, "summary_file")
+
+
 def test_free_memory_respects_the_limit_of_the_process(monkeypatch):
     most = 10**15
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
