@@ -247,6 +247,20 @@ def test_all_bars_are_kept(make_population):
     np.testing.assert_array_equal(of_one, result.diagrams[1][1])
 
 
+def test_betti_curves_start_with_all_components_and_end_with_one(make_population):
+    """At scale 0 every distinct eigenvalue is a component; where the last pair joins, the infinite bar is left."""
+    result = analyse_persistence(make_population(3))
+    curves = result.tables()["persistence_betti_curves"].loc["model-2"].query("dimension == 0")
+    deaths = result.diagrams[1][0][:, 1]
+    assert curves["scale"].iloc[0] == 0
+    assert curves["scale"].is_monotonic_increasing
+    assert curves["betti"].iloc[0] == len(deaths) > 3
+    assert curves["betti"].iloc[-1] == 1
+    joined = curves["scale"] >= deaths[np.isfinite(deaths)].max()
+    assert (curves["betti"][joined] == 1).all()
+    assert (curves["betti"][~joined] > 1).all()
+
+
 def test_normalised_moduli_do_not_matter(make_population):
     population = make_population(3, noise=0.3)
     scaled = dataclasses.replace(population, eigenvalues=tuple(0.5 * v for v in population.eigenvalues))
