@@ -31,6 +31,9 @@ What is unknown is absent: without inputs ``channel`` has the size 0, without ou
 A model with an associative memory adds one node ``memory/<name>`` for each memory, or for the heads of a layer
 (`emt.memory_nodes`). The attribute ``about`` is one JSON string, whose fields are those of `About`.
 
+Its file is NetCDF with a line of text behind its end, the checksum of all before it (`emt.netcdf`), which other
+readers of NetCDF ignore. One that another program rewrites has none, and is read too.
+
 Version 2 of the format added ``present`` and ``units``, and to a memory's node the axis ``head``, a keep for
 each key channel, and ``erase_query`` and ``erase_key``. Traces of version 1 are read as they are.
 """

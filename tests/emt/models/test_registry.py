@@ -141,6 +141,8 @@ def test_weights_of_another_architecture_are_refused(name):
         model.load(0, {k: v for k, v in weights.items() if k != key})
     with pytest.raises(ValueError, match=rf"{key}: expected shape .* got"):
         model.load(0, weights | {key: weights[key].T})
+    with pytest.raises(ValueError, match=f"{key}: expected real numbers; got int32"):
+        model.load(0, weights | {key: weights[key].astype(np.int32)})
 
 
 @every_model
