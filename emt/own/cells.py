@@ -59,8 +59,9 @@ class Cells(OwnNetworks):
         current = self._start(place, x) if state is None else self._unnamed(state)
         outputs, states = [], []
         for t in range(shown.shape[1]):
-            output, current = step(shown[:, t], current)
+            output, following = _checked(step(shown[:, t], current), current)
             outputs.append(output)
+            current = following
             states.append(self._named(current))
         over_time = {name: torch.stack([s[name] for s in states], dim=1) for name in self.state_dims}
         joined = torch.stack(outputs, dim=1)
@@ -125,6 +126,31 @@ class Cells(OwnNetworks):
                 f"expected one of {', '.join([*flat, 'output'])} with axes (batch, unit); got {got}",
                 parameter="hidden",
             )
+
+
+def _checked(returned: Any, before: Any) -> tuple[Tensor, Any]:
+    """Return a step's output and its next state.
+
+    Raises
+    ------
+    UserError
+        If it did not return these, or a state of another shape.
+    """
+    if not isinstance(returned, tuple) or len(returned) != 2 or not isinstance(returned[0], Tensor):
+        hint = " (where the state is the output: lambda x, h: (h := cell(x, h), h))"
+        got = type(returned).__name__
+        raise UserError(
+            f"expected a step that returns (output, next state); got {got}{hint}", parameter="steps"
+        )
+    old, new = named(before), named(returned[1])
+    for name in old.keys() & new.keys():
+        if old[name].shape != new[name].shape:
+            shapes = [tuple(state[name].shape) for state in (old, new)]
+            raise UserError(
+                f"expected a step that keeps the shape of the state; {name} {shapes[0]} becomes {shapes[1]}",
+                parameter="steps",
+            )
+    return returned
 
 
 def named(raw: Any) -> dict[str, Tensor]:

@@ -259,7 +259,8 @@ def find_layer(network: nn.Module, recurrent: str | None) -> str:
     [(path, layer)] = found.items()
     if layer.bidirectional:
         raise UserError(
-            f"{path or type(layer).__name__}: expected a layer that runs forwards; a bidirectional one knows the end",
+            f"{path or type(layer).__name__}: expected a layer that runs forwards; a bidirectional one knows the end "
+            "(its states can be given to emt.from_arrays)",
             parameter="recurrent",
         )
     return path

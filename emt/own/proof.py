@@ -33,6 +33,10 @@ def check_pass(stack: OwnNetworks, place: int, x: Tensor, run: Pass, tolerance: 
     UserError
         If it fails one.
     """
+    if not all(bool(tensor.isfinite().all()) for tensor in (run.outputs, *run.states.values())):
+        raise _failure(
+            place, "outputs or states are not finite: NaN or infinity in its weights or its inputs?"
+        )
     found = {"repeat": _apart(run, stack.run(place, x, None))}
     if found["repeat"] > 0:
         raise _failure(

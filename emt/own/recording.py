@@ -306,6 +306,9 @@ def _weights_hash(network: Any) -> str | None:
 
 def _shown(trials: Trials, silence: Any) -> tuple[NDArray[Any], bool, NDArray[Any] | None]:
     """Return an input of one step, whether inputs are ids, and the input of a step without input."""
+    if not isinstance(trials, Trials):
+        got = type(trials).__name__
+        raise UserError(f"expected emt.trials(inputs, …); got {got}", parameter="trials")
     first = trials.inputs[0, 0]
     if trials.are_ids:
         return np.array([first], float), True, None if silence is None else np.array([int(silence)], float)

@@ -17,7 +17,7 @@ LARGEST_ONE_HOT = 256
 Rule = Literal["sign", "argmax"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Trials:
     """Trials, shown to all networks alike.
 
@@ -62,6 +62,18 @@ class Trials:
     trial_ids: tuple[Any, ...] = ()
     length: int = 0
     task: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        batch, steps = self.inputs.shape[:2]
+        shortest = int(self.lengths.min())
+        shown = "ids" if self.are_ids else f"{self.input_channels} channels"
+        known = [f"steps {steps if shortest == steps else f'{shortest} to {steps}'}", f"inputs {shown}"]
+        if self.targets.ndim == 2 or self.targets.shape[2]:
+            kind = "ids" if self.targets.ndim == 2 else f"{self.targets.shape[2]} numbers"
+            known.append(f"targets {kind} at {int(self.scored.sum())} steps")
+        if self.events:
+            known.append(f"events {', '.join(self.events)}")
+        return f"<emt trials: {batch}, {', '.join(known)}>"
 
     @property
     def are_ids(self) -> bool:
@@ -308,7 +320,7 @@ def grouped(
 
 
 def _inputs(inputs: ArrayLike) -> NDArray[Any]:
-    values = np.asarray(inputs)
+    values = _array("inputs", inputs)
     if values.ndim == 2 and values.dtype.kind in "iu":
         return values.astype(np.int64)
     if values.ndim != 3 or values.dtype.kind not in "fiub":
@@ -324,7 +336,7 @@ def _targets(targets: ArrayLike | None, lengths: NDArray[np.int64], steps: int) 
     batch = len(lengths)
     if targets is None:
         return np.zeros((batch, steps, 0), np.float32)
-    values = np.asarray(targets)
+    values = _array("targets", targets)
     whole = values.dtype.kind in "iu"
     if values.shape == (batch,) and whole:
         placed = np.full((batch, steps), -1)
@@ -359,6 +371,17 @@ def _event(name: str, values: NDArray[Any], present: NDArray[np.bool_]) -> NDArr
         )
     exists = present if spread.ndim == 2 else present[..., None]
     return np.where(exists, spread, -1).astype(np.int64)
+
+
+def _array(name: str, values: ArrayLike) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise UserError(
+            "expected one array for all trials; trials of different length are padded to the longest, and lengths= "
+            "says how long each is",
+            parameter=name,
+        ) from None
 
 
 def _of_shape(name: str, values: ArrayLike, shape: tuple[int, ...]) -> NDArray[Any]:
