@@ -153,14 +153,14 @@ def as_table(found):
         reasons = [of_model.get(command, "") for of_model in found.values()]
         cells = [f"[{notes.setdefault(reason, len(notes) + 1)}]" if reason else "✓" for reason in reasons]
         rows.append(f"| `{command}` | {' | '.join(cells)} |")
-    return "\n".join([*rows, "", *(f"[{number}] {reason}" for reason, number in notes.items())]) + "\n"
+    below = "; ".join(f"[{number}] {reason}" for reason, number in notes.items())
+    return "\n".join([*rows, "", below]) + "\n"
 
 
 def read_table(text):
     """Return what a table says: for each model the reason of each command, "" where it works."""
-    notes = {f"[{number}]": reason for number, reason in re.findall(r"^\[(\d+)\] (.*)$", text, re.M)} | {
-        "✓": ""
-    }
+    below = " ".join(line for line in text.splitlines() if "|" not in line)
+    notes = {f"[{n}]": reason for n, reason in re.findall(r"\[(\d+)\] (.*?)(?=; \[\d|$)", below)} | {"✓": ""}
     [_, *models], _, *rows = [
         [cell.strip(" `") for cell in row.split("|")[1:-1]] for row in text.splitlines() if "|" in row
     ]

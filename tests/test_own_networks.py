@@ -227,6 +227,13 @@ def test_a_recording_alone_is_enough(run, tmp_path, capsys):
     )
 
 
+def test_memories_of_a_recording_alone_are_matched(make_recording, tmp_path, capsys):
+    trace.save(make_recording(), tmp_path / "alone.nc")
+    words = ["analyze", "match", "--summary_file", str(tmp_path / "alone.nc"), "--trials", "1"]
+    assert run_emt(words) == 0
+    assert (tmp_path / "match_analysis" / "match_scores.csv").exists(), capsys.readouterr().out
+
+
 def test_fixed_points_need_a_step_in_double_precision():
     weight, trials = torch.eye(3) / 2, emt.trials(np.ones((2, 4, 3)))
     step = lambda x, state: (state, torch.tanh(state @ weight + x))  # noqa: E731

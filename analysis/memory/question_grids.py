@@ -166,7 +166,8 @@ def _output_names(recording: xr.DataTree) -> Sequence[str]:
 def _answers(reading: Reading) -> dict[str, list[Any]]:
     """Return columns on what was answered; none where outputs do not choose a class."""
     recording, places = reading.recording, (reading.asks.sequence, reading.asks.step)
-    if trace.about(recording).accuracy != "argmax":
+    known = recording.sizes["output"] and recording.sizes["target"]
+    if trace.about(recording).accuracy != "argmax" or not known:
         return {}
     outputs = np.asarray(recording["outputs"], dtype=float)[0][places]
     given, right = outputs.argmax(axis=-1), _right(recording, *places)

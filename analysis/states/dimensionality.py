@@ -64,9 +64,11 @@ class Dimensionality:
     n_states
         States of each member.
     n_units
-        Numbers in a state.
+        Numbers in a state, of members that differ in it of the largest.
     draws
         Draws of each control.
+    fewest_units
+        Numbers in a state of the smallest member; None where all have the same.
     """
 
     label: str
@@ -78,6 +80,7 @@ class Dimensionality:
     n_states: int
     n_units: int
     draws: int
+    fewest_units: int | None = None
 
     @property
     def n_members(self) -> int:
@@ -94,7 +97,8 @@ class Dimensionality:
         """Say which states these are: of which variables, at which steps, how many."""
         whole = f"whole state ({', '.join(self.variables)})" if len(self.variables) > 1 else self.variables[0]
         steps = "" if self.steps == "all" else " at scored steps"
-        return f"{whole}, {self.n_states} states of {self.n_units} numbers{steps}"
+        numbers = str(self.n_units) if self.fewest_units is None else f"{self.fewest_units} to {self.n_units}"
+        return f"{whole}, {self.n_states} states of {numbers} numbers{steps}"
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return members, population and spectra."""
@@ -160,7 +164,8 @@ def measure_dimensionality(
     keys = [content_hash(member, draws, seed, number) for member, number in zip(states, numbers, strict=True)]
     spectra = _stacked(each_item("state_spectra", keys, compute))
     members = _member_table(spectra, numbers)
-    n_states, n_units = len(states[0]), max(member.shape[1] for member in states)
+    n_states, units = len(states[0]), [member.shape[1] for member in states]
+    n_units, fewest = max(units), min(units)
     return Dimensionality(
         label=trace.label(recording),
         members=members,
@@ -170,6 +175,7 @@ def measure_dimensionality(
         steps=steps,
         n_states=n_states,
         n_units=n_units,
+        fewest_units=None if fewest == n_units else fewest,
         draws=draws,
     )
 

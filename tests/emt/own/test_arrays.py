@@ -82,6 +82,7 @@ def test_members_of_different_size_are_what_they_are_alone(states):
     assert trace.unit_counts(together) == (3, 5, 4)
     alone = [emt.from_arrays([member], label="a").recording for member in members]
     random, smallest = (measure_dimensionality(r).members for r in (together, alone[0]))
+    assert "48 states of 3 to 5 numbers" in measure_dimensionality(together).headline()
     of_first = ("model-1", "random")
     np.testing.assert_array_equal(random.loc[of_first], smallest.loc[of_first])
     assert (random.loc[of_first] < random.loc["model-2", "random"]).all()
