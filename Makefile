@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS)
 DEMO ?= demo
 
-.PHONY: demo test test-slow check mutants clean
+.PHONY: demo test test-slow check mutants stress clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python train_multiple.py --experiment_name repeat_copy --output_dir $(DEMO) --seq_length 8 --num_models 16 --stop_accuracy 0.96
@@ -39,6 +39,10 @@ check: $(VENV)/.installed-dev
 # Rerun to resume: results are in mutants.json.
 mutants: $(VENV)/.installed-dev
 	$(BIN)/python -m experiments.mutants --count 60 --seed 0
+
+# Within three hours; make stress STRESS="--kills 20 --seconds 600" is a shorter form.
+stress: $(VENV)/.installed-dev
+	$(BIN)/python -m experiments.stress $(STRESS)
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (once; a minute or two)"

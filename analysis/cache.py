@@ -8,6 +8,7 @@ is ignored and recomputed. The cache holds what the last run needed, no more.
 import contextlib
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from functools import partial
@@ -24,7 +25,7 @@ from emt.npz import read_npz
 Array = NDArray[np.float64]
 Places = NDArray[np.intp]
 
-VERSION = 2
+VERSION = 3
 """Increase this number when a cached result is computed in another way: older entries are then stale and ignored."""
 
 N_JOBS = 64
@@ -120,11 +121,26 @@ def _known_pairs(
     before, values = cached.get("keys", np.array([])), cached.get("distances", distances[:, :0, :0])
     if values.shape != (measures, len(before), len(before)):
         return distances, np.zeros(distances.shape[1:], bool)
-    place_of = {key: place for place, key in enumerate(before.tolist())}
-    place = np.array([place_of.get(key, -1) for key in keys])
+    place = _places(keys, before.tolist())
     here = np.flatnonzero(place >= 0)
     distances[:, here[:, None], here] = values[:, place[here, None], place[here]]
-    return distances, (place[:, None] >= 0) & (place >= 0)
+    # Equal items that share a place would have the zero of the diagonal as their distance.
+    apart = (place[:, None] != place) | np.eye(len(keys), dtype=bool)
+    return distances, (place[:, None] >= 0) & (place >= 0) & apart
+
+
+def _places(keys: Sequence[str], before: Sequence[str]) -> Places:
+    """Return each key's place among those before, -1 for none; a key that is there several times takes them in turn."""
+    places: dict[str, list[int]] = {}
+    for place, key in enumerate(before):
+        places.setdefault(key, []).append(place)
+    used = Counter[str]()
+    found = []
+    for key in keys:
+        options = places.get(key, [-1])
+        found.append(options[min(used[key], len(options) - 1)])
+        used[key] += 1
+    return np.array(found, dtype=np.intp)
 
 
 def _read(name: str) -> dict[str, Any]:

@@ -17,12 +17,17 @@ background job, stay ignored.
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+STRIKE_S = 0.02
+"""Seconds after which a signal strikes again whose exception was ignored."""
 
 PARENT_LOOK_S = 0.5
 """Seconds between a worker's looks at its parent."""
@@ -61,12 +66,34 @@ def handled() -> Iterator[None]:
         return
     _STATE.installed = True
     try:
-        with kept_handlers():
+        with kept_handlers(), _struck_again():
             take_over()
             yield
     finally:
         _STATE.installed = False
         forget()
+
+
+@contextlib.contextmanager
+def _struck_again() -> Iterator[None]:
+    """Let a signal strike again that struck where Python ignores exceptions: in a finalizer, in a weak reference."""
+    before = sys.unraisablehook
+
+    def ignored(unraisable: Any) -> None:
+        if not isinstance(unraisable.exc_value, Stopped):
+            before(unraisable)
+            return
+        number = unraisable.exc_value.number
+        _STATE.received.remove(number)
+        timer = threading.Timer(STRIKE_S, signal.pthread_kill, (threading.main_thread().ident, number))
+        timer.daemon = True
+        timer.start()
+
+    sys.unraisablehook = ignored
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 @contextlib.contextmanager

@@ -76,7 +76,12 @@ def _outcome(name: str, main: Callable[[], int]) -> int:
 
     try:
         with stopping.handled():
-            return main()
+            try:
+                return main()
+            except Exception:
+                # Compiled code and libraries may turn an interruption into an error of their own.
+                stopping.check()
+                raise
     except UserError as error:
         message = error.in_flags()
     except OSError as error:

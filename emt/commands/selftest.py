@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 
+from emt import stopping
 from emt.commands.known_systems.answers import Answer
 from emt.commands.output import say
 
@@ -111,6 +112,8 @@ def lines_of(system: str) -> Iterable[Line]:
         for answer in getattr(import_module(f"emt.commands.known_systems.{module}"), name)():
             yield Line(shown, answer)
     except Exception as error:
+        # Compiled code may turn an interruption into an error of its own.
+        stopping.check()
         nothing = Answer("", "", float("nan"), float("nan"), 0.0)
         yield Line(shown, nothing, f"{type(error).__name__}: {error}")
 

@@ -30,7 +30,6 @@ class Cells(OwnNetworks):
     """
 
     kind = "from_cells"
-    one_each = ("networks", "starts")
 
     def __init__(
         self,

@@ -35,7 +35,6 @@ class Modules(OwnNetworks):
     """
 
     kind = "from_torch"
-    one_each = ("networks", "readouts")
 
     def __init__(
         self,

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from emt.commands.script import run_script
 from emt.files import read_json, write_json
 from experiments.mutants.draw import Mutant, draw_mutants, find_tests, find_user_tests
 
@@ -175,4 +176,4 @@ def failure(copy: Path, words: list[str], tests: str, limit: float = TIME_LIMIT)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script("mutants", main))

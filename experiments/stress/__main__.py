@@ -10,13 +10,21 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from emt.commands.script import run_script
 from emt.errors import UserError
+from emt.streams import stream
+from experiments.stress.cases import Trees, cases
+from experiments.stress.commands import import_all
+from experiments.stress.disks import attack_disk
 from experiments.stress.door import attack_doors
+from experiments.stress.kills import attack_case
 from experiments.stress.kind import attack_kind
 from experiments.stress.outcome import FAULTS, Outcome, Trial
+from experiments.stress.pairs import attack_pair, pairs
 
 FILES = ("experiments.stress.binary", "experiments.stress.texts")
 """Modules with a tuple KINDS."""
@@ -35,6 +43,7 @@ class Part(NamedTuple):
 def main(arguments: list[str] | None = None) -> int:
     """Attack, report; return 1 if there is a fault."""
     given = _parser().parse_args(arguments)
+    given.folder = given.folder.absolute()
     given.folder.mkdir(parents=True, exist_ok=True)
     if any(given.folder.iterdir()):
         raise UserError(f"expected an empty folder; got {given.folder}", parameter="folder")
@@ -71,10 +80,14 @@ def _parser() -> argparse.ArgumentParser:
         "python -m experiments.stress", description=(__doc__ or "").partition("\n\n")[0]
     )
     add = made.add_argument
+    add("--kills", type=int, default=200, metavar="N", help="killed commands (default: 200)")
+    add("--disks", type=int, default=60, metavar="N", help="full disks and quotas (default: 60)")
+    add("--pairs", type=int, default=20, metavar="N", help="pairs of writers of one folder (default: 20)")
     add("--mutations", type=int, default=10_000, metavar="N", help="damaged files (default: 10000)")
     add(
         "--names", type=int, default=100, metavar="N", help="hostile names, each at every door (default: 100)"
     )
+    add("--commands", default="*", metavar="GLOB", help='which commands, such as "train *" (default: all)')
     add("--seed", type=int, default=0, metavar="N", help="seed of all draws (default: 0)")
     add("--seconds", type=float, default=3 * 3600, metavar="S", help="end after this time (default: 10800)")
     add(
@@ -103,7 +116,27 @@ def _names(given: Any) -> Iterator[Part]:
         )
 
 
-PARTS: tuple[Callable[[Any], Iterator[Part]], ...] = (_mutations, _names)
+def _commands(given: Any) -> Iterator[Part]:
+    """Yield kills, disks and pairs, each spread over commands that are drawn by seed."""
+    if not (given.kills or given.disks or given.pairs):
+        return
+    import_all()
+    trees, order = Trees(given.folder / "alone"), stream("stress order", given.seed, "test", 0)
+    chosen = [case for case in cases() if fnmatch(case.name, given.commands)]
+    drawn = [chosen[i] for i in order.permutation(len(chosen))]
+    attacks: tuple[tuple[str, int, Any, Any], ...] = (
+        ("kill", given.kills, drawn, attack_case),
+        ("disk", given.disks, drawn, attack_disk),
+        ("pair", given.pairs, [p for p in pairs() if fnmatch(p.first.name, given.commands)], attack_pair),
+    )
+    for what, total, subjects, attack in attacks:
+        for place, subject in enumerate(subjects):
+            if count := len(range(place, total, len(subjects))):
+                trials = attack(subject, trees, count, given.seed, given.folder / what)
+                yield Part(f"{what}: {subject.name}", trials)
+
+
+PARTS: tuple[Callable[[Any], Iterator[Part]], ...] = (_commands, _mutations, _names)
 """What is attacked: each yields its parts."""
 
 
@@ -120,4 +153,4 @@ def _print_table(counts: dict[str, Counter[Outcome]]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script("stress", main))

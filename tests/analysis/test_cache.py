@@ -164,3 +164,26 @@ def test_null_clouds_of_one_more_member_change_and_cost_its_own_alone(make_popul
     all_four = analyse_persistence(population, null_clouds=19).tests.members
     assert drawn == ["model-1", "model-3", "model-4", "model-2"]
     assert all_four.loc[fewer.index, columns].equals(fewer[columns])
+
+
+@pytest.mark.parametrize("keys", ["abab", "aab", "bbaa", "aaab"])
+def test_equal_items_have_the_distance_that_was_computed(keys, tmp_path):
+    """Distances of random projections, say, are not zero for equal items; a cache of them never says so."""
+
+    def compute(places):
+        return np.array([[7.0 if keys[i] == keys[j] else 3.0 for i, j in zip(*places, strict=True)]])
+
+    expected = np.array(
+        [
+            [
+                [0.0 if i == j else 7.0 if keys[i] == keys[j] else 3.0 for j in range(len(keys))]
+                for i in range(len(keys))
+            ]
+        ]
+    )
+    before, keys = keys, "ab"
+    with cached_in(tmp_path):
+        all_pairs("d", list(keys), compute)
+        keys = before
+        for _ in range(3):
+            np.testing.assert_array_equal(all_pairs("d", list(keys), compute), expected)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,36 @@ def test_another_thread_is_asked_by_a_request():
 def test_a_script_says_how_to_resume(number, code, capsys):
     assert run_script("emt train", lambda: os.kill(os.getpid(), number)) == code
     assert capsys.readouterr().err == "emt train: interrupted; rerun the same command to resume\n"
+
+
+class Finalized:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_signal_within_a_finalizer_strikes_again(capsys):
+    seen = []
+
+    def finalize():
+        Finalized()
+        seen.append("Python ignores what a finalizer raises")
+        time.sleep(60)
+
+    with pytest.raises(stopping.Stopped), stopping.handled():
+        finalize()
+    assert seen
+    assert capsys.readouterr().err == ""
+    assert not stopping.requested()
+
+
+def test_other_exceptions_of_finalizers_are_told_as_ever(monkeypatch):
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda it: told.append(type(it.exc_value)))
+
+    class Broken:
+        def __del__(self):
+            raise ValueError
+
+    with stopping.handled():
+        Broken()
+    assert told == [ValueError]

@@ -1,16 +1,29 @@
 import json
 import os
+import shlex
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from emt.errors import UserError
 from emt.files import read_json, write_json
 from experiments.stress import __main__ as stress
+from experiments.stress import commands, kills
+from experiments.stress.cases import Case, Trees, train
+from experiments.stress.commands import Ended
+from experiments.stress.disks import attack_disk
 from experiments.stress.door import Door, attack_doors
+from experiments.stress.kills import attack_case, save_often
 from experiments.stress.kind import Kind, attack_kind
 from experiments.stress.outcome import Attack, Outcome, try_each
+from experiments.stress.pairs import Pair, attack_pair
+from experiments.stress.results import left_over, results_of
+
+ROOT = Path(__file__).parents[2]
 
 
 def hold_on():
@@ -116,3 +129,102 @@ def test_table_and_exit_code(tmp_path, monkeypatch, capsys):
     assert printed.splitlines()[-1].split() == ["all", "1", "0", "0", "0", "0", "0", "1"]
     monkeypatch.setattr(stress, "PARTS", ())
     assert stress.main(["--folder", str(tmp_path / "b")]) == 0
+
+
+# Commands
+
+
+@pytest.mark.parametrize(
+    ("code", "complained", "left", "outcome"),
+    [
+        (0, "", 0, Outcome.SAME),
+        (-9, "", 0, Outcome.SAME),
+        (130, "emt: interrupted", 0, Outcome.SAME),
+        (2, "emt: no such file: x\n", 0, Outcome.CLEAR),
+        (2, "", 0, Outcome.TRACEBACK),
+        (-11, "", 0, Outcome.TRACEBACK),
+        (0, "Traceback (most recent call last):\n", 0, Outcome.TRACEBACK),
+        (None, "", 0, Outcome.HANG),
+        (0, "", 1, Outcome.HANG),
+    ],
+)
+def test_what_a_user_calls_an_end(code, complained, left, outcome):
+    assert Ended(code, "", complained, left, 0.0).outcome() == outcome
+
+
+@pytest.fixture
+def trees(tmp_path):
+    return Trees(tmp_path / "alone")
+
+
+def break_of(what):
+    """Return a fault for the child of a command."""
+
+    def before():
+        from emt.training import population
+
+        train = population.train
+
+        def faulty(config, experiment, tick):
+            outcome = train(config, experiment, tick)
+            what(experiment)
+            return outcome
+
+        population.train = faulty
+
+    return before
+
+
+def leave_a_process(_):
+    if not os.fork():
+        time.sleep(600)
+        os._exit(0)
+
+
+def lose_a_weight(experiment):
+    path = experiment / "model-2" / "training_curve.csv"
+    path.write_text(path.read_text().replace("1", "2"))
+
+
+@pytest.mark.slow
+def test_a_forked_command_does_what_a_process_does(trees, tmp_path):
+    case = Case("train", train("rnn", "--engine local"))
+    case.prepare(trees, save_often)
+    (tmp_path / "process").mkdir()
+    words = [sys.executable, "-m", "emt", *shlex.split(case.words)]
+    done = subprocess.run(
+        words, cwd=tmp_path / "process", env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True
+    )
+    assert done.returncode == 0
+    assert results_of(tmp_path / "process") == case.alone
+    assert left_over(tmp_path / "process") == []
+
+
+@pytest.mark.slow
+def test_kills_disks_and_pairs_cost_nothing(trees, tmp_path):
+    case = Case("train", train("rnn"))
+    assert [
+        t.text for t in attack_case(case, trees, 2, 0, tmp_path / "kill") if t.outcome != Outcome.SAME
+    ] == []
+    disks = {t.outcome for t in attack_disk(case, trees, 2, 0, tmp_path / "disk")}
+    assert Outcome.CLEAR in disks
+    assert disks <= {Outcome.CLEAR, Outcome.SAME}
+    pair = Pair(case, Case("again", train("rnn", "--engine local")))
+    assert {t.outcome for t in attack_pair(pair, trees, 1, 0, tmp_path / "pair")} <= {
+        Outcome.CLEAR,
+        Outcome.SAME,
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("what", "outcome"), [(lose_a_weight, Outcome.SILENT), (leave_a_process, Outcome.HANG)]
+)
+def test_faults_of_commands_are_seen(what, outcome, trees, tmp_path, monkeypatch):
+    case = Case("train", train("rnn"))
+    case.prepare(trees, save_often)
+    monkeypatch.setattr(kills, "save_often", break_of(what))
+    monkeypatch.setattr(commands, "GRACE_S", 1.0)
+    [trial] = attack_case(case, trees, 1, 0, tmp_path / "kill")
+    assert trial.outcome == outcome
+    assert list((tmp_path / "kill").iterdir()), "what it takes to see it again stays"

@@ -11,6 +11,7 @@ import pytest
 
 from analysis import COMMANDS
 from analysis.spectra import eigenvalue
+from emt import stopping
 from emt.commands import known_systems, selftest
 from emt.commands.known_systems.answers import Answer
 from emt.commands.main import main as emt
@@ -99,3 +100,14 @@ def test_right_numbers_give_the_exit_code_zero(monkeypatch, capsys):
 )
 def test_an_answer_is_right_within_its_tolerance(expected, got, tolerance, ok):
     assert Answer("eigenvalue", "any", expected, got, tolerance).ok is ok
+
+
+def test_an_interruption_that_a_library_turns_into_an_error_is_no_fault(monkeypatch, capsys):
+    def broken(*_):
+        stopping.request()
+        raise SystemError("returned a result with an exception set")
+
+    monkeypatch.setattr(eigenvalue, "spectral_error", broken)
+    with stopping.handled(), pytest.raises(stopping.Stopped):
+        selftest.run(["circles:roots_of_unity"])
+    assert "FAULT" not in capsys.readouterr().out
