@@ -46,5 +46,5 @@ def draw_rates(rates: pd.DataFrame, members: pd.DataFrame) -> Figure:
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     counts = sorted(set(rates["n"]))
     n = " to ".join(str(c) for c in dict.fromkeys((counts[0], counts[-1])))
-    figure.suptitle(f"State tracking: n = {n} seeds for each learning rate; mean and 95 % interval")
+    figure.suptitle(f"State tracking, n = {n} for each learning rate: mean over seeds and 95 % interval")
     return figure
