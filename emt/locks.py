@@ -57,9 +57,9 @@ def lock(path: Path, *, shared: bool = False) -> Iterator[None]:
         If another process holds it, or the file system has no such locks.
     """
     with _locked(path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX) as file:
-        file.truncate(0)
-        file.write(f"several processes, the latest {_holder()}\n" if shared else f"{_holder()}\n")
-        file.flush()
+        _write_holder(
+            file, path, f"several processes, the latest {_holder()}\n" if shared else f"{_holder()}\n"
+        )
         try:
             yield
         finally:
@@ -83,6 +83,16 @@ def _locked(path: Path, kind: int) -> TextIO:
                 raise _refusal(path, file, error) from None
         # Its last holder deleted the file between the two calls.
         file.close()
+
+
+def _write_holder(file: TextIO, path: Path, text: str) -> None:
+    try:
+        # Past the file's buffer, which a full disk would refuse again, without a name, when it is closed.
+        os.ftruncate(file.fileno(), 0)
+        os.pwrite(file.fileno(), text.encode(errors="replace"), 0)
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def _is_at(file: TextIO, path: Path) -> bool:

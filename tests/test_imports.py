@@ -85,7 +85,7 @@ ALLOWED = {
     ),
     "emt.own": (
         *(*BASE, "emt.trace", "emt.tasks", "emt.models", "emt.record", "emt.dynamics", "emt.dynamics_file"),
-        "emt.locks",
+        *("emt.locks", "emt.progress"),
         # A run of one's own networks has the summary that evaluation would write.
         "analysis.evaluation.from_recording",
     ),

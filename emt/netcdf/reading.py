@@ -19,8 +19,8 @@ from emt.text import shortened
 
 Kind = TypeVar("Kind", xr.DataTree, xr.Dataset)
 
-SECONDS, SECONDS_PER_BYTE = 8, 1e-7
-"""Processor time in which a file without a checksum must be read: so much, and more for each byte."""
+SECONDS, SECONDS_PER_BYTE = 3, 1e-7
+"""Processor time in which a file without a checksum must be read, once the libraries are imported."""
 
 LONGEST_REASON = 300
 """Characters of a library's message that are repeated."""
@@ -75,7 +75,8 @@ def load(path: Path, opener: Callable[..., Kind]) -> Kind:
 def try_to_load(path: str, opener: str, seconds: str) -> None:
     """Read a file within limits of time and memory; print why it cannot be read, nothing if it can."""
     # A Python process that reaches the first limit ends by SIGXCPU.
-    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 1))
+    end = int(sum(os.times()[:2])) + 1 + int(seconds)
+    resource.setrlimit(resource.RLIMIT_CPU, (end, end + 1))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

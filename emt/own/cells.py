@@ -30,6 +30,7 @@ class Cells(OwnNetworks):
     """
 
     kind = "from_cells"
+    one_each = ("networks", "starts")
 
     def __init__(
         self,

@@ -6,15 +6,19 @@ from typing import Any
 import torch
 import xarray as xr
 
+from emt import dynamics_file
 from emt.dynamics.describe import describe
 from emt.errors import UserError, renamed
 from emt.own.networks import OwnNetworks, in_evaluation_mode
+from emt.progress import Progress
 from emt.record import Loaded
 from emt.tasks.base import Batch
 
 
-def describe_networks(loaded: Loaded, batch: Batch, about: dict[str, Any]) -> xr.Dataset:
-    """Return `emt.dynamics.describe.describe` of networks that were not trained here.
+def describe_networks(
+    loaded: Loaded, batch: Batch, about: dict[str, Any], starts: int | None = None
+) -> xr.Dataset:
+    """Return `emt.dynamics.describe.describe` of networks that were not trained here, one after the other.
 
     Raises
     ------
@@ -24,10 +28,16 @@ def describe_networks(loaded: Loaded, batch: Batch, about: dict[str, Any]) -> xr
     stack = loaded.model
     assert isinstance(stack, OwnNetworks)
     stack.silence(0)
-    with in_evaluation_mode(stack.networks):
+    parts = []
+    with in_evaluation_mode(stack.networks), Progress("networks", total=stack.members) as progress:
         _check_precision(stack)
-        with renamed({"loaded": "networks"}):
-            return describe(loaded, batch, about)
+        for place, number in enumerate(loaded.numbers):
+            labels = {**loaded.labels, "seeds": loaded.labels["seeds"][place : place + 1]}
+            one = Loaded(stack.of_member(place), loaded.task, (number,), labels)
+            with renamed({"loaded": "networks"}):
+                parts.append(describe(one, batch, about, starts=starts))
+            progress.update(place + 1)
+    return dynamics_file.join(parts)
 
 
 @torch.no_grad()

@@ -35,6 +35,7 @@ class Modules(OwnNetworks):
     """
 
     kind = "from_torch"
+    one_each = ("networks", "readouts")
 
     def __init__(
         self,

@@ -5,10 +5,11 @@ need no second form; a network gets them as integers again.
 """
 
 import contextlib
+import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from numpy.typing import NDArray
@@ -59,9 +60,12 @@ class OwnNetworks(Model):
     ----------
     kind
         The function that records such networks.
+    one_each
+        Lists of something for each member.
     """
 
     kind: str
+    one_each: ClassVar[tuple[str, ...]] = ("networks",)
     example: Tensor
     silent: Tensor | None
     recurrent_name = None
@@ -88,6 +92,17 @@ class OwnNetworks(Model):
             "silent", None if silence is None else torch.as_tensor(silence).to(probe), persistent=False
         )
         self.are_ids = are_ids
+
+    def of_member(self, place: int) -> "OwnNetworks":
+        """Return a stack of one of the networks."""
+        one = copy.copy(self)
+        one._modules = dict(self._modules)
+        one.seeds = (self.seeds[place],)
+        for name in self.one_each:
+            if (several := getattr(self, name)) is not None:
+                setattr(one, name, [several[place]])
+        one.registered = nn.ModuleList(n for n in one.networks if isinstance(n, nn.Module))
+        return one
 
     @property
     def members(self) -> int:

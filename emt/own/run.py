@@ -69,15 +69,18 @@ class Run:
         return dict(self._summary)
 
     @cached_property
-    def _dynamics(self) -> xr.Dataset:
-        from emt.own.dynamics import describe_networks
+    def _dynamics(self) -> dict[int | None, xr.Dataset]:
+        return {}
 
-        return describe_networks(self.networks, self.batch, {"length": self.length})
-
-    def dynamics(self) -> xr.Dataset:
+    def dynamics(self, *, starts: int | None = None) -> xr.Dataset:
         """Return fixed and slow points, Jacobians there and Lyapunov exponents, for `analysis.analyse_dynamics`.
 
-        It takes seconds for each network of tens of units, and is computed once.
+        It takes seconds for each network of tens of units, shows which of them it is at, and is computed once.
+
+        Parameters
+        ----------
+        starts
+            searches of each network (default: as ``emt evaluate``)
 
         Raises
         ------
@@ -89,7 +92,14 @@ class Run:
                 "dynamics: expected a run of networks, whose steps can be searched; this one is of arrays "
                 "(emt.from_torch, emt.from_cells)"
             )
-        return self._dynamics
+        if starts is not None and starts < 1:
+            raise UserError(f"must be at least 1; got {starts}", parameter="starts")
+        from emt.own.dynamics import describe_networks
+
+        if starts not in self._dynamics:
+            about = {"length": self.length}
+            self._dynamics[starts] = describe_networks(self.networks, self.batch, about, starts)
+        return self._dynamics[starts]
 
     def save(self, folder: str | Path, *, dynamics: bool = False, step: int | None = None) -> Path:
         """Write the run as a folder that every command takes, and return the folder.

@@ -35,9 +35,10 @@ def measure(folder: Path, config: RunConfig, numbers: list[int], pairs: int, seq
         answers, classes = outputs[:, asked], torch.from_numpy(batch.targets[0, 0, asked])
         right = answers.gather(-1, classes.expand(len(numbers), -1).unsqueeze(-1)).squeeze(-1)
         losses = ((answers.square().sum(dim=-1) + 1) / 2 - right).double().numpy()
-        clean.append(losses.mean(axis=1))
+        clean.append(losses)
         published.append(published_mean(losses))
-    return Losses(np.mean(clean, axis=0), np.mean(published, axis=0))
+    # Sequences of repeated keys have different numbers of them.
+    return Losses(np.concatenate(clean, axis=1).mean(axis=1), np.mean(published, axis=0))
 
 
 def published_mean(losses: NDArray[np.float64]) -> NDArray[np.float64]:

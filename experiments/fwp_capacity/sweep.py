@@ -1,4 +1,4 @@
-"""Train all populations of one question as one piece of work, on any engine, and test every model.
+"""Train the populations of one setting as one piece of work, on any engine, and test every model.
 
 Rerun the same command to resume an interrupted sweep.
 """
@@ -8,22 +8,35 @@ import sys
 
 from emt.commands import sweep as sweeps
 from emt.commands.script import run_script
+from emt.errors import UserError
+from emt.options import Option, check
 from experiments.fwp_capacity import summary
 from experiments.fwp_capacity.configs import SWEEPS
+
+CHOICE = (Option("num_keys", tuple[int, ...], (), "numbers of keys to train (default: all)"),)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, train, test, summarise; return the exit code."""
     given = vars(parser().parse_args(arguments))
-    name = f"fwp_capacity_{given['question']}"
-    code = sweeps.run(name, SWEEPS[given["question"]], given)
+    name, configs = f"fwp_capacity_{given['question']}", SWEEPS[given["question"]]
+    keys = check(CHOICE, sweeps.given_options(given, CHOICE), "the sweep", words=True)["num_keys"]
+    known = sorted({config.task["num_keys"] for config in configs})
+    if unknown := sorted(set(keys) - set(known)):
+        raise UserError(
+            f"must be some of {' '.join(map(str, known))}; got {' '.join(map(str, unknown))}",
+            parameter="num_keys",
+        )
+    chosen = [config for config in configs if not keys or config.task["num_keys"] in keys]
+    code = sweeps.run(name, chosen, given)
     return code or summary.main([str(sweeps.folder_of(name, given))])
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    text = "which populations; experiments/fwp_capacity/README.md describes them"
-    return sweeps.build_parser("python -m experiments.fwp_capacity.sweep", __doc__, SWEEPS, text)
+    text = "which setting; experiments/fwp_capacity/README.md describes them"
+    groups = {"part of it": CHOICE}
+    return sweeps.build_parser("python -m experiments.fwp_capacity.sweep", __doc__, SWEEPS, text, groups)
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def mutate_lines(content: bytes, random: Generator) -> bytes:
             lines.insert(int(random.integers(len(lines))), lines.pop(place))
         case 3:
             # More words than sixteen bits number.
-            lines[place:place] = [f"{k + 1} w{k} w{k + 40_000}." for k in range(30_000)]
+            lines[place:place] = [f"{k + 1} {k}a {k}b {k}c {k}d." for k in range(9_000)]
         case _:
             words[random.integers(len(words))] = CELLS[random.integers(len(CELLS))]
             lines[place] = " ".join(words)

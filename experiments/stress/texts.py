@@ -240,7 +240,7 @@ def _write_stories(folder: Path) -> Path:
 def _stories(path: Path) -> Any:
     # Not from its cache.
     found = read_babi.__wrapped__(path.parents[2], "en-valid", (1,))
-    return found.vocabulary, [asdict(stories) for stories in found.splits.values()]
+    return " ".join(found.vocabulary), [asdict(stories) for stories in found.splits.values()]
 
 
 def _write_text(folder: Path) -> Path:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from emt.errors import UserError
 from experiments.fwp_capacity import summary, sweep, theory
 from experiments.fwp_capacity.configs import SWEEPS
 from experiments.fwp_capacity.measure import published_mean
@@ -79,12 +80,14 @@ def test_every_shipped_cell_has_a_published_run():
 def test_a_sweep_ends_in_tables_beside_theory_and_the_published_runs(tmp_path, monkeypatch, layout_faults):
     chosen = [c for c in SWEEPS["repeated_keys"] if c.metadata["experiment_name"].endswith("_20")]
     small = [c.model_copy(update={"task": {**c.task, "num_keys": 5}}) for c in chosen[:4]]
-    monkeypatch.setitem(SWEEPS, "repeated_keys", tuple(small))
+    monkeypatch.setitem(SWEEPS, "repeated_keys", (*small, *chosen))
     monkeypatch.setattr(summary, "SEQUENCES", 2)
     figures = []
     draw = summary.draw_capacity
     monkeypatch.setattr(summary, "draw_capacity", lambda cells: figures.append(draw(cells)) or figures[-1])
-    flags = "--num_models 2 --epochs 1 --epoch_batches 2 --engine inline --accelerator cpu"
+    flags = "--num_keys 5 --num_models 2 --epochs 1 --epoch_batches 2 --engine inline --accelerator cpu"
+    with pytest.raises(UserError, match="num_keys: must be some of 5 20; got 7"):
+        sweep.main(["repeated_keys", "--num_keys", "5", "7"])
     assert sweep.main(["repeated_keys", "--output_dir", str(tmp_path), *flags.split()]) == 0
     folder = tmp_path / "fwp_capacity_repeated_keys" / "summary"
     cells = pd.read_csv(folder / "fwp_capacity_cells.csv").set_index("cell")

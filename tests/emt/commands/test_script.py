@@ -47,17 +47,18 @@ def test_a_gpu_where_there_is_none_is_refused(script, make_run):
     assert os.listdir() == []
 
 
-def test_a_full_disk_gets_one_line(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("number", "refusal"), [("ENOSPC", "no space left on the disk"), ("EDQUOT", "the disk quota is used up")]
+)
+def test_a_full_disk_gets_one_line(monkeypatch, capsys, number, refusal):
     def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise OSError(getattr(errno, number), os.strerror(getattr(errno, number)))
 
     monkeypatch.setattr("emt.runs.os.fsync", full)
     code = run_script("train_multiple.py", lambda: train_multiple.main(["--experiment_name", "a", *TINY]))
     assert code == 2
     said = capsys.readouterr().err
-    assert re.fullmatch(
-        r"train_multiple\.py: a/\.?config\.json\S*: no space left on the disk; free some .*\n", said
-    )
+    assert re.fullmatch(rf"train_multiple\.py: a/config\.json: {refusal}; free some .*\n", said)
 
 
 @pytest.mark.parametrize(
@@ -91,8 +92,10 @@ def test_standard_output_on_a_full_disk_gets_one_line(write_summary, tmp_path, m
     words = command("analyze", "eigenvalue", "--summary_file", write_summary(tmp_path, 2))
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    said = re.escape("analyze.py: standard output") + ".*: no space left on the disk; free some .*\n"
-    assert (done.returncode, re.fullmatch(said, done.stderr) is not None) == (2, True), done.stderr
+    said = re.escape("analyze.py: standard output") + ".*: no space left on the disk; free some .*"
+    # On a busy machine lines of progress come before.
+    assert re.fullmatch(said, done.stderr.splitlines()[-1]), done.stderr
+    assert done.returncode == 2
 
 
 def test_a_broken_pipe_elsewhere_gets_its_line(capsys):
