@@ -10,6 +10,7 @@ SUBJECTS = {
     "populations": "a list of populations, one for each summary",
     "recording": "the Trace beside one summary (`emt.trace`)",
     "recordings": "label -> Trace, one for each summary",
+    "lengths": "sequence length -> Trace, all recorded runs beside one summary",
     "dynamics": "the fixed points and Lyapunov exponents beside one summary (`emt.dynamics_file`)",
     "checkpoints": "training step -> `Population`, of one summary's evaluated checkpoints",
     "experiment": "the `Experiment` of one summary with the results beside it",

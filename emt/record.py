@@ -147,6 +147,7 @@ def record_run(loaded: Loaded, batch: Batch, length: int) -> xr.DataTree:
     about = {
         **loaded.labels,
         "accuracy": ACCURACY[loaded.task.loss],
+        "loss": loaded.task.loss,
         "tokens": list(loaded.task.tokens),
         "length": length,
         "states": [name for name in moving if arrays[name][1].dtype.kind == "f"],

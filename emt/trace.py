@@ -123,6 +123,8 @@ class About(BaseModel):
         Seed of each member, in the order of the axis ``member``; empty where they are not known.
     accuracy
         When an output is right: it has its target's "sign", or is largest where the target is ("argmax").
+    loss
+        Name of the loss that was trained on; empty where it is not known.
     tokens
         Names of the ids in ``token``.
     length
@@ -149,6 +151,7 @@ class About(BaseModel):
     experiment: Visible = ""
     seeds: tuple[int, ...] = ()
     accuracy: Literal["sign", "argmax"] | None = None
+    loss: str = ""
     tokens: tuple[Visible, ...] = ()
     length: int | None = None
     states: tuple[str, ...] = ("hidden",)

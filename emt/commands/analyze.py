@@ -189,10 +189,11 @@ def _analyse(command: Command, subject: Any, options: dict[str, Any], folder: Pa
         ) from None
 
 
-def _is_recorded(recording: Any) -> bool:
-    """Whether a trace is of networks that were not trained here."""
+def _is_recorded(subject: Any) -> bool:
+    """Whether a trace, or the first of several, is of networks that were not trained here."""
     from emt import trace
 
+    recording = next(iter(subject.values())) if isinstance(subject, dict) else subject
     return bool(trace.about(recording).recorded_with)
 
 
@@ -249,6 +250,16 @@ def _recording_file(path: Path, seq_length: int | None) -> Path:
     if read_about(experiment):
         writer = "Run.save"
     return _file_of_length(folder, seq_length, f"recorded runs in {folder}, written by {writer}")
+
+
+def _lengths(path: Path, label: str, seq_length: int | None) -> Any:
+    known = [] if path.suffix == ".nc" else sorted(_files_by_length(_experiment_of(path) / "traces"))
+    wanted: list[int | None] = [*known] if known and seq_length is None else [seq_length]
+    recordings = [_recording(path, label, length) for length in wanted]
+    return {
+        one.sizes["time"] if length is None else length: one
+        for length, one in zip(wanted, recordings, strict=True)
+    }
 
 
 def _dynamics(path: Path, label: str, seq_length: int | None) -> Any:
@@ -327,11 +338,15 @@ def _command_line(command: Command, experiment: Path) -> str:
     return f"{shell_command('analyze')} {command.name} {given if command.several else f'--summary_file {summary}'}"
 
 
+def _files_by_length(folder: Path) -> dict[int, Path]:
+    return {int(file.stem[3:]): file for file in folder.glob("seq*.nc") if file.stem[3:].isdecimal()}
+
+
 def _file_of_length(folder: Path, seq_length: int | None, expected: str) -> Path:
     """Return the file seqL.nc of a length, without it of the only length, else of 8, else of the longest."""
     from analysis.population import default_length
 
-    files = {int(file.stem[3:]): file for file in folder.glob("seq*.nc") if file.stem[3:].isdecimal()}
+    files = _files_by_length(folder)
     if not files:
         raise UserError(f"--summary_file: expected {expected}")
     length = default_length(files) if seq_length is None else seq_length
@@ -349,6 +364,7 @@ READERS: Mapping[str, Callable[[Request], Any]] = {
     "populations": lambda request: [_population(*source) for source in request.sources],
     "recording": lambda request: _recording(*request.sources[0]),
     "recordings": lambda request: {source[1]: _recording(*source) for source in request.sources},
+    "lengths": lambda request: _lengths(*request.sources[0]),
     "dynamics": lambda request: _dynamics(*request.sources[0]),
     "checkpoints": lambda request: _checkpoints(*request.sources[0]),
     "experiment": _experiment,

@@ -22,6 +22,7 @@ SYSTEMS = (
     *("shifts:shifted_spectra", "shifts:sets_that_differ", "shifts:sets_that_do_not_differ"),
     *("states:equal_variances", "states:rotated_copy", "states:ring_and_line", "states:blobs"),
     *("stores:linear_memory", "stores:delta_rule", "stores:dictionary"),
+    *("capacities:tight_frame", "capacities:reflections"),
     *("networks:planted_variables", "networks:no_variables"),
     *(
         "attractors:line_attractor",

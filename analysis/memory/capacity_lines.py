@@ -1,0 +1,120 @@
+"""Closed forms that a memory's capacity is compared with.
+
+A pair is a value stored under a key; F is the number of features of a key, S the number of pairs. Errors are
+squared distances of what is returned for the keys from their values, relative to the squares of the values.
+
+The *floor* holds whatever the keys and the rule are: what a memory returns for S keys is a matrix of rank at
+most F (Eckart and Young 1936). The other lines are expectations over random unit keys, each asked for by
+itself, with unit values that are independent of each other.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.memory.log import Array
+
+
+class Moments(NamedTuple):
+    """Of what is returned: its mean product with the right value, and its mean square (of unit values)."""
+
+    product: float
+    square: float
+
+    def error(self) -> float:
+        """Return the mean squared distance from the right value."""
+        return 1 - 2 * self.product + self.square
+
+    def scaled_error(self) -> float:
+        """Return that distance after the best scaling of everything that is returned."""
+        return 1 - self.product**2 / self.square if self.square > 0 else 1.0
+
+
+def rank_floor(features: int, pairs: int) -> float:
+    """Return max(0, 1 - F/S), the smallest error of S orthogonal values, from any keys.
+
+    >>> rank_floor(64, 80)
+    0.19999999999999996
+    """
+    return max(0.0, 1 - features / pairs)
+
+
+def value_floor(values: Array, features: int) -> float:
+    """Return the smallest error of these values (pair, value) from any keys of F features.
+
+    It is the share of squares that the F largest singular values leave, `rank_floor` of orthogonal values.
+    """
+    gram = values @ values.T if len(values) <= values.shape[1] else values.T @ values
+    squares = np.maximum(np.linalg.eigvalsh(gram)[::-1], 0.0)
+    total = squares.sum()
+    return float(squares[features:].sum() / total) if total > 0 else 0.0
+
+
+def least_squares(features: int, pairs: int) -> Moments:
+    """Return what the least-squares memory returns for random keys: a projection on F of S directions."""
+    share = min(1.0, features / pairs)
+    return Moments(share, share)
+
+
+def summed(features: int, pairs: int) -> Moments:
+    """Return what a sum of v kᵀ returns: the value, and each other one times a product with variance 1/F."""
+    return Moments(1.0, 1 + (pairs - 1) / features)
+
+
+def delta_rule(features: int, pairs: int) -> Moments:
+    """Return what one pass of the delta rule, M ← M(I - k kᵀ) + v kᵀ, returns, averaged over its pairs.
+
+    A later write with another key takes 1/F of what is returned for a key out, on average, and adds its own
+    value; of the squares of M, F (1 - (1 - 1/F)ᵗ) after t writes, a fourth-moment share of 1 / F(F + 2) is
+    left. Pairs are written in a row, so that the first has S - 1 later writes and the last none.
+    """
+    f, product, error = float(features), np.zeros(pairs), np.zeros(pairs)
+    # ``product`` holds 1 minus the product with the right value: 0 after the pair's own write.
+    for later in range(pairs - 1):
+        pair = np.arange(pairs - 1 - later)
+        squares = f * (1 - (1 - 1 / f) ** (pair + 1 + later))
+        m, s = product[pair], error[pair]
+        error[pair] = s + 2 / f * (m - s) + 1 / f + (squares + 2 * (1 - 2 * m + s)) / (f * (f + 2))
+        product[pair] = m * (1 - 1 / f) + 1 / f
+    lost, distance = float(product.mean()), float(error.mean())
+    return Moments(1 - lost, distance + 1 - 2 * lost)
+
+
+def mean_of_values(writes: Array, symbols: int) -> Array:
+    """Return the loss ½‖ŷ - y‖² of the mean of all values that a key was given, if the last one is right.
+
+    Parameters
+    ----------
+    writes
+        How often the key was written, 1 or more.
+    symbols
+        V, the number of values, one-hot and drawn uniformly.
+
+    Returns
+    -------
+    loss
+        ½ (1 - 1/V) (1 - 1/n).
+    """
+    return np.asarray((1 - 1 / symbols) * (1 - 1 / np.asarray(writes, dtype=float)) / 2)
+
+
+def repeated_sum(symbols: int, writes: int) -> float:
+    """Return `mean_of_values` averaged over keys drawn uniformly, S of them, in a sequence of L writes.
+
+    It is ½ (1 - 1/S) (1 - E[1/n | n ≥ 1]), n being binomial with L draws of probability 1/S: .1165 for L = S
+    without end.
+
+    >>> round(repeated_sum(2000, 2000), 4)
+    0.1164
+    """
+    from scipy.stats import binom
+
+    counts = np.arange(1, writes + 1)
+    odds = binom.pmf(counts, writes, 1 / symbols)
+    return float((mean_of_values(counts.astype(float), symbols) * odds).sum() / odds.sum())
+
+
+def interference(similarity: Array) -> Array:
+    """Return the error of two summed pairs whose keys have this cosine, after the best scaling: ρ² / (1 + ρ²)."""
+    squares = np.asarray(similarity, dtype=float) ** 2
+    return np.asarray(squares / (1 + squares))
