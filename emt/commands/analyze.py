@@ -410,7 +410,8 @@ def _save(result: Any, command: Command, folder: Path, question: dict[str, Any])
         earlier = About()
     headline = result.headline() if hasattr(result, "headline") else ""
     if headline:
-        say(headline)
+        # A line for each memory or member.
+        say(*headline.split("\n"))
     with stopping.deferred():
         # These files belong together.
         tables = save_results(result, folder)

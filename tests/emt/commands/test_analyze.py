@@ -15,6 +15,7 @@ import pytest
 from signals import signal_at
 
 from analysis import COMMANDS
+from analysis.variables.results import VariableMemories
 from emt import locks, trace
 from emt.commands import analyze
 from emt.commands.main import main as emt
@@ -83,6 +84,8 @@ def test_variable_memories_need_a_linear_task_and_come_with_a_film(
     summary, make_circuits, make_recording, capsys, monkeypatch
 ):
     monkeypatch.setattr("analysis.figures.variables.find.MOVE", 1)
+    headline = VariableMemories.headline
+    monkeypatch.setattr(VariableMemories, "headline", lambda self: f"{headline(self)}\nmodel-7 not found")
     traces = summary.parent / "traces"
     trace.save(make_circuits({"seq_length": 2, "input_dim": 2}, units=7)[0], traces / "seq2.nc")
     trace.save(make_recording(members=1, trials=2), traces / "seq11.nc")
@@ -99,7 +102,9 @@ def test_variable_memories_need_a_linear_task_and_come_with_a_film(
         "variables_trial.pdf",
         "variables_film.gif",
     } <= names
-    assert "variable memories in 2 of 2 members" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "variable memories in 2 of 2 members" in printed
+    assert "\nmodel-7 not found\n" in printed
 
 
 def horizons(path, horizon):
