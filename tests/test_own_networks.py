@@ -227,6 +227,13 @@ def test_a_recording_alone_is_enough(run, tmp_path, capsys):
     )
 
 
+def test_lengths_of_trials_are_told(tmp_path, capsys):
+    states = np.random.default_rng(0).normal(size=(2, 4, 6, 3))
+    emt.from_arrays(states, lengths=[6, 4, 5, 6], label="x").save(tmp_path / "x")
+    assert run_emt(["analyze", "dimensionality", "--summary_file", str(tmp_path / "x")]) == 0
+    assert "x: 2 models on 4 sequences of 4 to 6 steps" in capsys.readouterr().out
+
+
 def test_memories_of_a_recording_alone_are_matched(make_recording, tmp_path, capsys):
     trace.save(make_recording(), tmp_path / "alone.nc")
     words = ["analyze", "match", "--summary_file", str(tmp_path / "alone.nc"), "--trials", "1"]

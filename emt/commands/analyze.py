@@ -237,7 +237,9 @@ def _recording(path: Path, label: str, seq_length: int | None) -> Any:
     check_readable(file, "summary_file")
     recording = trace.load(file)
     members, sequences, steps = (recording.sizes[axis] for axis in trace.MEMBER_TIME)
-    say(f"{label}: {members} models on {sequences} sequences of {steps} steps ({file})")
+    shortest = trace.present_steps(recording).sum(axis=1).min()
+    span = str(steps) if shortest == steps else f"{shortest} to {steps}"
+    say(f"{label}: {members} models on {sequences} sequences of {span} steps ({file})")
     return recording
 
 
