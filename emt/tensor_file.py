@@ -8,10 +8,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-Arrays = Mapping[str, NDArray[Any]]
+Arrays = Mapping[str, Any]
+"""numpy arrays by name; numpy is imported where it is needed, since help comes without it."""
 
 KEY = "emt"
 """Of the metadata, whose one value is JSON: the library writes several in an order that changes."""
@@ -19,13 +17,14 @@ KEY = "emt"
 
 def to_bytes(arrays: Arrays, about: str | None = None) -> bytes:
     """Return the content of a file of these arrays and a text."""
+    import numpy as np
     from safetensors.numpy import save
 
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     return save(arrays, {KEY: json.dumps({"sha256": _checksum(arrays, about), "about": about})})
 
 
-def from_bytes(content: bytes, *, checked: bool = False) -> tuple[dict[str, NDArray[Any]], str | None]:
+def from_bytes(content: bytes, *, checked: bool = False) -> tuple[dict[str, Any], str | None]:
     """Return the arrays and the text of a file's content.
 
     Arrays lie in ``content`` as they lie in the file: whoever computes with them copies them, since sums over
@@ -68,6 +67,8 @@ def _written(content: bytes) -> dict[str, Any]:
 
 
 def _checksum(arrays: Arrays, about: Any) -> str:
+    import numpy as np
+
     digest = hashlib.sha256(json.dumps(about).encode())
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype} {array.shape};".encode())

@@ -119,7 +119,7 @@ class KeyValuePairs:
 
 
 class UniqueKeys(KeyValuePairs):
-    """Unique keys: pairs of a key and a value, each once, then a key; which value did it have?
+    """Unique keys: pairs of a key and a value, each key once, then a key whose value is asked for.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ class UniqueKeys(KeyValuePairs):
 
 
 class RepeatedKeys(KeyValuePairs):
-    """Repeated keys: random pairs of a key and a value, then a key; which value did it have last?
+    """Repeated keys: random pairs of a key and a value, then a key whose last value is asked for.
 
     Parameters
     ----------

@@ -81,7 +81,9 @@ def test_whoever_reads_the_lines_may_stop(write_summary, tmp_path, monkeypatch, 
 def test_a_script_does_without_standard_output(write_summary, tmp_path):
     words = shlex.join(command("analyze", "eigenvalue", "--summary_file", write_summary(tmp_path, 2)))
     done = subprocess.run(f"{words} >&-", shell=True, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    # On a busy machine there are lines of progress.
+    assert [line for line in done.stderr.splitlines() if " so far" not in line] == []
+    assert done.returncode == 0
     assert (tmp_path / "eigenvalue_analysis" / "eigenvalue_statistics.csv").exists()
 
 
