@@ -187,7 +187,7 @@ def test_every_command_works_on_every_model_or_says_why_not(model, networks, dra
     alike = {"embedding"} if model in WITHOUT_RECURRENCE else set()
     assert {command for command, reason in found.items() if reason} == lacks | alike, found
     for command in alike:
-        assert "expected models that differ; all spectra are equal" in found[command]
+        assert "expected models whose spectra differ; all are equal" in found[command]
     for command in lacks:
         assert found[command].startswith(f"model '{model}' has no associative memory; models that have one: ")
     assert following == ("eigenvalue" if lacks else "match")

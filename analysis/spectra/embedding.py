@@ -214,7 +214,7 @@ def _by_transport(population: Population, signature_type: str, metric: str | Non
     distances = pairwise_distances(spectra) if exact and not equal else euclidean_distances(points)
     if distances.max() <= precision:
         raise AnalysisError(
-            f"expected models that differ; all spectra are equal to {PRECISION:g} of the largest spectral radius",
+            f"expected models whose spectra differ; all are equal to {PRECISION:g} of the largest spectral radius",
             parameter="population",
         )
     how = "exact" if exact else f"sliced along {N_DIRECTIONS} directions"

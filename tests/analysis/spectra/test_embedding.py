@@ -53,7 +53,7 @@ def test_fewer_than_three_models_are_refused(make_population):
 
 
 def test_models_that_do_not_differ_are_refused(make_population):
-    with pytest.raises(AnalysisError, match="models that differ"):
+    with pytest.raises(AnalysisError, match="models whose spectra differ"):
         embed_population(make_population(4, noise=0.0))
 
 
@@ -228,7 +228,7 @@ def test_networks_equal_to_rounding_share_a_place(make_population, method):
 
 
 def test_networks_that_all_are_equal_to_rounding_are_refused(make_population):
-    with pytest.raises(AnalysisError, match="models that differ; all spectra are equal to 1e-06"):
+    with pytest.raises(AnalysisError, match="models whose spectra differ; all are equal to 1e-06"):
         embed_population(nine_and_one(make_population, turn=0.0))
 
 
