@@ -87,9 +87,9 @@ class OwnNetworks(Model):
         self.registered = nn.ModuleList(network for network in networks if isinstance(network, nn.Module))
         probe = next(self.registered.parameters(), torch.empty(0))
         probe = probe if probe.is_floating_point() else torch.empty(0, device=probe.device)
-        self.register_buffer("example", torch.as_tensor(example).to(probe), persistent=False)
+        self.register_buffer("example", torch.tensor(example).to(probe), persistent=False)
         self.register_buffer(
-            "silent", None if silence is None else torch.as_tensor(silence).to(probe), persistent=False
+            "silent", None if silence is None else torch.tensor(silence).to(probe), persistent=False
         )
         self.are_ids = are_ids
 

@@ -231,7 +231,7 @@ def by_length(trials: Trials, like: Tensor) -> Iterator[tuple[NDArray[np.intp], 
     inputs = trials.inputs[..., None] if trials.are_ids else trials.inputs
     for length in np.unique(trials.lengths):
         rows = np.flatnonzero(trials.lengths == length)
-        yield rows, torch.from_numpy(inputs[rows, :length]).to(like)
+        yield rows, torch.tensor(inputs[rows, :length]).to(like)
 
 
 def batch_of(trials: Trials) -> Batch:
@@ -267,7 +267,7 @@ def _step_matrix(
     if stack.silent is None or not moving:
         return None, None
     means = {
-        name: torch.from_numpy(np.asarray(values[:, present].mean(axis=1))).to(stack.like)
+        name: torch.tensor(np.asarray(values[:, present].mean(axis=1))).to(stack.like)
         for name, values in recorded.items()
         if name in stack.state_dims
     }

@@ -17,6 +17,7 @@ from analysis.figures.style import save_figure
 from analysis.statistics import mean_interval
 from analysis.tables import save_results
 from emt import locks, runs
+from emt.commands.output import say
 from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.errors import UserError
@@ -73,8 +74,8 @@ def main(arguments: list[str] | None = None) -> int:
     with locks.writing_into(output):
         written = save_results(summary, output)
         written += save_figure(draw_capacity(summary.cells), output / "capacity")
-    print(summary.cells.to_string(float_format="{:.4f}".format))
-    print(f"Written to {output}: {', '.join(path.name for path in written)}")
+    say(*summary.cells.to_string(float_format="{:.4f}".format).splitlines())
+    say(f"Written to {output}: {', '.join(path.name for path in written)}")
     return 0
 
 

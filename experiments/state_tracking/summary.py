@@ -15,6 +15,7 @@ from analysis.figures.style import save_figure
 from analysis.statistics import mean_interval
 from analysis.tables import save_results
 from emt import locks, runs
+from emt.commands.output import say
 from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.errors import UserError
@@ -62,8 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
     with locks.writing_into(output):
         written = save_results(summary, output)
         written += save_figure(draw_rates(summary.rates, summary.members), output / "accuracy_over_rates")
-    print(summary.rates.to_string(float_format="{:.3f}".format))
-    print(f"Written to {output}: {', '.join(path.name for path in written)}")
+    say(*summary.rates.to_string(float_format="{:.3f}".format).splitlines())
+    say(f"Written to {output}: {', '.join(path.name for path in written)}")
     return 0
 
 

@@ -45,7 +45,7 @@ def central_differences(model, state, x, step=1e-5):
     return torch.stack(by_state, dim=-1), torch.stack(by_input, dim=-1)
 
 
-def check_jacobians(model, state, x, monkeypatch):
+def check_jacobians(model, state, x, monkeypatch, *, carries=True):
     size = sum(moving_state(model, state).values())
     # Two points of each member in one pass, and then one.
     monkeypatch.setattr(jacobians, "COPIES", 2 * len(SEEDS) * size)
@@ -54,15 +54,19 @@ def check_jacobians(model, state, x, monkeypatch):
     assert found[1].shape == (len(SEEDS), POINTS, size, IN)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+        if ours is found[0] and not carries:
+            assert not theirs.any()
+            continue
         # Controls: neither another point's nor another member's would pass.
         assert (ours.flip(1) - theirs).abs().max() > 1e-3
         assert (ours.flip(0) - theirs).abs().max() > 1e-3
-    assert (found[0].mT - expected[0]).abs().max() > 1e-3
+    assert not carries or (found[0].mT - expected[0]).abs().max() > 1e-3
 
 
 @every_model
 def test_they_are_those_of_central_differences(name, make_points, monkeypatch):
-    check_jacobians(*make_points(name), monkeypatch)
+    # In a fast weight programmer the memory alone goes from step to step.
+    check_jacobians(*make_points(name), monkeypatch, carries=name != "fwp")
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if load(MODELS, name, "model_type").smooth_state])

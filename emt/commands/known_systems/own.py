@@ -26,7 +26,7 @@ def own_networks() -> Iterator[Answer]:
     rotation = 0.9 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     layer = torch.nn.RNN(1, 2, batch_first=True)
     with torch.no_grad():
-        dict(layer.named_parameters())["weight_hh_l0"].copy_(torch.from_numpy(rotation))
+        dict(layer.named_parameters())["weight_hh_l0"].copy_(torch.tensor(rotation))
     trials = emt.trials(np.random.default_rng(3).normal(size=(6, 20, 1)))
     run = emt.from_torch(layer, trials)
     given = emt.from_arrays(run.recording["hidden"].to_numpy(), step_matrix=rotation[None])

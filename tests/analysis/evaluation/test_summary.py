@@ -146,10 +146,14 @@ def test_weights_that_are_not_finite_are_named(plant):
     broken[2, 3] = np.nan
     with pytest.raises(AnalysisError, match=r"model-3: expected finite numbers in W_hh; got NaN or infinity"):
         summarise(replace(member, recurrent=broken), {3: repeat_copy(3, 2)})
-    with pytest.raises(
-        AnalysisError, match=r"model-3: expected recurrent weights or a Jacobian; got neither"
-    ):
-        summarise(replace(member, recurrent=None), {3: repeat_copy(3, 2)})
+
+
+def test_without_a_matrix_there_is_no_spectrum(plant):
+    member = plant()
+    known, unknown = (summarise(m, {3: repeat_copy(3, 2)}) for m in (member, replace(member, recurrent=None)))
+    assert any(name.endswith("_seq3") for name in known)
+    assert not any(name.endswith("_seq3") for name in unknown)
+    assert unknown["accuracy"] == known["accuracy"]
 
 
 def test_by_argmax_an_output_is_right_when_the_largest_number_is_in_the_right_place():
