@@ -56,8 +56,8 @@ QUICK = {"topology": "--points 30 --null_clouds 19", "match": "--trials 1"}
 """Flags that change how long a command takes, not what it does."""
 
 
-FAMILIES = ("rnn", "lstm", "fw", "fwm", "dnd_lstm", "ethereal")
-"""A model of each family; the others are tried among the slow tests."""
+FAMILIES = ("rnn", "lstm", "fw", "fwm", "dnd_lstm")
+"""Models of different families; the others are tried among the slow tests."""
 
 OWN = ("own LSTM", "own RNN, linear task", "arrays")
 """What was not trained here, as columns of the table after the models."""

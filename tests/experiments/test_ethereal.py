@@ -299,6 +299,7 @@ def test_sweeps_hold_the_cells_of_the_paper():
     assert all(c.training.num_models >= 5 for c in shipped.RESULTS)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("coarse_figures")
 def test_a_map_of_two_by_two_cells_is_trained_and_drawn(tmp_path, capsys, refused):
     sizes = "--hidden_dim 5 --layers 1 --batch_size 4 --n_iters 500 --num_models 2"

@@ -245,6 +245,7 @@ def test_drawing_stops_only_where_the_test_is_decided():
             assert is_beyond_chance(cloud, seed, level, 39) == (p < level), (seed, p, level)
 
 
+@pytest.mark.slow
 def test_blobs_in_64_dimensions_have_loops_as_often_as_chance_says():
     found = [is_beyond_chance(blob(seed), seed, 0.05) for seed in range(100)]
     assert sum(found) <= 9
