@@ -55,8 +55,10 @@ def _kill(case: Case, number: int, seed: int, place: Path) -> Trial:
         if ended.outcome() in FAULTS:
             return Trial(name, ended.outcome(), ended.text())
     ended = case.run(place, save_often).wait(LIMIT)
-    if ended.outcome() != Outcome.SAME or ended.code:
-        return Trial(name, ended.outcome() if ended.code in (1, 2) else Outcome.TRACEBACK, ended.text())
+    outcome = ended.outcome()
+    if outcome != Outcome.SAME or ended.code:
+        told_of = outcome in FAULTS or ended.code in (1, 2)
+        return Trial(name, outcome if told_of else Outcome.TRACEBACK, ended.text())
     faults = differing(case.alone, results_of(place)) + left_over(place)
     return Trial(name, Outcome.SILENT if faults else Outcome.SAME, f"differ: {', '.join(faults)[:2000]}")
 

@@ -226,5 +226,5 @@ def test_faults_of_commands_are_seen(what, outcome, trees, tmp_path, monkeypatch
     monkeypatch.setattr(kills, "save_often", break_of(what))
     monkeypatch.setattr(commands, "GRACE_S", 1.0)
     [trial] = attack_case(case, trees, 1, 0, tmp_path / "kill")
-    assert trial.outcome == outcome
+    assert trial.outcome == outcome, trial.text
     assert list((tmp_path / "kill").iterdir()), "what it takes to see it again stays"
