@@ -79,7 +79,7 @@ def write_curves(folder, numbers, steps):
     """Write learning curves and done markers of members; the last step is validated."""
     for k in numbers:
         rows = [f"{step},10,0.5,{1 - 1 / step},," for step in range(1, steps + 1)] + [
-            f"{steps},10,,,0.4,{0.1 * k}"
+            f"{steps},10,,,0.4,{0.1 * (k % 10)}"
         ]
         text = CURVE_HEADER + "\n".join(rows) + "\n"
         write_bytes(folder / f"model-{k}" / "training_curve.csv", text.encode())
