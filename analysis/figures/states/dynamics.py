@@ -125,7 +125,7 @@ def plot_portrait(dynamics: Dynamics, plane: MemberPlane, ax: Axes | None = None
         ax.scatter(
             points[:, 0], points[:, 1], s=14, facecolors=face, edgecolors=edge, linewidths=0.5, zorder=3
         )
-    ax.set_title(f"{plane.model_name}: n = {len(classes)} points")
+    ax.set_title(f"{plane.model_name}: {_points(len(classes))}")
     return _label_plane(plane, ax)
 
 
@@ -138,7 +138,7 @@ def plot_spectra(dynamics: Dynamics, kind: str, ax: Axes | None = None) -> Axes:
     complex_plane(ax, float(np.abs(dynamics.eigenvalues).max()))
     alpha = float(np.clip(300 / max(len(values), 1), 0.12, 0.8))
     ax.scatter(values.real, values.imag, s=5, color=CLASSES[kind], linewidths=0, alpha=alpha, rasterized=True)
-    ax.set_title(f"{kind}\nn = {int(here.sum())} points")
+    ax.set_title(f"{kind}\n{_points(int(here.sum()))}")
     return ax
 
 
@@ -186,3 +186,7 @@ def _dot(color: str, label: str, size: float, hollow: bool = False) -> Line2D:
 
 def _members(n: int) -> str:
     return f"n = {n} member{'' if n == 1 else 's'}"
+
+
+def _points(n: int) -> str:
+    return f"n = {n} point" if n == 1 else f"n = {n} points"
