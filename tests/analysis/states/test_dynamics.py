@@ -1,5 +1,7 @@
 """Dynamics of a population: facts about matrices, and a planted portrait."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -139,3 +141,15 @@ def test_a_jacobian_that_is_not_finite_is_refused_by_name(make_portrait):
     portrait["jacobian"].values[5, 0, 0] = np.nan
     with pytest.raises(AnalysisError, match="model-3: expected finite Jacobians"):
         analyse_dynamics(portrait)
+
+
+def test_a_portrait_is_called_after_its_experiment_else_its_model(make_portrait):
+    portrait = make_portrait()
+    about = json.loads(portrait.attrs["about"])
+    for left_out, label in (
+        ((), "planted"),
+        (("experiment",), "lstm"),
+        (("experiment", "model"), "population"),
+    ):
+        portrait.attrs["about"] = json.dumps({k: v for k, v in about.items() if k not in left_out})
+        assert analyse_dynamics(portrait).label == label
