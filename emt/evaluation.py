@@ -4,7 +4,6 @@ Each model has an entry with the hash of what it came from; all models together 
 request, portraits of their dynamics (`emt.dynamics_file`).
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from emt import files, runs
 from emt.config import RunConfig
 from emt.errors import UserError
 from emt.files import is_plain
-from emt.identity import code_of
+from emt.identity import code_of, hash_of
 from emt.schema import Schema, read
 
 TEST_SEQUENCES = 256
@@ -69,15 +68,14 @@ def fingerprint(work: Work, number: int) -> str:
     """Return the hash of everything a model's evaluation depends on, this code included."""
     weights = runs.checkpoint_hash(runs.model_folder(work.experiment, number), work.step)
     parts = [weights, asdict(work.settings), work.config.task, work.config.model, runs.FORMAT_VERSION]
-    parts.append(code_of("emt", "analysis"))
-    return files.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
+    return hash_of([*parts, code_of("emt", "analysis")])
 
 
 def is_current(work: Work, number: int) -> bool:
     """Whether a model was evaluated already with these weights and settings, and its entry is whole."""
     try:
         held = read(entry_path(work, number), MemberFile)
-        return held.fingerprint == fingerprint(work, number) and held.sha256 == content_hash(held.entry)
+        return held.fingerprint == fingerprint(work, number) and held.sha256 == hash_of(held.entry)
     except UserError:
         return False
 
@@ -85,13 +83,8 @@ def is_current(work: Work, number: int) -> bool:
 def write_entry(work: Work, number: int, entry: Mapping[str, Any]) -> None:
     """Write a model's entry, with hashes of what it was computed from and of itself."""
     plain = files.plain(entry)
-    content = {"fingerprint": fingerprint(work, number), "sha256": content_hash(plain), "entry": plain}
+    content = {"fingerprint": fingerprint(work, number), "sha256": hash_of(plain), "entry": plain}
     files.write_json(entry_path(work, number), content)
-
-
-def content_hash(entry: Mapping[str, Any]) -> str:
-    """Return the hash of an entry."""
-    return files.sha256(json.dumps(entry, sort_keys=True).encode())
 
 
 def trace_batch(work: Work, task: Any, length: int) -> Any:
@@ -101,18 +94,11 @@ def trace_batch(work: Work, task: Any, length: int) -> Any:
 
 
 def portrait_mark(work: Work) -> str:
-    """Return the hash of everything that the portraits of all models depend on."""
+    """Return the hash of the models, and of the trials, that portraits are of."""
     weights = [runs.checkpoint_hash(runs.model_folder(work.experiment, n), work.step) for n in work.numbers]
     horizon = min(TRACE_HORIZON, work.settings.test_horizon)
-    parts = [
-        weights,
-        horizon,
-        work.config.training.seed,
-        work.config.task,
-        work.config.model,
-        runs.FORMAT_VERSION,
-    ]
-    return files.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
+    config = work.config
+    return hash_of([weights, horizon, config.training.seed, config.task, config.model, runs.FORMAT_VERSION])
 
 
 def forget(work: Work) -> list[Path]:

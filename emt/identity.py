@@ -1,11 +1,13 @@
-"""What code computes a result: a hash of the project's source, and versions of the libraries that do the arithmetic."""
+"""What a result comes from: a hash of the project's source, versions of the libraries that do the arithmetic."""
 
 import hashlib
 import importlib.util
+import json
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 LIBRARIES = ("torch", "pytorch_lightning", "numpy")
 
@@ -19,8 +21,22 @@ def code_of(*packages: str) -> dict[str, str]:
     >>> sorted(code_of("emt"))
     ['emt_source', 'numpy_version', 'pytorch_lightning_version', 'torch_version']
     """
-    libraries = {f"{library}_version": version(library) for library in LIBRARIES}
-    return libraries | {f"{package}_source": source_hash(package) for package in packages}
+    return library_versions() | {f"{package}_source": source_hash(package) for package in packages}
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    """Return the versions of `LIBRARIES`; they are looked up once for each process."""
+    return {f"{library}_version": version(library) for library in LIBRARIES}
+
+
+def hash_of(content: Any) -> str:
+    """Return the hash of plain values, and of others by their text: of what a result depends on, or of a result.
+
+    >>> hash_of({"a": 1, "b": 2}) == hash_of({"b": 2, "a": 1}), hash_of([1]) == hash_of([2])
+    (True, False)
+    """
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
 @cache

@@ -6,7 +6,6 @@ which has grown, works out only what is not there yet.
 """
 
 import contextlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from emt import dynamics_file, files, runs
 from emt.devices import choose_device
 from emt.errors import TraceError, renamed
 from emt.evaluation import TRACE_HORIZON, Work, portrait_mark, trace_batch
-from emt.identity import code_of
+from emt.identity import code_of, hash_of
 
 STACK_NUMBERS, STACK_MEMBERS = 128, 16
 """Small members are searched together, as a stack whose states have at most so many numbers, or of so many members:
@@ -57,20 +56,14 @@ class DynamicsWork:
             code_of("emt"),
         )
         folders = {n: runs.model_folder(work.experiment, n) for n in work.numbers}
-        parts = {n: [runs.checkpoint_hash(folder, work.step), *shared] for n, folder in folders.items()}
         return {
-            n: files.sha256(json.dumps(part, sort_keys=True, default=str).encode())
-            for n, part in parts.items()
+            n: hash_of([runs.checkpoint_hash(folder, work.step), *shared]) for n, folder in folders.items()
         }
 
     @property
     def marks(self) -> dict[str, Any]:
         """What the file of all members says of itself where it is of these."""
-        return {
-            "fingerprint": portrait_mark(self.work),
-            "moving": self.moving,
-            "searches": self.starts,
-        }
+        return {"fingerprint": portrait_mark(self.work), "parts": list(self.hashes.values())}
 
     @property
     def parts_folder(self) -> Path:

@@ -2,8 +2,7 @@
 
 Writes evaluation_summary.json, which `emt analyze` reads, figures for each model in model-k/results and
 across models in global_analysis, and recorded runs in traces; with --dynamics also fixed points and Lyapunov
-exponents. Models that were evaluated before by the same code
-with the same settings are not evaluated again.
+exponents. Models that were evaluated before by the same code with the same settings are not evaluated again.
 """
 
 import argparse

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from emt import dynamics_file, engine
+from emt.commands.output import complain_at_length
 from emt.errors import UserError
 from emt.evaluation import Work
 from emt.member_dynamics import DynamicsWork, join_parts, write_parts
@@ -35,9 +36,8 @@ def search_dynamics(work: Work, moving: str, starts: int, workers: int, console:
         told.tell(progress)
     for result in results:
         if result.failure:
-            raise UserError(
-                f"{work.experiment}: fixed points and exponents: {result.failure}\n{result.details}"
-            )
+            complain_at_length(result.details)
+            raise UserError(f"{work.experiment}: fixed points and exponents: {result.failure}")
     join_parts(job, list(missing))
 
 

@@ -169,7 +169,7 @@ def train(populations: Mapping[Path, RunConfig], execution: ExecutionConfig, out
         console.print(describe(name.name, [row for row in rows if row["experiment"] == name.name]))
     console.print(f"All members: {output / 'members.csv'}")
     for failure in failures:
-        complain_at_length(failure.details or "")
+        complain_at_length(failure.details)
         complain(f"sweep: {failure.item.experiment.name}: {failure.item}: {failure.failure}")
     return 1 if failures else 0
 

@@ -179,7 +179,7 @@ def train(config: RunConfig, experiment: Path) -> int:
             f"{reached}: {len(passed)} of {members} models, median step {median(passed):.0f}, last {max(passed)}"
         )
     for failure in outcome.failures:
-        complain_at_length(failure.details or "")
+        complain_at_length(failure.details)
         complain(f"{program('train')}: {failure.item}: {failure.failure}")
     if outcome.failures:
         return 1

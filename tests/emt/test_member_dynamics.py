@@ -89,6 +89,13 @@ def test_only_new_members_are_worked_out(make_job):
     assert make_job(1, 2, 3).missing() == {STEPS: (3,)}
 
 
+def test_what_other_code_computed_is_worked_out_again(make_job, monkeypatch):
+    finish(make_job(1, 2))
+    assert make_job(1, 2).missing() == {}
+    monkeypatch.setattr("emt.member_dynamics.code_of", lambda *_: {"emt_source": "other"})
+    assert make_job(1, 2).missing() == {STEPS: (1, 2)}
+
+
 def test_parts_are_those_of_their_member(make_job):
     whole = finish(make_job(1, 2, 4))
     parts = [dynamics_file.select(whole, n) for n in (1, 2, 4)]
