@@ -21,8 +21,8 @@ def normalised_delta(
 ) -> NormalisedRun:
     """Run M ← (M + β (v − M k) kᵀ) / max(1, ‖·‖_F), step by step; reads come after the write.
 
-    Nothing is divided by in a step that does not write (β = 0), nor in the first step of an empty memory. With
-    the divisors s known it is the rule of `linear_memory_steps`: log w = −log s, b = β, c = β/s.
+    Nothing is divided by in a step that does not write (β = 0), nor in the first that writes to an empty memory.
+    With the divisors s known it is the rule of `linear_memory_steps`: log w = −log s, b = β, c = β/s.
 
     Parameters
     ----------
@@ -35,20 +35,23 @@ def normalised_delta(
     memory
         M before the first step, (…, value, key); None: empty.
     """
-    first = memory is None
     held = key.new_zeros(*key.shape[:-2], value.shape[-1], key.shape[-1]) if memory is None else memory
+    norm = _norm(held)
     reads, scales = [], []
     for t in range(key.shape[-2]):
         k, beta = key[..., t, :], erase[..., t, None]
         change = beta * (value[..., t, :] - (held @ k.unsqueeze(-1)).squeeze(-1))
+        divides = (beta != 0) & (norm != 0)
         held = held + change.unsqueeze(-1) * k.unsqueeze(-2)
-        if first and t == 0:
-            scale = torch.ones_like(beta)
-        else:
-            norm = torch.linalg.vector_norm(held, dim=(-2, -1)).unsqueeze(-1)
-            scale = torch.where(beta != 0, norm.clamp(min=1), 1)
+        norm = _norm(held)
+        scale = torch.where(divides, norm.clamp(min=1), 1)
         held = held / scale.unsqueeze(-1)
         scales.append(scale.squeeze(-1))
         reads.append((held @ query[..., t, :].unsqueeze(-1)).squeeze(-1))
     log_keep = -torch.stack(scales, dim=-1).log()
     return NormalisedRun(torch.stack(reads, dim=-2), held, log_keep.clamp(min=LOWEST_LOG_KEEP))
+
+
+def _norm(memory: Tensor) -> Tensor:
+    """Return the Frobenius norm, (…, 1)."""
+    return torch.linalg.vector_norm(memory, dim=(-2, -1)).unsqueeze(-1)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from emt.ops.linear_memory.forms import linear_memory, linear_memory_steps
+from emt.ops.linear_memory.normalised import normalised_delta
 from emt.ops.linear_memory.sweep import last_read_weights
 
 MEMBERS, BATCH, TIME, KEY, VALUE = 2, 3, 29, 5, 7
@@ -181,3 +182,19 @@ def test_parity_needs_a_transition_with_a_negative_eigenvalue(strength, sign):
     expected = torch.cumprod(1 - strength * bits, 0)
     torch.testing.assert_close(distance_from_half, expected, rtol=0, atol=1e-12)
     assert (expected.min() < 0) == (sign < 0)
+
+
+@pytest.mark.parametrize("cut", [1, 3, 4, 20])
+def test_a_normalised_memory_may_be_cut_anywhere_and_starts_from_zeros(cut):
+    inputs = inputs_of("delta")
+    query, key, value, erase = (inputs[n].detach() for n in ("query", "key", "value", "erase"))
+    # Values that make the first write larger than one, after three steps without any.
+    value, erase[..., :3] = 9 * value, 0.0
+    whole = normalised_delta(query, key, value, erase)
+    zeros = torch.zeros(MEMBERS, BATCH, VALUE, KEY, dtype=torch.float64)
+    run = normalised_delta(*(x[:, :, :cut] for x in (query, key, value, erase)), zeros)
+    rest = normalised_delta(*(x[:, :, cut:] for x in (query, key, value, erase)), run.memory)
+    torch.testing.assert_close(torch.cat([run.reads, rest.reads], dim=2), whole.reads, rtol=0, atol=1e-12)
+    torch.testing.assert_close(torch.cat([run.log_keep, rest.log_keep], dim=2), whole.log_keep)
+    assert not whole.log_keep[..., :4].any()
+    assert (whole.log_keep[..., 4] < 0).all()
