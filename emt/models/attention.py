@@ -15,6 +15,7 @@ from torch import Tensor
 from emt.models.base import Model
 from emt.models.blocks import BlockModel, Mixed, Mixer, Sequences, head_size, scaled_normal
 from emt.models.layers import linear
+from emt.models.memory_mixer import MemoryMixer
 from emt.models.projections import Projections
 from emt.models.softmax_memory import SoftmaxMemory
 
@@ -68,25 +69,18 @@ class Attention(BlockModel):
         self.add_positions(context_length, initializer_range)
 
 
-class SoftmaxMixer(Mixer):
+class SoftmaxMixer(MemoryMixer):
     """Attention over a dictionary of earlier steps."""
+
+    memory: SoftmaxMemory
 
     def __init__(
         self, model: Model, name: str, projections: Projections, memory: SoftmaxMemory, scale: float
     ) -> None:
-        super().__init__()
-        self.projections, self.memory = projections, memory
+        super().__init__(projections, memory, memory.rule)
         width = projections.weight.shape[1]
         self.w_out = model.parameter_of(f"{name}.out", (width, width), scaled_normal(scale))
-        self.torch_names = {"w_out": "out.weight"}
-        self.torch_names |= {f"projections.{n}": t for n, t in projections.torch_names.items()}
-        self.state_dims = {**memory.state_dims, **projections.state_dims}
-        self.held_state = tuple(memory.state_dims)
-        self.rule = {**memory.rule, **projections.mixes}
-
-    def zero_state(self, like: Tensor) -> dict[str, Tensor]:
-        """Return an empty dictionary and window."""
-        return {**self.memory.zero_state(like), **self.projections.zero_state(like)}
+        self.torch_names["w_out"] = "out.weight"
 
     def forward(self, x: Tensor, state: Mapping[str, Tensor] | None, sequences: Sequences) -> Mixed:
         """Mix inputs; see `Mixer.forward`."""

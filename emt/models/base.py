@@ -63,7 +63,7 @@ class Model(nn.Module):
 
     state_dims: dict[str, tuple[str, ...]]
     held_state: tuple[str, ...] = ()
-    smooth_state: ClassVar[tuple[str, ...]] = ()
+    smooth_state: tuple[str, ...] = ()
     memories: dict[str, dict[str, Any]] = {}
     context: ClassVar[tuple[str, ...]] = ()
     noise_step: int | None = None

@@ -18,7 +18,6 @@ from emt.models.base import Model, constant
 from emt.models.blocks import (
     BlockModel,
     Mixed,
-    Mixer,
     Sequences,
     head_size,
     rms_norm,
@@ -26,6 +25,7 @@ from emt.models.blocks import (
 )
 from emt.models.head_memory import HeadMemory
 from emt.models.layers import linear
+from emt.models.memory_mixer import MemoryMixer
 from emt.models.projections import Projections
 
 NORM_EPSILON = 1e-6
@@ -80,11 +80,13 @@ class DeltaNet(BlockModel):
             initializer_range,
             lambda name: DeltaMixer(self, name, hidden_dim, heads, conv_size, max_beta, initializer_range),
         )
-        self.smooth_state = self.held_state  # type: ignore[misc]
+        self.smooth_state = self.held_state
 
 
-class DeltaMixer(Mixer):
+class DeltaMixer(MemoryMixer):
     """The delta rule for keys and queries of length one."""
+
+    memory: HeadMemory
 
     def __init__(
         self,
@@ -96,29 +98,21 @@ class DeltaMixer(Mixer):
         max_beta: float,
         scale: float,
     ) -> None:
-        super().__init__()
+        projections = Projections(model, name, width, heads, conv_size, scale, squash=True)
+        memory = HeadMemory(heads, width // heads, width // heads)
+        super().__init__(projections, memory, {"kind": "linear", "reads": "after"})
         self.max_beta, draw = max_beta, scaled_normal(scale)
-        self.projections = Projections(model, name, width, heads, conv_size, scale, squash=True)
         self.w_beta = model.parameter_of(f"{name}.beta", (width, heads), draw)
         self.w_out = model.parameter_of(f"{name}.out", (width, width), draw)
         self.gain = model.parameter_of(f"{name}.read_norm", (width // heads,), constant(1.0))
-        self.torch_names = {"w_beta": "beta.weight", "w_out": "out.weight", "gain": "read_norm.weight"}
-        self.torch_names |= {f"projections.{n}": t for n, t in self.projections.torch_names.items()}
-        self.memory = HeadMemory(heads, width // heads, width // heads)
-        self.state_dims = {**self.memory.state_dims, **self.projections.state_dims}
-        self.held_state = tuple(self.memory.state_dims)
-        self.rule = {"kind": "linear", "reads": "after", **self.projections.mixes}
-
-    def zero_state(self, like: Tensor) -> dict[str, Tensor]:
-        """Return an empty memory and window."""
-        return {**self.memory.zero_state(like), **self.projections.zero_state(like)}
+        self.torch_names |= {"w_beta": "beta.weight", "w_out": "out.weight", "gain": "read_norm.weight"}
 
     def forward(self, x: Tensor, state: Mapping[str, Tensor] | None, sequences: Sequences) -> Mixed:
         """Mix inputs; see `Mixer.forward`."""
         q, k, v, states = self.projections(x, state)
         q, k = unit(q) * q.shape[-1] ** -0.5, unit(k)
         beta = self.max_beta * torch.sigmoid(linear(x, self.w_beta))
-        reads, last, log = self.memory.run(q, k, v, beta, beta, state, sequences.present)
+        reads, last, log = self.memory.run(q, k, v, beta, state, sequences.present)
         outputs = linear(rms_norm(reads, self.gain).flatten(3), self.w_out)
         return Mixed(outputs, last, states, log)
 

@@ -95,7 +95,7 @@ class FastWeightProgrammer(Model):
             self.held_state = tuple(self.softmax.state_dims)
             self.state_dims = {"hidden": ("unit",), **self.softmax.state_dims}
             return
-        self.smooth_state = self.held_state  # type: ignore[misc]
+        self.smooth_state = self.held_state
         self.memory = HeadMemory(1, self.values + (self.write_rule == "sum"), self.features.count)
         if self.write_rule == "sum":
             self.memories = {"fast": {**type(self).memories["fast"], "normaliser": "last"}}
@@ -212,11 +212,11 @@ class FastWeightProgrammer(Model):
         if self.features is not None and self.write_rule == "sum":
             values = torch.cat([values, torch.ones_like(values[..., :1])], dim=-1)
         q, k, v = (vectors.unsqueeze(3) for vectors in (query, key, values))
-        strength = None if beta is None else beta.unsqueeze(3)
+        beta = None if beta is None else beta.unsqueeze(3)
         if self.features is None:
             return self.softmax.run(q, k, v, state, pairs.writes)
         normalised = self.write_rule == "fwm"
-        return self.memory.run(q, k, v, strength, strength, state, pairs.writes, normalised=normalised)
+        return self.memory.run(q, k, v, beta, state, pairs.writes, normalised=normalised)
 
     def _answer(self, reads: Tensor) -> Tensor:
         """Return the answer (member, batch, time, value) that was read (member, batch, time, head, …)."""

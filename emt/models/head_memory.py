@@ -32,8 +32,7 @@ class HeadMemory:
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        erase: Tensor | None,
-        strength: Tensor | None,
+        beta: Tensor | None,
         state: Mapping[str, Tensor] | None,
         writes: Tensor | None,
         *,
@@ -45,8 +44,8 @@ class HeadMemory:
         ----------
         query, key, value
             (member, batch, time, head, channel).
-        erase, strength
-            b and c, (member, batch, time, head); None for 0 and 1.
+        beta
+            β of the delta rule, which erases and writes, (member, batch, time, head); None: values are added.
         state
             What it holds before the first step; None: nothing.
         writes
@@ -59,37 +58,39 @@ class HeadMemory:
         reads, last, log
             (member, batch, time, head, value), what makes the state after the last step, and the log.
         """
+        strength = beta
         if writes is not None:
-            there = writes.unsqueeze(-1).to(query)
-            erase = None if erase is None else erase * there
-            strength = there.expand(query.shape[:4]) if strength is None else strength * there
+            there = writes.unsqueeze(-1).to(query).expand(query.shape[:4])
+            strength = there if beta is None else beta * there
+        erase = None if beta is None else strength
         held = None
         if state is not None:
             held = state["memory"] if self.shape[0] > 1 else state["memory"].unsqueeze(2)
-        q, k, v, b, c = (
-            None if x is None else x.transpose(2, 3) for x in (query, key, value, erase, strength)
-        )
-        assert q is not None
-        assert k is not None
-        assert v is not None
+        q, k, v = (x.transpose(2, 3) for x in (query, key, value))
+        b, c = (None if x is None else x.transpose(2, 3) for x in (erase, strength))
         log_keep = None
         if normalised and b is not None:
             reads, memory, log_keep = normalised_delta(q, k, v, b, held)
         else:
             reads, memory = linear_memory(q, k, v, None, b, c, held)
         reads = reads.transpose(2, 3)
-        one = query.new_ones(()).expand(query.shape[:4])
-        keep = one if log_keep is None else log_keep.transpose(2, 3).exp()
-        nothing = None if writes is None else ~writes[..., None, None]
-        log = {
-            name: x if nothing is None else x.masked_fill(nothing, torch.nan)
-            for name, x in (("write_key", key), ("write_value", value))
-        }
-        log |= {
-            "write_strength": keep * (one if strength is None else strength),
-            "write_erase": torch.zeros_like(one) if erase is None else erase,
-            "write_keep": keep,
-            "read_query": query.unsqueeze(4),
-            "read_value": reads.unsqueeze(4),
-        }
+        log = head_log(query, key, value, reads, writes)
+        if log_keep is not None:
+            log["write_keep"] = log_keep.transpose(2, 3).exp()
+        if strength is not None:
+            log["write_strength"] = log["write_keep"] * strength
+        if erase is not None:
+            log["write_erase"] = erase
         return reads, {"memory": lambda: memory if self.shape[0] > 1 else memory.squeeze(2)}, log
+
+
+def head_log(query: Tensor, key: Tensor, value: Tensor, reads: Tensor, writes: Tensor | None) -> Log:
+    """Return the log of memories that add each value at strength one and keep all; arguments as of `HeadMemory.run`."""
+    one = query.new_ones(()).expand(query.shape[:4])
+    silent = None if writes is None else ~writes[..., None, None]
+    log = {
+        name: x if silent is None else x.masked_fill(silent, torch.nan)
+        for name, x in (("write_key", key), ("write_value", value))
+    }
+    log |= {"write_strength": one, "write_erase": torch.zeros_like(one), "write_keep": one}
+    return log | {"read_query": query.unsqueeze(4), "read_value": reads.unsqueeze(4)}

@@ -23,6 +23,7 @@ from emt.models.blocks import BlockModel, Mixed, Mixer, Sequences, head_size, sc
 from emt.models.features import FeatureMap
 from emt.models.head_memory import HeadMemory
 from emt.models.layers import linear
+from emt.models.memory_mixer import MemoryMixer
 from emt.models.projections import Projections
 
 EPSILON = 1e-6
@@ -85,11 +86,13 @@ class LinearAttention(BlockModel):
             return LinearMixer(self, name, projections, feature_map, write_rule, initializer_range)
 
         self._make(input_channels, output_channels, hidden_dim, layers, mlp, initializer_range, build)
-        self.smooth_state = self.held_state  # type: ignore[misc]
+        self.smooth_state = self.held_state
 
 
-class LinearMixer(Mixer):
+class LinearMixer(MemoryMixer):
     """One of the three rules, for any features."""
+
+    memory: HeadMemory
 
     def __init__(
         self,
@@ -100,26 +103,17 @@ class LinearMixer(Mixer):
         write_rule: str,
         scale: float,
     ) -> None:
-        super().__init__()
-        self.projections, self.features, self.write_rule = projections, features, write_rule
-        width, heads, size = projections.weight.shape[1], projections.heads, features.channels
+        width, heads, summed = projections.weight.shape[1], projections.heads, write_rule == "sum"
+        memory = HeadMemory(heads, features.channels + summed, features.count)
+        rule = {"kind": "linear", "reads": "after"} | ({"normaliser": "last"} if summed else {})
+        super().__init__(projections, memory, rule)
+        self.features, self.write_rule = features, write_rule
         self.w_out = model.parameter_of(f"{name}.out", (width, width), scaled_normal(scale))
-        self.torch_names = {"w_out": "out.weight"}
-        self.torch_names |= {f"projections.{n}": t for n, t in projections.torch_names.items()}
+        self.torch_names["w_out"] = "out.weight"
         self.w_beta = None
-        if write_rule != "sum":
+        if not summed:
             self.w_beta = model.parameter_of(f"{name}.beta", (width, heads), scaled_normal(scale))
             self.torch_names["w_beta"] = "beta.weight"
-        self.memory = HeadMemory(heads, size + (write_rule == "sum"), features.count)
-        self.state_dims = {**self.memory.state_dims, **projections.state_dims}
-        self.held_state = tuple(self.memory.state_dims)
-        self.rule = {"kind": "linear", "reads": "after", **projections.mixes}
-        if write_rule == "sum":
-            self.rule["normaliser"] = "last"
-
-    def zero_state(self, like: Tensor) -> dict[str, Tensor]:
-        """Return an empty memory and window."""
-        return {**self.memory.zero_state(like), **self.projections.zero_state(like)}
 
     def forward(self, x: Tensor, state: Mapping[str, Tensor] | None, sequences: Sequences) -> Mixed:
         """Mix inputs; see `Mixer.forward`."""
@@ -132,9 +126,7 @@ class LinearMixer(Mixer):
             v = torch.cat([v, torch.ones_like(v[..., :1])], dim=-1)
         if self.write_rule == "delta":
             q, k = q / (q.sum(dim=-1, keepdim=True) + EPSILON), sums_to_one(k)
-        reads, last, log = self.memory.run(
-            q, k, v, beta, beta, state, sequences.present, normalised=normalised
-        )
+        reads, last, log = self.memory.run(q, k, v, beta, state, sequences.present, normalised=normalised)
         if self.write_rule == "sum":
             reads = reads[..., :-1] / (reads[..., -1:] + EPSILON)
         if normalised:

@@ -8,6 +8,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from emt.models.base import Log
 from emt.models.blocks import Makers
+from emt.models.head_memory import head_log
 
 
 class SoftmaxMemory:
@@ -95,15 +96,7 @@ class SoftmaxMemory:
             bias = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, -1e9)
             reads = scaled_dot_product_attention(q, k, v, bias) * mask.any(dim=-1, keepdim=True)
         reads = reads.transpose(1, 2).unflatten(0, query.shape[:2])
-        one = query.new_ones(()).expand(query.shape[:4])
-        nothing = None if writes is None else ~writes[..., None, None]
-        log = {
-            name: x if nothing is None else x.masked_fill(nothing, torch.nan)
-            for name, x in (("write_key", key), ("write_value", value))
-        }
-        log |= {"write_strength": one, "write_erase": torch.zeros_like(one), "write_keep": one}
-        log |= {"read_query": query.unsqueeze(4), "read_value": reads.unsqueeze(4)}
-        return reads, self._last(held, keys, values), log
+        return reads, self._last(held, keys, values), head_log(query, key, value, reads, writes)
 
     def _found(self, held: Tensor, steps: int) -> Tensor:
         """Return which writes a read finds, (member, batch, time, slot and time)."""

@@ -1,0 +1,31 @@
+"""What the mixers of attention and linear memories share: projections, a memory, and the state of both."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from emt.models.blocks import Mixer
+from emt.models.head_memory import HeadMemory
+from emt.models.projections import Projections
+from emt.models.softmax_memory import SoftmaxMemory
+
+
+class MemoryMixer(Mixer):
+    """A mixer that writes and reads a memory with projections of its inputs, by the memory's ``rule``."""
+
+    memory: HeadMemory | SoftmaxMemory
+
+    def __init__(
+        self, projections: Projections, memory: HeadMemory | SoftmaxMemory, rule: Mapping[str, Any]
+    ) -> None:
+        super().__init__()
+        self.projections, self.memory = projections, memory
+        self.torch_names = {f"projections.{n}": t for n, t in projections.torch_names.items()}
+        self.state_dims = {**memory.state_dims, **projections.state_dims}
+        self.held_state = tuple(memory.state_dims)
+        self.rule = {**rule, **projections.mixes}
+
+    def zero_state(self, like: Tensor) -> dict[str, Tensor]:
+        """Return an empty memory and window."""
+        return {**self.memory.zero_state(like), **self.projections.zero_state(like)}
