@@ -108,7 +108,7 @@ def _mutations(given: Any) -> Iterator[Part]:
 
 
 def _names(given: Any) -> Iterator[Part]:
-    from experiments.stress.texts import DOORS, HOSTILE
+    from experiments.stress.names import DOORS, HOSTILE
 
     for door in DOORS:
         yield Part(

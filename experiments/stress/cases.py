@@ -129,11 +129,7 @@ def cases() -> Sequence[Case]:
 
 def _analysis(name: str) -> Case:
     command = COMMANDS[name]
-    tree = "memory" if name in WITH_MEMORY else "evaluated"
+    tree = "memory" if command.function.startswith("analysis.memory.") else "evaluated"
     given = f"--summary_files {SUMMARY} {SUMMARY}" if command.several else f"--summary_file {SUMMARY}"
     words = f"analyze {name} {given} --output_dir run/{command.folder} {QUICK.get(name, '')}"
     return Case(f"analyze {name}", words, tree)
-
-
-WITH_MEMORY = ("memory", "match")
-"""Analyses of models that keep an associative memory."""

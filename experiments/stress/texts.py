@@ -1,4 +1,4 @@
-"""Kinds of text file: JSON, tables, pictures that a page takes in, stories; doors for names, and hostile names."""
+"""Kinds of text file: JSON, tables, pictures that a page takes in, stories; and arrays of other shapes and types."""
 
 import io
 import json
@@ -29,12 +29,10 @@ from emt.training.sweep import complete, read_run
 from experiments.associative_retrieval.results import RetrievalTest
 from experiments.catbabi.results import MemberTest, RunTest
 from experiments.command_line import find_runs
+from experiments.stress.binary import make_data_set, read_data_set
 from experiments.stress.kind import Kind, damage
 from experiments.stress.mutations import mutate_json, mutate_lines, mutate_table
-from experiments.stress.names import DOORS, HOSTILE
 from experiments.training import read_test
-
-__all__ = ["DOORS", "HOSTILE", "KINDS"]
 
 CONFIG = RunConfig(
     metadata={"experiment_name": "run"},
@@ -91,6 +89,11 @@ def _write_experiment(folder: Path) -> Path:
         files.CurvePoint(75, 10, np.nan, np.nan, 1.5, 0.5),
     ]
     files.write_curve(folder / "model-1" / "training_curve.csv", points)
+    _write_member(folder, 1)
+    return folder
+
+
+def _write_member(folder: Path, number: int) -> None:
     about = {
         "step": 75,
         "status": "finished",
@@ -99,8 +102,7 @@ def _write_experiment(folder: Path) -> Path:
         "passed_step": None,
         "train_acc": 0.5,
     }
-    runs.write_weights(folder / "model-1", {"a": np.arange(3, dtype=np.float32)}, about)
-    return folder
+    runs.write_weights(runs.model_folder(folder, number), {"a": np.arange(3, dtype=np.float32)}, about)
 
 
 def _write(path: Path, *lines: str) -> None:
@@ -158,16 +160,8 @@ def _standing(path: Path) -> Any:
 
 
 def _write_marker(folder: Path) -> Path:
-    about = {
-        "step": 75,
-        "status": "finished",
-        "seed": 3,
-        "horizon": 10,
-        "passed_step": None,
-        "train_acc": 0.5,
-    }
     for number in (1, 2, 3):
-        runs.write_weights(runs.model_folder(folder, number), {"a": np.arange(3, dtype=np.float32)}, about)
+        _write_member(folder, number)
     return runs.marker_path(runs.model_folder(folder, 2))
 
 
@@ -248,14 +242,6 @@ def _write_text(folder: Path) -> Path:
     return folder / "text.txt"
 
 
-def _write_arrays(folder: Path) -> Path:
-    from emt.tasks.retrieval_data import make_data_set, to_npz
-
-    path = folder / "data.npz"
-    path.write_bytes(to_npz(make_data_set(3, {"train": 9, "validation": 5, "test": 7}, 0)))
-    return path
-
-
 def _mutate_arrays(content: bytes, random: np.random.Generator) -> bytes:
     """Return a data set with another array in the place of one."""
     arrays = dict(np.load(io.BytesIO(content)))
@@ -278,12 +264,6 @@ def _mutate_arrays(content: bytes, random: np.random.Generator) -> bytes:
     made = io.BytesIO()
     np.savez(made, **arrays)
     return made.getvalue()
-
-
-def _data_set(path: Path) -> Any:
-    from emt.tasks.retrieval_data import read_npz
-
-    return asdict(read_npz(path))
 
 
 def _read_chunks(path: Path) -> Any:
@@ -321,5 +301,5 @@ KINDS: tuple[Kind, ...] = (
     _tests("test of a run", RunTest, {"starts": {"zero": dict.fromkeys(_FIGURES, _SPREAD)}}),
     _lines("stories", _write_stories, _stories),
     _lines("text", _write_text, lambda path: characters._read(str(path), 7)),
-    Kind("arrays of a data set", _write_arrays, _data_set, vouched=False, mutate=_mutate_arrays),
+    Kind("arrays of a data set", make_data_set, read_data_set, vouched=False, mutate=_mutate_arrays),
 )

@@ -10,7 +10,7 @@ from emt.errors import UserError
 
 @pytest.fixture
 def refused():
-    """Return a context that expects a refusal as a command line prints it: with flags."""
+    """Return a context that fails unless its body is refused, in words that match, as a command line prints them."""
 
     @contextmanager
     def expect(message):

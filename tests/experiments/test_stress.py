@@ -19,7 +19,7 @@ from experiments.stress.disks import attack_disk
 from experiments.stress.door import Door, attack_doors
 from experiments.stress.kills import attack_case, save_often
 from experiments.stress.kind import Kind, attack_kind
-from experiments.stress.outcome import Attack, Outcome, try_each
+from experiments.stress.outcome import FAULTS, Attack, Outcome, try_each
 from experiments.stress.pairs import Pair, attack_pair
 from experiments.stress.results import left_over, results_of
 
@@ -94,7 +94,9 @@ def strict(path):
 def test_what_damaged_files_come_to(read, vouched, seen, tmp_path):
     trials = list(attack_kind(Kind("about", make, read, vouched), 30, 0, tmp_path, 5.0))
     assert len(trials) == 30
-    assert seen <= {trial.outcome for trial in trials}
+    outcomes = {trial.outcome for trial in trials}
+    assert seen <= outcomes
+    assert outcomes & set(FAULTS) <= seen
     faults = {f"about {path.name.partition('_')[2]}" for path in tmp_path.glob("faults/*")}
     assert faults == {t.name for t in trials if t.outcome in (Outcome.TRACEBACK, Outcome.SILENT)}
 

@@ -10,8 +10,9 @@ from emt import files, runs
 from experiments.stress.door import Door, attack_doors
 from experiments.stress.kind import Kind, attack_kind
 from experiments.stress.mutations import mutate_json, mutate_lines, mutate_table
+from experiments.stress.names import DOORS, HOSTILE
 from experiments.stress.outcome import FAULTS, Outcome
-from experiments.stress.texts import DOORS, HOSTILE, KINDS
+from experiments.stress.texts import KINDS
 
 SLOW_DOORS = ("figure", "page", "experiment name")
 
@@ -38,7 +39,9 @@ def test_damage_is_found_or_legal(kind, tmp_path):
 def test_a_hostile_name_takes_no_effect(door, tmp_path):
     assert len(HOSTILE) >= 100
     names = HOSTILE if door.name in SLOW_DOORS else HOSTILE[::4]
-    found = faults(attack_doors([door], names, tmp_path, 60))
+    plain, *trials = attack_doors([door], ["a plain name", *names], tmp_path, 60)
+    assert plain.outcome == Outcome.SAME, plain.text
+    found = faults(trials)
     assert not found, "\n".join(map(str, found.items()))
 
 
