@@ -161,8 +161,8 @@ def require_device(execution: ExecutionConfig) -> None:
         choose_device("gpu")
 
 
-def find_runs(folder: str | Path, task: str) -> dict[Path, RunConfig]:
-    """Return the runs of a task in a folder: in a sweep in its order, else by path.
+def find_runs(folder: str | Path, *tasks: str) -> dict[Path, RunConfig]:
+    """Return the runs of some tasks in a folder: in a sweep in its order, else by path.
 
     Raises
     ------
@@ -174,10 +174,10 @@ def find_runs(folder: str | Path, task: str) -> dict[Path, RunConfig]:
     found = {
         path.parent: read_run(path, partial=True)
         for path, config in configs.items()
-        if config.task_name == task
+        if config.task_name in tasks
     }
     if not found:
-        raise UserError(f"{folder}: expected runs of the task {task}; found none")
+        raise UserError(f"{folder}: expected runs of the task {' or '.join(tasks)}; found none")
     sweep = folder / "sweep.json"
     order = [folder / name for name in read(sweep, Sweep).experiments] if sweep.exists() else []
     return {

@@ -59,14 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_folder(parser, "a run, or a folder of runs")
     options = parser.parse_args(arguments)
     folder = runs.find(options.folder, "folder")
-    tables = []
-    for task in PUBLISHED:
-        try:
-            found = find_runs(folder, task)
-        except UserError:
-            continue
-        tables += [members_of(run, config) for run, config in found.items()]
-    members = pd.concat(tables) if tables else pd.DataFrame()
+    members = pd.concat(members_of(run, config) for run, config in find_runs(folder, *PUBLISHED).items())
     if members.empty:
         raise UserError(f"{folder}: expected finished models; found none")
     summary = summarise(members)

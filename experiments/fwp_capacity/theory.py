@@ -30,8 +30,3 @@ def mean_of_values(keys: int, pairs: int) -> float:
     ]
     p = np.exp(log_p)
     return float(0.5 * (1 - 1 / keys) * (1 - (p / n).sum() / p.sum()))
-
-
-def ignorance(keys: int) -> float:
-    """Return the loss of a layer-normalised answer that knows nothing, ½ (S + 1): its squares sum to S."""
-    return 0.5 * (keys + 1)

@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_folder(parser, "a run, or a folder of runs")
     options = parser.parse_args(arguments)
     folder = runs.find(options.folder, "folder")
-    rows = [row for run, config in _found(folder).items() for row in members_of(run, config)]
+    rows = [row for run, config in find_runs(folder, *TASKS).items() for row in members_of(run, config)]
     if not rows:
         raise UserError(f"{folder}: expected finished models; found none")
     summary = summarise(pd.DataFrame(rows))
@@ -66,16 +66,6 @@ def main(arguments: list[str] | None = None) -> int:
     say(*summary.rates.to_string(float_format="{:.3f}".format).splitlines())
     say(f"Written to {output}: {', '.join(path.name for path in written)}")
     return 0
-
-
-def _found(folder: Path) -> dict[Path, RunConfig]:
-    found: dict[Path, RunConfig] = {}
-    for task in TASKS:
-        try:
-            found |= find_runs(folder, task)
-        except UserError:
-            continue
-    return found
 
 
 def members_of(run: Path, config: RunConfig) -> list[dict[str, Any]]:
