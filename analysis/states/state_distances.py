@@ -221,14 +221,15 @@ def unrelated_distances(states: Array, seed: int = 0) -> dict[str, tuple[Array, 
     and variance 2 (tr K² - 1/m) (tr L² - 1/m) / ((m - 1)(m + 2)), K and L being the Gram matrices. XᵀY itself
     is, along principal axes, a corner of a random rotation between the singular values of X and of Y: the
     same corners for all pairs, so that members of equal spectra have equal values, more of them where they
-    are small. The spread of ‖XᵀY‖_* is taken from its gradient (Poincaré's inequality): it is too large by
-    1.4 to 1.7 for all spectra, and only ratios of spreads count.
+    are small. The variance of ‖XᵀY‖_* is bounded by its gradient (Poincaré's inequality). No sign of an axis
+    matters to it, so that the smallest eigenvalue of the Laplacian that counts is that of traceless symmetric
+    matrices, m, where the bound on ‖XᵀY‖² is exact; the spread is too large by at most a fifth.
     """
     n = states.shape[1]
     spectra = np.stack([np.linalg.svd(member, compute_uv=False) for member in states])[:, : n - 1]
     corners = _corners(n, spectra, seed)
     keys = [content_hash(spectrum, seed, n, len(corners)) for spectrum in spectra]
-    nuclear = all_pairs("unrelated_products", keys, partial(_products_of_corners, spectra, corners, n - 1), 2)
+    nuclear = all_pairs("unrelated_norms", keys, partial(_products_of_corners, spectra, corners, n - 1), 2)
     own = np.sum(spectra**4, axis=1)
     norms = np.sqrt(np.outer(own, own))
     # Of two states there is one dimension, and nothing to rotate.
@@ -287,14 +288,15 @@ def _between(spectra: Array, ranks: Places, corners: Sequence[Array], dimensions
     """Return of corners between the spectra of two members in this order what their norms are, (3, corner).
 
     The nuclear norm, the squared Frobenius norm, and the square of the first one's gradient along rotations, over
-    ``dimensions``.
+    the Laplacian's eigenvalue ``dimensions``.
     """
     first, second = (spectra[place, : ranks[place]] for place in pair)
     some = np.stack([corner[: len(first), : len(second)] for corner in corners])
     left, values, right = np.linalg.svd(first[:, None] * some * second, full_matrices=False)
     gradient = first[:, None] * (left @ right) * second
     turned = np.swapaxes(gradient, 1, 2) @ some
-    length = np.sum(gradient**2, axis=(1, 2)) - np.einsum("kij,kji->k", turned, turned)
+    # Of RᵀG, for rotations R and the gradient G, the antisymmetric half.
+    length = (np.sum(gradient**2, axis=(1, 2)) - np.einsum("kij,kji->k", turned, turned)) / 2
     return np.stack([values.sum(axis=-1), np.sum(values**2, axis=-1), length / dimensions])
 
 
