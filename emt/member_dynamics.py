@@ -60,7 +60,7 @@ class DynamicsWork:
             n: hash_of([runs.checkpoint_hash(folder, work.step), *shared]) for n, folder in folders.items()
         }
 
-    @property
+    @cached_property
     def marks(self) -> dict[str, Any]:
         """What the file of all members says of itself where it is of these."""
         return {"fingerprint": portrait_mark(self.work), "parts": list(self.hashes.values())}
@@ -89,7 +89,7 @@ class DynamicsWork:
             for length in self.work.settings.seq_lengths
             if not dynamics_file.is_marked(self.whole_path(length), **self.marks)
         ]
-        known = {length: joined_before(self, length) for length in lengths}
+        known = {length: joined_before(self, length)[1] for length in lengths}
         return {
             length: tuple(
                 number
@@ -100,15 +100,15 @@ class DynamicsWork:
         }
 
 
-def joined_before(job: DynamicsWork, length: int) -> dict[int, xr.Dataset]:
-    """Return the parts, by model number, that are in the file of all members since an earlier evaluation."""
+def joined_before(job: DynamicsWork, length: int) -> tuple[xr.Dataset, set[int]]:
+    """Return the file of all members of an earlier evaluation, and the numbers of those whose parts it still holds."""
     try:
         whole = dynamics_file.load(job.whole_path(length))
     except TraceError:
-        return {}
+        return xr.Dataset(), set()
     hashes = dynamics_file.about(whole).get("parts", [])
     made = dict(zip(whole["member"].values.tolist(), hashes, strict=False))
-    return {n: dynamics_file.select(whole, n) for n in made if job.hashes.get(n) == made[n]}
+    return whole, {n for n in made if job.hashes.get(n) == made[n]}
 
 
 def write_parts(share: tuple[DynamicsWork, dict[int, tuple[int, ...]]]) -> None:
@@ -146,9 +146,10 @@ def stacks(numbers: Sequence[int], size: int) -> list[Sequence[int]]:
 def join_parts(job: DynamicsWork, lengths: Sequence[int]) -> None:
     """Write the files of all members at these lengths, and remove the parts."""
     for length in lengths:
-        known = joined_before(job, length)
+        whole, known = joined_before(job, length)
         parts = [
-            known[n] if n in known else dynamics_file.load(job.part_path(length, n)) for n in job.work.numbers
+            dynamics_file.select(whole, n) if n in known else dynamics_file.load(job.part_path(length, n))
+            for n in job.work.numbers
         ]
         dynamics_file.save(dynamics_file.join(parts, **job.marks), job.whole_path(length))
     for path in sorted(job.parts_folder.glob("seq*.nc")):

@@ -70,13 +70,16 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self.enabled:
+        if self not in _OPEN:
             return
-        _OPEN.remove(self)
-        if self._bar is not None:
-            self._bar.remove_task(self._task)
-        if not _OPEN:
+        if _OPEN[0] is self:
+            # Parts that are still open, of a loop that was left, end with the whole.
+            _OPEN.clear()
             self._close()
+        else:
+            _OPEN.remove(self)
+            if self._bar is not None:
+                self._bar.remove_task(self._task)
 
     def _open(self) -> None:
         """Start the display of the outermost."""

@@ -102,11 +102,7 @@ def inspect_member(
             raise AnalysisError(f"{member.name}: expected finite {name}; got NaN or infinity")
     matrix = member.matrix
     spectrum = leading_eigenvalues(matrix)
-    # Where nothing is scored, states at all steps stand in.
-    states = (
-        member.scored_states if member.scored.any() else member.hidden.reshape(-1, member.hidden.shape[2])
-    )
-    components, shares = principal_subspace(states, member.hidden.shape[2])
+    components, shares = principal_subspace(member.scored_states, member.hidden.shape[2])
     return Inspection(
         member=member,
         spectrum=spectrum,

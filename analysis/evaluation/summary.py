@@ -65,8 +65,9 @@ class TrainedMember:
 
     @property
     def scored_states(self) -> NDArray[np.float64]:
-        """The states at steps that count, (step, unit)."""
-        return self.hidden[self.scored if self.recorded is None else self.scored[self.recorded]]
+        """The states at steps that count, (step, unit); where none does, at all."""
+        scored = self.scored if self.recorded is None else self.scored[self.recorded]
+        return self.hidden[scored] if scored.any() else self.hidden.reshape(-1, self.hidden.shape[2])
 
     @property
     def states_shown(self) -> str:

@@ -100,7 +100,7 @@ def held_contents(model: Model, moving: str) -> list[str]:
 
 def state_size(model: Model, held: Sequence[str]) -> int:
     """Return how many numbers the moving state of a member has where these tensors are held constant."""
-    zero = model.zero_state(next(model.parameters()).new_zeros(model.members, 1, 1))
+    zero = model.zero_state(model.like.new_zeros(model.members, 1, 1))
     moving = [name for name in model.state_dims if name not in held and zero[name].is_floating_point()]
     return sum(zero[name][0, 0].numel() for name in moving)
 

@@ -13,12 +13,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from emt import stopping
 from emt.errors import UserError
-from emt.progress import duration
+from emt.progress import LINE_EVERY_S, duration
 from emt.schema import Count, Schema, read
 from emt.training.course import steps_to_come
 from emt.training.population import Chunk
 
-LINE_EVERY_S = 15.0
 STALE_S = 60.0
 
 Digits = Annotated[str, Field(pattern=r"^[0-9]{1,18}$")]

@@ -67,6 +67,28 @@ def test_what_others_wrote_takes_no_effect(show):
     assert r"\x1b[31m[b]clouds[/b]" in show(False, part=("\x1b[31m[b]clouds[/b]", 9))
 
 
+def test_a_part_of_a_loop_that_was_left_ends_with_the_whole(monkeypatch):
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.02)
+
+    def loop():
+        with Progress("clouds", 9):
+            yield from range(9)
+
+    text = io.StringIO()
+    with Progress("networks", console=Console(file=text)):
+        clouds = loop()
+        next(clouds)
+        time.sleep(0.1)
+    assert progress._OPEN == []
+    before = text.getvalue()
+    assert before
+    with Progress("others", console=Console(file=text)):
+        clouds.close()
+        assert [each.what for each in progress._OPEN] == ["others"]
+    time.sleep(0.1)
+    assert text.getvalue() == before
+
+
 def test_an_error_ends_the_display(show):
     with pytest.raises(ZeroDivisionError), Progress("networks"):
         raise ZeroDivisionError
