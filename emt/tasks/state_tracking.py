@@ -36,8 +36,14 @@ class StateTracking:
     carries = False
 
     def __init__(
-        self, table: NDArray[np.int64], tokens: tuple[str, ...], steps: int, scored: Scored, shortest: int
+        self,
+        table: NDArray[np.int64],
+        tokens: tuple[str, ...],
+        steps: int,
+        scored: Scored,
+        shortest: int | None,
     ) -> None:
+        shortest = steps if shortest is None else shortest
         if not 1 <= shortest <= steps:
             raise UserError(f"must be from 1 to {steps}, --steps; got {shortest}", parameter="shortest")
         self.table, self.tokens = table, tokens
@@ -107,8 +113,7 @@ class Parity(StateTracking):
         scored: Literal["every", "last"] = "every",
         shortest: int | None = None,
     ) -> None:
-        table = sums_modulo(2)
-        super().__init__(table, ("0", "1"), steps, scored, steps if shortest is None else shortest)
+        super().__init__(sums_modulo(2), ("0", "1"), steps, scored, shortest)
 
 
 class ModularAddition(StateTracking):
@@ -135,7 +140,7 @@ class ModularAddition(StateTracking):
         shortest: int | None = None,
     ) -> None:
         tokens = tuple(map(str, range(modulus)))
-        super().__init__(sums_modulo(modulus), tokens, steps, scored, steps if shortest is None else shortest)
+        super().__init__(sums_modulo(modulus), tokens, steps, scored, shortest)
 
 
 class WordProblem(StateTracking):
@@ -172,7 +177,7 @@ class WordProblem(StateTracking):
         )
         tokens = tuple("".join(map(str, 1 + group[i])) for i in chosen)
         table = products(group)[:, chosen]
-        super().__init__(table, tokens, steps, scored, steps if shortest is None else shortest)
+        super().__init__(table, tokens, steps, scored, shortest)
 
 
 def running_states(table: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.int64]:
