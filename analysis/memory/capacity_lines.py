@@ -68,16 +68,15 @@ def delta_rule(features: int, pairs: int) -> Moments:
     value; of the squares of M, F (1 - (1 - 1/F)ᵗ) after t writes, a fourth-moment share of 1 / F(F + 2) is
     left. Pairs are written in a row, so that the first has S - 1 later writes and the last none.
     """
-    f, product, error = float(features), np.zeros(pairs), np.zeros(pairs)
-    # ``product`` holds 1 minus the product with the right value: 0 after the pair's own write.
-    for later in range(pairs - 1):
-        pair = np.arange(pairs - 1 - later)
-        squares = f * (1 - (1 - 1 / f) ** (pair + 1 + later))
-        m, s = product[pair], error[pair]
-        error[pair] = s + 2 / f * (m - s) + 1 / f + (squares + 2 * (1 - 2 * m + s)) / (f * (f + 2))
-        product[pair] = m * (1 - 1 / f) + 1 / f
-    lost, distance = float(product.mean()), float(error.mean())
-    return Moments(1 - lost, distance + 1 - 2 * lost)
+    f = float(features)
+    # Sums over the pairs so far of 1 minus the product with the right value, and of the error: 0 of a new pair.
+    lost = distance = 0.0
+    for written in range(1, pairs):
+        squares = f * (1 - (1 - 1 / f) ** written)
+        spread = written * (squares + 2) - 4 * lost + 2 * distance
+        distance += (2 * (lost - distance) + written) / f + spread / (f * (f + 2))
+        lost += (written - lost) / f
+    return Moments(1 - lost / pairs, 1 + (distance - 2 * lost) / pairs)
 
 
 def mean_of_values(writes: Array, symbols: int) -> Array:

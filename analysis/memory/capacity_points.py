@@ -86,7 +86,7 @@ def measure(one: xr.DataTree, memory: str, sequences: int) -> Points:
         contents=pd.DataFrame(contents, columns=["pairs", "error", "plain_error", "value_floor"]),
         held=pd.concat(held) if held else pd.DataFrame(columns=[*HELD_COLUMNS], dtype=float),
         eigenvalues=_eigenvalues(one, log),
-        features=int(log.key.shape[-1] ** log.key.shape[-2]),
+        features=log.features,
     )
 
 

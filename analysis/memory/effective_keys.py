@@ -38,9 +38,8 @@ def effective_keys(
         Where in ``steps`` it stands, and the keys (member, batch, column, key), zero for writes yet to come.
     """
     key = log.key[:, :, :, 0]
-    keep = log.keep if log.keep.ndim == key.ndim else log.keep[..., None]
-    query = keep * key if log.erase_query is None else log.erase_query
-    query, erased = log.erase[..., None] * query, key if log.erase_key is None else log.erase_key
+    keep, query, erased = log.transition
+    query = log.erase[..., None] * query
     effective = np.zeros((*key.shape[:2], len(columns), key.shape[-1]))
     for t in range(-1, int(steps.max(initial=-1)) + 1):
         if t >= 0:

@@ -96,6 +96,19 @@ class MemoryLog:
         return self.keep.ndim > self.erase.ndim or self.erase_query is not None
 
     @property
+    def features(self) -> int:
+        """Number of features of a key: all products of its factors' entries."""
+        return int(self.key.shape[-1] ** self.key.shape[-2])
+
+    @property
+    def transition(self) -> tuple[Array, Array, Array]:
+        """w, x and y of the rule, (…, key) each, of keys with one factor."""
+        key = self.key[..., 0, :]
+        keep = self.keep if self.keep.ndim == key.ndim else np.broadcast_to(self.keep[..., None], key.shape)
+        query = keep * key if self.erase_query is None else self.erase_query
+        return keep, query, key if self.erase_key is None else self.erase_key
+
+    @property
     def held_value(self) -> Array:
         """What is written, (…, value), without the last entry where that is always 1 and only normalises."""
         return self.value[..., :-1] if normalised(self.rule) else self.value

@@ -19,17 +19,21 @@ def stored_pairs(
     They are those that a read of the step finds: of each item of the event ``written`` the last one so far,
     and every write of a task that has no such event.
     """
-    n_steps = log.written.shape[-1]
-    found = (np.arange(n_steps) <= log.last_write(steps)[:, None]) & log.written[0, sequence]
-    if "written" not in recording.data_vars:
-        return np.asarray(found)
-    items = items_of(recording, "written")[sequence]
-    last = np.zeros_like(found)
-    for item in np.unique(items[items >= 0]):
-        holds = found & (items == item).any(axis=-1)
-        newest = n_steps - 1 - holds[:, ::-1].argmax(axis=-1)
-        last[np.arange(len(steps)), newest] |= holds.any(axis=-1)
-    return last
+    written, last = log.written[0, sequence], log.last_write(steps)[:, None]
+    found = (np.arange(len(written)) <= last) & written
+    if "written" in recording.data_vars:
+        found &= _written_again(items_of(recording, "written")[sequence], written) > last
+    return np.asarray(found)
+
+
+def _written_again(items: NDArray[np.int64], written: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return when the last of the items (time, item) of each write is written again, (time,); -1 for no item."""
+    again, newest = np.full(len(items), -1), dict[int, int]()
+    for t in np.flatnonzero(written)[::-1].tolist():
+        held = [item for item in items[t].tolist() if item >= 0]
+        again[t] = max((newest.get(item, len(items)) for item in held), default=-1)
+        newest |= dict.fromkeys(held, t)
+    return again
 
 
 def key_cosines(keys: Array) -> Array:
@@ -135,13 +139,12 @@ def _held(
     squares = np.sum(right**2, axis=-1)
     one = np.where(squares > 0, squares, 1.0)
     keys = log.key[0, 0, written[held]]
-    features = int(np.prod([log.key.shape[-1]] * log.key.shape[-2]))
     whole = total if total > 0 else 1.0
     return Held(
         pairs=int(held.sum()),
         error=float(np.sum((scale * found - right) ** 2) / whole),
         plain_error=float(np.sum((found - right) ** 2) / whole),
-        floor=value_floor(right, features) if log.rule["kind"] == "linear" else float("nan"),
+        floor=value_floor(right, log.features) if log.rule["kind"] == "linear" else float("nan"),
         errors=np.sum((scale * found - right) ** 2, axis=-1) / one,
         similarity=key_similarity(keys),
         lag=step - written[held],

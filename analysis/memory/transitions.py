@@ -24,15 +24,12 @@ def smallest_eigenvalues(log: MemoryLog) -> Array:
 
 
 def _of_matrices(log: MemoryLog) -> Array:
-    key = log.key[..., 0, :]
-    keep = log.keep if log.keep.ndim == key.ndim else np.broadcast_to(log.keep[..., None], key.shape)
-    query = keep * key if log.erase_query is None else log.erase_query
-    erased = key if log.erase_key is None else log.erase_key
+    keep, query, erased = log.transition
     smallest, places = np.full(log.written.shape, np.nan), np.argwhere(log.written)
-    size = max(LARGEST_SOLVED // key.shape[-1] ** 2, 1)
+    size = max(LARGEST_SOLVED // log.features**2, 1)
     for first in range(0, len(places), size):
         some = tuple(places[first : first + size].T)
         lost = log.erase[some][:, None, None] * query[some][:, :, None] * erased[some][:, None]
-        matrices = keep[some][:, :, None] * np.eye(key.shape[-1]) - lost
+        matrices = keep[some][:, :, None] * np.eye(log.features) - lost
         smallest[some] = np.linalg.eigvals(matrices).real.min(axis=-1)
     return smallest

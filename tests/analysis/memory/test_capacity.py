@@ -90,6 +90,14 @@ def test_pairs_are_the_last_writes_of_items_that_a_read_finds(make_store):
     assert np.flatnonzero(stored_pairs(one, log, 0, np.array([7]))).tolist() == [0, 1, 2, 3]
 
 
+def test_a_write_of_several_items_is_a_pair_until_the_last_of_them_is_written_again(make_store):
+    items = np.full((BATCH, 8, 2), -1)
+    items[0, :4] = [[0, 1], [0, -1], [-1, -1], [1, 2]]
+    one = select(make_store(), member=[0]).assign(written=xr.Variable(("batch", "time", "item"), items))
+    pairs = stored_pairs(one, memory_log(one, "m"), 0, np.array([0, 1, 2, 3, 4]))
+    assert [np.flatnonzero(row).tolist() for row in pairs] == [[], [0], [0, 1], [0, 1], [1, 3]]
+
+
 @pytest.mark.parametrize(("erase", "keep"), [(0.0, 1.0), (0.0, 0.8), (1.0, 1.0), (0.6, 0.9)])
 def test_errors_are_those_of_the_contents_read_by_the_keys(make_store, recall, erase, keep):
     one = select(make_store(6, erase=erase, keep=keep), member=[1], batch=[2])
