@@ -17,6 +17,7 @@ _PUBLIC = {
     "own.recording": ("from_cells", "from_torch"),
     "own.run": ("Run",),
     "own.trials": ("Trials", "task_trials", "trials"),
+    "weights.load": ("Weights", "load_weights"),
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
 

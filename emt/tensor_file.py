@@ -58,6 +58,11 @@ def from_bytes(content: bytes, *, checked: bool = False) -> tuple[dict[str, Any]
     return arrays, about
 
 
+def has_checksum(content: bytes) -> bool:
+    """Whether a file that the library reads is one that `to_bytes` wrote."""
+    return bool(_written(content))
+
+
 def _written(content: bytes) -> dict[str, Any]:
     """Return what `to_bytes` wrote among the metadata; nothing for a file of others."""
     length = int.from_bytes(content[:8], "little")

@@ -89,6 +89,7 @@ ALLOWED = {
         # A run of one's own networks has the summary that evaluation would write.
         "analysis.evaluation.from_recording",
     ),
+    "emt.weights": (*BASE, "emt.tensor_file"),
     "emt.commands": ("emt", "analysis", "experiments"),
     "emt.__main__": ("emt.commands",),
     "analysis": (*BASE, "emt.trace", "emt.dynamics_file", "emt.progress", "emt.stopping"),

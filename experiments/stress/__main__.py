@@ -26,7 +26,7 @@ from experiments.stress.kind import attack_kind
 from experiments.stress.outcome import FAULTS, Outcome, Trial
 from experiments.stress.pairs import attack_pair, pairs
 
-FILES = ("experiments.stress.binary", "experiments.stress.texts")
+FILES = ("experiments.stress.binary", "experiments.stress.weights", "experiments.stress.texts")
 """Modules with a tuple KINDS."""
 
 LIMIT = 60.0
