@@ -158,7 +158,7 @@ def from_summary(
         if not lengths:
             raise AnalysisError(
                 "the members have no spectrum; states recorded without the matrix of a step have none "
-                "(emt.from_arrays takes step_matrix, tokens need silence)"
+                "(emt.from_arrays takes step_matrix, tokens need silence, a memory alone has no step)"
             )
         held = ", ".join(map(str, lengths))
         raise AnalysisError(

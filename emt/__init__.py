@@ -14,6 +14,7 @@ DISTRIBUTION = "emt-workbench"
 _PUBLIC = {
     "dynamics.fixed_points": ("FixedPoints", "fixed_points"),
     "own.arrays": ("from_arrays",),
+    "own.memory_calls": ("log_dictionary", "log_read", "log_write"),
     "own.recording": ("from_cells", "from_torch"),
     "own.run": ("Run",),
     "own.trials": ("Trials", "task_trials", "trials"),
@@ -25,7 +26,10 @@ _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in name
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'emt' has no attribute {name!r}")
-    return getattr(import_module(f"emt.{_MODULE_OF[name]}"), name)
+    found = getattr(import_module(f"emt.{_MODULE_OF[name]}"), name)
+    # Looked up once: a step function may call it at every step.
+    globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:

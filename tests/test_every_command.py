@@ -59,7 +59,7 @@ QUICK = {"topology": "--points 30 --null_clouds 19", "match": "--trials 1"}
 FAMILIES = ("rnn", "lstm", "fw", "fwm", "dnd_lstm")
 """Models of different families; the others are tried among the slow tests."""
 
-OWN = ("own LSTM", "own RNN, linear task", "arrays")
+OWN = ("own LSTM", "own RNN, linear task", "own delta memory", "arrays")
 """What was not trained here, as columns of the table after the models."""
 
 every_model = pytest.mark.parametrize(
@@ -239,6 +239,42 @@ def own_rnn():
     return record
 
 
+class OwnDelta(nn.Module):
+    """A recurrent layer whose states are written to a delta memory, which it reads back."""
+
+    def __init__(self):
+        super().__init__()
+        self.core, self.key, self.rate = nn.RNNCell(2 + 6, 6), nn.Linear(6, 4), nn.Linear(6, 1)
+        self.answer = nn.Linear(6, 2)
+
+    def forward(self, x, state):
+        h, memory = state["h"], state["memory"]
+        query = nn.functional.normalize(self.key(h), dim=-1)
+        read = (memory @ query[..., None])[..., 0]
+        emt.log_read("delta", query, read)
+        h = self.core(torch.cat([x, read], dim=1), h)
+        key, rate = nn.functional.normalize(self.key(h), dim=-1), self.rate(h).sigmoid()
+        added = rate * (h - 0.9 * (memory @ key[..., None])[..., 0])
+        emt.log_write("delta", key, h, strength=rate, erase=rate, keep=0.9)
+        return self.answer(h), {"h": h, "memory": 0.9 * memory + added[..., None] * key[:, None]}
+
+
+def own_delta():
+    """Three networks with a delta memory beside their state, on variable binding."""
+    trials = emt.task_trials(VariableBinding(seq_length=3, input_dim=2), 3, horizon=8)
+    cells = [OwnDelta() for _ in range(3)]
+
+    def start(batch):
+        return {"h": torch.zeros(batch, 6), "memory": torch.zeros(batch, 6, 4)}
+
+    def record():
+        for cell in cells:
+            cell.core.weight_hh.data *= 1.1
+        return emt.from_cells(cells, start, trials, held=["memory"], label="own")
+
+    return record
+
+
 def arrays():
     """Random states of three animals with different numbers of neurons, in trials of different length."""
     rng = np.random.default_rng(0)
@@ -250,6 +286,7 @@ def arrays():
 LACKS = {
     "own LSTM": (own_lstm, {"match", "memory", "capacity", "variables", "emergence"}),
     "own RNN, linear task": (own_rnn, {"match", "memory", "capacity"}),
+    "own delta memory": (own_delta, set()),
     "arrays": (
         arrays,
         {"match", "memory", "capacity", "variables", "dynamics", "emergence"}
@@ -259,7 +296,9 @@ LACKS = {
 """How to record what was not trained here, and which commands it has not enough for."""
 
 
-@pytest.mark.parametrize("name", [OWN[0], pytest.param(OWN[1], marks=pytest.mark.slow), OWN[2]])
+@pytest.mark.parametrize(
+    "name", [OWN[0], *(pytest.param(name, marks=pytest.mark.slow) for name in OWN[1:3]), OWN[3]]
+)
 def test_every_command_works_on_what_was_not_trained_here_or_says_why_not(name, drawn, tmp_path, monkeypatch):
     monkeypatch.setattr(describe, "STARTS", 32)
     monkeypatch.setattr(describe, "SILENT_STEPS", 50)

@@ -85,9 +85,10 @@ ALLOWED = {
     ),
     "emt.own": (
         *(*BASE, "emt.trace", "emt.tasks", "emt.models", "emt.record", "emt.dynamics", "emt.dynamics_file"),
-        *("emt.locks", "emt.progress"),
-        # A run of one's own networks has the summary that evaluation would write.
+        *("emt.locks", "emt.memory_nodes", "emt.progress"),
+        # A run of one's own networks has the summary that evaluation would write, and memories that replay.
         "analysis.evaluation.from_recording",
+        *("analysis.memory.log", "analysis.memory.replay"),
     ),
     "emt.weights": (*BASE, "emt.tensor_file"),
     "emt.commands": ("emt", "analysis", "experiments"),

@@ -161,9 +161,16 @@ def recall_error(recording: xr.DataTree, memory: str, grids: MatchGrids) -> Arra
 
 def recall_difference(log: MemoryLog, grids: MatchGrids) -> Array:
     """Return the largest difference of weights times written values and what the memory returned, (member,)."""
+    apart = np.abs(recalled_values(log, grids) - log.answer[:, :, grids.read_steps])
+    return apart.max(axis=(1, 2, 3, 4), initial=0.0)
+
+
+def recalled_values(log: MemoryLog, grids: MatchGrids) -> Array:
+    """Return weights times written values of each read, (member, batch, row, read, value)."""
     weight, values = np.nan_to_num(grids.weight), log.value[:, :, None, grids.write_steps]
-    recalled = np.sum(weight * values[:, :, :, None], axis=-2) if log.per_entry else weight[..., 0] @ values
-    return np.abs(recalled - log.answer[:, :, grids.read_steps]).max(axis=(1, 2, 3, 4), initial=0.0)
+    if log.per_entry:
+        return np.asarray(np.sum(weight * values[:, :, :, None], axis=-2))
+    return np.asarray(weight[..., 0] @ values)
 
 
 def relative_error(difference: Array, log: MemoryLog) -> Array:

@@ -181,7 +181,9 @@ def _analyse(command: Command, subject: Any, options: dict[str, Any], folder: Pa
             return function(subject, **options)
     except NoMemoryError as error:
         if _is_recorded(subject):
-            raise UserError(f"{command.name}: {error}; no log of one came with what was recorded") from None
+            raise UserError(
+                f"{command.name}: {error}; no log of one came with what was recorded (emt.log_write)"
+            ) from None
         able = [name for name, model in MODELS.items() if assigns(model, "memories")]
         some = " that is logged, with its options" if any(repr(name) in str(error) for name in able) else ""
         raise UserError(

@@ -48,7 +48,8 @@ def evaluate_recorded(experiment: Path, options: argparse.Namespace, parser: arg
             _draw(experiment, recording, summary, options.magnitude_threshold)
     say(f"Evaluated {recording.sizes['member']} networks of {experiment} from {files[0]}")
     say(f"Summary: {experiment / 'evaluation_summary.json'}")
-    analysis = "eigenvalue" if "step_matrix" in recording else "topology"
+    states = "eigenvalue" if "step_matrix" in recording else "topology"
+    analysis = "match" if trace.nodes(recording) else states
     say(f"Next: {shell_command('analyze')} {analysis} --summary_file {shell_path(experiment)}")
     return 0
 

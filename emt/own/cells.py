@@ -10,6 +10,7 @@ from torch import Tensor
 from emt import trace
 from emt.errors import UserError
 from emt.models.base import State
+from emt.own.memory_calls import count_step
 from emt.own.networks import Network, OwnNetworks, Pass
 
 
@@ -59,6 +60,7 @@ class Cells(OwnNetworks):
         current = self._start(place, x) if state is None else self._unnamed(state)
         outputs, states = [], []
         for t in range(shown.shape[1]):
+            count_step(t)
             output, following = _checked(step(shown[:, t], current), current)
             outputs.append(output)
             current = following

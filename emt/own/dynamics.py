@@ -23,10 +23,13 @@ def describe_networks(
     Raises
     ------
     UserError
-        If nobody said what no input is, a step does not compute in double precision, or a state is too large.
+        If nothing of the state moves, nobody said what no input is, a step does not compute in double precision, or
+        a state is too large.
     """
     stack = loaded.model
     assert isinstance(stack, OwnNetworks)
+    if set(stack.state_dims) <= set(stack.held_state):
+        raise UserError("dynamics: expected a state that moves; all of it is held constant (held)")
     stack.silence(0)
     parts = []
     with in_evaluation_mode(stack.networks), Progress("networks", total=stack.members) as progress:

@@ -87,7 +87,12 @@ class Modules(OwnNetworks):
             outputs = hidden[..., :0]
         else:
             outputs = self._outputs(_tensor_of(result), *hidden.shape[:2])
-        return Pass(outputs, self._by_name(calls[-1].last), {"hidden": hidden})
+        ends = [self._by_name(call.last) for call in calls]
+        states = {"hidden": hidden}
+        if len(ends) == hidden.shape[1]:
+            # A layer that is called step by step shows all of its state.
+            states |= {n: torch.stack([end[n] for end in ends], dim=1) for n in ends[0] if n != "hidden"}
+        return Pass(outputs, ends[-1], states)
 
     def first_state(self, place: int) -> dict[str, Tensor]:
         """Return the state that a network gives its layer at first, (1, …) by name: zeros if it gives none."""
@@ -253,7 +258,10 @@ def find_layer(network: nn.Module, recurrent: str | None) -> str:
         found = {recurrent: found[recurrent]}
     what = f"expected one recurrent layer (nn.RNN, nn.GRU, nn.LSTM) in {type(network).__name__}"
     if not found:
-        raise UserError(f"{what}; found none: for a step function use emt.from_cells", parameter="recurrent")
+        raise UserError(
+            f"{what}; found none: for a step function use emt.from_cells, for a memory in a loop emt.log_write",
+            parameter="recurrent",
+        )
     if len(found) > 1:
         raise UserError(f"{what}; found {', '.join(found)}: name one", parameter="recurrent")
     [(path, layer)] = found.items()

@@ -62,10 +62,13 @@ class OwnNetworks(Model):
         The function that records such networks.
     one_each
         Lists of something for each member.
+    steps_known
+        Whether the state is all that a step needs. A memory that a module keeps itself is no part of it.
     """
 
     kind: str
     one_each: ClassVar[tuple[str, ...]] = ("networks",)
+    steps_known: bool = True
     example: Tensor
     silent: Tensor | None
     recurrent_name = None

@@ -5,7 +5,8 @@
 * ``rows``: a trial run alone gives what it gives among others, since Jacobians rest on trials that do not see
   each other.
 * ``steps``: run step by step from the state that is recorded, it does what it does in one run: nothing else is
-  carried from step to step.
+  carried from step to step. A module that keeps a memory itself has no such state, and is proved without.
+* ``memories``: what was logged of a memory gives what was read of it (`emt.own.memory_proof`).
 
 Differences are the largest over outputs and hidden states, each relative to its own largest absolute value.
 """
@@ -19,7 +20,7 @@ from emt.errors import UserError
 from emt.own.modules import Modules
 from emt.own.networks import OwnNetworks, Pass
 
-PROOFS = ("outputs", "repeat", "rows", "steps")
+PROOFS = ("outputs", "repeat", "rows", "steps", "memories")
 
 MOST_SINGLE_STEPS = 4096
 """Single steps from recorded states that are compared with the run, at even distances over trials and steps."""

@@ -12,7 +12,11 @@ from emt import trace
 from emt.errors import UserError
 from emt.files import sha256
 from emt.own.cells import Cells
-from emt.own.modules import Modules, linear_readout
+from emt.own.loops import Loops
+from emt.own.memory_arrays import Group, memory_variables
+from emt.own.memory_calls import logging
+from emt.own.memory_proof import check_memories
+from emt.own.modules import LAYERS, Modules, linear_readout
 from emt.own.networks import OwnNetworks, Pass, as_list, in_evaluation_mode
 from emt.own.proof import check_pass, check_single_steps, check_steps
 from emt.own.run import Run
@@ -38,7 +42,9 @@ def from_torch(
 
     Networks are called as they are, in evaluation mode, without gradients, on trials of one length at a time;
     nothing of theirs is changed. The state is the layer's; embeddings, learned initial states and heads
-    around it need no word.
+    around it need no word. A network that logs a memory of its own (`emt.log_write`, with ``step=``) may lack
+    such a layer; what its outputs are is then its hidden state too. Its memory is no state that a step could
+    start from, so that it has no step either: `from_cells` knows it.
 
     Parameters
     ----------
@@ -82,8 +88,11 @@ def from_torch(
             )
     readouts = None if readout is None else _one_each(readout, len(members), "readout")
     with in_evaluation_mode([*members, *(readouts or ())]):
-        stack = Modules(members, _checked(seeds, len(members)), *_shown(trials, silence), recurrent, readouts)
-        return record(stack, trials, label, seeds, tolerance)
+        given = (members, _checked(seeds, len(members)), *_shown(trials, silence))
+        layered = any(isinstance(part, LAYERS) for part in members[0].modules())
+        if layered or recurrent is not None or readouts is not None:
+            return record(Modules(*given, recurrent, readouts), trials, label, seeds, tolerance)
+        return record(Loops(*given), trials, label, seeds, tolerance)
 
 
 def from_cells(
@@ -153,7 +162,10 @@ def record(stack: OwnNetworks, trials: Trials, label: str, seeds: Sequence[int],
     if not label.strip():
         raise UserError("expected at least one character", parameter="label")
     proof: dict[str, float] = {}
-    members = [_record_one(stack, place, trials, tolerance, proof) for place in range(stack.members)]
+    logged: list[list[Group]] = [[] for _ in range(stack.members)]
+    members = [
+        _record_one(stack, place, trials, tolerance, proof, logged[place]) for place in range(stack.members)
+    ]
     recorded = {name: np.stack([m[name] for m in members]) for name in members[0]}
     dims = {"hidden": ("unit",), "outputs": ("output",), **stack.state_dims}
     arrays: dict[str, tuple[tuple[str, ...], NDArray[Any]]] = trials.variables(recorded["outputs"].shape[-1])
@@ -162,7 +174,7 @@ def record(stack: OwnNetworks, trials: Trials, label: str, seeds: Sequence[int],
         for name, array in recorded.items()
         if name not in stack.held_state
     }
-    moving = [n for n in stack.state_dims if n not in stack.held_state and recorded[n].dtype.kind == "f"]
+    moving = [n for n in stack.state_dims if n in arrays and recorded[n].dtype.kind == "f"]
     numbers = list(range(1, stack.members + 1))
     labels: dict[str, Any] = {
         "model": {"type": label},
@@ -171,7 +183,9 @@ def record(stack: OwnNetworks, trials: Trials, label: str, seeds: Sequence[int],
         "seeds": [int(seed) for seed in seeds],
     }
     loaded = Loaded(stack, cast("Task", trials), tuple(numbers), labels)
-    matrix, source = _step_matrix(loaded, recorded, trials.present, moving)
+    rules, memories = memory_variables(logged, *trials.present.shape)
+    steps_known = _steps_known(stack, logged[0])
+    matrix, source = _step_matrix(loaded, recorded, trials.present, moving if steps_known else ())
     if matrix is not None:
         arrays["step_matrix"] = (("member", "state", "from_state"), matrix)
     if (readouts := _readouts(stack, recorded, trials.present)) is not None:
@@ -181,42 +195,55 @@ def record(stack: OwnNetworks, trials: Trials, label: str, seeds: Sequence[int],
         "accuracy": trials.rule,
         "tokens": list(trials.tokens),
         "length": trials.length,
-        "states": moving,
-        "memories": {},
+        # Outputs that nothing follows from are no state, and yet what there is to compare.
+        "states": moving or ["hidden"],
+        "memories": rules,
         "groups": list(trials.groups),
         "step_matrix": source,
         "proof": proof,
         "recorded_with": stack.kind,
     }
-    recording = trace.make(arrays, numbers, about, trial_ids=trials.trial_ids)
+    if memories:
+        unproved = trace.make(arrays, numbers, about, memories, trial_ids=trials.trial_ids)
+        proof["memories"] = check_memories(unproved, tolerance)
+    recording = trace.make(arrays, numbers, about, memories, trial_ids=trials.trial_ids)
     described = [{"class": _class_of(n), "sha256": _weights_hash(n)} for n in stack.networks]
-    return Run(recording, loaded, batch_of(trials), described)
+    return Run(recording, loaded if steps_known else None, batch_of(trials), described)
+
+
+def _steps_known(stack: OwnNetworks, logged: Sequence[Group]) -> bool:
+    """Whether a step can start from the recorded state: not where a module keeps a memory beside it."""
+    return stack.steps_known and not (
+        isinstance(stack, Modules) and any(calls.memories for _, calls in logged)
+    )
 
 
 def _record_one(
-    stack: OwnNetworks, place: int, trials: Trials, tolerance: float, proof: dict[str, float]
+    stack: OwnNetworks,
+    place: int,
+    trials: Trials,
+    tolerance: float,
+    proof: dict[str, float],
+    logged: list[Group],
 ) -> Arrays:
     """Run one network on all trials, those of one length together; return (batch, time, …), NaN after a trial's end."""
     found: Arrays = {}
     for rows, x in by_length(trials, stack.like):
         with torch.no_grad():
-            run = stack.run(place, x, None)
+            with logging(*x.shape[:2]) as calls:
+                run = stack.run(place, x, None)
+            logged.append((rows, calls))
             passed = check_pass(stack, place, x, run, tolerance)
-            steps = list(_step_by_step(stack, place, x))
-            passed["steps"] = check_steps(stack, place, run, steps, tolerance)
-            states = {
-                name: run.states[name]
-                if name in run.states
-                else torch.stack([s.last[name] for s in steps], dim=1)
-                for name in stack.state_dims
-            }
-            single = check_single_steps(stack, place, x, states, tolerance)
-            passed["steps"] = max(passed["steps"], single)
+            if _steps_known(stack, logged):
+                states, outputs, apart = _in_steps(stack, place, x, run, tolerance)
+                passed["steps"] = apart
+            else:
+                states, outputs = run.states, run.outputs
+                if outputs.ndim == 2:
+                    runs = (stack.run(place, x[:, : t + 1], None) for t in range(x.shape[1]))
+                    outputs = torch.stack([r.outputs for r in runs], dim=1)
         for name, value in passed.items():
             proof[name] = max(proof.get(name, 0.0), value)
-        outputs = (
-            run.outputs if run.outputs.ndim == 3 else torch.cat([s.outputs[:, None] for s in steps], dim=1)
-        )
         for name, tensor in {"hidden": run.states["hidden"], "outputs": outputs.flatten(2), **states}.items():
             values = to_array(tensor)
             if name not in found:
@@ -224,6 +251,21 @@ def _record_one(
                 found[name] = np.full(shape, np.nan if values.dtype.kind == "f" else 0, values.dtype)
             found[name][rows, : values.shape[1]] = values
     return found
+
+
+def _in_steps(
+    stack: OwnNetworks, place: int, x: Tensor, run: Pass, tolerance: float
+) -> tuple[dict[str, Tensor], Tensor, float]:
+    """Return states and outputs at every step of a run, and by how much the same run step by step differs from it."""
+    steps = list(_step_by_step(stack, place, x))
+    apart = check_steps(stack, place, run, steps, tolerance)
+    states = {
+        name: run.states[name] if name in run.states else torch.stack([s.last[name] for s in steps], dim=1)
+        for name in stack.state_dims
+    }
+    single = check_single_steps(stack, place, x, states, tolerance)
+    outputs = run.outputs if run.outputs.ndim == 3 else torch.cat([s.outputs[:, None] for s in steps], dim=1)
+    return states, outputs, max(apart, single)
 
 
 def by_length(trials: Trials, like: Tensor) -> Iterator[tuple[NDArray[np.intp], Tensor]]:

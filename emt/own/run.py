@@ -35,7 +35,8 @@ class Run:
     recording
         The Trace (`emt.trace`), which analyses of states and memories take.
     networks
-        The networks as `emt.record.Loaded`, for a search for fixed points; None for arrays.
+        The networks as `emt.record.Loaded`, for a search for fixed points; None for arrays, and for modules
+        that keep a memory themselves.
     batch
         The run that this search starts from.
     members
@@ -56,6 +57,10 @@ class Run:
     def length(self) -> int:
         """The sequence length that results are filed under."""
         return int(trace.about(self.recording).length or self.recording.sizes["time"])
+
+    @property
+    def _of_arrays(self) -> bool:
+        return trace.about(self.recording).recorded_with == "from_arrays"
 
     @cached_property
     def _summary(self) -> dict[str, Any]:
@@ -88,10 +93,12 @@ class Run:
             If the run is of arrays, or the networks have no step in double precision.
         """
         if self.networks is None:
-            raise UserError(
-                "dynamics: expected a run of networks, whose steps can be searched; this one is of arrays "
-                "(emt.from_torch, emt.from_cells)"
+            what = (
+                "this one is of arrays (emt.from_torch, emt.from_cells)"
+                if self._of_arrays
+                else "a memory that a module keeps itself is no state to start from (emt.from_cells)"
             )
+            raise UserError(f"dynamics: expected a run of networks, whose steps can be searched; {what}")
         if starts is not None and starts < 1:
             raise UserError(f"must be at least 1; got {starts}", parameter="starts")
         from emt.own.dynamics import describe_networks
@@ -152,7 +159,7 @@ class Run:
                 "sha256": files.sha256(b"".join(np.ascontiguousarray(v).tobytes() for v in shown.values())),
             },
             "proof": dict(about.proof),
-            "libraries": {name: version(name) for name in _LIBRARIES[self.networks is None]},
+            "libraries": {name: version(name) for name in _LIBRARIES[self._of_arrays]},
         }
 
     def __repr__(self) -> str:
