@@ -5,6 +5,7 @@ here as mappings, beside their ``name`` or ``type``, and their registry checks t
 """
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from emt.errors import UserError
 from emt.files import parse_json
-from emt.identity import code_of
-from emt.options import first_problem
+from emt.identity import code_of, packages_of
+from emt.options import first_problem, plugins
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -224,6 +225,53 @@ def metadata(name: str, script: str) -> dict[str, str]:
     """Return what identifies a run of this name: its script, the time, the code (`emt.identity`)."""
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     return {"experiment_name": name, "created_at": now, "script": script, **code_of("emt")}
+
+
+def code_of_run(config: RunConfig, *packages: str) -> dict[str, str]:
+    """Return the code that a run's numbers come from, its plug-ins' included (`emt.identity.code_of`).
+
+    Parameters
+    ----------
+    config
+        The run.
+    packages
+        Further packages of ours.
+    """
+    names = {"task": config.task_name, "model_type": config.model_type}
+    return code_of(*packages_of(*(plugins.package_of(kind, name) for kind, name in names.items())), *packages)
+
+
+def recorded_code(config: RunConfig) -> dict[str, str]:
+    """Return `code_of_run`, and which plug-ins were named on the command line, for messages."""
+    names = {"task": config.task_name, "model_type": config.model_type}
+    modules = dict.fromkeys(plugins.given_module(kind, name) for kind, name in names.items())
+    used = " ".join(module for module in modules if module)
+    return code_of_run(config) | ({"plugins": used} if used else {})
+
+
+def check_plugins(config: RunConfig, registries: Mapping[str, Mapping[str, str]], where: str) -> None:
+    """Refuse a run of a plug-in's task or model if that plug-in was not named: a configuration imports nothing.
+
+    Parameters
+    ----------
+    config
+        The run.
+    registries
+        Of tasks and models, by the flag that names one.
+    where
+        The file that the configuration is from.
+
+    Raises
+    ------
+    UserError
+        Saying what to add to the command line.
+    """
+    recorded = config.metadata.get("plugins", "")
+    names = {"task": config.task_name, "model_type": config.model_type}
+    for kind, name in names.items():
+        named = re.fullmatch(f"{plugins.MODULE}( {plugins.MODULE})*", recorded)
+        if named and name not in plugins.names(registries[kind], kind):
+            raise UserError(f"{where}: {kind} {name!r} is of a plug-in: add --plugins {recorded}")
 
 
 def parse(text: str, source: str) -> RunConfig:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from emt import files, runs
-from emt.config import RunConfig
+from emt.config import RunConfig, code_of_run
 from emt.errors import UserError
 from emt.files import is_plain
-from emt.identity import code_of, hash_of
+from emt.identity import hash_of
 from emt.schema import Schema, read
 
 TEST_SEQUENCES = 256
@@ -68,7 +68,7 @@ def fingerprint(work: Work, number: int) -> str:
     """Return the hash of everything a model's evaluation depends on, this code included."""
     weights = runs.checkpoint_hash(runs.model_folder(work.experiment, number), work.step)
     parts = [weights, asdict(work.settings), work.config.task, work.config.model, runs.FORMAT_VERSION]
-    return hash_of([*parts, code_of("emt", "analysis")])
+    return hash_of([*parts, code_of_run(work.config, "analysis")])
 
 
 def is_current(work: Work, number: int) -> bool:

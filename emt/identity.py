@@ -41,26 +41,44 @@ def hash_of(content: Any) -> str:
 
 @cache
 def source_hash(package: str) -> str:
-    """Return the hash of a package's files by name and content; it is taken once for each process."""
+    """Return the hash of a package's files, or of a module's one file, by name and content; taken once a process."""
     found = importlib.util.find_spec(package)
     digest = hashlib.sha256()
+    if found and found.submodule_search_locations is None and found.origin:
+        digest.update(_portable(Path(found.origin)))
     for root in map(Path, (found and found.submodule_search_locations) or ()):
         files = {
             path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.suffix in SUFFIXES
         }
         for name in sorted(files):
-            digest.update(f"{name}\0".encode() + files[name].read_bytes().replace(b"\r\n", b"\n") + b"\0")
+            digest.update(f"{name}\0".encode() + _portable(files[name]) + b"\0")
     return digest.hexdigest()[:16]
+
+
+def _portable(path: Path) -> bytes:
+    return path.read_bytes().replace(b"\r\n", b"\n")
+
+
+def packages_of(*modules: str) -> tuple[str, ...]:
+    """Return the packages that a run's numbers come from: this one, and those of modules from elsewhere.
+
+    >>> packages_of("my_networks", "emt.models.gru", "lab.tasks.sums")
+    ('emt', 'lab', 'my_networks')
+    """
+    return ("emt", *sorted({module.partition(".")[0] for module in modules if module} - {"emt"}))
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     """Return what differs, ``torch_version 2.11 → 2.13``, of what was recorded; empty if nothing does.
 
+    Source that was recorded and is not used any more differs too.
+
     >>> changes({"torch_version": "2.11"}, {"torch_version": "2.13", "emt_source": "5f"})
     'torch_version 2.11 → 2.13'
     """
+    recorded = {name: old for name, old in before.items() if name in now or name.endswith("_source")}
     return ", ".join(
-        f"{name} {before[name]} → {value}"
-        for name, value in now.items()
-        if name in before and before[name] != value
+        f"{name} {old} → {now.get(name, 'not used')}"
+        for name, old in recorded.items()
+        if now.get(name) != old
     )

@@ -16,10 +16,11 @@ from typing import Any
 import xarray as xr
 
 from emt import dynamics_file, files, runs
+from emt.config import code_of_run
 from emt.devices import choose_device
 from emt.errors import TraceError, renamed
 from emt.evaluation import TRACE_HORIZON, Work, portrait_mark, trace_batch
-from emt.identity import code_of, hash_of
+from emt.identity import hash_of
 
 STACK_NUMBERS, STACK_MEMBERS = 128, 16
 """Small members are searched together, as a stack whose states have at most so many numbers, or of so many members:
@@ -53,7 +54,7 @@ class DynamicsWork:
         shared = (
             *(min(TRACE_HORIZON, work.settings.test_horizon), work.config.training.seed, work.config.task),
             *(work.config.model, runs.FORMAT_VERSION, dynamics_file.FORMAT_VERSION, self.moving, self.starts),
-            code_of("emt"),
+            code_of_run(work.config),
         )
         folders = {n: runs.model_folder(work.experiment, n) for n in work.numbers}
         return {

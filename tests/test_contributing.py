@@ -1,8 +1,10 @@
 """CONTRIBUTING.md: its examples run, and typical mistakes are told in one line."""
 
 import ast
+import os
 import re
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -16,13 +18,14 @@ import emt.models
 import emt.tasks
 from analysis import COMMANDS
 from analysis.command import Command
-from emt import engine
+from emt import engine, identity
 from emt.commands.main import main as run_emt
 from emt.engine import inline
-from emt.options import signatures
+from emt.options import plugins, signatures
+from emt.training.stack import Stack
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
-FILES = dict(re.findall(r"^```python\n# (\S+)\n(.*?)^```", TEXT, re.S | re.M))
+FILES = dict(re.findall(r"^```python\n# ((?:emt|analysis)/\S+)\n(.*?)^```", TEXT, re.S | re.M))
 TASK, MODEL = (ast.literal_eval("{" + line + "}") for line in re.findall(r'`("\w+": "emt[\w.:]+",)`', TEXT))
 COMMAND = eval(re.search(r"`(Command\(.*?\)),`", TEXT)[1], {"Command": Command})
 PACKAGES = (emt.tasks, emt.models, analysis.states, analysis.figures.states)
@@ -60,6 +63,79 @@ def extend(tmp_path, monkeypatch):
     for name in FILES:
         module = name.removesuffix(".py").replace("/", ".")
         sys.modules.pop(module, None)
+
+
+MODULE = re.search(r"^```python\n# my_networks.py\n(.*?)^```", TEXT, re.S | re.M)[1]
+PLUGGED = re.search(r"^```bash\n(emt train --plugins.*?)^```", TEXT, re.S | re.M)[1].splitlines()
+QUICKLY = "--engine inline --num_models 2 --epochs 1 --epoch_batches 6 --validation_batches 1 --batch_size 4"
+
+
+@pytest.fixture
+def plugged(tmp_path, monkeypatch):
+    """Work in a folder with the example of a plug-in; return a function that runs a command in it."""
+    (tmp_path / "my_networks.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(plugins, "_GIVEN", {})
+    monkeypatch.setattr(engine, "run", lambda function, items, *_: inline.run(function, items))
+
+    def run(line, *more):
+        signatures._tree.cache_clear()
+        identity.source_hash.cache_clear()
+        return run_emt([*shlex.split(line.removeprefix("emt ")), *shlex.split(" ".join(more))])
+
+    yield run
+    signatures._tree.cache_clear()
+    identity.source_hash.cache_clear()
+    sys.modules.pop("my_networks", None)
+
+
+def test_a_plugin_trains_resumes_is_evaluated_and_analysed(plugged, tmp_path, monkeypatch, capsys):
+    """Interrupted after its third step and continued by other code, as it must be told, it ends with the same bytes."""
+    train, evaluate, analyze = PLUGGED
+    assert plugged(train, QUICKLY, "--experiment_name whole") == 0
+    assert "Next: emt evaluate --models_dir whole --plugins my_networks" in capsys.readouterr().out
+    original = Stack.advance
+
+    def interrupted(stack, report):
+        original(stack, report)
+        if stack.step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stack, "advance", interrupted)
+        assert plugged(train, QUICKLY) == 143
+    assert not (tmp_path / "mine/model-1/checkpoint/done.json").exists()
+    capsys.readouterr()
+    (tmp_path / "my_networks.py").write_text(MODULE + "# another line\n")
+    assert plugged(train, QUICKLY) == 2
+    assert re.search(r"begun by other code \(my_networks_source \w+ → \w+\)", capsys.readouterr().err)
+    assert plugged(train, QUICKLY, "--allow_other_code") == 0
+    weights = [tmp_path / f"{run}/model-2/checkpoint/weights.safetensors" for run in ("whole", "mine")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert plugged(evaluate, "--test_horizon 4 --num_workers 1 --no_figures") == 0
+    assert plugged(analyze) == 0
+    assert (tmp_path / "mine/eigenvalue_analysis/eigenvalue_summary.csv").exists()
+
+
+def test_without_its_plugin_a_run_says_which_to_name(plugged, tmp_path, capsys):
+    train, evaluate, _ = PLUGGED
+    assert plugged(train, QUICKLY) == 0
+    sys.modules.pop("my_networks")
+    marked = MODULE.replace("MODELS =", "raise SystemExit('imported')\nMODELS =")
+    (tmp_path / "my_networks.py").write_text(marked)
+    capsys.readouterr()
+    bare = train.replace("--plugins my_networks ", "")
+    for line in (evaluate.replace("--plugins my_networks ", ""), bare, "train --config mine/config.json"):
+        assert plugged(line) == 2
+        assert re.search(r"is of a plug-in: add --plugins my_networks$", capsys.readouterr().err.strip())
+    # The help is that of the source, which is not imported either.
+    with pytest.raises(SystemExit) as left:
+        plugged(train, "--help")
+    assert left.value.code == 0
+    shown = capsys.readouterr().out
+    assert "--bits N" in shown
+    assert "entries of a vector (default: 2)" in shown
 
 
 SMALL = (

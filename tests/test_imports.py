@@ -67,7 +67,15 @@ ALLOWED = {
         "emt.options",
     ),
     "emt.member_dynamics": (
-        *(*BASE, "emt.evaluation", "emt.runs", "emt.record", "emt.dynamics_file", "emt.dynamics"),
+        *(
+            *BASE,
+            "emt.config",
+            "emt.evaluation",
+            "emt.runs",
+            "emt.record",
+            "emt.dynamics_file",
+            "emt.dynamics",
+        ),
         "emt.devices",
     ),
     "emt.training": (

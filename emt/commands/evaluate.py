@@ -16,12 +16,12 @@ from emt.commands.evaluate_members import evaluate_share, finish_population
 from emt.commands.evaluate_own import evaluate_recorded
 from emt.commands.output import complain, complain_at_length, open_console
 from emt.commands.script import program, shell_command
+from emt.config import code_of_run
 from emt.devices import choose_device
 from emt.dynamics import STARTS
 from emt.errors import UserError, renamed
 from emt.evaluation import TEST_SEQUENCES, Settings, Work, entry_path, forget, is_current
-from emt.identity import code_of
-from emt.options import Parser, load
+from emt.options import Parser, load, plugins
 from emt.own.folder import read_about
 from emt.tasks import TASKS
 from emt.text import shell_path
@@ -31,6 +31,7 @@ from emt.training.sweep import read_run
 def main(arguments: list[str] | None = None) -> int:
     """Parse, evaluate, report; return the exit code."""
     options = parser().parse_args(arguments)
+    plugins.use(options.plugins)
     experiment = runs.find(options.models_dir, "models_dir")
     if not (experiment / "config.json").exists() and read_about(experiment):
         return evaluate_recorded(experiment, options, parser())
@@ -120,6 +121,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help=f"starting points of the search of --dynamics, for each model (default: {STARTS})",
     )
+    plugins.add_flag(add)
     add("--no_figures", dest="figures", action="store_false", help="write numbers and traces only")
     return parser
 
@@ -183,7 +185,7 @@ def evaluation_config(work: Work, options: argparse.Namespace) -> dict[str, Any]
             "evaluated_at": when,
             "script": "evaluate_multiple.py",
             "models_dir": str(work.experiment),
-            **code_of("emt", "analysis"),
+            **code_of_run(work.config, "analysis"),
         },
         "evaluation": evaluation | ({} if work.step is None else {"step": work.step}),
         "training_config": work.config.model_dump(),

@@ -19,7 +19,7 @@ from emt.commands.output import complain, complain_at_length, open_console
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig
 from emt.errors import renamed
 from emt.files import check_folder
-from emt.options import Option, Parser, add_flags, check, options_of_model, validate
+from emt.options import Option, Parser, add_flags, check, options_of_model, plugins, validate
 
 SIZES = tuple(
     replace(option, default=None)
@@ -40,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         code: int = importlib.import_module(f"experiments.{experiment}.sweep").main(words)
         return code
     given = vars(parser().parse_args(words))
+    plugins.use(given["plugins"])
     return run(given["question"], read(given["question"]), given)
 
 
@@ -71,6 +72,7 @@ def build_parser(
     result.add_argument("question", choices=choices, metavar="QUESTION", help=f"{text}: {', '.join(choices)}")
     where = "folder in which to create it (default: $EXPERIMENT_OUTPUT_DIR, else here)"
     result.add_argument("--output_dir", metavar="DIR", help=where)
+    plugins.add_flag(result.add_argument)
     smaller = {
         "a smaller trial (default: as in the configs)": SIZES,
         "execution": options_of_model(ExecutionConfig),

@@ -29,6 +29,7 @@ from emt.options import (
     names_text,
     options_of,
     options_of_model,
+    plugins,
     summary_of,
     target_of,
     validate,
@@ -38,6 +39,8 @@ from emt.tasks.base import check_task
 from emt.text import shell_path
 
 DEFAULT_TASK, DEFAULT_MODEL = "variable_binding", "rnn"
+
+REGISTRIES = {"task": TASKS, "model_type": MODELS}
 
 STOP_HINT = "--stop_accuracy 0.99 stops each model once it reaches that accuracy."
 
@@ -55,6 +58,7 @@ def parse(arguments: list[str]) -> tuple[RunConfig, Path]:
     UserError
         For the first flag or field that is wrong.
     """
+    plugins.from_words(arguments)
     first, base = first_pass(arguments)
     task, model = target_of(TASKS, first.task, "task"), target_of(MODELS, first.model_type, "model_type")
     given = vars(second_pass(task, model, first, base).parse_args(arguments))
@@ -74,13 +78,28 @@ def parse(arguments: list[str]) -> tuple[RunConfig, Path]:
 def first_pass(arguments: list[str]) -> tuple[argparse.Namespace, RunConfig | None]:
     """Find which task and model the other flags belong to, and the configuration file they stand on."""
     parser = Parser(add_help=False)
-    for flag in ("--task", "--model_type", "--config"):
+    for flag in ("--task", "--model_type", "--config", "--experiment_name", "--output_dir"):
         parser.add_argument(flag)
     first, _ = parser.parse_known_args(arguments)
     base = configuration.read(Path(first.config)) if first.config else None
+    if base:
+        configuration.check_plugins(base, REGISTRIES, first.config)
     first.task = first.task or (base.task_name if base else DEFAULT_TASK)
     first.model_type = first.model_type or (base.model_type if base else DEFAULT_MODEL)
+    _check_begun(first)
     return first, base
+
+
+def _check_begun(first: argparse.Namespace) -> None:
+    """Say which plug-ins to name if the folder holds a run of the same task and model, and they are of plug-ins."""
+    asked = {"task": first.task, "model_type": first.model_type}
+    if all(name in plugins.names(REGISTRIES[kind], kind) for kind, name in asked.items()):
+        return
+    path = Path(first.output_dir or runs.default_folder()) / (first.experiment_name or "") / "config.json"
+    if path.is_file():
+        begun = configuration.read(path)
+        if {"task": begun.task_name, "model_type": begun.model_type} == asked:
+            configuration.check_plugins(begun, REGISTRIES, str(path))
 
 
 def second_pass(
@@ -104,10 +123,12 @@ def second_pass(
     run.add_argument(
         "--config", metavar="FILE", help="a config.json to start from; flags on the command line override it"
     )
+    plugins.add_flag(run.add_argument)
     for flag, registry, default in (("--task", TASKS, DEFAULT_TASK), ("--model_type", MODELS, DEFAULT_MODEL)):
-        names = names_text({name: summary_of(target) for name, target in registry.items()})
+        known = plugins.names(registry, flag.removeprefix("--"))
+        names = names_text({name: summary_of(target) for name, target in known.items()})
         text = f"default: {default}; {flag} NAME --help shows its flags\n{names}".replace("%", "%%")
-        run.add_argument(flag, choices=registry, metavar="NAME", help=text)
+        run.add_argument(flag, choices=known, metavar="NAME", help=text)
     add_flags(
         parser.add_argument_group(f"task {first.task}", summary_of(task)),
         options_of(task),
@@ -125,7 +146,8 @@ def build_config(given: dict[str, Any], task: str, model: str, base: RunConfig |
     def given_options(options: tuple[Any, ...]) -> dict[str, Any]:
         return {o.name: given[o.name] for o in options if o.name in given}
 
-    task_name, model_name = ({v: k for k, v in r.items()}[t] for r, t in ((TASKS, task), (MODELS, model)))
+    places = ((TASKS, "task", task), (MODELS, "model_type", model))
+    task_name, model_name = ({v: k for k, v in plugins.names(r, kind).items()}[t] for r, kind, t in places)
     task_base = base.task_options() if base and base.task_name == task_name else {}
     model_base = base.model_options() if base and base.model_type == model_name else {}
     sections: dict[str, Any] = {}
@@ -191,5 +213,7 @@ def train(config: RunConfig, experiment: Path) -> int:
     if unfinished:
         console.print(f"{unfinished} of {members} models belong to other shards")
         return 0
-    console.print(f"Next: {shell_command('evaluate')} --models_dir {shell_path(experiment)}")
+    modules = configuration.recorded_code(config).get("plugins", "")
+    further = f" {plugins.FLAG} {modules}" if modules else ""
+    console.print(f"Next: {shell_command('evaluate')} --models_dir {shell_path(experiment)}{further}")
     return 0

@@ -9,6 +9,7 @@ from typing import Any
 from emt import stopping
 from emt.errors import UserError
 from emt.files import explain_os_error
+from emt.options import plugins
 
 TICK_S = 0.5
 
@@ -27,6 +28,25 @@ class Result:
     value: Any = None
     failure: str = ""
     details: str = ""
+
+
+@dataclass(frozen=True)
+class WithPlugins:
+    """What workers call where plug-ins were named on the command line: they count there too."""
+
+    function: Function
+    plugins: tuple[plugins.Plugin, ...]
+
+    def __call__(self, item: Any) -> Any:
+        """Call the function, in a process where the plug-ins count."""
+        """Call the function, in a process where the plug-ins count."""
+        plugins.adopt(self.plugins)
+        return resolve(self.function)(item)
+
+
+def with_plugins(function: Function) -> Function:
+    """Return what workers should call instead of a function, so that they know this process's plug-ins."""
+    return WithPlugins(function, plugins.given()) if plugins.given() else function
 
 
 def nothing() -> None:

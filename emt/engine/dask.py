@@ -12,7 +12,7 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.scheduler import KilledWorker
 
 from emt import stopping
-from emt.engine.base import TICK_S, Function, Result, Tick, attempt, nothing
+from emt.engine.base import TICK_S, Function, Result, Tick, attempt, nothing, with_plugins
 from emt.errors import UserError
 
 GRACE_S = 25.0
@@ -63,6 +63,7 @@ def hand_out(
 ) -> list[Result]:
     """Call ``function(item)`` for each item on a client's workers."""
     results: list[Result] = []
+    function = with_plugins(function)
     with stopping.deferred():
         client.register_plugin(StopsItsItem(), name="emt")
         waiting = {client.submit(attempt_on_worker, function, item, pure=False): item for item in items}

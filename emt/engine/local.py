@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 from emt import stopping
-from emt.engine.base import TICK_S, Function, Result, Tick, attempt, nothing
+from emt.engine.base import TICK_S, Function, Result, Tick, attempt, nothing, with_plugins
 
 ATTEMPTS = 2
 """How often a chunk is started whose worker dies without a word."""
@@ -53,7 +53,9 @@ def run(
         One for each item, in the order in which they ended.
     """
     # A worker's place is what its environment has that others' have not.
-    crew = _Crew(function, items, [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus] or [{}] * workers)
+    crew = _Crew(
+        with_plugins(function), items, [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus] or [{}] * workers
+    )
     with stopping.deferred():
         try:
             while crew.waiting or crew.running:

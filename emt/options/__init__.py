@@ -5,6 +5,7 @@ defaults come from the signature, the help text from the ``Parameters`` section 
 read from the source text, so that ``--help`` knows every flag of a model without importing torch.
 """
 
+from emt.options import plugins
 from emt.options.checks import check, first_problem, validate
 from emt.options.flags import Parser, add_flags, names_text
 from emt.options.registry import load, target_of
@@ -31,6 +32,7 @@ __all__ = [
     "names_text",
     "options_of",
     "options_of_model",
+    "plugins",
     "validate",
     "require",
     "require_arguments",

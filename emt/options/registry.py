@@ -1,10 +1,14 @@
-"""Registries: name -> "module:Class" as text, so that names are known without importing torch."""
+"""Registries: name -> "module:Class" as text, so that names are known without importing torch.
+
+Names that are not in a registry are looked up among plug-ins (`emt.options.plugins`).
+"""
 
 import importlib
 from collections.abc import Mapping
 from typing import Any
 
 from emt.errors import UserError
+from emt.options import plugins
 from emt.options.signatures import require, require_arguments
 
 ARGUMENTS: dict[str, tuple[str, ...]] = {
@@ -32,8 +36,9 @@ def target_of(registry: Mapping[str, str], name: str, kind: str) -> str:
     RegistrationError
         If its constructor takes other arguments than those of `ARGUMENTS`.
     """
-    if name not in registry:
-        raise UserError(f"must be one of {', '.join(registry)}; got {name!r}", parameter=kind)
+    known = plugins.names(registry, kind)
+    if name not in known:
+        raise UserError(f"must be one of {', '.join(known)}; got {name!r}", parameter=kind)
     if kind in ARGUMENTS:
-        require_arguments(registry[name], ARGUMENTS[kind])
-    return registry[name]
+        require_arguments(known[name], ARGUMENTS[kind])
+    return known[name]

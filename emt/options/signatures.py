@@ -1,14 +1,15 @@
 """Options read from the signatures and docstrings that define them, without importing what they configure."""
 
 import ast
-import importlib.util
 import inspect
 import re
+import sys
 import types
 import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -198,14 +199,35 @@ def _without_constraints(annotation: Any) -> Any:
 
 @cache
 def _tree(module: str) -> ast.Module:
-    # find_spec imports the parent packages, which hold no heavy imports, but not the module itself.
-    try:
-        spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        spec = None
+    spec = find_module(module)
     if spec is None or spec.origin is None:
         raise RegistrationError(f"{_file(module)}: a registry names this file; it does not exist")
     return ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+
+
+def source_tree(module: str) -> ast.Module:
+    """Return a module's source, parsed; it is not imported, and neither are the packages it is in.
+
+    Raises
+    ------
+    RegistrationError
+        If there is no such module.
+    """
+    return _tree(module)
+
+
+def find_module(module: str) -> ModuleSpec | None:
+    """Return where Python finds a module, without importing the packages it is in; None if nowhere."""
+    places, spec, name = None, None, ""
+    for part in module.split("."):
+        name = f"{name}.{part}" if name else part
+        finders = (finder.find_spec(name, places) for finder in sys.meta_path)
+        spec = next((found for found in finders if found is not None), None)
+        if spec is None:
+            return None
+        # A package that is imported may look in other folders too.
+        places = getattr(sys.modules.get(name), "__path__", spec.submodule_search_locations) or []
+    return spec
 
 
 def _definition(module: str, name: str) -> ast.ClassDef | ast.FunctionDef:
@@ -231,7 +253,7 @@ def _constructor(module: str, definition: ast.ClassDef) -> tuple[ast.FunctionDef
 
 
 def _ancestry(module: str, definition: ast.ClassDef) -> Iterator[ast.ClassDef]:
-    """Yield a class and, each before its own, the bases that modules of the same package define."""
+    """Yield a class and, each before its own, the bases that modules of the same package, or of this one, define."""
     yield definition
     imported = {
         alias.asname or alias.name: (node.module, alias.name)
@@ -241,7 +263,7 @@ def _ancestry(module: str, definition: ast.ClassDef) -> Iterator[ast.ClassDef]:
     }
     for base in map(ast.unparse, definition.bases):
         where, name = imported.get(base, (module, base))
-        if where.partition(".")[0] == module.partition(".")[0]:
+        if where.partition(".")[0] in (module.partition(".")[0], "emt"):
             found = next(
                 (n for n in _tree(where).body if isinstance(n, ast.ClassDef) and n.name == name), None
             )

@@ -15,7 +15,6 @@ from torch.func import functional_call
 from emt import locks, runs, stopping
 from emt.config import RunConfig
 from emt.devices import choose_device
-from emt.identity import code_of
 from emt.models import MODELS
 from emt.models.base import check_model
 from emt.ops import fast_matmul, is_member_invariant, keep_freed_memory
@@ -61,7 +60,7 @@ def _train(chunk: Chunk) -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     # On another machine this may be another installation than that of whoever handed the chunk out.
-    check_code(chunk.experiment, chunk.config.execution)
+    check_code(chunk.experiment, chunk.config)
     with locks.lock(chunk.lock_path), _failing_openly(chunk), fast_matmul() as fast:
         stack, journal = build(chunk.config, chunk.numbers), Journal(chunk)
         arithmetic = (
@@ -74,7 +73,7 @@ def _train(chunk: Chunk) -> None:
                 start = f"start: seed {seed}, learning rate {rate:g}"
                 journal.note(number, 0, f"{start}, task {chunk.config.task}, model {chunk.config.model}")
                 journal.note(number, 0, f"stacked as {chunk}; {arithmetic}")
-                journal.note(number, 0, f"code: {', '.join(f'{k} {v}' for k, v in code_of('emt').items())}")
+                journal.note(number, 0, f"code: {', '.join(f'{k} {v}' for k, v in journal.code.items())}")
         if not stopping.requested():
             journal.seconds_per_model_step = seconds_per_model_step(chunk.config, stack.numbers)
         journal.status(stack)

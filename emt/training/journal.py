@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from emt import files, runs
+from emt.config import code_of_run
 from emt.errors import UserError
-from emt.identity import changes, code_of
+from emt.identity import changes
 from emt.training.course import Course
 from emt.training.curriculum import STOP_WINDOW
 from emt.training.population import Chunk
@@ -31,6 +32,8 @@ class Journal:
     curves
         For each model number, rows as `emt.files.CurvePoint`: figures of training or of a validation, the
         others NaN.
+    code
+        The code that is at work.
     course
         The members on their way through the curriculum.
     seconds_per_model_step
@@ -43,7 +46,7 @@ class Journal:
             chunk.state_path,
             chunk.status_path,
         )
-        numbers = chunk.numbers
+        numbers, self.code = chunk.numbers, code_of_run(chunk.config)
         self.curves: dict[int, list[list[float]]] = {n: [] for n in numbers}
         self.notes: dict[int, list[str]] = {n: [] for n in numbers}
         self._sums: dict[int, NDArray[np.float64]] = {n: np.zeros(3) for n in numbers}
@@ -140,7 +143,11 @@ class Journal:
                 -1, len(files.CurvePoint._fields)
             )
             tensors[f"sums.{number}"] = torch.tensor(self._sums[number])
-        about |= {"notes": {str(n): self.notes[n] for n in stack.numbers}, "course": self.course.to_json()}
+        about |= {
+            "code": self.code,
+            "notes": {str(n): self.notes[n] for n in stack.numbers},
+            "course": self.course.to_json(),
+        }
         files.write_bytes(self.state_path, resume_file(tensors, about))
 
     def close(self, stack: Stack) -> None:
@@ -175,7 +182,7 @@ class Journal:
                 self.curves[number] = tensors[f"curve.{number}"].tolist()
                 self._sums[number] = tensors[f"sums.{number}"].numpy().copy()
                 self.notes[number] = about["notes"][str(number)]
-                self.note(number, stack.step, f"resumed after an interruption{_other_code(about)}")
+                self.note(number, stack.step, f"resumed after an interruption{_other_code(about, self.code)}")
         except KeyError as error:
             raise UserError(
                 f"{self.state_path}: expected a resume state of this version; got one without {error}; delete it to "
@@ -220,11 +227,11 @@ class Journal:
         write_events(folder / "lightning_logs" / "version_0", self.curves[number])
 
 
-def _other_code(about: Mapping[str, Any]) -> str:
+def _other_code(about: Mapping[str, Any], code: Mapping[str, str]) -> str:
     """Say in a log by which other code a resume state was written."""
     if "code" not in about:
         return "; the code before it is not recorded"
-    other = changes(about["code"], code_of("emt"))
+    other = changes(about["code"], code)
     return f" by other code: {other}" if other else ""
 
 

@@ -13,7 +13,7 @@ from emt import config as configuration
 from emt import engine, files, locks, runs
 from emt.config import ExecutionConfig, RunConfig
 from emt.errors import UserError
-from emt.identity import changes, code_of
+from emt.identity import changes
 from emt.schema import checked, refusal
 
 LARGEST_CHUNK = 25
@@ -91,7 +91,12 @@ def prepare(config: RunConfig, experiment: Path, siblings: int = 1) -> list[Chun
         raise UserError(
             f"{experiment} contains models but no config.json; choose another name", parameter="experiment"
         )
-    decide(path, config.model_copy(update={"metadata": config.metadata | code_of("emt")}).model_dump())
+    decide(
+        path,
+        config.model_copy(
+            update={"metadata": config.metadata | configuration.recorded_code(config)}
+        ).model_dump(),
+    )
     differing = configuration.differences(configuration.read(path), config)
     if differing:
         raise UserError(
@@ -112,8 +117,8 @@ def prepare(config: RunConfig, experiment: Path, siblings: int = 1) -> list[Chun
     return [Chunk(experiment.absolute(), config, tuple(numbers)) for numbers in plan]
 
 
-def check_code(experiment: Path, execution: ExecutionConfig) -> None:
-    """Check that this code is the one that began a run, as far as the run records it.
+def check_code(experiment: Path, config: RunConfig) -> None:
+    """Check that this code, plug-ins included, is the one that began a run, as far as the run records it.
 
     Raises
     ------
@@ -121,8 +126,9 @@ def check_code(experiment: Path, execution: ExecutionConfig) -> None:
         If it is not, and ``allow_other_code`` is not set.
     """
     path = experiment / "config.json"
-    other = changes(configuration.read(path).metadata, code_of("emt")) if path.exists() else ""
-    if other and not execution.allow_other_code:
+    now = configuration.code_of_run(config)
+    other = changes(configuration.read(path).metadata, now) if path.exists() else ""
+    if other and not config.execution.allow_other_code:
         raise UserError(
             f"{experiment} was begun by other code ({other}); resume it with that code, or with --allow_other_code",
             parameter="experiment",
@@ -194,8 +200,8 @@ def train_all(
             held.enter_context(kept(experiment / "config.json", experiment / "population" / "chunks.json"))
         mine = chunks[index - 1 :: count]
         waiting = [c for c in mine if not all(runs.is_done(c.experiment, n) for n in c.numbers)]
-        for experiment in dict.fromkeys(chunk.experiment for chunk in waiting):
-            check_code(experiment, execution)
+        for experiment, config in {chunk.experiment: chunk.config for chunk in waiting}.items():
+            check_code(experiment, config)
         for chunk in waiting:
             chunk.failed_path.unlink(missing_ok=True)
         logs = Path(os.path.commonpath([c.absolute() for c in populations])) / "slurm_logs"

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from emt import tensor_file
-from emt.identity import code_of
 from emt.training.curriculum import MemberProgress
 from emt.training.stack import Stack
 
@@ -28,7 +27,6 @@ def resume_state(stack: Stack) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return {k: v.cpu().contiguous() for k, v in tensors.items()}, {
         "step": stack.step,
         "numbers": stack.numbers,
-        "code": code_of("emt"),
     }
 
 

@@ -86,6 +86,7 @@ def read_run(path: Path, *, partial: bool = False) -> RunConfig:
         If the file is missing, or no configuration of a registered task and model; the message names it.
     """
     config = configuration.read(path)
+    configuration.check_plugins(config, {"task": TASKS, "model_type": MODELS}, str(path))
     try:
         return with_options(config, partial=partial)
     except UserError as error:

@@ -25,6 +25,9 @@ from emt.commands.known_systems.summaries import plant_summary
 from emt.commands.output import open_console, say
 from emt.errors import UserError
 from emt.files import write_json, write_text
+from emt.models import MODELS
+from emt.options import plugins
+from emt.tasks import TASKS
 from emt.text import from_cell, shell_path, visible
 from emt.training.sweep import write_members
 from experiments.stress.door import Door
@@ -162,6 +165,18 @@ def _as_experiment_name(text: str, folder: Path) -> Outcome:
     return _is(name == text and path.parent == folder and os.listdir(folder) == [text])
 
 
+def _as_a_plugin(text: str, folder: Path) -> Outcome:
+    """Neither a configuration nor a command line has a module imported that is called so, nor a line run."""
+    config = configuration.RunConfig(task={}, model={"type": "unknown"}, metadata={"plugins": text})
+    try:
+        configuration.check_plugins(config, {"task": TASKS, "model_type": MODELS}, "config.json")
+    except UserError as error:
+        words = text.replace(".", " ").split(" ")
+        return _is(str(error).endswith(f"add --plugins {text}") and all(map(str.isidentifier, words)))
+    plugins.use([text])
+    return Outcome.SILENT
+
+
 def _in_a_trace(text: str, folder: Path) -> Outcome:
     content = {"tokens": [text], "experiment": text, "format_version": 1}
     try:
@@ -218,6 +233,7 @@ _ENTRIES: dict[str, Callable[[str, Path], Outcome]] = {
     "table of a sweep": _in_a_sweep,
     "figure": _in_a_figure,
     "experiment name": _as_experiment_name,
+    "plug-in": _as_a_plugin,
     "tokens of a trace": _in_a_trace,
     "page": _on_a_page,
 }
