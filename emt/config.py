@@ -34,6 +34,9 @@ class TrainingConfig(_Section):
         default=50, description="number of models; model i (from 0) has seed + 1000 i; see --learning_rates"
     )
     seed: Annotated[int, Field(ge=0, le=2**53)] = Field(default=0, description="base seed")
+    member_seeds: tuple[Annotated[int, Field(ge=0, le=2**53)], ...] | None = Field(
+        default=None, description="seed of each model, the first that of --seed (default: seed + 1000 i)"
+    )
     epochs: Positive = Field(default=20, description="number of epochs, each followed by validation")
     epoch_batches: Positive | None = Field(
         default=None,
@@ -117,10 +120,22 @@ class TrainingConfig(_Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _every_model_has_a_seed(self) -> "TrainingConfig":
+        seeds, expected = self.member_seeds, self.num_models // len(self.learning_rates or (0,))
+        if seeds is not None and (len(seeds) != expected or seeds[0] != self.seed):
+            raise UserError(
+                f"must be {expected} numbers, one for each model, the first that of --seed; got "
+                f"{' '.join(map(str, seeds)) or 'none'}",
+                parameter="member_seeds",
+            )
+        return self
+
     def seeds(self) -> tuple[int, ...]:
         """Return the seed of each member; those of the first learning rate come first."""
         at_each = self.num_models // len(self.learning_rates or (self.learning_rate,))
-        return tuple(self.seed + 1000 * (i % at_each) for i in range(self.num_models))
+        each = self.member_seeds or tuple(self.seed + 1000 * i for i in range(at_each))
+        return tuple(each[i % at_each] for i in range(self.num_models))
 
     def rates(self) -> tuple[float, ...]:
         """Return the learning rate of each member."""

@@ -98,7 +98,7 @@ ALLOWED = {
         "analysis.evaluation.from_recording",
         *("analysis.memory.log", "analysis.memory.replay"),
     ),
-    "emt.weights": (*BASE, "emt.tensor_file"),
+    "emt.weights": (*BASE, "emt.config", "emt.options", "emt.runs", "emt.tensor_file"),
     "emt.commands": ("emt", "analysis", "experiments"),
     "emt.__main__": ("emt.commands",),
     "analysis": (*BASE, "emt.trace", "emt.dynamics_file", "emt.progress", "emt.stopping"),

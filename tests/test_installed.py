@@ -78,7 +78,8 @@ def test_an_unknown_command_is_refused_in_one_line():
     done = run_emt("trian")
     assert (done.returncode, done.stdout) == (2, "")
     assert (
-        done.stderr == "emt: no such command: 'trian'; there are train, evaluate, analyze, sweep, selftest\n"
+        done.stderr
+        == "emt: no such command: 'trian'; there are train, evaluate, analyze, sweep, import, selftest\n"
     )
 
 

@@ -13,9 +13,13 @@ STAGES = {
     "evaluate": "evaluate a trained population: accuracy, spectra, traces, figures",
     "analyze": "analyse evaluated populations",
     "sweep": "train all populations of an experiment",
+    "import": "import networks that another program trained",
     "selftest": "show that the numbers are right on this machine",
 }
 """Sub-commands, each a module of `emt.commands` with a function ``main``."""
+
+MODULES = {"import": "import_run"}
+"""Of sub-commands that are words of Python."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if stage not in STAGES:
         complain(f"emt: no such command: {stage!r}; there are {', '.join(STAGES)}")
         return 2
-    return run_script(f"emt {stage}", lambda: importlib.import_module(f"emt.commands.{stage}").main(rest))
+    module = f"emt.commands.{MODULES.get(stage, stage)}"
+    return run_script(f"emt {stage}", lambda: importlib.import_module(module).main(rest))
 
 
 def usage() -> str:

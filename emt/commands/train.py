@@ -67,12 +67,22 @@ def parse(arguments: list[str]) -> tuple[RunConfig, Path]:
     name = given.get("experiment_name") or (base.metadata.get("experiment_name") if base else None)
     if not name:
         raise UserError("--experiment_name: must be a name for the run's folder; got none")
+    check_name(name)
+    output = check_folder(Path(folder), "output_dir") / name
+    return config.model_copy(update={"metadata": configuration.metadata(name, "train_multiple.py")}), output
+
+
+def check_name(name: str) -> None:
+    """Refuse what is no name of a run's folder.
+
+    Raises
+    ------
+    UserError
+    """
     if Path(name).name != name or name in (".", ".."):
         raise UserError(f"--experiment_name: must be a plain folder name; got {name!r}")
     if re.search("[\x00\ud800-\udfff]", name):
         raise UserError(f"--experiment_name: must be text in UTF-8; got {name!r}")
-    output = check_folder(Path(folder), "output_dir") / name
-    return config.model_copy(update={"metadata": configuration.metadata(name, "train_multiple.py")}), output
 
 
 def first_pass(arguments: list[str]) -> tuple[argparse.Namespace, RunConfig | None]:

@@ -44,7 +44,8 @@ class Model(nn.Module):
         forward pass's log as ``memory/<name>/<variable>``, with the variables and axes of a trace
         (`emt.trace`).
     torch_names
-        For each parameter the name it has in a member's weight file. Matrices are stored there as (out, in).
+        For each parameter the name it has in a member's weight file, and for each buffer that is stored there
+        too. Matrices are stored as (out, in). Files may lack such buffers: they are drawn from the seed.
     context
         What `forward` needs of the batch besides its inputs: names of the batch's events; "needed_steps", the
         steps whose outputs are used; and "targets" for models that learn from them
@@ -130,11 +131,16 @@ class Model(nn.Module):
 
     def export(self, member: int) -> dict[str, NDArray[np.float32]]:
         """Return the weights of stack position ``member`` under the names and orientation of torch's modules."""
-        weights = {name: p[member].detach().cpu() for name, p in self.named_parameters()}
+        weights = {
+            name: p[member].detach().cpu() for name, p in (*self.named_parameters(), *self._stored_buffers())
+        }
         return {
             self.torch_names[n]: np.ascontiguousarray(w.t().numpy() if w.ndim == 2 else w.numpy())
             for n, w in weights.items()
         }
+
+    def _stored_buffers(self) -> list[tuple[str, Tensor]]:
+        return [(name, buffer) for name, buffer in self.named_buffers() if name in self.torch_names]
 
     def load(self, member: int, weights: Mapping[str, NDArray[np.float32]]) -> None:
         """Set the parameters at stack position ``member`` from a weight file's arrays.
@@ -145,18 +151,20 @@ class Model(nn.Module):
             If names or shapes are not this architecture's.
         """
         names = {self.torch_names[n]: p for n, p in self.named_parameters()}
-        if set(weights) != set(names):
+        buffers = {self.torch_names[n]: b for n, b in self._stored_buffers()}
+        if not set(names) <= set(weights) <= {*names, *buffers}:
             raise ValueError(f"expected the weights {sorted(names)}; got {sorted(weights)}")
-        for name, parameter in names.items():
+        stored: dict[str, Tensor] = {**names, **{n: b for n, b in buffers.items() if n in weights}}
+        for name, tensor in stored.items():
             array = np.asarray(weights[name])
             if not np.issubdtype(array.dtype, np.floating):
                 raise ValueError(f"{name}: expected real numbers; got {array.dtype}")
             value = torch.tensor(array.astype(np.float32))
             value = value.t() if value.ndim == 2 else value
-            if value.shape != parameter.shape[1:]:
-                expected, got = tuple(parameter.shape[1:]), tuple(value.shape)
+            if value.shape != tensor.shape[1:]:
+                expected, got = tuple(tensor.shape[1:]), tuple(value.shape)
                 raise ValueError(f"{name}: expected shape {expected} (in, out); got {got}")
-            parameter.data[member] = value
+            tensor.data[member] = value
 
 
 def check_model(model: Any, name: str) -> None:

@@ -140,6 +140,7 @@ class EtherealRNN(StepwiseLearner):
         shape = tuple(getattr(self, f"{place}_weight").shape[1:])
         mask = self._drawn(f"mask.{place}", lambda generator: generator.random(shape) < proportion)
         self.register_buffer(f"{place}_mask", pad(mask, (0, 0, 0, 1)), persistent=False)
+        self.torch_names[f"{place}_mask"] = self.torch_names[f"{place}_weight"].replace("weight", "mask")
         if self.plast_learning_rate and place not in LAST:
             name, start = f"{place}_plasticity", constant(self.plast_clip)
             setattr(self, name, self.parameter_of(f"{place}.plasticity", shape, start))

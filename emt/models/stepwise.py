@@ -83,6 +83,7 @@ class StepwiseLearner(Model):
                 self.register_buffer(
                     f"{place}_feedback", self._feedback(place, outputs, units), persistent=False
                 )
+                self.torch_names[f"{place}_feedback"] = f"{file}.feedback_weights"
 
     def _feedback(self, place: str, outputs: int, units: int) -> Tensor:
         """Return projections of the error, (member, output, unit), Xavier normal."""

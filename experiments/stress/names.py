@@ -32,6 +32,7 @@ from emt.text import from_cell, shell_path, visible
 from emt.training.sweep import write_members
 from experiments.stress.door import Door
 from experiments.stress.outcome import Outcome
+from experiments.stress.weights import as_imported_experiment, in_a_weight_file
 
 _PIECES = (
     *("$(touch ran)", "`touch ran`", "; touch ran;", "' touch ran '", '" touch ran "', "&& touch ran"),
@@ -234,6 +235,8 @@ _ENTRIES: dict[str, Callable[[str, Path], Outcome]] = {
     "figure": _in_a_figure,
     "experiment name": _as_experiment_name,
     "plug-in": _as_a_plugin,
+    "imported experiment": as_imported_experiment,
+    "weight file": in_a_weight_file,
     "tokens of a trace": _in_a_trace,
     "page": _on_a_page,
 }

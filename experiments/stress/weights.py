@@ -1,9 +1,11 @@
-"""Weight files of other programs: safetensors, checkpoints, and the pickle within a checkpoint."""
+"""Weight files of other programs: damaged ones, the pickle within a checkpoint, and hostile names in them."""
 
 import argparse
 import io
+import re
 import zipfile
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,13 @@ from numpy.random import Generator
 from safetensors.torch import save
 
 import emt
-from emt.files import write_bytes
+from emt import config as configuration
+from emt import runs
+from emt.commands import import_run
+from emt.errors import UserError
+from emt.files import write_bytes, write_json
 from experiments.stress.kind import Kind, damage
+from experiments.stress.outcome import Outcome
 
 
 def _network() -> torch.nn.Module:
@@ -62,6 +69,37 @@ def _rewritten(content: bytes, change: Callable[[str, bytes], bytes]) -> bytes:
         for info in old.infolist():
             new.writestr(info.filename, change(info.filename, old.read(info)))
     return written.getvalue()
+
+
+def in_a_weight_file(text: str, folder: Path) -> Outcome:
+    """Give a tensor a name; it comes back as it is, and is shown as text."""
+    if re.search("[\ud800-\udfff]", text):
+        raise UserError("no file of this kind has half a character")
+    write_bytes(folder / "a.safetensors", save({text: torch.ones(2)}))
+    weights = emt.load_weights(folder / "a.safetensors")
+    try:
+        weights.network()
+    except UserError as error:
+        shown = error.in_flags()
+    return Outcome.SAME if list(weights) == [text] and shown.isprintable() else Outcome.SILENT
+
+
+def as_imported_experiment(text: str, folder: Path) -> Outcome:
+    """Import a network under a name; the run has it, in its folder and its configuration."""
+    network = torch.nn.ModuleDict(
+        {"rnn": torch.nn.RNN(4, 5, bias=False), "readout": torch.nn.Linear(5, 4, bias=False)}
+    )
+    task = {"task_id": [15, 0, 0], "input_dim": 4, "seq_length": 3}
+    config = {"task": task, "model": {"type": "rnn"}, "training": {"seed": 0}}
+    write_json(folder / "old" / "config.json", config)
+    content = io.BytesIO()
+    torch.save({"state_dict": network.state_dict()}, content)
+    write_bytes(folder / "old/lightning_logs/version_0/checkpoints/last.ckpt", content.getvalue())
+    with redirect_stdout(io.StringIO()) as printed:
+        import_run.main([str(folder / "old"), "--output_dir", str(folder), f"--experiment_name={text}"])
+    name = configuration.read(folder / text / "config.json").metadata["experiment_name"]
+    shown = all(line.isprintable() for line in printed.getvalue().splitlines())
+    return Outcome.SAME if name == text and shown and runs.is_done(folder / text, 1) else Outcome.SILENT
 
 
 KINDS: tuple[Kind, ...] = (

@@ -61,6 +61,20 @@ def test_every_seed_has_a_member_at_each_learning_rate():
     assert TrainingConfig(num_models=2, learning_rate=0.5).rates() == (0.5, 0.5)
 
 
+def test_each_member_may_have_a_seed_of_its_own():
+    assert TrainingConfig(num_models=3, seed=5, member_seeds=(5, 2, 9)).seeds() == (5, 2, 9)
+    both = TrainingConfig(num_models=4, seed=5, member_seeds=(5, 2), learning_rates=(0.1, 0.01))
+    assert both.seeds() == (5, 2, 5, 2)
+
+
+@pytest.mark.parametrize("seeds", [(5,), (5, 2, 9, 4), (2, 5, 9), ()])
+def test_seeds_that_are_not_one_for_each_member_are_refused(seeds):
+    with pytest.raises(
+        UserError, match="member_seeds: must be 3 numbers, one for each model, the first that of"
+    ):
+        parse(training={"num_models": 3, "seed": 5, "member_seeds": seeds})
+
+
 @pytest.mark.parametrize(
     ("training", "message"),
     [
