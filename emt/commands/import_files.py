@@ -9,7 +9,7 @@ from emt.commands.train import merge
 from emt.config import RunConfig, TrainingConfig
 from emt.errors import UserError
 from emt.models import MODELS
-from emt.options import Parser, add_flags, names_text, options_of, summary_of, target_of
+from emt.options import Parser, add_flags, names_text, options_of, summary_of, target_of, validate
 from emt.tasks import TASKS
 
 
@@ -72,6 +72,10 @@ def read_files(
             return program.convert(weights, told)
         except UserError as error:
             raise UserError(f"{source.checkpoint}: {error}") from None
+        except (IndexError, RuntimeError, TypeError, ValueError) as error:
+            # Tensors of these names with other shapes.
+            what = f"expected tensors of the shapes that {program.name} gives them"
+            raise UserError(f"{source.checkpoint}: {what}; {' '.join(str(error).split())[:200]}") from None
 
     seeds = given["seeds"] or range(len(paths))
     if len(seeds) != len(paths):
@@ -88,7 +92,11 @@ def read_files(
         RunConfig(
             task={"name": task, **merge(task_options, first.task, task_words, f"task {task}")},
             model={"type": model, **told, **first.model},
-            training=TrainingConfig(num_models=len(paths), seed=seeds[0], member_seeds=tuple(seeds)),
+            training=validate(
+                TrainingConfig,
+                {"num_models": len(paths), "seed": seeds[0], "member_seeds": tuple(seeds)},
+                "weight files",
+            ),
         )
     )
     unsaid = _program(paths[0])[0].unsaid

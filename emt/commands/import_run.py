@@ -147,7 +147,11 @@ def _read_folder(folder: Path) -> Import:
         experiment, _first(experiment.members, earlier.read_member)
     )
     where = str(folder / "config.json")
-    config = complete(RunConfig(task=task, model=model, training=validate(TrainingConfig, training, where)))
+    config = RunConfig(task=task, model=model, training=validate(TrainingConfig, training, where))
+    try:
+        config = complete(config)
+    except UserError as error:
+        raise UserError(f"{where}: {error.in_flags()}") from None
     left_out = {
         path.name: f"expected a checkpoint in {path / earlier.LIGHTNING}; found none"
         for path in experiment.without

@@ -27,6 +27,9 @@ from emt.weights.load import load_weights
 
 LIGHTNING = "lightning_logs"
 
+MOST = 100_000
+"""Models of an experiment."""
+
 SEED_STEP = 1000
 """Between seeds of the members of one run, in the earlier code as here."""
 
@@ -35,7 +38,6 @@ class Trained(Schema):
     """How the earlier code trained; what else stands there has an option of the same name here."""
 
     seed: Count = 0
-    num_models: Count | None = None
 
 
 class EarlierConfig(Schema):
@@ -101,6 +103,8 @@ def read_experiment(folder: Path) -> EarlierExperiment:
     alone = (folder / LIGHTNING).is_dir()
     found = [folder] if alone else sorted(folder.glob("model-*"), key=lambda p: sort_key(p.name))
     folders = {1 if alone else model_number(path): path for path in found if path.is_dir()}
+    if max(folders) > MOST:
+        raise UserError(f"expected models with numbers up to {MOST}; got {folders[max(folders)]}")
     own = {number: _config(path) for number, path in folders.items()}
     config = _config(folder) or next((c for c in own.values() if c), None)
     if config is None:
@@ -154,14 +158,14 @@ def read_member(member: Source) -> dict[str, NDArray[np.float32]]:
         If the checkpoint is damaged or of another network than one recurrent layer and a readout.
     """
     tensors = load_weights(member.checkpoint)
-    names = {name: name.removeprefix("model.") for name in tensors}
-    expected = ("rnn.weight_ih_l0", "rnn.weight_hh_l0", "readout.weight")
-    if missing := [name for name in expected if name not in names.values()]:
-        raise UserError(
-            f"{member.checkpoint}: expected the weights model.rnn.… and model.readout.… of the earlier code; "
-            f"{missing[0]} is missing, there are {', '.join(list(tensors)[:8])}"
-        )
-    return {names[name]: tensor.float().numpy() for name, tensor in tensors.items()}
+    own = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
+    for name in ("rnn.weight_ih_l0", "rnn.weight_hh_l0", "readout.weight"):
+        if name not in own or own[name].ndim != 2 or not own[name].is_floating_point():
+            raise UserError(
+                f"{member.checkpoint}: expected the matrix model.{name} of the earlier code's network; "
+                f"found {', '.join(list(tensors)[:8])}"
+            )
+    return {name: tensor.float().numpy() for name, tensor in own.items()}
 
 
 def sections(
@@ -176,22 +180,19 @@ def sections(
     for name in ("seq_length", "task_id"):
         if isinstance(task.get(name), list):
             task[name] = tuple(task[name])
-    if isinstance(lengths := task.get("seq_length"), tuple) and len(set(lengths)) == 1:
-        task["seq_length"] = lengths[0]
+    if isinstance(lengths := task.get("seq_length"), tuple) and len(lengths) == 1:
+        [task["seq_length"]] = lengths
     if task.get("use_eos") and task.get("infinite_horizon"):
         task["use_eos"] = False
         notes.append("use_eos: off, since a stream has an end marker of its own")
-    units, inputs = weights["rnn.weight_ih_l0"].shape
-    model = {"type": "rnn", "hidden_dim": units, "bias": "rnn.bias_ih_l0" in weights}
+    model = {
+        "type": "rnn",
+        "hidden_dim": len(weights["rnn.weight_ih_l0"]),
+        "bias": "rnn.bias_ih_l0" in weights,
+    }
     for name in ("hidden_dim", "bias"):
         if earlier.model.get(name, model[name]) not in (model[name], None):
             notes.append(f"{name}: {model[name]}, as the weights say; config.json has {earlier.model[name]}")
-    expected = task.get("input_dim", 8) + bool(task.get("use_eos"))
-    if inputs != expected:
-        raise UserError(
-            f"expected {expected} input channels, as input_dim and use_eos in config.json say; "
-            f"the weights have {inputs}"
-        )
     return {"name": "variable_binding", **task}, model, _training(experiment), notes
 
 
@@ -200,8 +201,9 @@ def _training(experiment: EarlierExperiment) -> dict[str, Any]:
     names = {option.name for option in options_of_model(TrainingConfig)}
     given = {name: value for name, value in _given(earlier.model_dump()).items() if name in names}
     if isinstance(horizons := given.get("curriculum_horizons"), list):
-        given["curriculum_horizons"] = tuple(sorted(set(horizons)))
-    count = max(earlier.num_models or 1, *(member.number for member in experiment.members))
+        whole = all(type(horizon) is int for horizon in horizons)
+        given["curriculum_horizons"] = tuple(sorted(set(horizons)) if whole else horizons)
+    count = max(member.number for member in experiment.members)
     seeds = {member.number: member.seed for member in experiment.members}
     every = tuple(seeds.get(n + 1, earlier.seed + SEED_STEP * n) for n in range(count))
     regular = all(seed == every[0] + SEED_STEP * n for n, seed in enumerate(every))

@@ -3,8 +3,9 @@
 import argparse
 import io
 import re
+import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from emt.commands import import_run
 from emt.errors import UserError
 from emt.files import write_bytes, write_json
 from experiments.stress.kind import Kind, damage
+from experiments.stress.mutations import mutate_json
 from experiments.stress.outcome import Outcome
 
 
@@ -58,6 +60,35 @@ def read_weights(path: Path) -> dict[str, Any]:
     }
 
 
+def make_earlier_config(folder: Path) -> Path:
+    """Write an experiment of the earlier code; return its configuration."""
+    _earlier(folder / "old", seeds=(3, 1003))
+    return folder / "old/config.json"
+
+
+def read_earlier(path: Path) -> Any:
+    """Return the run that the experiment becomes."""
+    target = path.parents[1] / "new"
+    shutil.rmtree(target, ignore_errors=True)
+    with redirect_stdout(io.StringIO()):
+        code = import_run.main([str(path.parent), "--output_dir", str(target), "--experiment_name", "run"])
+    config = configuration.read(target / "run/config.json")
+    return code, config.task, config.model, config.training.model_dump()
+
+
+def _earlier(folder: Path, seeds: Sequence[int] = (0,)) -> None:
+    layers = {"rnn": torch.nn.RNN(4, 5, bias=False), "readout": torch.nn.Linear(5, 4, bias=False)}
+    content = io.BytesIO()
+    torch.save({"state_dict": torch.nn.ModuleDict(layers).state_dict()}, content)
+    for number in range(1, len(seeds) + 1):
+        place = folder / f"model-{number}/lightning_logs/version_0/checkpoints/epoch=1-step=7.ckpt"
+        write_bytes(place, content.getvalue())
+    task = {"task_id": [15, 0, 0], "input_dim": 4, "seq_length": 3, "use_eos": False, "output_horizon": None}
+    training = {"seed": seeds[0], "epochs": 4, "curriculum_horizons": [10, 20], "learning_rate": 0.001}
+    config = {"task": task, "model": {"type": "rnn", "hidden_dim": 5, "bias": False}, "training": training}
+    write_json(folder / "config.json", config)
+
+
 def within_the_pickle(content: bytes, random: Generator) -> bytes:
     """Return a checkpoint whose pickle is damaged, with checksums of the archive that fit."""
     return _rewritten(content, lambda name, data: damage(data, random) if name.endswith("data.pkl") else data)
@@ -86,15 +117,7 @@ def in_a_weight_file(text: str, folder: Path) -> Outcome:
 
 def as_imported_experiment(text: str, folder: Path) -> Outcome:
     """Import a network under a name; the run has it, in its folder and its configuration."""
-    network = torch.nn.ModuleDict(
-        {"rnn": torch.nn.RNN(4, 5, bias=False), "readout": torch.nn.Linear(5, 4, bias=False)}
-    )
-    task = {"task_id": [15, 0, 0], "input_dim": 4, "seq_length": 3}
-    config = {"task": task, "model": {"type": "rnn"}, "training": {"seed": 0}}
-    write_json(folder / "old" / "config.json", config)
-    content = io.BytesIO()
-    torch.save({"state_dict": network.state_dict()}, content)
-    write_bytes(folder / "old/lightning_logs/version_0/checkpoints/last.ckpt", content.getvalue())
+    _earlier(folder / "old")
     with redirect_stdout(io.StringIO()) as printed:
         import_run.main([str(folder / "old"), "--output_dir", str(folder), f"--experiment_name={text}"])
     name = configuration.read(folder / text / "config.json").metadata["experiment_name"]
@@ -107,4 +130,5 @@ KINDS: tuple[Kind, ...] = (
     # Neither has a checksum; other numbers, or other names, are no fault. A crash, a call and no end are.
     Kind("pickle of a checkpoint", make_checkpoint, read_weights, vouched=False, mutate=within_the_pickle),
     Kind("safetensors of others", make_safetensors, read_weights, vouched=False),
+    Kind("earlier config.json", make_earlier_config, read_earlier, vouched=False, mutate=mutate_json),
 )

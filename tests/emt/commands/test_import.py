@@ -231,7 +231,11 @@ def test_the_same_import_is_repeated_and_another_one_refused(networks, tmp_path)
         ),
         (
             lambda folder: files.write_text(folder / "config.json", json.dumps(earlier_config(input_dim=5))),
-            "expected 5 input channels, as input_dim and use_eos in config.json say; the weights have 4",
+            "task_id: must have 5 one-bits",
+        ),
+        (
+            lambda folder: files.write_text(folder / "config.json", json.dumps(earlier_config(use_eos=True))),
+            "architecture: rnn.weight_ih_l0: expected shape .5, 14. .in, out.; got .4, 14.",
         ),
         (
             lambda folder: files.write_text(
