@@ -7,7 +7,7 @@ from typing import Any
 
 from emt.commands.train import merge
 from emt.config import RunConfig, TrainingConfig
-from emt.errors import UserError
+from emt.errors import UserError, renamed
 from emt.models import MODELS
 from emt.options import Parser, add_flags, names_text, options_of, summary_of, target_of, validate
 from emt.tasks import TASKS
@@ -88,15 +88,14 @@ def read_files(
         if name in words and told[name] != value:
             raise UserError(f"must be {value}, as the weights say; got {told[name]}", parameter=name)
     task_words = {o.name: given[o.name] for o in task_options if o.name in given}
+    numbers = {"num_models": len(paths), "seed": seeds[0], "member_seeds": tuple(seeds)}
+    with renamed({"seed": "seeds", "member_seeds": "seeds"}):
+        training = validate(TrainingConfig, numbers, "weight files")
     config = complete(
         RunConfig(
             task={"name": task, **merge(task_options, first.task, task_words, f"task {task}")},
             model={"type": model, **told, **first.model},
-            training=validate(
-                TrainingConfig,
-                {"num_models": len(paths), "seed": seeds[0], "member_seeds": tuple(seeds)},
-                "weight files",
-            ),
+            training=training,
         )
     )
     unsaid = _program(paths[0])[0].unsaid

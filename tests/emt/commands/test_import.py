@@ -9,7 +9,7 @@ import torch
 
 import emt
 from emt import config as configuration
-from emt import files, runs
+from emt import files, record, runs
 from emt.commands.import_run import main
 from emt.errors import UserError
 
@@ -283,3 +283,76 @@ def test_an_unknown_network_is_refused_with_the_way_that_others_take(tmp_path):
     ):
         main([str(tmp_path / "a.pt")])
     assert emt.load_weights(tmp_path / "a.pt").network()
+
+
+def save_fast_weights(path, channels, units=9):
+    """Write what fastweights_ar saves of its network with fast weights."""
+    head = torch.nn.Sequential(torch.nn.Linear(units, 100), torch.nn.ReLU(), torch.nn.Linear(100, 10))
+    parts = {"emb": torch.nn.Embedding(37, channels), "U": torch.nn.Linear(channels, units, bias=False)}
+    parts |= {"W": torch.nn.Linear(units, units, bias=False), "ln": torch.nn.LayerNorm(units), "head": head}
+    torch.save(torch.nn.ModuleDict(parts).state_dict(), path)
+    return parts["emb"].weight.detach().numpy()
+
+
+@pytest.mark.parametrize("channels", [12, 37])
+def test_weight_files_become_members_of_a_run(channels, tmp_path, capsys):
+    """An embedding (token, channel) is turned, also a square one: 37 tokens of 37 channels."""
+    tables = [save_fast_weights(tmp_path / f"{n}.pt", channels) for n in range(2)]
+    words = [
+        *(str(tmp_path / f"{n}.pt") for n in range(2)),
+        "--output_dir",
+        str(tmp_path),
+        "--experiment_name",
+        "run",
+    ]
+    assert main([*words, "--seeds", "4", "8", "--pairs", "5", "--lam", "0.8"]) == 0
+    config = configuration.read(tmp_path / "run/config.json")
+    assert config.task == {"name": "associative_retrieval", "pairs": 5, "data_npz": None}
+    sizes = {name: config.model[name] for name in ("type", "hidden_dim", "embedding_dim", "lam", "eta")}
+    assert sizes == {"type": "fw", "hidden_dim": 9, "embedding_dim": channels, "lam": 0.8, "eta": 0.5}
+    loaded = record.load_members(tmp_path / "run", config, [1, 2])
+    assert loaded.model.seeds == (4, 8)
+    assert np.array_equal(loaded.model.embedding.numpy(), np.stack(tables))
+    assert (
+        "Not in the file, as given or by default: eta 0.5, lam 0.8, inner_steps 1\n"
+        in capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--hidden_dim", "8"], "hidden_dim: must be 9, as the weights say; got 8"),
+        (["--seeds", "1", "2"], "seeds: must be one for each of the 1 files; got 2"),
+        (["--seeds", "-1"], "^seeds: must be ≥ 0; got -1"),
+        (["--task", "variable_binding"], "seq_length: must be an integer"),
+        (["--no_such_flag"], "unrecognized arguments: --no_such_flag"),
+    ],
+)
+def test_flags_that_do_not_fit_the_weights_are_refused(words, told, tmp_path):
+    save_fast_weights(tmp_path / "a.pt", 12)
+    with pytest.raises(UserError, match=told):
+        main([str(tmp_path / "a.pt"), "--output_dir", str(tmp_path), *words])
+    assert not (tmp_path / "a-imported").exists()
+
+
+def test_other_shapes_than_the_programs_are_refused_in_one_line(tmp_path):
+    tensors = {
+        f"{n}.{kind}": torch.ones(2)
+        for n in ("i2h", "h2h", "a2c.actor", "a2c.critic")
+        for kind in ("weight", "bias")
+    }
+    torch.save(tensors, tmp_path / "a.pt")
+    with pytest.raises(UserError, match="expected tensors of the shapes that dnd-lstm gives them") as refusal:
+        main([str(tmp_path / "a.pt"), "--output_dir", str(tmp_path)])
+    assert str(refusal.value).isprintable()
+
+
+def test_a_folder_says_its_task_itself(networks, tmp_path):
+    source = make_earlier(tmp_path / "old", networks)
+    with pytest.raises(UserError, match=r"--task: .* is a folder, which says it itself"):
+        main([str(source), "--task", "flip_flop"])
+    with pytest.raises(UserError, match="expected one folder, or weight files; got 2"):
+        main([str(source), str(source)])
+    with pytest.raises(UserError, match=r"^no such file: nosuch"):
+        main(["nosuch"])
