@@ -23,7 +23,7 @@ neither with a keep by key channel nor with x and y; nor do ``gain`` and ``keep`
 
 With several heads every variable has an axis ``head``, after ``time`` or, without it, after
 ``member``. Each head is a memory of its own, ``<name>_head0`` and so on; without the axis the node is the
-memory, and has its name.
+memory, and has its name. Where not all heads are logged, a coordinate ``head`` has their numbers.
 
 The rule of a node, in the trace's ``about``, says of its memories
 
@@ -103,8 +103,15 @@ def _listed(tree: xr.DataTree) -> list[tuple[str, tuple[str, int | None]]]:
     return [
         (name if head is None else f"{name}_head{head}", (name, head))
         for name, node in nodes(tree).items()
-        for head in (range(node.sizes["head"]) if "head" in node.dims else (None,))
+        for head in (head_numbers(node) if "head" in node.dims else (None,))
     ]
+
+
+def head_numbers(node: xr.DataTree) -> list[int]:
+    """Return the numbers of a node's heads: its coordinate "head", without one their places."""
+    return (
+        list(node["head"].to_numpy().tolist()) if "head" in node.coords else list(range(node.sizes["head"]))
+    )
 
 
 def places(tree: xr.DataTree) -> dict[str, tuple[str, int | None]]:
@@ -124,7 +131,9 @@ def memory(tree: xr.DataTree, name: str) -> xr.DataTree:
     """
     node, head = places(tree)[name]
     stored = nodes(tree)[node]
-    return stored if head is None else xr.DataTree(stored.to_dataset().isel(head=head, drop=True))
+    if head is None:
+        return stored
+    return xr.DataTree(stored.to_dataset().isel(head=head_numbers(stored).index(head), drop=True))
 
 
 def check(tree: xr.DataTree, where: str) -> None:

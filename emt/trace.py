@@ -127,6 +127,8 @@ class About(BaseModel):
         Name of the loss that was trained on; empty where it is not known.
     tokens
         Names of the ids in ``token``.
+    outputs
+        What outputs stand for where these are not the tokens.
     length
         Sequence length.
     states
@@ -153,6 +155,7 @@ class About(BaseModel):
     accuracy: Literal["sign", "argmax"] | None = None
     loss: str = ""
     tokens: tuple[Visible, ...] = ()
+    outputs: tuple[Visible, ...] = ()
     length: int | None = None
     states: tuple[str, ...] = ("hidden",)
     memories: dict[str, dict[str, Any]] = {}

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import BINDING, RUN_OF
+from planted.language_models import language_model, random_text
 from torch import nn
 
 import emt
@@ -59,7 +60,7 @@ QUICK = {"topology": "--points 30 --null_clouds 19", "match": "--trials 1"}
 FAMILIES = ("rnn", "lstm", "fw", "fwm", "dnd_lstm")
 """Models of different families; the others are tried among the slow tests."""
 
-OWN = ("own LSTM", "own RNN, linear task", "own delta memory", "arrays")
+OWN = ("own LSTM", "own RNN, linear task", "own delta memory", "arrays", "Qwen3-Next", "Mamba-2")
 """What was not trained here, as columns of the table after the models."""
 
 every_model = pytest.mark.parametrize(
@@ -283,21 +284,34 @@ def arrays():
     return lambda: emt.from_arrays(animals, group=np.arange(16) % 4, label="own")
 
 
+def language(family):
+    """Two heads of three small language models of a family, which are asked for what followed each token last."""
+    models = [language_model(family, seed) for seed in range(3)]
+    parts = {"layers": [0], "heads": [0, 1]}
+    return lambda: emt.from_transformers(
+        models, random_text(rows=16, steps=12), induction=True, label="own", **parts
+    )
+
+
+WITHOUT_STEPS = {"variables", "dynamics", "emergence"} | {
+    command.name for command in COMMANDS.values() if command.takes in ("population", "populations")
+}
+"""Commands that need to know what a step does."""
+
 LACKS = {
     "own LSTM": (own_lstm, {"match", "memory", "capacity", "variables", "emergence"}),
     "own RNN, linear task": (own_rnn, {"match", "memory", "capacity"}),
     "own delta memory": (own_delta, set()),
-    "arrays": (
-        arrays,
-        {"match", "memory", "capacity", "variables", "dynamics", "emergence"}
-        | {command.name for command in COMMANDS.values() if command.takes in ("population", "populations")},
-    ),
+    "arrays": (arrays, {"match", "memory", "capacity"} | WITHOUT_STEPS),
+    "Qwen3-Next": (lambda: language("qwen3_next"), WITHOUT_STEPS),
+    "Mamba-2": (lambda: language("mamba2"), WITHOUT_STEPS),
 }
 """How to record what was not trained here, and which commands it has not enough for."""
 
 
 @pytest.mark.parametrize(
-    "name", [OWN[0], *(pytest.param(name, marks=pytest.mark.slow) for name in OWN[1:3]), OWN[3]]
+    "name",
+    [name if name in ("own LSTM", "arrays") else pytest.param(name, marks=pytest.mark.slow) for name in OWN],
 )
 def test_every_command_works_on_what_was_not_trained_here_or_says_why_not(name, drawn, tmp_path, monkeypatch):
     monkeypatch.setattr(describe, "STARTS", 32)
@@ -307,7 +321,8 @@ def test_every_command_works_on_what_was_not_trained_here_or_says_why_not(name, 
     record, folder = recorder(), tmp_path / "own"
     for step in (0, 2):
         record().save(folder, step=step)
-    record().save(folder, dynamics=name != "arrays")
+    with_steps = "dynamics" not in lacks
+    record().save(folder, dynamics=with_steps)
     found = {command: outcome(command, folder) for command in COMMANDS}
     assert {command for command, reason in found.items() if reason} == lacks, found
     assert {n: text for n, (text, _) in drawn.items() if not re.search(r"\bn = \d", text)} == {}
@@ -319,7 +334,7 @@ def test_every_command_works_on_what_was_not_trained_here_or_says_why_not(name, 
     assert evaluate_multiple.main(["--models_dir", str(folder)]) == 0
     after = json.loads((folder / "evaluation_summary.json").read_text())
     assert before | {"timestamp": ""} == after | {"timestamp": ""}
-    assert (folder / "global_analysis").exists() == (name != "arrays")
+    assert (folder / "global_analysis").exists() == with_steps
 
 
 def test_the_table_has_all_models_and_commands():

@@ -140,7 +140,7 @@ def _answers(one: xr.DataTree) -> Mapping[str, Array]:
         for name in ("targets", "scored")
     )
     right, loss = np.full((2, *scored.shape), np.nan)
-    if about.accuracy and outputs.shape == targets.shape:
+    if about.accuracy and outputs.shape == targets.shape and outputs.size:
         same = {
             "argmax": outputs.argmax(axis=-1) == targets.argmax(axis=-1),
             "sign": (np.sign(outputs) == np.sign(targets)).all(axis=-1),

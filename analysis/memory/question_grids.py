@@ -145,7 +145,7 @@ def _shown(reading: Reading) -> NDArray[np.bool_]:
     asks, recording = reading.asks, reading.recording
     token, written, asked = (event_of(recording, name) for name in ("token", "written", "asked"))
     shown = (written >= 0) | (asked >= 0)
-    if _output_names(recording):
+    if _output_tokens(recording):
         sequence, step = (place[asks.step + 1 < shown.shape[-1]] for place in (asks.sequence, asks.step))
         shown[sequence, step + 1] |= token[sequence, step + 1] == _right(recording, sequence, step)
     return shown
@@ -157,10 +157,10 @@ def _right(recording: xr.DataTree, sequence: NDArray[np.intp], step: NDArray[np.
     return np.asarray(targets[sequence, step].argmax(axis=-1))
 
 
-def _output_names(recording: xr.DataTree) -> Sequence[str]:
-    """Return what outputs stand for where these are the tokens, else nothing."""
-    tokens: Sequence[str] = trace.about(recording).tokens
-    return tokens if len(tokens) == recording.sizes["output"] else ()
+def _output_tokens(recording: xr.DataTree) -> Sequence[str]:
+    """Return the names of the tokens if outputs stand for these, else nothing."""
+    about = trace.about(recording)
+    return about.tokens if len(about.tokens) == recording.sizes["output"] and not about.outputs else ()
 
 
 def _answers(reading: Reading) -> dict[str, list[Any]]:
@@ -172,11 +172,13 @@ def _answers(reading: Reading) -> dict[str, list[Any]]:
     outputs = np.asarray(recording["outputs"], dtype=float)[0][places]
     given, right = outputs.argmax(axis=-1), _right(recording, *places)
     odds = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
-    names = _output_names(recording)
+    # Of a language model only some tokens have an output: another next token has none that is right.
+    right = np.where(np.asarray(recording["scored"])[places] > 0, right, -1)
+    names = trace.about(recording).outputs or _output_tokens(recording)
     return {
         "answer": _named(given, names),
         "probability": (odds.max(axis=-1) / odds.sum(axis=-1)).tolist(),
-        "right_answer": _named(right, names),
+        "right_answer": ["" if n < 0 else name for n, name in zip(right, _named(right, names), strict=True)],
         "correct": (given == right).tolist(),
     }
 

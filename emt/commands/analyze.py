@@ -22,7 +22,7 @@ from emt.files import check_folder
 from emt.identity import code_of
 from emt.models import MODELS
 from emt.options import Parser, add_flags, assigns, check, options_of, require, require_arguments, summary_of
-from emt.own.folder import read_about
+from emt.own.folder import WITHOUT_STEPS, read_about
 from emt.progress import Progress
 from emt.runs import find, read_summary
 from emt.text import shell_path, visible
@@ -272,10 +272,8 @@ def _dynamics(path: Path, label: str, seq_length: int | None) -> Any:
     experiment = _experiment_of(path)
     command = f"{shell_command('evaluate')} --models_dir {shell_path(experiment)} --dynamics"
     about = read_about(experiment)
-    if about and about.recorded_with == "from_arrays":
-        raise UserError(
-            "dynamics: states given as arrays have no step that could be searched for fixed points"
-        )
+    if about and (why := WITHOUT_STEPS.get(about.recorded_with)):
+        raise UserError(f"dynamics: {why}")
     if about:
         command = f"run.save({str(experiment)!r}, dynamics=True) of the run (emt.from_torch, emt.from_cells)"
     folder = experiment / "dynamics"

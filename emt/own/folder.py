@@ -11,6 +11,12 @@ from emt.errors import UserError
 from emt.schema import Schema, read
 
 FORMAT_VERSION = 1
+WITHOUT_STEPS = {
+    "from_arrays": "states given as arrays have no step that could be searched for fixed points",
+    "from_transformers": "the state of a language model is too large to be searched for fixed points",
+}
+"""Why a run has no dynamics, by the function that recorded it."""
+
 ABOUT = "adopted.json"
 """File that marks a folder as that of recorded networks which were not trained here."""
 
@@ -38,7 +44,7 @@ class About(Schema):
     """
 
     format_version: Literal[1]
-    recorded_with: Literal["from_torch", "from_cells", "from_arrays"]
+    recorded_with: Literal["from_torch", "from_cells", "from_arrays", "from_transformers"]
     label: str
 
 

@@ -204,3 +204,15 @@ def as_list(what: str, given: Any) -> list[Any]:
     if not several:
         raise UserError("expected at least one network; got none", parameter=what)
     return several
+
+
+def check_seeds(seeds: Sequence[int], members: int) -> Sequence[int]:
+    """Return seeds, one for each network or none.
+
+    Raises
+    ------
+    UserError
+    """
+    if len(seeds) not in (0, members):
+        raise UserError(f"expected one for each of {members} networks; got {len(seeds)}", parameter="seeds")
+    return seeds

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from emt import trace
 from emt.errors import UserError
-from emt.files import sha256
 from emt.own.cells import Cells
+from emt.own.description import describe_network
 from emt.own.loops import Loops
 from emt.own.memory_arrays import Group, memory_variables
 from emt.own.memory_calls import logging
 from emt.own.memory_proof import check_memories
 from emt.own.modules import LAYERS, Modules, linear_readout
-from emt.own.networks import OwnNetworks, Pass, as_list, in_evaluation_mode
+from emt.own.networks import OwnNetworks, Pass, as_list, check_seeds, in_evaluation_mode
 from emt.own.proof import check_pass, check_single_steps, check_steps
 from emt.own.run import Run
 from emt.own.trials import Trials
@@ -88,7 +88,7 @@ def from_torch(
             )
     readouts = None if readout is None else _one_each(readout, len(members), "readout")
     with in_evaluation_mode([*members, *(readouts or ())]):
-        given = (members, _checked(seeds, len(members)), *_shown(trials, silence))
+        given = (members, check_seeds(seeds, len(members)), *_shown(trials, silence))
         layered = any(isinstance(part, LAYERS) for part in members[0].modules())
         if layered or recurrent is not None or readouts is not None:
             return record(Modules(*given, recurrent, readouts), trials, label, seeds, tolerance)
@@ -148,7 +148,7 @@ def from_cells(
     with in_evaluation_mode(members):
         stack = Cells(
             members,
-            _checked(seeds, len(members)),
+            check_seeds(seeds, len(members)),
             *_shown(trials, silence),
             _one_each(start, len(members), "start"),
             hidden,
@@ -207,7 +207,7 @@ def record(stack: OwnNetworks, trials: Trials, label: str, seeds: Sequence[int],
         unproved = trace.make(arrays, numbers, about, memories, trial_ids=trials.trial_ids)
         proof["memories"] = check_memories(unproved, tolerance)
     recording = trace.make(arrays, numbers, about, memories, trial_ids=trials.trial_ids)
-    described = [{"class": _class_of(n), "sha256": _weights_hash(n)} for n in stack.networks]
+    described = [describe_network(network) for network in stack.networks]
     return Run(recording, loaded if steps_known else None, batch_of(trials), described)
 
 
@@ -332,20 +332,6 @@ def _readouts(stack: OwnNetworks, recorded: Arrays, present: NDArray[np.bool_]) 
     )
 
 
-def _class_of(network: Any) -> str:
-    kind = type(network) if isinstance(network, nn.Module) else network
-    return f"{getattr(kind, '__module__', '')}.{getattr(kind, '__qualname__', type(kind).__name__)}"
-
-
-def _weights_hash(network: Any) -> str | None:
-    if not isinstance(network, nn.Module):
-        return None
-    tensors = {n: t for n, t in network.state_dict().items() if isinstance(t, Tensor)}
-    return sha256(
-        b"".join(n.encode() + to_array(t.contiguous()).tobytes() for n, t in sorted(tensors.items()))
-    )
-
-
 def _shown(trials: Trials, silence: Any) -> tuple[NDArray[Any], bool, NDArray[Any] | None]:
     """Return an input of one step, whether inputs are ids, and the input of a step without input."""
     if not isinstance(trials, Trials):
@@ -360,12 +346,6 @@ def _shown(trials: Trials, silence: Any) -> tuple[NDArray[Any], bool, NDArray[An
             f"expected a vector {first.shape}, as an input is; got {given.shape}", parameter="silence"
         )
     return first, False, given
-
-
-def _checked(seeds: Sequence[int], members: int) -> Sequence[int]:
-    if len(seeds) not in (0, members):
-        raise UserError(f"expected one for each of {members} networks; got {len(seeds)}", parameter="seeds")
-    return seeds
 
 
 def _one_each(given: Any, members: int, what: str) -> list[Any]:

@@ -23,7 +23,7 @@ import xarray as xr
 
 from emt import dynamics_file, files, locks, trace
 from emt.errors import UserError
-from emt.own.folder import ABOUT, FORMAT_VERSION, check_free, recordings, write_summary
+from emt.own.folder import ABOUT, FORMAT_VERSION, WITHOUT_STEPS, check_free, recordings, write_summary
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -35,8 +35,7 @@ class Run:
     recording
         The Trace (`emt.trace`), which analyses of states and memories take.
     networks
-        The networks as `emt.record.Loaded`, for a search for fixed points; None for arrays, and for modules
-        that keep a memory themselves.
+        The networks as `emt.record.Loaded`, for a search for fixed points; None where they have no steps.
     batch
         The run that this search starts from.
     members
@@ -57,10 +56,6 @@ class Run:
     def length(self) -> int:
         """The sequence length that results are filed under."""
         return int(trace.about(self.recording).length or self.recording.sizes["time"])
-
-    @property
-    def _of_arrays(self) -> bool:
-        return trace.about(self.recording).recorded_with == "from_arrays"
 
     @cached_property
     def _summary(self) -> dict[str, Any]:
@@ -93,10 +88,9 @@ class Run:
             If the run is of arrays, or the networks have no step in double precision.
         """
         if self.networks is None:
-            what = (
-                "this one is of arrays (emt.from_torch, emt.from_cells)"
-                if self._of_arrays
-                else "a memory that a module keeps itself is no state to start from (emt.from_cells)"
+            what = WITHOUT_STEPS.get(
+                trace.about(self.recording).recorded_with,
+                "a memory that a module keeps itself is no state to start from (emt.from_cells)",
             )
             raise UserError(f"dynamics: expected a run of networks, whose steps can be searched; {what}")
         if starts is not None and starts < 1:
@@ -159,7 +153,7 @@ class Run:
                 "sha256": files.sha256(b"".join(np.ascontiguousarray(v).tobytes() for v in shown.values())),
             },
             "proof": dict(about.proof),
-            "libraries": {name: version(name) for name in _LIBRARIES[self._of_arrays]},
+            "libraries": {name: version(name) for name in _LIBRARIES[about.recorded_with]},
         }
 
     def __repr__(self) -> str:
@@ -185,8 +179,13 @@ class Run:
         return facts
 
 
-_LIBRARIES = {True: ("numpy", "xarray"), False: ("numpy", "xarray", "torch")}
-"""Libraries whose versions a folder records: of arrays, of networks."""
+_LIBRARIES = {
+    "from_arrays": ("numpy", "xarray"),
+    "from_torch": ("numpy", "xarray", "torch"),
+    "from_cells": ("numpy", "xarray", "torch"),
+    "from_transformers": ("numpy", "xarray", "torch", "transformers"),
+}
+"""Libraries whose versions a folder records, by the function that recorded it."""
 
 
 def _span(low: Any, high: Any) -> str:

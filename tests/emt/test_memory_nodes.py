@@ -59,6 +59,20 @@ def test_each_head_is_a_memory_by_its_name(tmp_path, options):
     assert trace.memory_rule(loaded, "layer2")["kind"] == "linear"
 
 
+def test_heads_may_have_numbers(tmp_path):
+    variables = node(heads=True)
+    numbered = variables | {"head": (("head",), np.array([7, 0, 2, 5]))}
+    trace.save(make({"layer1": numbered}), tmp_path / "a.nc")
+    loaded = trace.load(tmp_path / "a.nc")
+    assert [*trace.places(loaded)] == ["layer1_head7", "layer1_head0", "layer1_head2", "layer1_head5"]
+    view, plain = (
+        trace.memory(loaded, "layer1_head2"),
+        trace.memory(make({"layer1": variables}), "layer1_head2"),
+    )
+    assert set(view.data_vars) == set(plain.data_vars)
+    np.testing.assert_array_equal(view["write_key"], variables["write_key"][1][:, :, :, 2])
+
+
 @pytest.mark.parametrize("name", memory_nodes.MEMORY)
 def test_all_variables_of_a_node_have_heads_or_none(name):
     mixed = node(heads=True) | {name: node()[name]}
