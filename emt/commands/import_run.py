@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from emt import config as configuration
 from emt import files, locks, runs
+from emt.commands.import_compare import compare
 from emt.commands.import_files import read_files, task_flags
 from emt.commands.output import complain, say
 from emt.commands.script import shell_command
@@ -26,8 +27,6 @@ from emt.progress import Progress
 from emt.text import shell_path
 
 Weights = Mapping[str, Any]
-CLOSE = 1e-6
-"""Difference of a recomputed number that single precision explains."""
 
 
 class Import(NamedTuple):
@@ -80,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, reason in failed.items():
         complain(f"emt import: {name}: {reason}")
     if folders:
-        _compare(folders[0], target, found)
+        compare(folders[0], target, found.config, found.sources)
     say(f"Next: {shell_command('evaluate')} --models_dir {shell_path(target)}")
     return int(bool(failed))
 
@@ -219,35 +218,3 @@ def _check_free(target: Path, config: RunConfig) -> None:
     old = configuration.read(path) if path.exists() else None
     if old is None or old.metadata.get("script") != "emt import" or configuration.differences(old, config):
         raise UserError(f"expected a new folder; {target} holds something else", parameter="experiment_name")
-
-
-def _compare(folder: Path, target: Path, found: Import) -> None:
-    """Say how far the numbers of an earlier summary are from those of the imported weights."""
-    from analysis.evaluation.reproduced import differences_from_summary
-    from emt.tasks import TASKS
-
-    if not (folder / "evaluation_summary.json").exists():
-        return
-    try:
-        entries = {entry["model_name"]: entry for entry in runs.read_summary(folder)["metrics"]}
-    except UserError as error:
-        say(f"Not compared with its own summary: {error}")
-        return
-    task = load(TASKS, found.config.task_name, "task")(**found.config.task_options())
-    largest: dict[str, tuple[float, str]] = {}
-    compared = [s for s in found.sources if f"model-{s.number}" in entries and runs.is_done(target, s.number)]
-    for source in compared:
-        name = f"model-{source.number}"
-        lengths = entries[name].get("seq_lengths") or []
-        operators = {length: task.operator(length) for length in lengths}
-        recurrent = runs.read_weights(runs.model_folder(target, source.number))[0]["rnn.weight_hh_l0"]
-        for key, value in differences_from_summary(entries[name], recurrent.astype(float), operators).items():
-            largest[key] = max(largest.get(key, (0.0, name)), (value, name))
-    if largest:
-        shown = ", ".join(f"{key} within {value:.1e}" for key, (value, _) in largest.items())
-        say(f"Compared with its own summary, {len(compared)} models: {shown}")
-    for key, (value, name) in largest.items():
-        if value > CLOSE:
-            complain(
-                f"emt import: {name}: {key} differs by {value:.1e} from its own summary, which is of other weights"
-            )
