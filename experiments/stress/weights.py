@@ -54,7 +54,9 @@ def read_weights(path: Path) -> dict[str, Any]:
     weights = emt.load_weights(path)
     network = weights.network()
     with torch.no_grad():
-        outputs = network(torch.ones(1, 4, 3))
+        result = network(torch.ones(1, 4, 3))
+    # Without a readout, whose name may be damaged, there is a layer alone.
+    outputs = result if isinstance(result, torch.Tensor) else result[0]
     return {name: np.array(tensor.tolist()) for name, tensor in weights.items()} | {
         "outputs": np.array(outputs.tolist())
     }
