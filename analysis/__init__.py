@@ -28,6 +28,11 @@ COMMANDS = by_name(
         Command("capacity", "analysis.memory.capacity:measure_capacity", takes="lengths"),
         Command("variables", "analysis.variables.find:find_variables", takes="recording"),
         Command("dynamics", "analysis.states.dynamics:analyse_dynamics", takes="dynamics"),
+        Command(
+            "interventions",
+            "analysis.interventions.summary:summarise_interventions",
+            takes="interventions",
+        ),
         Command("emergence", "analysis.spectra.emergence:follow_training", takes="checkpoints"),
         Command("report", "analysis.report.page:report_experiment", takes="experiment", results="."),
     ]
@@ -186,6 +191,7 @@ _PUBLIC = {
         "value_floor",
     ),
     "memory.write_similarity": ("WriteSimilarity", "compare_writes"),
+    "interventions.summary": ("Interventions", "summarise_interventions"),
     "report.sections": ("Experiment", "Member", "Section"),
     "report.page": ("Report", "report_experiment"),
     "tables": ("save_results",),

@@ -12,6 +12,7 @@ SUBJECTS = {
     "recordings": "label -> Trace, one for each summary",
     "lengths": "sequence length -> Trace, all recorded runs beside one summary",
     "dynamics": "the fixed points and Lyapunov exponents beside one summary (`emt.dynamics_file`)",
+    "interventions": "the effects of interventions beside one summary (`emt.effects`)",
     "checkpoints": "training step -> `Population`, of one summary's evaluated checkpoints",
     "experiment": "the `Experiment` of one summary with the results beside it",
 }

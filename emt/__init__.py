@@ -14,6 +14,7 @@ DISTRIBUTION = "emt-workbench"
 _PUBLIC = {
     "dynamics.fixed_points": ("FixedPoints", "fixed_points"),
     "own.arrays": ("from_arrays",),
+    "own.interventions": ("intervene",),
     "own.language.recording": ("from_transformers",),
     "own.memory_calls": ("log_dictionary", "log_read", "log_write"),
     "own.recording": ("from_cells", "from_torch"),

@@ -1,7 +1,7 @@
 """What an evaluation works on and leaves beside its figures, and how it knows what is current.
 
 Each model has an entry with the hash of what it came from; all models together have recorded runs and, on
-request, portraits of their dynamics (`emt.dynamics_file`).
+request, portraits of their dynamics (`emt.dynamics_file`) and effects of interventions (`emt.effects`).
 """
 
 import re
@@ -102,14 +102,15 @@ def portrait_mark(work: Work) -> str:
 
 
 def forget(work: Work) -> list[Path]:
-    """Remove recorded runs that were not written now, and portraits that are not of these models; return them."""
-    from emt import dynamics_file
+    """Remove recorded runs that were not written now, and what is not of these models; return them."""
+    from emt import dynamics_file, effects
 
     written = {f"seq{length}.nc" for length in work.settings.seq_lengths}
     old = [path for path in _recordings(work.folder / "traces") if path.name not in written]
     mark = portrait_mark(work)
-    portraits = _recordings(work.folder / "dynamics")
-    old += [path for path in portraits if not dynamics_file.is_marked(path, fingerprint=mark)]
+    for folder, kind in (("dynamics", dynamics_file), ("interventions", effects)):
+        found = _recordings(work.folder / folder)
+        old += [path for path in found if not kind.is_marked(path, fingerprint=mark)]
     for path in old:
         path.unlink()
     return old

@@ -3,7 +3,10 @@
 import signal
 
 pytest_plugins = [
-    *(f"planted.{subject}" for subject in ("circuits", "dynamics", "memories", "spectra", "stories")),
+    *(
+        f"planted.{subject}"
+        for subject in ("circuits", "dynamics", "interventions", "memories", "spectra", "stories")
+    ),
     "command_line",
     "figure_faults",
 ]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from emt import dynamics_file, trace
+from emt import dynamics_file, effects, trace
 from emt.commands import analyze, selftest
 from emt.commands import evaluate as evaluate_multiple
 from emt.commands import train as train_multiple
@@ -26,7 +26,15 @@ COMMANDS = [
 
 @pytest.mark.parametrize("code", PYTHON, ids=range(1, len(PYTHON) + 1))
 def test_examples_show_something(
-    code, write_summary, make_recording, make_portrait, make_circuits, tmp_path, monkeypatch, capsys
+    code,
+    write_summary,
+    make_recording,
+    make_portrait,
+    make_effects,
+    make_circuits,
+    tmp_path,
+    monkeypatch,
+    capsys,
 ):
     write_summary(tmp_path / "experiment", 6, lengths=(8,))
     trace.save(make_circuits()[0], tmp_path / "experiment" / "traces" / "seq8.nc")
@@ -36,6 +44,7 @@ def test_examples_show_something(
             tmp_path / "experiment" / "checkpoints" / f"step-{step}", 6, lengths=(8,), noise=0.3 - step / 5000
         )
     dynamics_file.save(make_portrait(), tmp_path / "experiment" / "dynamics" / "seq8.nc")
+    effects.save(make_effects(), tmp_path / "fw" / "interventions" / "seq11.nc")
     monkeypatch.chdir(tmp_path)
     files = set(tmp_path.rglob("*"))
     exec(compile(code, "ANALYSIS_GUIDE.md", "exec"), {"__name__": "__main__"})

@@ -62,9 +62,18 @@ ALLOWED = {
         ),
         *("emt.options", "emt.progress"),
     ),
+    "emt.effects": (*BASE, "emt.labelled", "emt.netcdf"),
+    "emt.interventions": (
+        *(*BASE, "emt.record", "emt.models", "emt.tasks", "emt.streams", "emt.effects", "emt.progress"),
+        "emt.memory_nodes",
+    ),
     "emt.evaluation": (
         *(*BASE, "emt.config", "emt.runs", "emt.record", "emt.dynamics_file", "emt.dynamics", "emt.devices"),
-        "emt.options",
+        *("emt.effects", "emt.options"),
+    ),
+    "emt.member_interventions": (
+        *(*BASE, "emt.evaluation", "emt.runs", "emt.record", "emt.effects", "emt.interventions"),
+        *("emt.config", "emt.devices"),
     ),
     "emt.member_dynamics": (
         *(
@@ -93,7 +102,7 @@ ALLOWED = {
     ),
     "emt.own": (
         *(*BASE, "emt.trace", "emt.tasks", "emt.models", "emt.record", "emt.dynamics", "emt.dynamics_file"),
-        *("emt.locks", "emt.memory_nodes", "emt.progress"),
+        *("emt.locks", "emt.memory_nodes", "emt.progress", "emt.interventions"),
         # A run of one's own networks has the summary that evaluation would write, and memories that replay.
         "analysis.evaluation.from_recording",
         *("analysis.memory.log", "analysis.memory.replay"),
@@ -101,13 +110,14 @@ ALLOWED = {
     "emt.weights": (*BASE, "emt.config", "emt.options", "emt.runs", "emt.tensor_file"),
     "emt.commands": ("emt", "analysis", "experiments"),
     "emt.__main__": ("emt.commands",),
-    "analysis": (*BASE, "emt.trace", "emt.dynamics_file", "emt.progress", "emt.stopping"),
+    "analysis": (*BASE, "emt.trace", "emt.dynamics_file", "emt.effects", "emt.progress", "emt.stopping"),
 }
 """Layer -> what of ours it may import besides itself."""
 
 ROOMS = (
     *("errors", "command", "parallel", "statistics", "comparability", "tables", "cache", "population"),
-    *("spectra", "homology", "states", "variables", "memory", "accuracy", "evaluation", "report"),
+    *("spectra", "homology", "states", "variables", "memory", "interventions", "accuracy", "evaluation"),
+    "report",
 )
 """Rooms of `analysis` from the bottom up: each may import those before it, and figures those of their own kind."""
 
@@ -126,6 +136,8 @@ NO_TORCH = (
     "emt.tasks",
     "emt.trace",
     "emt.dynamics_file",
+    "emt.effects",
+    "emt.interventions.kinds",
     "emt.own.arrays",
     "emt.own.run",
     "emt.own.trials",

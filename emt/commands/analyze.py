@@ -139,7 +139,7 @@ def _request(command: Command, given: dict[str, Any]) -> Request:
 
 def _experiment_of(path: Path) -> Path:
     """Return the experiment's folder where a summary, a recorded run, or that folder itself is given."""
-    inside = path.suffix == ".nc" and path.parent.name in ("traces", "dynamics")
+    inside = path.suffix == ".nc" and path.parent.name in ("traces", "dynamics", "interventions")
     return path if path.is_dir() else path.parents[1] if inside else path.parent
 
 
@@ -286,6 +286,29 @@ def _dynamics(path: Path, label: str, seq_length: int | None) -> Any:
     return found
 
 
+def _interventions(path: Path, label: str, seq_length: int | None) -> Any:
+    from emt import effects
+
+    experiment = _experiment_of(path)
+    folder = experiment / "interventions"
+    about = read_about(experiment)
+    if about:
+        raise UserError("interventions: a recorded run holds no networks, which would have to run again")
+    command = f"{shell_command('evaluate')} --models_dir {shell_path(experiment)} --interventions"
+    given = path.suffix == ".nc" and path.parent.name != "traces"
+    file = (
+        path
+        if given
+        else _file_of_length(folder, seq_length, f"effects in {folder}; write them with: {command}")
+    )
+    found = effects.load(file)
+    sizes = found.sizes
+    say(
+        f"{label}: {sizes['member']} models, {sizes['condition']} conditions, {sizes['query']} queries ({file})"
+    )
+    return found
+
+
 def _checkpoints(path: Path, label: str, seq_length: int | None) -> Any:
     experiment = _experiment_of(path)
     summaries = {
@@ -368,6 +391,7 @@ READERS: Mapping[str, Callable[[Request], Any]] = {
     "recordings": lambda request: {source[1]: _recording(*source) for source in request.sources},
     "lengths": lambda request: _lengths(*request.sources[0]),
     "dynamics": lambda request: _dynamics(*request.sources[0]),
+    "interventions": lambda request: _interventions(*request.sources[0]),
     "checkpoints": lambda request: _checkpoints(*request.sources[0]),
     "experiment": _experiment,
 }

@@ -2,7 +2,8 @@
 
 Writes evaluation_summary.json, which `emt analyze` reads, figures for each model in model-k/results and
 across models in global_analysis, and recorded runs in traces; with --dynamics also fixed points and Lyapunov
-exponents. Models that were evaluated before by the same code with the same settings are not evaluated again.
+exponents, with --interventions what answers depend on. Models that were evaluated before by the same code with
+the same settings are not evaluated again.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from emt.devices import choose_device
 from emt.dynamics import STARTS
 from emt.errors import UserError, renamed
 from emt.evaluation import TEST_SEQUENCES, Settings, Work, entry_path, forget, is_current
+from emt.interventions.kinds import KIND_TEXTS, KINDS, TRIALS
 from emt.options import Parser, load, plugins
 from emt.own.folder import read_about
 from emt.tasks import TASKS
@@ -45,6 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ("test_horizon", "num_workers", "starts"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name}: must be at least 1; got {getattr(options, name)}")
+    if options.intervention_trials < 2:
+        got = options.intervention_trials
+        raise UserError(f"--intervention_trials: must be at least 2; got {got}")
     if options.accelerator == "gpu":
         choose_device("gpu")
     settings = Settings(lengths, options.test_horizon, options.accelerator, options.figures)
@@ -120,6 +125,21 @@ def parser() -> argparse.ArgumentParser:
         default=STARTS,
         metavar="N",
         help=f"starting points of the search of --dynamics, for each model (default: {STARTS})",
+    )
+    add(
+        "--interventions",
+        nargs="*",
+        choices=KINDS,
+        metavar="KIND",
+        help="also change runs and see what answers depend on (default: all kinds that apply): "
+        + "; ".join(f"{kind}: {text}" for kind, text in KIND_TEXTS.items()),
+    )
+    add(
+        "--intervention_trials",
+        type=int,
+        default=TRIALS,
+        metavar="N",
+        help=f"trials of --interventions, at least 2 (default: {TRIALS})",
     )
     plugins.add_flag(add)
     add("--no_figures", dest="figures", action="store_false", help="write numbers and traces only")
@@ -265,6 +285,12 @@ def finish_together(work: Work, options: argparse.Namespace, console: Any) -> bo
         from emt.commands.evaluate_dynamics import search_dynamics
 
         search_dynamics(work, options.dynamics, options.starts, options.num_workers, console)
+    if options.interventions is not None:
+        from emt.commands.evaluate_interventions import intervene_members
+
+        intervene_members(
+            work, options.interventions, options.intervention_trials, options.num_workers, console
+        )
     return bool(result.value)
 
 

@@ -30,6 +30,8 @@ def evaluate_recorded(experiment: Path, options: argparse.Namespace, parser: arg
         raise UserError(
             f"--dynamics: {experiment} holds no networks; search where you have them: run.save(folder, dynamics=True)"
         )
+    if options.interventions is not None:
+        raise UserError("--interventions: a recorded run holds no networks, which would have to run again")
     for name in FIXED:
         if getattr(options, name) != parser.get_default(name):
             raise UserError(

@@ -30,6 +30,7 @@ SYSTEMS = (
         "attractors:non_normal_pair",
         "attractors:latches",
     ),
+    "registers:exchanged_registers",
     *("own:own_networks", "training:spectrum_after_accuracy", "pages:experiment_page"),
 )
 """Systems, "module:function" of `emt.commands.known_systems`, in the order of the table."""

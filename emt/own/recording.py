@@ -281,13 +281,18 @@ def batch_of(trials: Trials) -> Batch:
 
     Trials are cut to one length, so that no step after a trial's end counts.
     """
-    lengths = np.unique(trials.lengths)
-    counts = [int((trials.lengths >= length).sum()) * int(length) for length in lengths]
-    length = int(lengths[int(np.argmax(counts))])
-    rows = np.flatnonzero(trials.lengths >= length)
+    rows, length = largest_block(trials)
     inputs = (trials.inputs[..., None] if trials.are_ids else trials.inputs)[rows, :length].astype(np.float32)
     nothing = np.zeros((1, *inputs.shape[:2]))
     return Batch(inputs[None], nothing[..., None].astype(np.float32), nothing.astype(bool))
+
+
+def largest_block(trials: Trials) -> tuple[NDArray[np.intp], int]:
+    """Return which trials are how long, cut to one length so that the most steps are left."""
+    lengths = np.unique(trials.lengths)
+    counts = [int((trials.lengths >= length).sum()) * int(length) for length in lengths]
+    length = int(lengths[int(np.argmax(counts))])
+    return np.flatnonzero(trials.lengths >= length), length
 
 
 def _step_by_step(stack: OwnNetworks, place: int, x: Tensor) -> Iterator[Pass]:

@@ -1,4 +1,4 @@
-"""Binary kinds of file: recorded runs, dynamics, weights, resume states, data sets, caches."""
+"""Binary kinds of file: recorded runs, dynamics, effects, weights, resume states, data sets, caches."""
 
 from functools import partial
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.cache import all_pairs, cached_in, each_item
-from emt import dynamics_file, files, record, runs, trace
+from emt import dynamics_file, effects, files, record, runs, trace
 from emt.config import RunConfig, TrainingConfig
 from emt.models import MODELS
 from emt.options import load
@@ -31,7 +31,7 @@ STEP = 2
 
 LENGTHS = {"member": 3, "batch": 4, "time": 7, "channel": 8, "target": 9, "output": 9, "unit": 6, "key": 5}
 LENGTHS |= {"value": 2, "read": 1, "visit": 11, "state": 4, "from_state": 4, "point": 5, "drive": 2}
-LENGTHS |= {"sequence": 3, "rank": 4}
+LENGTHS |= {"sequence": 3, "rank": 4, "condition": 2, "query": 10}
 """Of each axis."""
 
 
@@ -77,6 +77,23 @@ def make_dynamics(folder: Path) -> Path:
     }
     about |= {"fixed_speed": 1e-14, "merge_distance": 1e-2}
     dynamics_file.save(dynamics_file.make(arrays, [1, 2, 3], about), folder / "seq3.nc")
+    return folder / "seq3.nc"
+
+
+def make_effects(folder: Path) -> Path:
+    """Write effects of two conditions on three members."""
+    arrays = {name: values for name, (_, values) in _arrays(effects.VARIABLES).items()}
+    about = {
+        "model": {"type": "rnn"},
+        "seeds": [0, 1000, 2000],
+        "length": 3,
+        "fingerprint": "x",
+        "trials": 9,
+        "accuracy": "sign",
+        "chance": 0.5,
+        "conditions": [{"name": name, "kind": "states", "edit": "shuffle"} for name in ("one", "other")],
+    }
+    effects.save(effects.make(arrays, [1, 2, 3], about), folder / "seq3.nc")
     return folder / "seq3.nc"
 
 
@@ -194,6 +211,7 @@ KINDS: tuple[Kind, ...] = (
     # Without a checksum other numbers are no fault; a crash or no end is.
     Kind("older recorded run", make_older_trace, read_trace, vouched=False),
     Kind("dynamics", make_dynamics, lambda path: _contents(dynamics_file.load(path))),
+    Kind("effects", make_effects, lambda path: _contents(effects.load(path))),
     Kind("weights", make_weights, read_members),
     Kind("weights after a step", make_checkpoint, partial(read_members, step=STEP)),
     Kind("carried state", make_state, lambda path: runs.read_state(path.parents[1])),

@@ -44,7 +44,11 @@ SUMMARY = "run/evaluation_summary.json"
 TREES: dict[str, tuple[str, ...]] = {
     "nothing": (),
     "trained": (train("rnn"),),
-    "evaluated": (train("rnn"), f"{EVALUATE} --dynamics --starts 8", f"{EVALUATE} --step 0 5 --no_figures"),
+    "evaluated": (
+        train("rnn"),
+        f"{EVALUATE} --dynamics --starts 8 --interventions --intervention_trials 8",
+        f"{EVALUATE} --step 0 5 --no_figures",
+    ),
     "memory": (train("fw"), f"{EVALUATE} --no_figures"),
 }
 """Commands that make what others start from."""

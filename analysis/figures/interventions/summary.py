@@ -1,0 +1,72 @@
+"""Figures of `analysis.interventions.summary`."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from analysis.figures.interventions.writes import draw_writes, sample_text, scores_of
+from analysis.figures.style import BLACK, BLUE, COLORS, GRAY, VERMILION, single_axes, styled
+from analysis.interventions.summary import PART_TEXTS, Interventions, most_telling_step
+
+PART_COLORS = {"moving": BLUE, "memory": VERMILION, "all": BLACK}
+
+
+def draw(result: Interventions) -> Iterator[tuple[str, Figure]]:
+    """Yield the figures of interventions and their names."""
+    yield from draw_writes(result)
+    if len(result.states):
+        yield "interventions_states", plot_states(result).figure  # type: ignore[misc]
+        yield "interventions_parts", plot_parts(result).figure  # type: ignore[misc]
+
+
+@styled
+def plot_states(result: Interventions, ax: Axes | None = None) -> Axes:
+    """Draw the accuracy left when parts of the state get another trial's content, by the step of the change."""
+    ax = single_axes(ax)
+    states = result.states
+    control = states["control_accuracy"].groupby("after").first()
+    ax.plot(control.index, control, color=GRAY, linestyle="--", label="unchanged")
+    for place, part in enumerate(states.index.unique("part")):
+        rows = states.xs(part, level="part")
+        color = PART_COLORS.get(part, COLORS[2 + place % (len(COLORS) - 2)])
+        ax.plot(rows.index, rows["accuracy"], "o-", color=color, markersize=2.5, label=_name(part))
+        ax.fill_between(rows.index, rows["low"], rows["high"], color=color, alpha=0.2, linewidth=0)
+    ax.axhline(result.chance, color=GRAY, linestyle=":", linewidth=0.8)
+    ax.set(xlabel="content exchanged after steps", ylabel="right answers", ylim=(-0.03, 1.03))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend(loc="best")
+    ax.set_title(
+        f"{result.label}: where it is held\n{sample_text(result)}\nbands: 95 %; dotted: commonest answer"
+    )
+    return ax
+
+
+@styled
+def plot_parts(result: Interventions, ax: Axes | None = None) -> Axes:
+    """Draw each member's accuracy with parts of its state exchanged, at the step where that costs most."""
+    ax = single_axes(ax)
+    after = most_telling_step(result.states)
+    rows = result.states.xs(after, level="after")
+    names = ["unchanged", *rows.index]
+    conditions = [rows["control"].iloc[0], *rows["condition"]]
+    right = pd.DataFrame({name: scores_of(result, c) for name, c in zip(names, conditions, strict=True)})
+    places = np.arange(len(names))
+    for _, values in right.iterrows():
+        ax.plot(places, values, "o-", color=BLUE, alpha=0.4, markersize=2.5, linewidth=0.6)
+    ax.plot(places, right.mean(), "_", color=BLACK, markersize=14)
+    ax.axhline(result.chance, color=GRAY, linestyle=":", linewidth=0.8)
+    ax.set_xticks(places, [name if name == "unchanged" else _name(name) for name in names])
+    ax.set(ylabel="right answers", ylim=(-0.03, 1.03), xlim=(-0.4, len(names) - 0.6))
+    ax.set_title(
+        f"{result.label}: content exchanged after {after} step{'' if after == 1 else 's'}\n"
+        f"{sample_text(result)}\nbars: mean; dotted: commonest answer"
+    )
+    return ax
+
+
+def _name(part: str) -> str:
+    return PART_TEXTS.get(part, part).removeprefix("the ").replace("contents of memories", "memory")

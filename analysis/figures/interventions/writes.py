@@ -1,0 +1,138 @@
+"""Figures of interventions on writes."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from analysis.figures.style import BLACK, BLUE, COLORS, GRAY, SEQUENTIAL, VERMILION, single_axes, styled
+from analysis.interventions.summary import Interventions
+
+SHOWN = {
+    "unchanged": ("unchanged", "right"),
+    "without other": ("without\nother", "right"),
+    "without queried": ("without\nqueried", "right"),
+    "only queried": ("only\nqueried", "right"),
+    "only other": ("only\nother", "right"),
+    "without any": ("without\nany", "right"),
+    "queried with the value of another answer": ("value\nswapped", "counterfactual_right"),
+    "other with a value of another answer": ("other\nswapped", "counterfactual_right"),
+}
+"""Conditions of the figure of members: what it calls each, and which score it shows."""
+
+_DOSE_COLORS = {"queried": VERMILION, "other": BLUE}
+
+
+def draw_writes(result: Interventions) -> Iterator[tuple[str, Figure]]:
+    """Yield the figures of interventions on writes and their names, those that there is something for."""
+    figures = {
+        "interventions_writes": (plot_writes, "without queried" in result.population.index),
+        "interventions_dose": (plot_dose, len(result.doses) > 0),
+        "interventions_map": (plot_map, len(result.single) > 0),
+        "interventions_paths": (plot_paths, len(result.points) > 0),
+    }
+    for name, (plot, known) in figures.items():
+        if known:
+            yield name, plot(result).figure  # type: ignore[misc]
+
+
+@styled
+def plot_writes(result: Interventions, ax: Axes | None = None) -> Axes:
+    """Draw each member's answers without some writes, and with the values of others."""
+    ax = single_axes(ax, "double", 2.9)
+    shown = {name: SHOWN[name] for name in SHOWN if name in result.population.index}
+    values = pd.DataFrame({name: scores_of(result, name, score) for name, (_, score) in shown.items()})
+    places = np.arange(len(shown))
+    swaps = sum(score != "right" for _, score in shown.values())
+    for part in (places[: len(places) - swaps], places[len(places) - swaps :]):
+        for _, member in values.iloc[:, part].iterrows():
+            ax.plot(part, member, "o-", color=BLUE, alpha=0.4, markersize=2.5, linewidth=0.6)
+    ax.plot(places, values.mean(), "_", color=BLACK, markersize=14)
+    ax.axhline(result.chance, color=GRAY, linestyle=":", linewidth=0.8)
+    ax.set_xticks(places, [label for label, _ in shown.values()])
+    ax.set(ylabel="share of answers", ylim=(-0.03, 1.03), xlim=(-0.5, len(shown) - 0.5))
+    ax.set_title(
+        f"{result.label}: right answers, and answers of the source where values are swapped\n"
+        f"{sample_text(result)}; bars: mean; dotted: commonest answer"
+    )
+    return ax
+
+
+@styled
+def plot_dose(result: Interventions, ax: Axes | None = None) -> Axes:
+    """Draw the accuracy by the strength of the queried writes and of others; hollow beyond what training has."""
+    ax = single_axes(ax)
+    for target, color in _DOSE_COLORS.items():
+        rows = result.doses.xs(target, level="target")
+        ax.plot(rows.index, rows["accuracy"], "-", color=color, label=f"{target} item")
+        ax.fill_between(rows.index, rows["low"], rows["high"], color=color, alpha=0.2, linewidth=0)
+        for hollow in (False, True):
+            some = rows[((rows.index < 0) | (rows.index > 1)) == hollow]
+            ax.plot(some.index, some["accuracy"], "o", color=color, fillstyle="none" if hollow else "full")
+    ax.axhline(result.chance, color=GRAY, linestyle=":", linewidth=0.8)
+    ax.set(xlabel="strength of its writes", ylabel="right answers", ylim=(-0.03, 1.03))
+    ax.legend(loc="best")
+    ax.set_title(
+        f"{result.label}: strength of writes\n{sample_text(result)}\nbands: 95 %; hollow: strengths never trained"
+    )
+    return ax
+
+
+@styled
+def plot_map(result: Interventions, ax: Axes | None = None) -> Axes:
+    """Draw the accuracy without single writes, by how long before the query they were and by the queried item."""
+    ax = single_axes(ax)
+    accuracy = result.single.reset_index().pivot_table("accuracy", "item", "steps_before", dropna=False)
+    accuracy = accuracy.sort_index(axis=1, ascending=False)
+    image = ax.imshow(accuracy, vmin=0, vmax=1, cmap=SEQUENTIAL, aspect="auto", interpolation="nearest")
+    steps, items = accuracy.columns.tolist(), accuracy.index.tolist()
+    every = -(-len(steps) // 12)
+    ax.set_xticks(range(len(steps))[::every], steps[::every])
+    ax.set_yticks(range(len(items)), ["all" if item < 0 else item + 1 for item in items])
+    ax.set(xlabel="write removed, steps before the query", ylabel="queried item")
+    assert ax.figure is not None
+    ax.figure.colorbar(image, ax=ax, label="right answers")
+    ax.set_title(f"{result.label}: without single writes\n{sample_text(result)}")
+    return ax
+
+
+@styled
+def plot_paths(result: Interventions, ax: Axes | None = None) -> Axes:
+    """Draw what each removal costs in all against what it costs through the reads of the query alone."""
+    ax = single_axes(ax)
+    for place, target in enumerate(("other", "queried")):
+        points = result.points.xs(target, level="target").dropna()
+        members = points.groupby("model_name", sort=False).head(60)
+        ax.scatter(
+            *(members["direct"], members["total"]),
+            s=3,
+            color=COLORS[place],
+            alpha=0.3,
+            linewidths=0,
+            label=f"{target} item",
+            rasterized=True,
+        )
+    ends = [np.nanmin(result.points), np.nanmax(result.points)]
+    ax.plot(ends, ends, color=BLACK, linewidth=0.6)
+    ax.set(xlabel="removed right before the query", ylabel="removed when written")
+    ax.xaxis.set_major_locator(MaxNLocator(6))
+    ax.legend(loc="upper left")
+    ax.set_title(
+        f"{result.label}: loss of margin\n{sample_text(result)}\n"
+        f"mean R² {result.paths['r2'].mean():.2f}; line: equal"
+    )
+    return ax
+
+
+def scores_of(result: Interventions, condition: str, score: str = "right") -> pd.Series:
+    """Return a score of each member under a condition."""
+    return result.members[score].xs(condition, level="condition")
+
+
+def sample_text(result: Interventions) -> str:
+    """Return how many members and trials there are, as captions say it."""
+    n = result.n_members
+    return f"n = {n} member{'' if n == 1 else 's'}, {result.trials} trials"

@@ -1,0 +1,1 @@
+"""What answers depend on: effects of interventions over members."""

@@ -1,0 +1,193 @@
+"""Which parts of the state, and which writes of a memory, answers depend on.
+
+Members are the sample: each has the mean over its queries. A condition is compared with its control, the same
+run in which the same was done to something else, or nothing at the same place.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from analysis.interventions.contrasts import effect_test, member_means, population_rows
+from analysis.interventions.writes import dose_table, map_table, path_points, path_table, worth
+from analysis.population import undefined_text
+from analysis.statistics import Interval, mean_text, number_text, p_text
+from emt import effects as files
+
+PARTS = ("moving", "memory", "all")
+"""Parts of the state in the order of tables and figures."""
+
+PART_TEXTS = {"moving": "the moving state", "memory": "the contents of memories", "all": "the state"}
+
+
+@dataclass(frozen=True)
+class Interventions:
+    """What answers of a population depend on.
+
+    Attributes
+    ----------
+    label
+        What figures call this population.
+    members
+        Means over queries by (model_name, condition): share of ``right`` answers, of ``counterfactual_right``
+        and ``kept_right`` ones, ``margin`` and ``probability``; ``effect`` and ``margin_effect``, control
+        minus condition; ``queries`` that count.
+    population
+        A row for each condition (`analysis.interventions.contrasts.population_rows`).
+    doses, single, paths
+        Accuracy by strength of the queried and of other writes; by (item, steps before the query) without the
+        write there; and how the effect of the query's own reads compares with that of all
+        (`analysis.interventions.writes`). Empty where there were no such conditions.
+    points
+        Of ``paths`` each removal.
+    worth
+        Mean share of what the memory is worth that the queried writes are; NaN if unknown.
+    states
+        Of conditions on parts of the state the same by (part, after), with ``steps_left`` until the last
+        answer.
+    chance
+        Accuracy of always giving the commonest answer; of signs 0.5.
+    trials
+        Sequences that were run.
+    n_members
+        Number of members.
+    """
+
+    label: str
+    members: pd.DataFrame
+    population: pd.DataFrame
+    doses: pd.DataFrame
+    single: pd.DataFrame
+    paths: pd.DataFrame
+    points: pd.DataFrame
+    worth: float
+    states: pd.DataFrame
+    chance: float
+    trials: int
+    n_members: int
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return conditions over members, members, and what else there is."""
+        tables = {"interventions_population": self.population, "interventions_members": self.members}
+        further = {
+            "interventions_dose": self.doses,
+            "interventions_map": self.single,
+            "interventions_paths": self.paths,
+            "interventions_states": self.states,
+        }
+        return tables | {name: table for name, table in further.items() if len(table)}
+
+    def headline(self) -> str:
+        """Return the result in a line for each kind, and which members are undefined."""
+        lines = [self._writes_text()] if "without queried" in self.population.index else []
+        lines += [self._states_text()] if len(self.states) else []
+        base = self.members["right"].groupby("model_name").mean()
+        undefined = undefined_text(base)
+        return "\n".join([*lines, *([f"accuracy {undefined}"] if undefined else [])])
+
+    def _writes_text(self) -> str:
+        row = self.population.loc["without queried"]
+        without = Interval(row["accuracy"], row["low"], row["high"], int(row["n"]))
+        effect = Interval(row["effect"], row["effect_low"], row["effect_high"], int(row["n"]))
+        text = f"without the queried item's write {mean_text(without, 1, ' %', 100)} are right"
+        if np.isnan(row["control_accuracy"]):
+            return f"{text}; no trial has another item that is written as often"
+        sample = (
+            "trials of one network"
+            if self.n_members == 1
+            else f"{self._p_text(row, 'without queried')}, members: {self.n_members}"
+        )
+        texts = [
+            f"{text}, without another's {_percent(row['control_accuracy'])}: "
+            f"{mean_text(effect, 1, ' points', 100)}, {sample}",
+            *self._further_texts(),
+        ]
+        return "; ".join(texts)
+
+    def _further_texts(self) -> Iterator[str]:
+        """Yield what swapped values are answered with, and what the query's own read does, as far as known."""
+        rows = self.population
+        if (swap := "queried with the value of another answer") in rows.index:
+            swapped = rows.loc[swap, "counterfactual_right"]
+            control = rows.loc[rows.loc[swap, "control"], "counterfactual_right"]
+            if not np.isnan(swapped):
+                yield f"{_percent(swapped)} answer a swapped value (control {_percent(control)})"
+        if (direct := "without queried, at the query") in rows.index:
+            yield f"removed right before the query {_percent(rows.loc[direct, 'accuracy'])} are right"
+
+    def _states_text(self) -> str:
+        after = most_telling_step(self.states)
+        rows = self.states.xs(after, level="after")
+        control = rows["control_accuracy"].iloc[0]
+        parts = "; ".join(self._part_text(part, rows.loc[part]) for part in rows.index)
+        sample = "trials of one network" if self.n_members == 1 else f"members: {self.n_members}"
+        return (
+            f"after {after} steps {_percent(control)} are right; with another trial's content: {parts} "
+            f"({sample})"
+        )
+
+    def _part_text(self, part: str, row: pd.Series) -> str:
+        mean = Interval(row["accuracy"], row["low"], row["high"], int(row["n"]))
+        text = f"{PART_TEXTS.get(part, part)} {mean_text(mean, 1, ' %', 100)}"
+        if self.n_members == 1:
+            return text
+        return f"{text}, {self._p_text(row, row['condition'])}"
+
+    def _p_text(self, row: pd.Series, condition: str) -> str:
+        if not np.isnan(row["p"]):
+            return f"p = {row['p']:.2g} (Holm {row['p_holm']:.2g})"
+        test = effect_test(self.members["effect"].xs(condition, level="condition"))
+        return p_text(test.p, test.smallest_p)
+
+
+def summarise_interventions(effects: xr.Dataset) -> Interventions:
+    """Summarise what answers depend on, as evaluation with --interventions found it.
+
+    Parameters
+    ----------
+    effects
+        As `emt.effects` has it.
+    """
+    conditions, about = files.conditions(effects), files.about(effects)
+    members = member_means(effects, conditions)
+    population = population_rows(members, conditions)
+    points = path_points(effects, conditions)
+    shares = worth(members, [condition.name for condition in conditions])
+    return Interventions(
+        label=about.get("experiment") or about.get("model", {}).get("type", "population"),
+        members=members,
+        population=population,
+        doses=dose_table(members, conditions),
+        single=map_table(effects, conditions),
+        paths=path_table(points),
+        points=points,
+        worth=float(np.nanmean(shares)) if np.isfinite(shares).any() else math.nan,
+        states=_states(population),
+        chance=float(about["chance"]),
+        trials=int(about["trials"]),
+        n_members=effects.sizes["member"],
+    )
+
+
+def _states(population: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of parts of the state that got another trial's content, by (part, after)."""
+    chosen = population[(population["kind"] == "states") & (population["edit"] == "shuffle")].reset_index()
+    known = [part for part in PARTS if part in set(chosen["part"])]
+    order = {part: place for place, part in enumerate([*known, *sorted(set(chosen["part"]) - set(known))])}
+    chosen = chosen.iloc[np.lexsort((chosen["after"], chosen["part"].map(order)))]
+    return chosen.set_index(["part", "after"])
+
+
+def _percent(share: float) -> str:
+    return "unknown" if math.isnan(share) else f"{number_text(100 * share, 1)} %"
+
+
+def most_telling_step(states: pd.DataFrame) -> int:
+    """Return after how many steps the loss of the whole state costs most: the last of such steps, over members."""
+    part = "all" if "all" in states.index.get_level_values("part") else states.index[0][0]
+    effect = states["effect"].xs(part, level="part").fillna(-np.inf)
+    return int(effect.index[len(effect) - 1 - int(np.argmax(effect.to_numpy()[::-1]))])

@@ -1,0 +1,63 @@
+"""A shift register as an Elman network with weights by hand: what it holds, and where, is known (torch)."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from emt.commands.known_systems.answers import Answer, analyse
+
+LENGTH, WIDTH = 3, 2
+SCALE = 1e-3
+"""Of inputs: tanh is linear to 1e-6 there."""
+
+
+def shift_register(seeds: Sequence[int]) -> Any:
+    """Return Elman networks of LENGTH slots of WIDTH units, through which inputs move (`emt.record.Loaded`).
+
+    A step moves the content of each slot into the one before, that of the first into the last, where an input
+    is added and the readout reads. So the vector shown at step t is read at t + LENGTH, and again every LENGTH
+    steps: repeat copy without an error.
+    """
+    import torch
+
+    from emt.models.elman import Elman
+    from emt.record import Loaded
+    from emt.tasks.variable_binding import VariableBinding
+
+    task: Any = VariableBinding(seq_length=LENGTH, input_dim=WIDTH)
+    model = Elman(seeds, WIDTH, WIDTH, hidden_dim=LENGTH * WIDTH).requires_grad_(False)
+    last, units = slice((LENGTH - 1) * WIDTH, None), np.arange(LENGTH * WIDTH)
+    for weight in (model.w_in, model.w_rec, model.w_out):
+        weight.zero_()
+    model.w_rec[:, units, (units - WIDTH) % len(units)] = 1
+    model.w_in[:, :, last] = SCALE * torch.eye(WIDTH)
+    model.w_out[:, last] = torch.eye(WIDTH) / SCALE
+    labels = {"model": {"type": "rnn"}, "task": {}, "experiment": "register", "seeds": list(seeds)}
+    return Loaded(model, task, tuple(range(1, len(seeds) + 1)), labels)
+
+
+def exchanged_registers() -> Iterator[Answer]:
+    """Shift registers whose whole content is exchanged between trials, once all inputs are in.
+
+    Each then answers what its source was shown: all bits in which the two differ are the source's, the others
+    stay right, and the share of right answers is that of equal bits. Cut there and left unchanged all are right.
+    """
+    from emt.interventions.condition import Condition
+    from emt.interventions.conditions import cut
+    from emt.interventions.intervene import intervene
+
+    loaded = shift_register([1, 2])
+    batch = loaded.task.test_batch(0, LENGTH, 2 * LENGTH, 64)
+    base = cut(LENGTH)
+    found = intervene(loaded, batch, [base, Condition("exchanged", "shuffle", "all", LENGTH, base.name)])
+    rows = analyse("interventions", found).population
+    shown = np.asarray(batch.targets[0, :, LENGTH:])
+    alike = float((shown == shown[found["source"].sel(condition="exchanged")]).mean())
+    yield Answer(
+        "interventions", "right answers of a register, cut", 1.0, rows.loc[base.name, "accuracy"], 1e-9
+    )
+    row = rows.loc["exchanged"]
+    yield Answer("interventions", "answers of the source, exchanged", 1.0, row["counterfactual_right"], 1e-6)
+    yield Answer("interventions", "right where both are alike", 1.0, row["kept_right"], 1e-6)
+    yield Answer("interventions", "effect: bits that differ", 1.0 - alike, row["effect"], 1e-6)

@@ -1,0 +1,73 @@
+"""One change of a run, in words."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from emt.errors import UserError
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One change of a run.
+
+    Attributes
+    ----------
+    name
+        What tables call it.
+    edit
+        What is done. To the state: "shuffle" gives every sequence the content of another one, "zero" and
+        "mean" replace it. To writes: "scale" makes them ``amount`` times as strong, "swap" gives them the
+        values of a source's queried writes, "jolt" adds another vector of the value's length. "unchanged"
+        only cuts the run.
+    part
+        Of the state: "moving", "memory", "all" (`emt.interventions.states.parts_of`), or one of its tensors.
+        Of writes: a memory's name, or "all".
+    after
+        Of the state: the change comes after this many steps.
+    control
+        Name of the condition that it is compared with; empty for a condition that others are compared with.
+    kind
+        "states", or on writes "writes", "dose" or "map": tests are corrected within a kind.
+    target
+        Of writes: those of the "queried" items, of an "other" item of the trial that is written as often,
+        "all" before the query, all "but queried", all "but other", or "lag 3", the third step before the
+        query.
+    amount
+        Of "scale": 0 removes a write.
+    at
+        When the memory changes: after the "write", right before the "query", or "between" them.
+    source
+        Of "swap": a query with "another answer", or the "same answer", whose item was written at the same
+        steps.
+    aligned
+        Of "swap": whether values keep the sign with which they are read (`emt.interventions.writes.Donors`).
+    draws
+        How often an "other" item is drawn; scores are means.
+
+    Examples
+    --------
+    >>> Condition("memory lost", edit="shuffle", part="memory", after=8, control="cut after 8 steps").kind
+    'states'
+    """
+
+    name: str
+    edit: str
+    part: str = "all"
+    after: int = 0
+    control: str = ""
+    kind: str = "states"
+    target: str = ""
+    amount: float = 0.0
+    at: str = "write"
+    source: str = ""
+    aligned: bool = True
+    draws: int = 1
+
+    def describe(self) -> dict[str, Any]:
+        """Return it as the file of effects has it."""
+        return asdict(self)
+
+
+def refusal(condition: Condition, field: str, expected: str, got: object) -> UserError:
+    """Return the error of a condition one field of which cannot be what it is."""
+    return UserError(f"{condition.name!r}: {field} must be {expected}; got {got!r}", parameter="conditions")

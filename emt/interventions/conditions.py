@@ -1,0 +1,99 @@
+"""What is changed in a run: conditions, and those that make a sound answer without being asked for."""
+
+from collections.abc import Iterator, Sequence
+
+from emt.errors import UserError, repeated
+from emt.interventions.condition import Condition, refusal
+from emt.interventions.kinds import KINDS
+from emt.interventions.queries import Queries
+from emt.interventions.states import parts_of
+from emt.interventions.write_conditions import check_write, check_writes, has_writes, write_conditions
+from emt.models.base import Model
+
+MOST_STEPS = 16
+"""Steps before which states are changed, without being asked for others."""
+
+OFF_DISTRIBUTION = ("zero", "mean")
+"""Edits after which a state may be one that networks have never been in."""
+
+
+def default_conditions(
+    model: Model, queries: Queries, last_step: int, kinds: Sequence[str] = KINDS
+) -> list[Condition]:
+    """Return the conditions of these kinds that a model has, for queries up to a step; writes only where both can.
+
+    Raises
+    ------
+    UserError
+        If there is no such kind, or only one is asked for that the model or the task does not have.
+    """
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise UserError(f"must be of {', '.join(KINDS)}; got {unknown[0]}", parameter="kinds")
+    conditions: list[Condition] = []
+    if "writes" in kinds and (tuple(kinds) == ("writes",) or has_writes(model, queries)):
+        check_writes(model, queries)
+        conditions += write_conditions(model, queries)
+    if "states" in kinds:
+        conditions += _state_conditions(model, chosen_steps(last_step))
+    return conditions
+
+
+def chosen_steps(last_step: int, most: int = MOST_STEPS) -> list[int]:
+    """Return after how many steps states are changed: all, or some at even distances, the last one included.
+
+    >>> chosen_steps(4), chosen_steps(100, 4)
+    ([1, 2, 3, 4], [1, 34, 67, 100])
+    """
+    if last_step <= most:
+        return list(range(1, last_step + 1))
+    return [1 + round(place * (last_step - 1) / (most - 1)) for place in range(most)]
+
+
+def cut(after: int) -> Condition:
+    """Return what a change of the state after this many steps is compared with: the run, cut there."""
+    return Condition(f"cut {_after(after)}", "unchanged", after=after)
+
+
+def _after(steps: int) -> str:
+    return f"after {steps} step{'' if steps == 1 else 's'}"
+
+
+def _state_conditions(model: Model, steps: Sequence[int]) -> Iterator[Condition]:
+    for after in steps:
+        base = cut(after)
+        yield base
+        for part in parts_of(model):
+            what = "state" if part == "all" else part
+            yield Condition(f"shuffle {what} {_after(after)}", "shuffle", part, after, base.name)
+
+
+def check_conditions(conditions: Sequence[Condition], model: Model, queries: Queries, steps: int) -> None:
+    """Refuse conditions that a run of these members cannot have.
+
+    Raises
+    ------
+    UserError
+        Naming the condition and what would do.
+    """
+    names = [condition.name for condition in conditions]
+    if several := repeated(names):
+        raise UserError(f"expected different names; got {several}", parameter="conditions")
+    for condition in conditions:
+        if condition.kind == "states":
+            _check_state(condition, model, steps)
+        else:
+            check_writes(model, queries)
+            check_write(condition, model)
+        if condition.control and condition.control not in names:
+            raise refusal(condition, "control", "the name of a condition", condition.control)
+
+
+def _check_state(condition: Condition, model: Model, steps: int) -> None:
+    parts = [*parts_of(model), *model.state_dims]
+    known = ("unchanged", "shuffle", *OFF_DISTRIBUTION)
+    if condition.part not in parts:
+        raise refusal(condition, "part", f"one of {', '.join(parts)}", condition.part)
+    if condition.edit not in known:
+        raise refusal(condition, "edit", f"one of {', '.join(known)}", condition.edit)
+    if not 1 <= condition.after < steps:
+        raise refusal(condition, "after", f"1 to {steps - 1}, steps of the run", condition.after)

@@ -1,0 +1,12 @@
+"""Kinds of interventions, by the word that asks for them."""
+
+KIND_TEXTS = {
+    "writes": "writes of an associative memory are removed, or get the value of another trial's",
+    "states": "parts of the state get the content of another trial's, before each step",
+}
+"""What each kind changes."""
+
+KINDS = tuple(KIND_TEXTS)
+
+TRIALS = 256
+"""Trials of each length, without being told otherwise."""

@@ -1,0 +1,64 @@
+"""Interventions on one's own networks: parts of their states are changed, and their answers scored."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import xarray as xr
+
+from emt.errors import UserError
+from emt.interventions.condition import Condition
+from emt.interventions.intervene import intervene as intervene_on
+from emt.own.networks import OwnNetworks, in_evaluation_mode
+from emt.own.recording import largest_block
+from emt.own.run import Run
+from emt.own.trials import Trials
+from emt.record import Loaded
+
+
+def intervene(run: Run, conditions: Sequence[Condition] | None = None, *, seed: int = 0) -> xr.Dataset:
+    """Change the states of recorded networks, let them run on, and score their answers.
+
+    Trials of different length are cut to one, as for a search for fixed points.
+
+    Parameters
+    ----------
+    run
+        what `emt.from_torch` or `emt.from_cells` recorded, with targets
+    conditions
+        what is changed (default: after up to 16 steps parts of the state are exchanged between trials)
+    seed
+        of the draws of sources
+
+    Returns
+    -------
+    Dataset
+        effects (`emt.effects`), for `analysis.summarise_interventions`
+
+    Raises
+    ------
+    UserError
+        If the run holds no networks, its trials have no targets, or a condition is not possible.
+
+    Examples
+    --------
+    ``summarise_interventions(emt.intervene(run)).headline()``
+    """
+    if run.networks is None:
+        raise UserError(
+            "interventions: expected a run of networks, which can run again (emt.from_torch, emt.from_cells); "
+            "this one holds none"
+        )
+    loaded: Loaded = run.networks
+    stack: Any = loaded.model
+    if not isinstance(stack, OwnNetworks) or not stack.state_dims:
+        raise UserError(
+            "interventions: expected networks with a state that steps start from; these have none"
+        )
+    trials: Any = loaded.task
+    assert isinstance(trials, Trials)
+    rows, length = largest_block(trials)
+    targets, scored = (run.recording[name].to_numpy()[rows, :length][None] for name in ("targets", "scored"))
+    batch = replace(run.batch, answers=targets, scored=scored.astype(bool))
+    with in_evaluation_mode(stack.networks):
+        return intervene_on(loaded, batch, conditions, {"length": run.length}, seed=seed)

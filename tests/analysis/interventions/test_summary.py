@@ -1,0 +1,123 @@
+"""Effects over members: planted ones are found, and no p is given that members are too few for."""
+
+import numpy as np
+import pytest
+
+from analysis import summarise_interventions
+from analysis.figures.interventions import summary as figures
+
+
+def test_a_planted_effect_is_found_and_no_other(make_effects):
+    """36 of 40 are right; without memory 4 plus the place: over six members 6.5 of 40, 29.5 less."""
+    result = summarise_interventions(make_effects(6))
+    row = result.population.loc["shuffle memory after 2"]
+    assert row["accuracy"] == pytest.approx(6.5 / 40)
+    assert row["effect"] == pytest.approx(29.5 / 40)
+    assert row["control_accuracy"] == pytest.approx(0.9)
+    assert row["p"] == pytest.approx(2 / 2**6)
+    # Nine conditions have a p.
+    assert row["p_holm"] == pytest.approx(9 * 2 / 2**6)
+    moving = result.population.loc["shuffle moving after 2"]
+    # An exchange that helps has a negative effect: 36 plus the place, at most 40.
+    assert moving["effect"] == pytest.approx(-np.mean([0, 1, 2, 3, 4, 4]) / 40)
+    assert np.isnan(result.population.loc["cut after 2", "effect"])
+    assert result.states.index.unique("part").tolist() == ["moving", "memory", "all"]
+
+
+def test_without_an_effect_the_interval_holds_zero(make_effects):
+    effects = make_effects(8)
+    rng = np.random.default_rng(0)
+    effects["right"][:] = rng.random(effects["right"].shape) < 0.5
+    rows = summarise_interventions(effects).population.dropna(subset="effect")
+    covered = (rows["effect_low"] < 0) & (rows["effect_high"] > 0)
+    assert covered.mean() > 0.8
+    assert rows["p_holm"].min() > 0.05
+
+
+def test_five_members_have_no_p_and_the_headline_says_so(make_effects):
+    result = summarise_interventions(make_effects(5))
+    assert result.population["p"].isna().all()
+    assert "too few for a p: 0.062 is the smallest attainable" in result.headline()
+    assert "p = " in summarise_interventions(make_effects(6)).headline()
+
+
+def test_one_member_has_an_interval_over_its_trials(make_effects):
+    result = summarise_interventions(make_effects(1))
+    row = result.population.loc["shuffle memory after 3"]
+    # Wilson's interval of 4 of 40.
+    assert (row["low"], row["high"]) == pytest.approx((0.0396, 0.2305), abs=1e-3)
+    assert "trials of one network" in result.headline()
+
+
+def test_a_member_that_is_undefined_is_left_out_and_named(make_effects):
+    effects = make_effects(7)
+    effects["right"][2] = np.nan
+    result = summarise_interventions(effects)
+    assert result.population.loc["shuffle memory after 2", "n"] == 6
+    assert "accuracy undefined for 1 of 7: model-5" in result.headline()
+    assert result.population.loc["shuffle memory after 2", "p"] == pytest.approx(2 / 2**6)
+
+
+def test_figures_show_what_was_planted(make_effects, layout_faults):
+    result = summarise_interventions(make_effects(6))
+    drawn = dict(figures.draw(result))
+    assert list(drawn) == ["interventions_states", "interventions_parts"]
+    lines = {line.get_label(): line.get_ydata() for line in drawn["interventions_states"].axes[0].lines}
+    np.testing.assert_allclose(lines["memory"], 6.5 / 40)
+    np.testing.assert_allclose(lines["unchanged"], 0.9)
+    assert not [fault for figure in drawn.values() for fault in layout_faults(figure)]
+
+
+def test_planted_writes_are_what_answers_depend_on(make_write_effects):
+    """Without the queried write 4 plus the place of 40 are right, with another's missing 38: 31.5 less."""
+    result = summarise_interventions(make_write_effects(6))
+    row = result.population.loc["without queried"]
+    assert row["accuracy"] == pytest.approx(6.5 / 40)
+    assert row["effect"] == pytest.approx(31.5 / 40)
+    # Three conditions on writes have a control; those on doses are corrected among themselves.
+    assert row["p_holm"] == pytest.approx(3 * 2 / 2**6) or row["p_holm"] == pytest.approx(2 * 2 / 2**6)
+    assert result.population.loc["queried x 0.5", "p_holm"] == pytest.approx(2 / 2**6)
+    # Swapped values count as answers of the source: 39 against 1 of 40.
+    swap = result.population.loc["queried with the value of another answer"]
+    assert (swap["effect"], swap["counterfactual_right"]) == pytest.approx((38 / 40, 39 / 40))
+    assert result.worth == pytest.approx(1.0)
+
+
+def test_doses_single_writes_and_paths_are_as_planted(make_write_effects):
+    result = summarise_interventions(make_write_effects(6))
+    doses = result.doses["accuracy"]
+    assert doses["queried"].to_dict() == pytest.approx({0.0: 6.5 / 40, 0.5: 22.5 / 40, 1.0: 38 / 40})
+    assert doses["other"].to_dict() == pytest.approx({0.0: 0.95, 0.5: 0.95, 1.0: 0.95})
+    # Of both items half of the first 38 queries and half of the first 6.5.
+    assert result.single["accuracy"].groupby("steps_before").mean().to_dict() == pytest.approx(
+        {1: 0.95, 2: 6.5 / 40}
+    )
+    assert result.single["queries"].to_list() == [20, 20, 20, 20]
+    # The direct effect is 0.9 of the total one, t: R² = 1 - Σ(0.1 t)² / Σ(t - mean)².
+    assert result.paths["bias"].to_list() == pytest.approx([0.9] * 6, abs=1e-5)
+    places = np.arange(40) / 40
+    total = np.concatenate([10 * (1 + places), 1 + places])
+    expected = 1 - np.square(0.1 * total).sum() / np.square(total - total.mean()).sum()
+    assert result.paths["r2"].to_list() == pytest.approx([expected] * 6, abs=1e-5)
+
+
+def test_a_headline_says_what_was_removed_and_refuses_a_p_of_few(make_write_effects):
+    text = summarise_interventions(make_write_effects(6)).headline()
+    assert text.startswith("without the queried item's write 16.2 % (")
+    assert "are right, without another's 95.0 %: 78.8 points (" in text
+    assert "p = 0.031 (Holm " in text
+    assert "97.5 % answer a swapped value (control 2.5 %)" in text
+    assert (
+        "too few for a p: 0.062 is the smallest" in summarise_interventions(make_write_effects(5)).headline()
+    )
+    assert "trials of one network" in summarise_interventions(make_write_effects(1)).headline()
+
+
+def test_figures_of_writes_show_what_was_planted(make_write_effects, layout_faults):
+    drawn = dict(figures.draw(summarise_interventions(make_write_effects(6))))
+    assert list(drawn) == [f"interventions_{name}" for name in ("writes", "dose", "map", "paths")]
+    lines = {line.get_label(): line.get_ydata() for line in drawn["interventions_dose"].axes[0].lines}
+    np.testing.assert_allclose(lines["queried item"], [6.5 / 40, 22.5 / 40, 0.95])
+    shown = drawn["interventions_map"].axes[0].images[0].get_array()
+    np.testing.assert_allclose(shown.mean(axis=0), [6.5 / 40, 0.95])
+    assert not [fault for figure in drawn.values() for fault in layout_faults(figure)]
