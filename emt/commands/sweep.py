@@ -47,7 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     text = "folder below experiments/, and in it the sweep; of those with a slash, QUESTION --help shows more flags"
-    return build_parser("emt sweep", __doc__, questions(), text)
+    result = build_parser("emt sweep", __doc__, questions(), text)
+    plugins.add_flag(result.add_argument)
+    return result
 
 
 def build_parser(
@@ -72,7 +74,6 @@ def build_parser(
     result.add_argument("question", choices=choices, metavar="QUESTION", help=f"{text}: {', '.join(choices)}")
     where = "folder in which to create it (default: $EXPERIMENT_OUTPUT_DIR, else here)"
     result.add_argument("--output_dir", metavar="DIR", help=where)
-    plugins.add_flag(result.add_argument)
     smaller = {
         "a smaller trial (default: as in the configs)": SIZES,
         "execution": options_of_model(ExecutionConfig),

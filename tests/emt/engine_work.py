@@ -7,6 +7,8 @@ from pathlib import Path
 
 from emt import stopping
 from emt.errors import UserError
+from emt.models import MODELS
+from emt.options import target_of
 
 
 def square(number):
@@ -59,3 +61,7 @@ def killed_at_seven(number):
     if number == 7:
         os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def target_of_lab(name):
+    return target_of(MODELS, name, "model_type")

@@ -13,6 +13,7 @@ import pytest
 from emt import engine, stopping
 from emt.config import ExecutionConfig
 from emt.errors import UserError
+from emt.options import plugins
 
 dask = pytest.importorskip("dask", reason="the extra 'cluster' is not installed")
 distributed = pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
@@ -64,6 +65,20 @@ def test_results_failures_and_ticks(scheduler):
     assert results[3].failure == "three is refused"
     assert "Traceback" in results[5].details
     assert ticks
+
+
+def test_workers_know_plugins_that_were_named(scheduler, tmp_path, monkeypatch):
+    """The module lies in a folder that neither the workers nor their Python know."""
+    (tmp_path / "lab_models.py").write_text(
+        'MODELS = {"lab_rnn": "lab_models:LabRNN"}\n\nclass LabRNN: """A."""\n'
+    )
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    monkeypatch.setattr(plugins, "_GIVEN", {})
+    [unknown] = hand_out("engine_work:target_of_lab", ["lab_rnn"], scheduler)
+    assert "must be one of rnn" in unknown.failure
+    plugins.use(["lab_models"])
+    [known] = hand_out("engine_work:target_of_lab", ["lab_rnn"], scheduler)
+    assert known.value == "lab_models:LabRNN", known.failure
 
 
 def test_a_killed_worker_s_item_is_done_by_another(scheduler, tmp_path):
