@@ -31,7 +31,7 @@ SYSTEMS = (
         "attractors:latches",
     ),
     "registers:exchanged_registers",
-    *("own:own_networks", "training:spectrum_after_accuracy", "pages:experiment_page"),
+    *("own:own_networks", "own:own_memory", "training:spectrum_after_accuracy", "pages:experiment_page"),
 )
 """Systems, "module:function" of `emt.commands.known_systems`, in the order of the table."""
 

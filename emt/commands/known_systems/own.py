@@ -47,3 +47,32 @@ def own_networks() -> Iterator[Answer]:
     yield Answer("dynamics", "its unstable directions", 1.0, result.points["unstable"].sum(), 0.0)
     slope = result.points["spectral_radius"].min()
     yield Answer("dynamics", "its slope where it rests", 2 * (1 - HELD**2), slope, 1e-6)
+
+
+def own_memory() -> Iterator[Answer]:
+    """A delta memory of orthogonal keys that keeps half at each step, logged by its step function.
+
+    Keys are unit vectors e_t, so that nothing is erased but a key's own write. A read with e_0 after step t finds
+    0.5ᵗ of the first write; one with the key of its own step finds all of that.
+    """
+    import torch
+
+    import emt
+    from analysis.memory.replay import match_grids
+
+    def step(key: torch.Tensor, memory: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        value = key[:, :3] + 1
+        memory = 0.5 * memory
+        memory = memory + (value - (memory @ key[..., None])[..., 0])[..., None] * key[:, None]
+        emt.log_write("delta", key, value, erase=1.0, keep=0.5)
+        for query in (torch.eye(6)[:1].expand(len(key), 6), key):
+            emt.log_read("delta", query, (memory @ query[..., None])[..., 0])
+        return value, memory
+
+    trials = emt.trials(np.eye(6)[None].repeat(2, axis=0))
+    run = emt.from_cells(
+        step, lambda batch: torch.zeros(batch, 3, 6), trials, hidden="output", held=["state"]
+    )
+    weight = match_grids(run.recording, "delta").mean_weight[0, 0]
+    yield Answer("match", "weight of a write 5 steps ago, own memory", 0.5**5, weight[5, 0, 0], 1e-6)
+    yield Answer("match", "weight of the write of the step itself", 1.0, weight[5, 1, 5], 1e-6)
