@@ -92,7 +92,7 @@ def test_only_new_members_are_worked_out(make_job):
 def test_what_other_code_computed_is_worked_out_again(make_job, monkeypatch):
     finish(make_job(1, 2))
     assert make_job(1, 2).missing() == {}
-    monkeypatch.setattr("emt.member_dynamics.code_of", lambda *_: {"emt_source": "other"})
+    monkeypatch.setattr("emt.member_dynamics.code_of_run", lambda *_: {"emt_source": "other"})
     assert make_job(1, 2).missing() == {STEPS: (1, 2)}
 
 

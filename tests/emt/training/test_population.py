@@ -246,7 +246,7 @@ def test_the_log_says_which_code_resumed(config, tmp_path, monkeypatch):
     began = code_of("emt")
     begun(config, tmp_path, began)
     assert "emt_source " + began["emt_source"] in (tmp_path / "model-1" / "training.log").read_text()
-    monkeypatch.setattr(journal, "code_of", lambda package: began | {"numpy_version": "9.9"})
+    monkeypatch.setattr(journal, "code_of_run", lambda config: began | {"numpy_version": "9.9"})
     train(at(config, engine="inline"), tmp_path)
     expected = f"resumed after an interruption by other code: numpy_version {began['numpy_version']} → 9.9"
     assert expected in (tmp_path / "model-1" / "training.log").read_text()
@@ -254,6 +254,6 @@ def test_the_log_says_which_code_resumed(config, tmp_path, monkeypatch):
 
 def test_a_worker_of_another_installation_refuses_its_chunk(config, tmp_path, monkeypatch):
     [chunk, _] = prepare(at(config, num_workers=2), tmp_path)
-    monkeypatch.setattr(population, "code_of", lambda package: OTHER)
+    monkeypatch.setattr(population.configuration, "code_of_run", lambda config: OTHER)
     [result] = engine.hand_out("emt.training.chunk:train_chunk", [chunk], INLINE, tmp_path)
     assert "was begun by other code" in result.failure
