@@ -16,6 +16,12 @@ _DECODER = {
 }
 _HYBRID = {"layer_types": ["linear_attention", "full_attention"], "head_dim": 32}
 _DELTA = {"linear_num_value_heads": 4, "linear_key_head_dim": 16, "linear_value_head_dim": 24}
+_EXPERTS = {
+    "moe_intermediate_size": 32,
+    "num_experts": 4,
+    "num_experts_per_tok": 2,
+    "shared_expert_intermediate_size": 32,
+}
 _MAMBA2 = {"mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 20, "mamba_n_groups": 2}
 
 CONFIGS = {
@@ -27,6 +33,19 @@ CONFIGS = {
         | {"linear_num_key_heads": 2, "num_experts": 0, "mlp_only_layers": [0, 1]},
     ),
     "qwen3_5": ("Qwen3_5TextConfig", _DECODER | _HYBRID | _DELTA | {"linear_num_key_heads": 2}),
+    "qwen3_5_moe": (
+        "Qwen3_5MoeTextConfig",
+        _DECODER | _HYBRID | _DELTA | _EXPERTS | {"linear_num_key_heads": 2},
+    ),
+    "lara_mini": ("LaraMiniConfig", _DECODER | _HYBRID | _DELTA | _EXPERTS | {"linear_num_key_heads": 2}),
+    "bailing_hybrid": (
+        "BailingHybridConfig",
+        _DECODER
+        | {"layer_types": _HYBRID["layer_types"], "head_dim": 16, "num_mtp_layers": 0}
+        | {"moe_intermediate_size": 32, "num_local_experts": 4, "num_experts_per_tok": 2}
+        | {"n_group": 1, "topk_group": 1, "kv_lora_rank": 16, "qk_rope_head_dim": 8}
+        | {"qk_nope_head_dim": 16, "v_head_dim": 16},
+    ),
     "olmo_hybrid": (
         "OlmoHybridConfig",
         _DECODER | {"layer_types": _HYBRID["layer_types"], **_DELTA, "linear_num_key_heads": 4},
@@ -105,6 +124,12 @@ CONFIGS = {
         _DECODER
         | {"num_hidden_layers": 3, "layers_block_type": ["mamba", "hybrid", "hybrid"], "num_mem_blocks": 1}
         | {"mamba_d_state": 20, "mamba_ngroups": 2, "n_mamba_heads": 8},
+    ),
+    "zamba": (
+        "ZambaConfig",
+        _DECODER
+        | {"num_hidden_layers": 3, "layers_block_type": ["mamba", "hybrid", "hybrid"]}
+        | {"mamba_d_state": 12, "mamba_dt_rank": 4},
     ),
     "jamba": (
         "JambaConfig",

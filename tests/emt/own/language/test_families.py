@@ -19,6 +19,7 @@ RECURRENCES = ("qwen3_next", "olmo_hybrid", "kimi_linear", "mamba2", "mamba", "x
 
 FURTHER = (
     *("qwen3_5", "bamba", "granitemoehybrid", "falcon_h1", "nemotron_h", "zamba2", "jamba", "falcon_mamba"),
+    *("qwen3_5_moe", "lara_mini", "bailing_hybrid", "zamba"),
 )
 
 every_family = pytest.mark.parametrize(
@@ -63,7 +64,8 @@ def test_weights_times_written_values_are_what_was_read(family):
         grids = match_grids(run.recording, name)
         assert recall_error(run.recording, name, grids).max() < 1e-6
         # Some read weighs an earlier write, or decays have made this test empty.
-        assert np.nanmax(np.abs(np.tril(grids.mean_weight[0, 0, :, 0], -1))) > 1e-3
+        weight = np.nan_to_num(np.abs(grids.mean_weight[0, 0, :, 0]))
+        assert np.tril(weight, -1).max() > 0.01 * weight.max() > 0
 
 
 def final_states(family, model, ids):
