@@ -109,6 +109,7 @@ def test_every_section_is_there():
         "Dimensionality of states",
         "Variable memories",
         "Fixed points and Lyapunov exponents",
+        "Did the answer depend on that write?",
         "Along training",
         "Associative memories",
         "One page for an experiment",
