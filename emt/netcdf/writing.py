@@ -3,15 +3,16 @@
 import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
-
-import xarray as xr
+from typing import TYPE_CHECKING, Any
 
 from emt.files import writing
 from emt.netcdf.checksum import append_checksum
 
+if TYPE_CHECKING:
+    import xarray as xr
 
-def write(data: xr.DataTree | xr.Dataset, path: Path) -> None:
+
+def write(data: "xr.DataTree | xr.Dataset", path: Path) -> None:
     """Write one NetCDF file that appears only when whole.
 
     It is made in memory first: the HDF5 library ends the process where a disk is full while it writes.
@@ -23,7 +24,7 @@ def write(data: xr.DataTree | xr.Dataset, path: Path) -> None:
 
 
 def write_members(
-    pieces: Iterable[xr.DataTree], members: int, attributes: Mapping[str, Any], path: Path
+    pieces: "Iterable[xr.DataTree]", members: int, attributes: Mapping[str, Any], path: Path
 ) -> None:
     """Write trees of some members each as the one NetCDF file of all of them, a tree at a time in memory.
 
@@ -56,8 +57,10 @@ def write_members(
         append_checksum(whole)
 
 
-def _create(file: Any, tree: xr.DataTree, members: int, attributes: Mapping[str, Any]) -> None:
+def _create(file: Any, tree: "xr.DataTree", members: int, attributes: Mapping[str, Any]) -> None:
     """Make the groups and variables of the whole file, and fill in the first members."""
+    import xarray as xr
+
     for node in tree.subtree:
         variables = node.to_dataset(inherit=node is tree).variables
         group = file if node is tree else file.create_group(node.path)
@@ -73,8 +76,10 @@ def _create(file: Any, tree: xr.DataTree, members: int, attributes: Mapping[str,
             made[: len(encoded)] = encoded.values
 
 
-def _fill(file: Any, tree: xr.DataTree, first: int) -> None:
+def _fill(file: Any, tree: "xr.DataTree", first: int) -> None:
     """Fill in the members of a later piece, from place ``first`` on the axis "member"."""
+    import xarray as xr
+
     for node in tree.subtree:
         for name, variable in node.to_dataset(inherit=node is tree).variables.items():
             if variable.dims[:1] == ("member",):
