@@ -57,10 +57,10 @@ def lock(path: Path, *, shared: bool = False) -> Iterator[None]:
         If another process holds it, or the file system has no such locks.
     """
     with _locked(path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX) as file:
-        _write_holder(
-            file, path, f"several processes, the latest {_holder()}\n" if shared else f"{_holder()}\n"
-        )
         try:
+            _write_holder(
+                file, path, f"several processes, the latest {_holder()}\n" if shared else f"{_holder()}\n"
+            )
             yield
         finally:
             with contextlib.suppress(OSError):
@@ -129,11 +129,11 @@ def _holder() -> str:
 def remove_leftovers(folder: Path) -> list[Path]:
     """Delete the temporary files of `emt.files.writing` below a folder whose writers are dead; return them."""
     found = (Path(place, name) for place, _, names in os.walk(folder) for name in names)
-    return [path for path in found if TEMPORARY.fullmatch(path.name) and _remove_if_free(path)]
+    return [path for path in found if TEMPORARY.fullmatch(path.name) and remove_if_free(path)]
 
 
-def _remove_if_free(path: Path) -> bool:
-    """Delete a plain file unless its writer lives, which holds a lock on it."""
+def remove_if_free(path: Path) -> bool:
+    """Delete a plain file unless a process that lives holds a lock on it; return whether it was deleted."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:

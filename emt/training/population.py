@@ -199,7 +199,7 @@ def train_all(
             chunks += prepare(own, experiment, len(populations))
             held.enter_context(kept(experiment / "config.json", experiment / "population" / "chunks.json"))
         mine = chunks[index - 1 :: count]
-        waiting = [c for c in mine if not all(runs.is_done(c.experiment, n) for n in c.numbers)]
+        waiting = [chunk for chunk in mine if not _is_done(chunk)]
         for experiment, config in {chunk.experiment: chunk.config for chunk in waiting}.items():
             check_code(experiment, config)
         for chunk in waiting:
@@ -208,6 +208,15 @@ def train_all(
         work = "emt.training.chunk:train_chunk"
         results = engine.hand_out(work, waiting, execution, logs, lambda: tick(mine))
     return [r for r in results if r.failure]
+
+
+def _is_done(chunk: Chunk) -> bool:
+    """Whether all members of a chunk are done; what a process leaves that is killed just then is deleted."""
+    if not all(runs.is_done(chunk.experiment, number) for number in chunk.numbers):
+        return False
+    if locks.remove_if_free(chunk.lock_path):
+        chunk.state_path.unlink(missing_ok=True)
+    return True
 
 
 def done_markers(config: RunConfig, experiment: Path) -> dict[int, dict[str, Any]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from emt import engine, files, stopping
+from emt import engine, files, locks, stopping
 from emt.config import ExecutionConfig
 from emt.errors import UserError
 from emt.identity import code_of
@@ -147,6 +147,24 @@ def test_a_shard_with_nothing_to_do_is_done(config, tmp_path):
 
 
 @pytest.mark.slow
+def test_what_is_left_of_a_chunk_by_a_kill_at_its_end_is_deleted(config, whole):
+    [first, second] = prepare(config, whole)
+    for chunk in (first, second):
+        chunk.state_path.write_bytes(b"state")
+        chunk.lock_path.write_text("process 1 on a machine")
+    with locks.lock(second.lock_path):
+        assert train(config, whole).failures == []
+        assert second.state_path.exists(), "another process is at its end"
+    assert not first.state_path.exists()
+    left = {path.name for path in whole.glob("population/*")}
+    assert left == {
+        "chunks.json",
+        first.status_path.name,
+        second.status_path.name,
+        second.state_path.name,
+    }
+
+
 def test_local_workers_of_which_one_is_killed_end_with_the_same_bytes(config, whole, tmp_path):
     folder = tmp_path / "local"
     kill_who_holds(folder / "population" / "models-1-3.lock")
