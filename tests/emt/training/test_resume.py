@@ -120,6 +120,32 @@ def test_every_model_resumed_at_any_step_ends_with_the_same_bytes(make_stacks, t
     assert content_of(make()) != expected, "nothing was trained"
 
 
+def members_of(stack):
+    """Return what a stack holds of each member, by name."""
+    tensors = resume_state(stack)[0]
+    assert {len(t) for t in tensors.values()} == {len(stack.numbers)}, "each has a leading axis of members"
+    return [
+        {name: t[position].numpy().tobytes() for name, t in tensors.items()}
+        for position in range(len(stack.numbers))
+    ]
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+@pytest.mark.parametrize("model", MODELS)
+def test_members_of_every_model_are_the_same_bytes_beside_one_that_diverges(make_stacks, model, number):
+    """What a member computes depends on no other, so that numbers which are none change its own alone."""
+    make, (steps, _) = make_stacks(model), SMALL
+    for bad in range(2):
+        clean, poisoned = (advance(make(), 1) for _ in range(2))
+        with torch.no_grad():
+            for parameter in poisoned.model.parameters():
+                parameter[bad] = number
+        expected, found = (members_of(advance(stack, steps - 1)) for stack in (clean, poisoned))
+        assert poisoned.frozen.tolist() == [place == bad for place in range(2)]
+        assert [name for name, held in expected[1 - bad].items() if found[1 - bad][name] != held] == []
+        assert found[bad] != expected[bad]
+
+
 def held_by(stack):
     """Return all tensors that a stack computes with."""
     slots = [slot for p in stack.model.parameters() for slot in stack.optimizer.slots(p).values()]
