@@ -6,38 +6,39 @@ faults; the exit code is 1 if there is one, and what it takes to see it again st
 
 import argparse
 import importlib
+import math
+import os
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from emt.commands.script import run_script
 from emt.errors import UserError
 from emt.streams import stream
+from experiments.stress import clock
 from experiments.stress.cases import Trees, cases
 from experiments.stress.commands import import_all
 from experiments.stress.disks import attack_disk
 from experiments.stress.door import attack_doors
-from experiments.stress.kills import attack_case
+from experiments.stress.kills import attack_case, attack_workers
 from experiments.stress.kind import attack_kind
-from experiments.stress.outcome import FAULTS, Outcome, Trial
+from experiments.stress.outcome import FAULTS, Outcome
 from experiments.stress.pairs import attack_pair, pairs
+from experiments.stress.parts import Part, attack
 
 FILES = ("experiments.stress.binary", "experiments.stress.weights", "experiments.stress.texts")
 """Modules with a tuple KINDS."""
 
-LIMIT = 60.0
+LIMIT = 300.0
 """Seconds after which reading a damaged file is a hang; readers bound their processor time, and machines are busy."""
 
 
-class Part(NamedTuple):
-    """Attacks of one kind, made as they are asked for."""
-
-    name: str
-    trials: Iterator[Trial]
+SAY_EVERY_S = 300.0
+"""Seconds between two lines that say how far the attacks are."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,32 +48,27 @@ def main(arguments: list[str] | None = None) -> int:
     given.folder.mkdir(parents=True, exist_ok=True)
     if any(given.folder.iterdir()):
         raise UserError(f"expected an empty folder; got {given.folder}", parameter="folder")
+    clock.end_at(time.monotonic() + given.seconds)
     parts = [part for make in PARTS for part in make(given)]
     counts = {part.name: Counter[Outcome]() for part in parts}
-    end = time.monotonic() + given.seconds
-    late = False
-    for trial_of, trial in _taking_turns(parts):
-        counts[trial_of][trial.outcome] += 1
-        if trial.outcome in FAULTS:
-            print(f"{trial.outcome}: {trial.name}: {trial.text.strip()}", flush=True)
-        if late := time.monotonic() > end:
-            break
+    began = said = time.monotonic()
+    try:
+        for trial_of, trial in attack(parts, given.workers):
+            counts[trial_of][trial.outcome] += 1
+            if trial.outcome in FAULTS:
+                print(f"{trial.outcome}: {trial.name}: {trial.text.strip()}", flush=True)
+            if time.monotonic() > said + SAY_EVERY_S:
+                said = time.monotonic()
+                print(
+                    f"{said - began:.0f} s: {_all(counts).total()} attacks, {_faults(counts)} faults",
+                    flush=True,
+                )
+    except KeyboardInterrupt:
+        clock.end_at(-math.inf)
     _print_table(counts)
-    if late:
-        print(f"ended after {given.seconds:g} s, before all attacks were made")
-    return int(any(count[fault] for count in counts.values() for fault in FAULTS))
-
-
-def _taking_turns(parts: list[Part]) -> Iterator[tuple[str, Trial]]:
-    """Yield trials of all parts in turn, so that each has its share when time is up."""
-    left = list(parts)
-    while left:
-        for part in list(left):
-            trial = next(part.trials, None)
-            if trial is None:
-                left.remove(part)
-            else:
-                yield part.name, trial
+    if clock.left() <= 0:
+        print(f"ended after {time.monotonic() - began:.0f} s, before all attacks were made")
+    return int(_faults(counts) > 0)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = made.add_argument
     add("--kills", type=int, default=200, metavar="N", help="killed commands (default: 200)")
+    add("--losses", type=int, default=30, metavar="N", help="commands whose workers are killed (default: 30)")
     add("--disks", type=int, default=60, metavar="N", help="full disks and quotas (default: 60)")
     add("--pairs", type=int, default=20, metavar="N", help="pairs of writers of one folder (default: 20)")
     add("--mutations", type=int, default=10_000, metavar="N", help="damaged files (default: 10000)")
@@ -88,6 +85,13 @@ def _parser() -> argparse.ArgumentParser:
         "--names", type=int, default=100, metavar="N", help="hostile names, each at every door (default: 100)"
     )
     add("--commands", default="*", metavar="GLOB", help='which commands, such as "train *" (default: all)')
+    add(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="attacks at a time (default: one for each core)",
+    )
     add("--seed", type=int, default=0, metavar="N", help="seed of all draws (default: 0)")
     add("--seconds", type=float, default=3 * 3600, metavar="S", help="end after this time (default: 10800)")
     add(
@@ -118,7 +122,7 @@ def _names(given: Any) -> Iterator[Part]:
 
 def _commands(given: Any) -> Iterator[Part]:
     """Yield kills, disks and pairs, each spread over commands that are drawn by seed."""
-    if not (given.kills or given.disks or given.pairs):
+    if not (given.kills or given.losses or given.disks or given.pairs):
         return
     import_all()
     trees, order = Trees(given.folder / "alone"), stream("stress order", given.seed, "test", 0)
@@ -126,25 +130,34 @@ def _commands(given: Any) -> Iterator[Part]:
     drawn = [chosen[i] for i in order.permutation(len(chosen))]
     attacks: tuple[tuple[str, int, Any, Any], ...] = (
         ("kill", given.kills, drawn, attack_case),
+        ("worker", given.losses, [case for case in drawn if case.has_workers], attack_workers),
         ("disk", given.disks, drawn, attack_disk),
         ("pair", given.pairs, [p for p in pairs() if fnmatch(p.first.name, given.commands)], attack_pair),
     )
-    for what, total, subjects, attack in attacks:
+    for what, total, subjects, make in attacks:
         for place, subject in enumerate(subjects):
             if count := len(range(place, total, len(subjects))):
-                trials = attack(subject, trees, count, given.seed, given.folder / what)
-                yield Part(f"{what}: {subject.name}", trials)
+                trials = make(subject, trees, count, given.seed, given.folder / what)
+                yield Part(f"{what}: {subject.name}", trials, subject.name)
 
 
 PARTS: tuple[Callable[[Any], Iterator[Part]], ...] = (_commands, _mutations, _names)
 """What is attacked: each yields its parts."""
 
 
+def _all(counts: dict[str, Counter[Outcome]]) -> Counter[Outcome]:
+    return sum(counts.values(), Counter())
+
+
+def _faults(counts: dict[str, Counter[Outcome]]) -> int:
+    return sum(_all(counts)[fault] for fault in FAULTS)
+
+
 def _print_table(counts: dict[str, Counter[Outcome]]) -> None:
     columns = ["tried", *Outcome]
     width = max(map(len, counts), default=0)
     print(f"{'':{width}}  " + "  ".join(f"{column:>{max(len(column), 6)}}" for column in columns))
-    for name, count in [*counts.items(), ("all", sum(counts.values(), Counter()))]:
+    for name, count in [*counts.items(), ("all", _all(counts))]:
         cells = [count.total(), *(count[outcome] for outcome in Outcome)]
         print(
             f"{name:{width}}  "

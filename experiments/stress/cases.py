@@ -1,6 +1,8 @@
 """What is killed, starved and doubled: commands, on what they start from, with what they leave when left alone."""
 
+import fcntl
 import shlex
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +12,8 @@ from emt.models import MODELS
 from experiments.stress import results
 from experiments.stress.commands import Ended, Running
 
-LIMIT = 300.0
-"""Seconds after which a command hangs."""
+LIMIT = 900.0
+"""Seconds after which a command hangs; machines are busy, not least with other attacks."""
 
 BINDING = "--task variable_binding --seq_length 3 --input_dim 4 --curriculum_horizons 3 5"
 RETRIEVAL = "--task associative_retrieval --pairs 3"
@@ -74,6 +76,11 @@ class Case:
     alone: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
+    @property
+    def has_workers(self) -> bool:
+        """Whether its work is done by processes that it starts."""
+        return "--engine local" in self.words or "--num_workers" in self.words
+
     def run(self, folder: Path, before: Callable[[], None] = lambda: None) -> Running:
         """Start it in a folder."""
         return Running(shlex.split(self.words), folder, before)
@@ -104,11 +111,15 @@ class Trees:
 
     def copy(self, name: str, target: Path) -> None:
         """Copy a tree into a new folder."""
-        tree = self.folder / name
-        if not tree.exists():
-            tree.mkdir(parents=True)
-            for words in TREES[name]:
-                _expect_success(Running(shlex.split(words), tree).wait(LIMIT), words)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / f".{name}").open("w") as lock:
+            # Several processes attack.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (tree := self.folder / name).exists():
+                made = Path(tempfile.mkdtemp(dir=self.folder))
+                for words in TREES[name]:
+                    _expect_success(Running(shlex.split(words), made).wait(LIMIT), words)
+                made.rename(tree)
         results.copy(tree, target)
 
 

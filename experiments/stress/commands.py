@@ -6,6 +6,7 @@ the command's own work, so that hundreds of runs can be killed in minutes.
 """
 
 import atexit
+import contextlib
 import gc
 import importlib
 import multiprocessing
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NoReturn
 
+from experiments.stress import clock
 from experiments.stress.outcome import Outcome
 
 POLL_S = 0.002
@@ -40,6 +42,7 @@ def import_all() -> None:
         "ripser",
         "h5netcdf",
         "rich.progress",
+        "experiments.stress.quick",
     ):
         importlib.import_module(name)
     gc.collect()
@@ -88,10 +91,15 @@ class Ended:
         return f"exit code {self.code}{left}: {self.complained.strip()[-2000:]}"
 
 
+_LIVING: list["Running"] = []
+"""Commands that were started and not waited for."""
+
+
 class Running:
     """A command that runs in a child, in ``folder``; ``before`` is called in the child first."""
 
     def __init__(self, words: Sequence[str], folder: Path, before: Callable[[], None] = lambda: None) -> None:
+        _LIVING.append(self)
         # Without names, on a disk that no attack fills.
         self.files = [tempfile.TemporaryFile() for _ in ("output", "errors")]  # noqa: SIM115 - closed by `wait`
         self.began = time.monotonic()
@@ -104,16 +112,47 @@ class Running:
         """Whether it has ended; it is not reaped."""
         return os.waitid(os.P_PID, self.child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
-    def wait(self, limit: float) -> Ended:
-        """Wait for its end and that of its workers, at most ``limit`` seconds; then kill all."""
-        end = self.began + limit
-        while not (over := self.ended()) and time.monotonic() < end:
+    def wait_until(self, moment: float) -> bool:
+        """Wait until a moment of `time.monotonic`, or its end; return whether it has ended.
+
+        Raises
+        ------
+        TimeUpError
+            If the attacks end before. All its processes are killed.
+        """
+        while not (over := self.ended()) and time.monotonic() < moment:
+            if clock.left() <= 0:
+                for each in list(_LIVING):
+                    each.kill()
+                    for file in each.files:
+                        file.close()
+                raise clock.TimeUpError
             time.sleep(POLL_S)
-        seconds = time.monotonic() - self.began
-        if not over:
+        return over
+
+    def kill(self) -> tuple[int, int]:
+        """Kill it, wait for its workers to end; return its status and how many workers had to be killed too."""
+        _LIVING.remove(self)
+        if not self.ended():
             os.kill(self.child, signal.SIGKILL)
         status = os.waitpid(self.child, 0)[1]
-        left = _kill_session(self.child)
+        return status, _kill_session(self.child)
+
+    def workers(self) -> list[int]:
+        """Return the processes that it has started and that do its work."""
+        return [p for p in _session(self.child) if p != self.child and not _is_tracker(p)]
+
+    def wait(self, limit: float) -> Ended:
+        """Wait for its end and that of its workers, at most ``limit`` seconds; then kill all.
+
+        Raises
+        ------
+        TimeUpError
+            If the attacks end before.
+        """
+        over = self.wait_until(self.began + limit)
+        seconds = time.monotonic() - self.began
+        status, left = self.kill()
         printed, complained = map(_content, self.files)
         code = os.waitstatus_to_exitcode(status) if over else None
         return Ended(code, printed, complained, left, seconds)
@@ -131,11 +170,12 @@ GRACE_S = 10.0
 
 def _kill_session(leader: int) -> int:
     """Wait for the processes that a command started to end; kill those that do not, and return how many."""
-    end = time.monotonic() + GRACE_S
+    end = time.monotonic() + min(GRACE_S, clock.left())
     while (members := _session(leader)) and time.monotonic() < end:
         time.sleep(POLL_S)
     for process in members:
-        os.kill(process, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
     return len(members)
 
 
@@ -152,6 +192,13 @@ def _session(leader: int) -> list[int]:
     return found
 
 
+def _is_tracker(process: int) -> bool:
+    """Whether a process counts what Python's workers share, and does none of their work."""
+    with contextlib.suppress(OSError):
+        return b"resource_tracker" in Path(f"/proc/{process}/cmdline").read_bytes()
+    return False
+
+
 def _run(words: Sequence[str], folder: Path, files: Sequence[int], before: Callable[[], None]) -> NoReturn:
     code = 70
     try:
@@ -166,6 +213,7 @@ def _run(words: Sequence[str], folder: Path, files: Sequence[int], before: Calla
             signal.signal(number, signal.SIG_DFL)
         sys.argv = ["emt", *words]
         _fork_workers()
+        _make_quick()
         before()
         code = _main(words)
         atexit._run_exitfuncs()
@@ -186,6 +234,12 @@ def _main(words: Sequence[str]) -> int:
         # What the interpreter does with it.
         sys.excepthook(*sys.exc_info())
         return 1
+
+
+def _make_quick() -> None:
+    from experiments.stress.quick import make_quick
+
+    make_quick()
 
 
 def _fork_workers() -> None:

@@ -1,22 +1,23 @@
 """Disks: a command on a disk that fills up or a quota that is used up, and again with enough."""
 
-import errno
 import os
 import resource
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from emt.files import FULL
 from emt.streams import stream
 from experiments.stress.cases import LIMIT, Case, Trees
 from experiments.stress.kills import save_often
-from experiments.stress.outcome import FAULTS, Outcome, Trial
+from experiments.stress.outcome import FAULTS, Outcome, Trial, Trials
+from experiments.stress.quota import use_up_quota
 from experiments.stress.results import differing, left_over, results_of
 
 
-def attack_disk(case: Case, trees: Trees, count: int, seed: int, folder: Path) -> Iterator[Trial]:
+def attack_disk(case: Case, trees: Trees, count: int, seed: int, folder: Path) -> Trials:
     """Yield what ``count`` disks and quotas that are too small come to: a clear line, then the same bytes."""
     for number in range(count):
         case.prepare(trees, save_often)
@@ -29,7 +30,7 @@ def attack_disk(case: Case, trees: Trees, count: int, seed: int, folder: Path) -
             refuse: Callable[[], None] = save_often
         else:
             trees.copy(case.tree, place)
-            refuse = partial(_quota, int(random.integers(1, 40)))
+            refuse = partial(_refuse, place, int(random.integers(1, 120)))
         try:
             trial = _starve(case, number, place, refuse, "full disk" if mounted else "quota")
         finally:
@@ -40,11 +41,18 @@ def attack_disk(case: Case, trees: Trees, count: int, seed: int, folder: Path) -
         yield trial
 
 
+def _refuse(folder: Path, calls: int) -> None:
+    save_often()
+    use_up_quota(folder, calls)
+
+
 def _starve(case: Case, number: int, place: Path, refuse: Callable[[], None], how: str) -> Trial:
     name = f"{case.name} {number} ({how})"
     first = case.run(place, refuse).wait(LIMIT)
     if first.outcome() in FAULTS:
         return Trial(name, first.outcome(), first.text())
+    if first.code and not any(words in first.complained for words in FULL.values()):
+        return Trial(name, Outcome.TRACEBACK, f"nothing said of the disk: {first.text()}")
     if os.path.ismount(place):
         subprocess.run(["mount", "-o", "remount,size=200m", str(place)], check=True)
     again = case.run(place, save_often).wait(LIMIT)
@@ -81,19 +89,3 @@ def _bytes(folder: Path) -> int:
     """Return what the files of a folder take in whole pages."""
     page = resource.getpagesize()
     return sum(-(-path.stat().st_size // page) * page for path in folder.rglob("*") if path.is_file())
-
-
-def _quota(calls: int) -> None:
-    """Let the disk refuse the ``calls``-th file that is written, and all after it."""
-    from emt import files
-
-    save_often()
-    fsync, seen = os.fsync, [0]
-
-    def refuse(descriptor: int) -> None:
-        seen[0] += 1
-        if seen[0] >= calls:
-            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
-        fsync(descriptor)
-
-    files.os.fsync = refuse  # type: ignore[assignment]

@@ -1,11 +1,11 @@
 """Doors through which a name or a text comes in, and hostile names."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from experiments.stress.outcome import Attack, Outcome, Trial, try_each
+from experiments.stress.outcome import Attack, Outcome, Trials, try_each
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Door:
     enter: Callable[[str, Path], Outcome]
 
 
-def attack_doors(doors: Sequence[Door], texts: Sequence[str], folder: Path, limit: float) -> Iterator[Trial]:
+def attack_doors(doors: Sequence[Door], texts: Sequence[str], folder: Path, limit: float) -> Trials:
     """Yield what each text at each door comes to."""
     attacks = []
     for place, (door, text) in enumerate((door, text) for door in doors for text in texts):

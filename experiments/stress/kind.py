@@ -1,6 +1,6 @@
 """Kinds of file that the product reads, and damage to them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ import joblib
 from numpy.random import Generator
 
 from emt.streams import stream
-from experiments.stress.outcome import FAULTS, Attack, Outcome, Trial, try_each
+from experiments.stress.outcome import FAULTS, Attack, Outcome, Trials, try_each
 
 Mutate = Callable[[bytes, Generator], bytes]
 
@@ -65,7 +65,7 @@ class Kind:
     mutate: Mutate = damage
 
 
-def attack_kind(kind: Kind, count: int, seed: int, folder: Path, limit: float) -> Iterator[Trial]:
+def attack_kind(kind: Kind, count: int, seed: int, folder: Path, limit: float) -> Trials:
     """Yield what reading ``count`` damaged files of a kind comes to; whatever is at fault stays in ``folder/faults``.
 
     Raises

@@ -6,8 +6,9 @@ import os
 import resource
 import signal
 import sys
+import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -16,6 +17,7 @@ from typing import NamedTuple, NoReturn
 
 from emt.errors import UserError
 from emt.files import explain_os_error
+from experiments.stress import clock
 
 
 class Outcome(enum.StrEnum):
@@ -43,6 +45,9 @@ class Trial(NamedTuple):
     text: str = ""
 
 
+Trials = Generator[Trial, None, None]
+
+
 @dataclass(frozen=True)
 class Attack:
     """A piece of work for a child, which says how it ended: bad input is raised as the product does.
@@ -59,7 +64,7 @@ class Attack:
     work: Callable[[], Outcome]
 
 
-def try_each(attacks: Sequence[Attack], limit: float, output: Path = Path(os.devnull)) -> Iterator[Trial]:
+def try_each(attacks: Sequence[Attack], limit: float, output: Path = Path(os.devnull)) -> Trials:
     """Yield a trial of each attack, in order.
 
     One forked child works through them all; another continues where one crashes, or takes longer than ``limit``
@@ -73,45 +78,80 @@ def try_each(attacks: Sequence[Attack], limit: float, output: Path = Path(os.dev
         Seconds for each; longer is a hang.
     output
         Where what the attacks print goes.
+
+    Raises
+    ------
+    TimeUpError
+        If the attacks end (`experiments.stress.clock`) before the one at hand.
     """
     place = 0
     while place < len(attacks):
-        receiving, sending = Pipe(duplex=False)
+        child = _Child(attacks[place:], output)
+        try:
+            for attack in attacks[place:]:
+                trial = child.try_next(attack, limit)
+                place += 1
+                yield trial
+                if child.died:
+                    break
+        finally:
+            child.end()
+
+
+class _Child:
+    """A forked child that tries one attack each time it is told to, so that it works only while it is waited for."""
+
+    def __init__(self, attacks: Sequence[Attack], output: Path) -> None:
+        self.connection, other = Pipe()
+        self.died = False
         sys.stdout.flush()
-        child = os.fork()
-        if not child:
-            receiving.close()
-            _work_through(attacks[place:], sending, output)
-        sending.close()
-        for attack in attacks[place:]:
-            trial = _receive(receiving, attack, child, limit)
-            place += 1
-            yield trial
-            if trial.outcome == Outcome.HANG or trial.text.startswith(_DIED):
-                break
-        else:
-            os.waitpid(child, 0)
-        receiving.close()
+        self.number = os.fork()
+        if not self.number:
+            self.connection.close()
+            _work_through(attacks, other, output)
+        other.close()
+
+    def try_next(self, attack: Attack, limit: float) -> Trial:
+        """Let it try its next attack.
+
+        Raises
+        ------
+        TimeUpError
+            If the attacks end before this one and its limit.
+        """
+        try:
+            self.connection.send(None)
+            if self._answers(limit):
+                return Trial(attack.name, *self.connection.recv())
+        except (EOFError, OSError):
+            self.died = True
+            code = os.waitstatus_to_exitcode(os.waitpid(self.number, 0)[1])
+            how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            return Trial(attack.name, Outcome.TRACEBACK, f"its process died: {how}")
+        if clock.left() <= 0:
+            raise clock.TimeUpError
+        self.end()
+        return Trial(attack.name, Outcome.HANG, f"no end after {limit:g} s")
+
+    def _answers(self, limit: float) -> bool:
+        """Whether it has an answer within a limit, or by the end of all attacks, which may come sooner than thought."""
+        end = time.monotonic() + limit
+        while (left := min(end - time.monotonic(), clock.left())) > 0:
+            if self.connection.poll(min(left, 1.0)):
+                return True
+        return False
+
+    def end(self) -> None:
+        """Kill it, unless it has ended."""
+        self.connection.close()
+        if not self.died:
+            self.died = True
+            os.kill(self.number, signal.SIGKILL)
+            os.waitpid(self.number, 0)
 
 
-_DIED = "its process died: "
-
-
-def _receive(receiving: Connection, attack: Attack, child: int, limit: float) -> Trial:
-    try:
-        if receiving.poll(limit):
-            return Trial(attack.name, *receiving.recv())
-    except EOFError:
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return Trial(attack.name, Outcome.TRACEBACK, _DIED + how)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return Trial(attack.name, Outcome.HANG, f"no end after {limit:g} s")
-
-
-def _work_through(attacks: Sequence[Attack], sending: Connection, output: Path) -> NoReturn:
-    """Try attacks in this child and report each; never return."""
+def _work_through(attacks: Sequence[Attack], connection: Connection, output: Path) -> NoReturn:
+    """Try attacks in this child, each when told to, and report it; never return."""
     try:
         faulthandler.disable()
         with output.open("ab") as file:
@@ -119,7 +159,8 @@ def _work_through(attacks: Sequence[Attack], sending: Connection, output: Path) 
             os.dup2(file.fileno(), 2)
         limit_memory(MEMORY)
         for attack in attacks:
-            sending.send(classify(attack.work))
+            connection.recv()
+            connection.send(classify(attack.work))
         os._exit(0)
     finally:
         os._exit(1)

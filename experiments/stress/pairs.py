@@ -1,15 +1,13 @@
 """Pairs: two commands write the same folder at the same time."""
 
 import shutil
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from emt.streams import stream
 from experiments.stress.cases import EVALUATE, LIMIT, SUMMARY, Case, Trees, train
 from experiments.stress.commands import Ended
-from experiments.stress.outcome import FAULTS, Outcome, Trial
+from experiments.stress.outcome import FAULTS, Outcome, Trial, Trials
 from experiments.stress.results import left_over, results_of
 
 
@@ -70,7 +68,7 @@ def pairs() -> list[Pair]:
     return [Pair(*both) for both in PAIRS]
 
 
-def attack_pair(pair: Pair, trees: Trees, count: int, seed: int, folder: Path) -> Iterator[Trial]:
+def attack_pair(pair: Pair, trees: Trees, count: int, seed: int, folder: Path) -> Trials:
     """Yield what the two do to each other, the second begun at a random moment of the first."""
     for number in range(count):
         pair.prepare(trees)
@@ -79,7 +77,7 @@ def attack_pair(pair: Pair, trees: Trees, count: int, seed: int, folder: Path) -
         random = stream(f"stress pair {pair.name}", seed, "test", number)
         moment = float(random.uniform(0, pair.first.seconds))
         first = pair.first.run(place)
-        time.sleep(moment)
+        first.wait_until(first.began + moment)
         second = pair.second.run(place)
         ends = [second.wait(LIMIT), first.wait(LIMIT)]
         trial = Trial(f"{pair.name} {number} (after {moment:.2f} s)", *_judge(pair, place, ends))

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import shlex
 import signal
@@ -12,15 +13,16 @@ import pytest
 from emt.errors import UserError
 from emt.files import read_json, write_json
 from experiments.stress import __main__ as stress
-from experiments.stress import commands, kills
-from experiments.stress.cases import Case, Trees, train
+from experiments.stress import clock, commands, kills
+from experiments.stress.cases import EVALUATE, Case, Trees, train
 from experiments.stress.commands import Ended
 from experiments.stress.disks import attack_disk
 from experiments.stress.door import Door, attack_doors
-from experiments.stress.kills import attack_case, save_often
+from experiments.stress.kills import attack_case, attack_workers, save_often
 from experiments.stress.kind import Kind, attack_kind
-from experiments.stress.outcome import FAULTS, Attack, Outcome, try_each
+from experiments.stress.outcome import FAULTS, Attack, Outcome, Trial, try_each
 from experiments.stress.pairs import Pair, attack_pair
+from experiments.stress.parts import Part
 from experiments.stress.results import left_over, results_of
 
 ROOT = Path(__file__).parents[2]
@@ -122,15 +124,61 @@ def test_doors(tmp_path):
     assert [t.outcome for t in trials] == [Outcome.SAME, Outcome.SILENT]
 
 
+def faults():
+    yield Trial("one 0", Outcome.HANG)
+
+
 def test_table_and_exit_code(tmp_path, monkeypatch, capsys):
-    faults = lambda given: iter([stress.Part("one", iter([stress.Trial("one 0", Outcome.HANG)]))])  # noqa: E731
-    monkeypatch.setattr(stress, "PARTS", (faults,))
+    monkeypatch.setattr(stress, "PARTS", (lambda _: [Part("one", faults())],))
     assert stress.main(["--folder", str(tmp_path / "a")]) == 1
     printed = capsys.readouterr().out
     assert "hang: one 0" in printed
     assert printed.splitlines()[-1].split() == ["all", "1", "0", "0", "0", "0", "0", "1"]
     monkeypatch.setattr(stress, "PARTS", ())
     assert stress.main(["--folder", str(tmp_path / "b")]) == 0
+
+
+@pytest.fixture
+def no_time():
+    """Let all attacks end in a moment."""
+    clock.end_at(time.monotonic() + 0.5)
+    yield
+    clock.end_at(math.inf)
+
+
+def test_what_waits_for_an_attack_waits_no_longer_than_all_attacks_take(no_time, tmp_path):
+    with pytest.raises(clock.TimeUpError):
+        list(try_each([Attack("hang", hold_on)], 60.0))
+    running = commands.Running(["--version"], tmp_path, lambda: time.sleep(600))
+    with pytest.raises(clock.TimeUpError):
+        running.wait(60.0)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def endless():
+    yield Trial("hang 0", Outcome.SAME)
+    yield from try_each([Attack("hang 1", hold_on)], 60.0)
+
+
+def broken():
+    yield Trial("broken 0", Outcome.SAME)
+    raise RuntimeError("expected it to succeed when left alone")
+
+
+def test_an_attack_that_has_no_time_left_is_not_counted(tmp_path, monkeypatch, capsys):
+    parts = [Part("broken", broken()), Part("hang", endless())]
+    monkeypatch.setattr(stress, "PARTS", (lambda _: parts,))
+    assert stress.main(["--folder", str(tmp_path / "a"), "--seconds", "3", "--workers", "1"]) == 1
+    printed = capsys.readouterr().out
+    assert "traceback: broken: expected it to succeed when left alone" in printed
+    rows = {
+        line.split()[0]: line.split()[1:] for line in printed.splitlines() if line[:4] in ("hang", "brok")
+    }
+    assert rows["hang"] == ["1", "1", "0", "0", "0", "0", "0"]
+    assert rows["broken"] == ["2", "1", "0", "0", "1", "0", "0"]
+    assert printed.splitlines()[-1].endswith("before all attacks were made")
+    clock.end_at(math.inf)
 
 
 # Commands
@@ -216,6 +264,15 @@ def test_kills_disks_and_pairs_cost_nothing(trees, tmp_path):
         Outcome.CLEAR,
         Outcome.SAME,
     }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [train("rnn", "--engine local"), EVALUATE])
+def test_killed_workers_cost_nothing(words, trees, tmp_path):
+    case = Case("case", words, "nothing" if words.startswith("train") else "trained")
+    trials = list(attack_workers(case, trees, 2, 0, tmp_path / "worker"))
+    assert [t.text for t in trials if t.outcome != Outcome.SAME] == []
+    assert any("a worker after" in t.name for t in trials)
 
 
 @pytest.mark.slow
