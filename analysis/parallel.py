@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from analysis.errors import AnalysisError
 from emt import stopping
 from emt.progress import Progress
 
@@ -26,6 +28,11 @@ def run_parallel(
         Says what is counted.
     parallel
         False runs everything here: starting processes takes a second or two.
+
+    Raises
+    ------
+    AnalysisError
+        If a process dies, which the kernel kills where memory is short.
     """
     import joblib
 
@@ -34,13 +41,23 @@ def run_parallel(
         # A worker whose parent is killed would wait for ever, and keep the arrays that both share in memory.
         watch = {"initializer": stopping.end_with, "initargs": (os.getpid(),)}
         run = joblib.Parallel(n_jobs=workers, return_as="generator", **watch)
-        results = run(joblib.delayed(function)(job) for job in jobs)
+        results = _watched(run(joblib.delayed(function)(job) for job in jobs), description)
     else:
         results = map(function, jobs)
     with Progress(description, len(jobs)) as progress:
         for done, result in enumerate(results, start=1):
             progress.update(done)
             yield result
+
+
+def _watched(results: Iterator[Result], description: str) -> Iterator[Result]:
+    try:
+        yield from results
+    except BrokenProcessPool:
+        why = (
+            "expected all worker processes to live; got one that was killed, perhaps because memory is short"
+        )
+        raise AnalysisError(f"{description}: {why}; rerun the same command") from None
 
 
 def counted(items: Sequence[Job], description: str) -> Iterator[Job]:

@@ -48,10 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
     given.folder.mkdir(parents=True, exist_ok=True)
     if any(given.folder.iterdir()):
         raise UserError(f"expected an empty folder; got {given.folder}", parameter="folder")
-    clock.end_at(time.monotonic() + given.seconds)
+    began = said = time.monotonic()
+    clock.end_at(began + given.seconds)
     parts = [part for make in PARTS for part in make(given)]
     counts = {part.name: Counter[Outcome]() for part in parts}
-    began = said = time.monotonic()
     try:
         for trial_of, trial in attack(parts, given.workers):
             counts[trial_of][trial.outcome] += 1
@@ -107,8 +107,8 @@ def _parser() -> argparse.ArgumentParser:
 def _mutations(given: Any) -> Iterator[Part]:
     kinds = [kind for module in FILES for kind in importlib.import_module(module).KINDS]
     for place, kind in enumerate(kinds):
-        count = len(range(place, given.mutations, len(kinds)))
-        yield Part(kind.name, attack_kind(kind, count, given.seed, given.folder / "mutations", LIMIT))
+        if count := len(range(place, given.mutations, len(kinds))):
+            yield Part(kind.name, attack_kind(kind, count, given.seed, given.folder / "mutations", LIMIT))
 
 
 def _names(given: Any) -> Iterator[Part]:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import rich.console
 
+from analysis.errors import AnalysisError
 from analysis.parallel import counted, run_parallel
 
 
@@ -37,6 +39,20 @@ def test_a_loop_counts_what_is_done(monkeypatch):
 def test_a_job_that_fails_says_why():
     with pytest.raises(ValueError, match=r"domain error|nonnegative"):
         list(run_parallel(math.sqrt, [4.0, -1.0], "roots"))
+
+
+def killed_at_four(job):
+    if job == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return job
+
+
+def test_a_worker_that_is_killed_is_said_in_one_line(monkeypatch):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "2")
+    with pytest.raises(AnalysisError, match=r"^numbers: expected all worker processes to live; got one"):
+        list(run_parallel(killed_at_four, range(9), "numbers"))
+    # The next ones are new.
+    assert list(run_parallel(killed_at_four, range(4), "numbers")) == [0, 1, 2, 3]
 
 
 def hold(folder, shared, number):
