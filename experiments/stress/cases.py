@@ -43,8 +43,16 @@ def train(model: str, options: str = "--engine inline") -> str:
 EVALUATE = "evaluate --models_dir run --test_horizon 8 --num_workers 2 --accelerator cpu"
 SUMMARY = "run/evaluation_summary.json"
 
-TREES: dict[str, tuple[str, ...]] = {
+
+def _write_earlier(folder: Path) -> None:
+    from experiments.stress.weights import make_earlier_config
+
+    make_earlier_config(folder)
+
+
+TREES: dict[str, tuple[str | Callable[[Path], None], ...]] = {
     "nothing": (),
+    "earlier": (_write_earlier,),
     "trained": (train("rnn"),),
     "evaluated": (
         train("rnn"),
@@ -53,7 +61,7 @@ TREES: dict[str, tuple[str, ...]] = {
     ),
     "memory": (train("fw"), f"{EVALUATE} --no_figures"),
 }
-"""Commands that make what others start from."""
+"""Commands, and what is no command, that make what others start from."""
 
 
 @dataclass
@@ -117,8 +125,11 @@ class Trees:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not (tree := self.folder / name).exists():
                 made = Path(tempfile.mkdtemp(dir=self.folder))
-                for words in TREES[name]:
-                    _expect_success(Running(shlex.split(words), made).wait(LIMIT), words)
+                for step in TREES[name]:
+                    if callable(step):
+                        step(made)
+                    else:
+                        _expect_success(Running(shlex.split(step), made).wait(LIMIT), step)
                 made.rename(tree)
         results.copy(tree, target)
 
@@ -129,7 +140,7 @@ def _expect_success(ended: Ended, words: str) -> None:
 
 
 def cases() -> Sequence[Case]:
-    """Return all commands that are killed: each model's training, evaluation, a sweep, each analysis."""
+    """Return all commands that are killed: each model's training, import, evaluation, a sweep, each analysis."""
     size = "--num_models 2 --epochs 1 --epoch_batches 10"
     made = [Case(f"train {model}", train(model)) for model in MODELS]
     made += [
@@ -137,6 +148,7 @@ def cases() -> Sequence[Case]:
         Case("evaluate", EVALUATE, "trained"),
         Case("evaluate dynamics", f"{EVALUATE} --dynamics --starts 8 --no_figures", "trained"),
         Case("evaluate step", f"{EVALUATE} --step 0 5 --no_figures", "trained"),
+        Case("import", "import old --output_dir . --experiment_name run", "earlier"),
         Case("sweep", f"sweep repeat_copy --output_dir . --engine local --accelerator cpu {size}"),
     ]
     return made + [_analysis(name) for name in COMMANDS]

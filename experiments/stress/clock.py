@@ -5,7 +5,7 @@ import time
 
 
 class TimeUpError(Exception):
-    """The attack at hand is given up and not counted."""
+    """The attack that runs is given up and not counted."""
 
 
 _END = [math.inf]

@@ -82,7 +82,7 @@ def try_each(attacks: Sequence[Attack], limit: float, output: Path = Path(os.dev
     Raises
     ------
     TimeUpError
-        If the attacks end (`experiments.stress.clock`) before the one at hand.
+        If the attacks end (`experiments.stress.clock`) before the one that runs.
     """
     place = 0
     while place < len(attacks):
