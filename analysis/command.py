@@ -35,7 +35,7 @@ class Command:
     takes
         What its first parameter is given, one of `SUBJECTS`.
     results
-        Folder of its tables and figures, beside the summary or, for several summaries, in the working
+        Folder of its tables and figures, beside the summary or, of several summaries, in the working
         directory; NAME_analysis by default.
 
     Raises

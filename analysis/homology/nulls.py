@@ -27,7 +27,7 @@ from analysis.homology.diagram_distances import finite_bars
 from analysis.homology.rips import rips_bars
 from analysis.parallel import run_parallel
 from analysis.population import undefined_text
-from analysis.spectra.distances import euclidean_distances
+from analysis.spectra.sliced import euclidean_distances
 from analysis.statistics import benjamini_hochberg, monte_carlo_test, proportion_interval, scale_of
 
 Array = NDArray[np.float64]

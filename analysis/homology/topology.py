@@ -26,7 +26,7 @@ from analysis.homology.nulls import (
     shuffle_time,
 )
 from analysis.homology.persistence import bar_table, check_dimension, distance_diagrams
-from analysis.spectra.distances import euclidean_distances
+from analysis.spectra.sliced import euclidean_distances
 from analysis.statistics import LARGEST
 from emt import trace
 from emt.errors import renamed

@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from analysis.cache import all_pairs, content_hash
 from analysis.errors import AnalysisError
 from analysis.population import Population
-from analysis.spectra.signatures import quantile_coordinates, quantile_functions
+from analysis.spectra.signatures import quantile_functions
+from analysis.spectra.sliced import sliced_distances
 from analysis.spectra.values import check_eigenvalues, turning_order
 from analysis.statistics import scale_of
 
@@ -258,15 +259,7 @@ def _transport(spectra: Sequence[NDArray[np.complex128]]) -> NDArray[np.float64]
     if transport_method(spectra) == "exact":
         ordered = [values[turning_order(values)] for values in spectra]
         return _pairwise("transport", ordered, partial(_distances_of, ordered, _assignment_distance))
-    return euclidean_distances(quantile_coordinates(spectra))
-
-
-def euclidean_distances(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return distances (point, point) of rows, whatever their unit."""
-    from scipy.spatial.distance import pdist, squareform
-
-    unit = scale_of(points)
-    return unit * squareform(pdist(points / unit))
+    return sliced_distances(spectra)
 
 
 def _assignment_distance(a: NDArray[np.complex128], b: NDArray[np.complex128]) -> float:

@@ -12,7 +12,6 @@ from analysis.population import Population
 from analysis.spectra.distances import (
     ROUNDING,
     distance_statistics,
-    euclidean_distances,
     find_outliers,
     nearest_neighbours,
     pairwise_distances,
@@ -26,6 +25,7 @@ from analysis.spectra.signatures import (
     signature_table,
     standardise,
 )
+from analysis.spectra.sliced import euclidean_distances, sliced_distances
 from analysis.spectra.values import check_eigenvalues
 from analysis.statistics import DISTANCE_TIES, rank_correlation, scale_of
 from emt.errors import renamed
@@ -211,7 +211,7 @@ def _by_transport(population: Population, signature_type: str, metric: str | Non
     precision = PRECISION * max(float(np.abs(values).max()) for values in spectra)
     # Nothing is computed, and so nothing cached, for spectra that are plainly equal.
     equal = np.ptp(points, axis=0).max() == 0
-    distances = pairwise_distances(spectra) if exact and not equal else euclidean_distances(points)
+    distances = pairwise_distances(spectra) if exact and not equal else sliced_distances(spectra, points)
     if distances.max() <= precision:
         raise AnalysisError(
             f"expected models whose spectra differ; all are equal to {PRECISION:g} of the largest spectral radius",

@@ -56,7 +56,7 @@ def spectral_signature(
     values = check_eigenvalues(eigenvalues)
     if signature_type == "quantiles":
         return dict(
-            zip(_quantile_names(len(values)), np.hstack(list(_slices([values])))[0].tolist(), strict=True)
+            zip(_quantile_names(len(values)), np.hstack(list(slices([values])))[0].tolist(), strict=True)
         )
     if signature_type == "statistics":
         return eigenvalue_statistics(values)
@@ -85,7 +85,7 @@ def signature_table(
         members = spectra
     values = [check_eigenvalues(v, n) for n, v in zip(names, members, strict=True)]
     if signature_type == "quantiles":
-        table = np.hstack(list(_slices(values)))
+        table = np.hstack(list(slices(values)))
         return pd.DataFrame(table, index=index, columns=_quantile_names(table.shape[1] // N_DIRECTIONS))
     return pd.DataFrame([spectral_signature(v, signature_type, theory) for v in values], index=index)
 
@@ -107,14 +107,24 @@ def quantile_functions(
         so that Σ widths |F⁻¹ - G⁻¹|ᵖ is Wᵖ; where more than 1,024 cells would be needed, it has 1,024 equal
         cells and values are means over each, so that the sum is at most Wᵖ.
     """
-    edges = np.unique(np.concatenate([np.arange(1, n + 1) / n for n in {len(s) for s in samples}]))
-    exact = len(edges) <= MAX_QUANTILES or len({len(s) for s in samples}) == 1
+    sizes = {len(s) for s in samples}
+    edges = np.unique(np.concatenate([np.arange(1, n + 1) / n for n in sizes]))
+    if len(sizes) == 1:
+        return np.sort(np.stack(samples)), np.diff(edges, prepend=0.0)
+    exact = len(edges) <= MAX_QUANTILES
     edges = edges if exact else np.arange(1, MAX_QUANTILES + 1) / MAX_QUANTILES
     widths = np.diff(edges, prepend=0.0)
     if exact:
         middles = edges - widths / 2
         return np.stack([np.sort(s)[(middles * len(s)).astype(int)] for s in samples]), widths
     return np.stack([_cell_means(np.sort(s)) for s in samples]), widths
+
+
+def slices(spectra: Sequence[NDArray[np.complex128]]) -> Iterator[NDArray[np.float64]]:
+    """Yield the weighted quantiles (model, cell) of the projections on each direction."""
+    for direction in np.pi * np.arange(N_DIRECTIONS) / N_DIRECTIONS:
+        quantiles, widths = quantile_functions([(v * np.exp(-1j * direction)).real for v in spectra])
+        yield quantiles * np.sqrt(2 * widths / N_DIRECTIONS)
 
 
 def quantile_coordinates(spectra: Sequence[NDArray[np.complex128]]) -> NDArray[np.float64]:
@@ -128,15 +138,15 @@ def quantile_coordinates(spectra: Sequence[NDArray[np.complex128]]) -> NDArray[n
     into the space that the models span (triangular factor R of a QR decomposition, a few directions at a
     time), since 1,000 eigenvalues have 32,000 features.
     """
-    slices = _slices(spectra)
-    first = next(slices)
+    directions = slices(spectra)
+    first = next(directions)
     n_models, n_cells = first.shape
     if N_DIRECTIONS * n_cells <= n_models:
-        return np.hstack([first, *slices])
+        return np.hstack([first, *directions])
     unit, factor, rows = scale_of(*spectra), np.empty((0, n_models)), []
     # Four times as many rows as models at a time: a factorisation costs as much again as its first factor is long.
     at_once = -(-4 * n_models // n_cells)
-    for number, block in enumerate(itertools.chain([first], slices), 1):
+    for number, block in enumerate(itertools.chain([first], directions), 1):
         rows.append((block - block[0]).T / unit)
         if len(rows) == at_once or number == N_DIRECTIONS:
             factor, rows = _triangular(np.vstack([factor, *rows])), []
@@ -196,13 +206,6 @@ def _moved(
 ) -> NDArray[np.complex128]:
     real, imaginary = rng.normal(size=(2, len(values))) / np.sqrt(2)
     return values + precision * np.abs(values).max() * (real + 1j * imaginary)
-
-
-def _slices(spectra: Sequence[NDArray[np.complex128]]) -> Iterator[NDArray[np.float64]]:
-    """Yield the weighted quantiles (model, cell) of the projections on each direction."""
-    for direction in np.pi * np.arange(N_DIRECTIONS) / N_DIRECTIONS:
-        quantiles, widths = quantile_functions([(v * np.exp(-1j * direction)).real for v in spectra])
-        yield quantiles * np.sqrt(2 * widths / N_DIRECTIONS)
 
 
 def _quantile_names(cells: int) -> list[str]:

@@ -49,14 +49,15 @@ class Dimensionality:
         What figures call this population.
     members
         Indexed by (model_name, states), states being "recorded", "shuffled" or "random": participation_ratio
-        and effective_rank, for controls their means over ``draws``. NaN for a member whose states do not
-        vary.
+        and effective_rank, for controls their means over ``draws``. NaN, controls too, for a member whose
+        states do not vary.
     population
         Indexed by (measure, states): ``mean`` over members with its 95 % interval ``low``, ``high``, which
         lies between 1 and ``largest``; n; and for controls p of a sign-flip test over members of the
         difference to the recorded states, p_holm over all of these tests, smallest_p.
     spectra
-        Share of the variance of each principal component by (states, component), means over members.
+        Share of the variance of each principal component by (states, component), means over members
+        whose states vary; NaN without any.
     variables
         State variables that make up the state.
     steps
@@ -84,8 +85,19 @@ class Dimensionality:
 
     @property
     def n_members(self) -> int:
-        """Members of the population."""
-        return len(self.members.index.unique("model_name"))
+        """Members whose states vary."""
+        return int(self._recorded.notna().sum())
+
+    @property
+    def left_out(self) -> str:
+        """Names the members whose states do not vary; empty where all vary."""
+        unknown = self._recorded[self._recorded.isna()].index
+        return f"left out, since their states do not vary: {', '.join(unknown)}" if len(unknown) else ""
+
+    @property
+    def _recorded(self) -> pd.Series:
+        """The first measure of recorded states by model, NaN where these do not vary."""
+        return self.members[MEASURES[0]].xs("recorded", level="states")
 
     @property
     def largest(self) -> int:
@@ -110,7 +122,9 @@ class Dimensionality:
 
     def headline(self) -> str:
         """Say how many dimensions are filled, and how many the controls fill."""
-        found = []
+        if not self.n_members:
+            return f"{self.states_analysed}: dimensionality is undefined, since no member's states vary"
+        found = [self.left_out] if self.left_out else []
         for measure in MEASURES:
             rows = self.population.loc[measure]
             shuffled, random = (f"{kind} {rows.loc[kind, 'mean']:.2f}" for kind in KINDS[1:])
@@ -285,7 +299,7 @@ def _member_table(spectra: Array, numbers: list[int]) -> pd.DataFrame:
     columns = {}
     for measure, function in zip(MEASURES, (participation_ratio, effective_rank), strict=True):
         found = np.stack(list(_by_kind(function(spectra)).values()), axis=1)
-        columns[measure] = np.where(found > 0, found, np.nan).ravel()
+        columns[measure] = np.where(found[:, :1] > 0, found, np.nan).ravel()
     return pd.DataFrame(columns, index=index)
 
 
@@ -306,7 +320,11 @@ def _population_table(members: pd.DataFrame, largest: int) -> pd.DataFrame:
 
 
 def _spectrum_table(spectra: Array) -> pd.DataFrame:
-    shares = {kind: share.mean(axis=0) for kind, share in _by_kind(_shares(spectra)).items()}
+    varying = spectra[spectra[:, 0].any(axis=-1)]
+    shares = {
+        kind: share.mean(axis=0) if len(varying) else np.full(spectra.shape[-1], np.nan)
+        for kind, share in _by_kind(_shares(varying)).items()
+    }
     components = range(1, spectra.shape[-1] + 1)
     index = pd.MultiIndex.from_product([KINDS, components], names=["states", "component"])
     return pd.DataFrame({"variance_share": np.concatenate([shares[kind] for kind in KINDS])}, index=index)

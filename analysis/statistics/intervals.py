@@ -2,15 +2,17 @@
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.errors import AnalysisError
 from analysis.statistics.effects import mean_difference
-from analysis.statistics.ranks import TIES, finite, scale_of
+from analysis.statistics.ranks import ROUNDING, TIES, finite, scale_of
 
 N_RESAMPLES = 9999
 """Resamples of a bootstrap, and the largest number of relabellings that a permutation test enumerates."""
@@ -173,6 +175,8 @@ def bootstrap_interval(
         return Interval(scale * estimate, math.nan, math.nan, n)
     if all(np.ptp(sample) == 0 for sample in data):
         return Interval(*3 * (scale * estimate,), n)
+    of_means = statistic in (mean_difference, np.mean)
+    resampled = _means_of_resamples(data, seed, estimate) if of_means else None
     low, high = math.nan, math.nan
     for method in (
         "BCa",
@@ -184,10 +188,51 @@ def bootstrap_interval(
                 data,
                 statistic,
                 confidence_level=confidence,
-                n_resamples=N_RESAMPLES,
+                n_resamples=N_RESAMPLES if resampled is None else 0,
+                bootstrap_result=resampled,
                 method=method,
                 random_state=np.random.default_rng(seed),
             ).confidence_interval
         if math.isfinite(low) and math.isfinite(high):
             break
     return Interval(scale * estimate, scale * float(low), scale * float(high), n)
+
+
+class _Resampled(NamedTuple):
+    """A statistic's values for all resamples, as `scipy.stats.bootstrap` takes them from an earlier call."""
+
+    bootstrap_distribution: NDArray[np.float64]
+
+
+def _means_of_resamples(data: Sequence[NDArray[np.float64]], seed: int, estimate: float) -> _Resampled:
+    """Return what scipy's resampling makes of the mean of a sample, or of the difference of two means.
+
+    How often each value is drawn is the same for all statistics of the same members, so it is counted once:
+    of 2,000 members a mean is then a tenth of the work. Of five values 3.8 % of the resamples hold each once,
+    and their mean is the estimate but for the order of the sum; BCa counts how many are below it.
+    """
+    counts = _resample_counts(tuple(map(len, data)), seed)
+    means = [weighted_sums(count, sample) / len(sample) for count, sample in zip(counts, data, strict=True)]
+    values = means[0] if len(means) == 1 else means[1] - means[0]
+    rounding = ROUNDING * max(float(np.abs(sample).max()) for sample in data)
+    return _Resampled(np.where(np.abs(values - estimate) <= rounding, estimate, values))
+
+
+@lru_cache(maxsize=1)  # all statistics of a comparison, one after the other, ask for the same
+def _resample_counts(sizes: tuple[int, ...], seed: int) -> tuple[NDArray[np.uint16], ...]:
+    """Return how often each resample draws each value, (resample, value) for each sample."""
+    rng, counts = np.random.default_rng(seed), []
+    for n in sizes:
+        # All at once, as scipy does: drawn row by row the same generator gives other numbers.
+        drawn, count = rng.integers(0, n, (N_RESAMPLES, n)), np.empty((N_RESAMPLES, n), dtype=np.uint16)
+        for row, values in zip(count, drawn, strict=True):
+            row[:] = np.bincount(values, minlength=n)
+        count.setflags(write=False)
+        counts.append(count)
+    return tuple(counts)
+
+
+def weighted_sums(weights: NDArray[Any], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ``weights @ values``, (row, value) times (value,), without all weights as floating-point numbers."""
+    blocks = np.array_split(weights, -(-weights.size // 2**20) or 1)
+    return np.concatenate([block.astype(float) @ values for block in blocks])

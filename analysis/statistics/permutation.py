@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.statistics.effects import mean_difference
-from analysis.statistics.intervals import N_RESAMPLES
+from analysis.statistics.intervals import N_RESAMPLES, weighted_sums
 from analysis.statistics.ranks import DISTANCE_TIES, ROUNDING, finite, scale_of, unit_ranks
 
 N_MATRIX_RESAMPLES = 999
@@ -132,9 +132,24 @@ def permutation_test(
     scale = scale_of(a, b) if statistic is mean_difference else 1.0
     pooled = np.concatenate([a, b]) / scale
     first = _relabellings(len(pooled), len(a), seed)
-    pooled = np.broadcast_to(pooled, first.shape)
-    values = statistic(pooled[first].reshape(-1, len(a)), pooled[~first].reshape(-1, len(b)), axis=-1)
+    values = _values_of(statistic, pooled, first, len(a))
     return _two_sided(values, n, _is_exact(first, len(a)), level, scale)
+
+
+def _values_of(
+    statistic: Callable[..., NDArray[np.float64]],
+    pooled: NDArray[np.float64],
+    first: NDArray[np.bool_],
+    n_first: int,
+) -> NDArray[np.float64]:
+    """Return the statistic of all relabellings (relabelling,)."""
+    if statistic is mean_difference:
+        n, mean = len(pooled), pooled.mean()
+        # Centred, so that the mean of the others is minus what the first ones leave.
+        sums = weighted_sums(first, pooled - mean)
+        return -sums / (n - n_first) - sums / n_first
+    rows = np.broadcast_to(pooled, first.shape)
+    return statistic(rows[first].reshape(-1, n_first), rows[~first].reshape(len(first), -1), axis=-1)
 
 
 def sign_flip_test(
@@ -287,9 +302,11 @@ def energy_test(distances: ArrayLike, n_first: int, seed: int = 0, level: float 
         return PermutationTest(math.nan, math.nan, math.nan, n, exact=True)
     first = _relabellings(n, n_first, seed)
     # With weights w of 1/n_a on one sample and -1/n_b on the other the statistic is -w D w.
-    weights = np.where(first, 1 / n_first, -1 / (n - n_first))
-    with np.errstate(invalid="ignore"):  # infinite distances
-        energies = 0.0 - np.einsum("si,si->s", weights @ D, weights)
+    energies = np.empty(len(first))
+    for some in np.array_split(np.arange(len(first)), -(-first.size // 2**22)):
+        weights = np.where(first[some], 1 / n_first, -1 / (n - n_first))
+        with np.errstate(invalid="ignore"):  # infinite distances
+            energies[some] = 0.0 - np.einsum("si,si->s", weights @ D, weights)
     exact = _is_exact(first, n_first)
     # Samples of equal sizes may swap names without changing the statistic.
     mirrored = 2 if exact and 2 * n_first == n else 1

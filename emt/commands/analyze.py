@@ -49,10 +49,14 @@ def build_parser() -> argparse.ArgumentParser:
         _add_summaries(sub, command)
         if command.several:
             sub.add_argument(
-                "--labels", nargs="+", default=[], metavar="TEXT", help='names of the sets (default: "Set k")'
+                "--labels",
+                nargs="+",
+                default=[],
+                metavar="TEXT",
+                help='names of the sets (default: "Set k", of one set its folder)',
             )
         folder = (
-            f"./{command.folder}"
+            f"./{command.folder}, of one summary in its folder"
             if command.several
             else f"{command.folder} in the folder of the summary file"
         )
@@ -123,9 +127,14 @@ def _request(command: Command, given: dict[str, Any]) -> Request:
     length, folder = given.pop("seq_length"), given.pop("output_dir")
     if command.several:
         paths = [find(path, "summary_files") for path in given.pop("summaries")]
-        labels = _labels(given.pop("labels"), len(paths))
-        sources = [(path, label, length) for path, label in zip(paths, labels, strict=True)]
-        return Request(sources, check_folder(Path(folder or command.folder), "output_dir"))
+        alone = len(paths) == 1
+        labels = given.pop("labels") or ([_name_of(paths[0])] if alone else [])
+        sources = [
+            (path, label, length) for path, label in zip(paths, _labels(labels, len(paths)), strict=True)
+        ]
+        # What is found in one experiment belongs to it, and its report looks for it there.
+        home = _experiment_of(paths[0]) if alone else Path()
+        return Request(sources, check_folder(Path(folder or home / command.folder), "output_dir"))
     first, *others = given.pop("summaries")
     if others:
         several = ", ".join(name for name, other in COMMANDS.items() if other.several)

@@ -25,6 +25,9 @@ N_COLUMNS = 5
 N_PLANES = 3
 """Panels in a row of the figures of statistics and of spectra."""
 
+MANY_POINTS = 500
+"""Members of a set from which on points are an image: as vectors in thirty panels they take longer than all tests."""
+
 _LABELS = {
     "accuracy": "accuracy",
     "spectral_error_deg": "spectral error (°)",
@@ -102,7 +105,15 @@ def plot_statistic(comparison: Comparison, statistic: str, ax: Axes | None = Non
         values = comparison.members.xs(label, level="label")[statistic].dropna()
         summary = comparison.summary.loc[(label, statistic)]
         spread = np.linspace(-0.25, 0.05, len(values)) if len(values) > 1 else np.array([-0.1])
-        ax.scatter(position + 1 + spread, values, s=5, color=_color(position), alpha=0.5, linewidths=0)
+        ax.scatter(
+            position + 1 + spread,
+            values,
+            s=5,
+            color=_color(position),
+            alpha=0.5,
+            linewidths=0,
+            rasterized=len(values) > MANY_POINTS,
+        )
         if np.isfinite(summary["mean"]):
             ax.plot([position + 1.25], [summary["mean"]], "o", color=_color(position), markersize=3)
         if np.isfinite(summary["low"]):

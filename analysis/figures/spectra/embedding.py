@@ -17,6 +17,9 @@ _COLOR_LABELS = {
     "frob_error": "Frobenius error",
     "spectral_error": "spectral error (degrees)",
 }
+MANY_BARS = 100
+"""Components from which on bars, each an object that is drawn by itself, are one outline."""
+
 _METHODS = {"pca": "PC", "tsne": "t-SNE", "mds": "MDS", "isomap": "Isomap"}
 
 
@@ -69,7 +72,11 @@ def plot_variance(embedding: Embedding, ax: Axes | None = None) -> Axes:
     ax = single_axes(ax)
     shares = 100 * embedding.variance_ratio
     component = np.arange(1, len(shares) + 1)
-    ax.bar(component, shares, color=BLUE, label="component")
+    if len(component) > MANY_BARS:
+        edges = np.append(component, len(component) + 1) - 0.5
+        ax.stairs(shares, edges, fill=True, color=BLUE, label="component")
+    else:
+        ax.bar(component, shares, color=BLUE, label="component")
     ax.plot(component, np.cumsum(shares), color=VERMILION, marker="o", markersize=2, label="cumulative")
     ax.axhline(95, color=GRAY, linewidth=0.6, linestyle="--")
     ax.set(xlabel="principal component", ylabel="variance (%)", ylim=(0, 104))

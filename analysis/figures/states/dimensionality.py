@@ -1,6 +1,7 @@
 """Figures of `analysis.states.dimensionality`."""
 
 from collections.abc import Iterator
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -65,5 +66,6 @@ def _dimensionality(result: Dimensionality) -> Figure:
     figure.suptitle(
         f"{result.label}: n = {n} member{'' if n == 1 else 's'}; {result.states_analysed}\n"
         f"bars: mean with 95 % interval; dotted: largest possible ({result.largest})"
+        + (f"\n{fill(result.left_out, 110)}" if result.left_out else "")
     )
     return figure

@@ -5,6 +5,7 @@ import pytest
 
 from analysis.cache import cached_in
 from analysis.errors import AnalysisError
+from analysis.figures.states.dimensionality import draw
 from analysis.states.dimensionality import (
     covariance_spectrum,
     effective_rank,
@@ -275,3 +276,27 @@ def test_a_planted_circuit_fills_no_more_than_its_variables(make_circuits):
     assert (recorded <= 6 + 1e-6).all(axis=None)
     assert (result.members.xs("random", level="states") > 2 * recorded).all(axis=None)
     assert "participation ratio" in result.headline()
+
+
+def test_a_member_whose_states_do_not_vary_is_left_out_and_named(make_states):
+    """Its dimensionality is undefined; means, shares and controls are those of the other three."""
+    hidden = planar()
+    hidden[1] = 0.7
+    result, others = (measure_dimensionality(make_states(hidden=h), draws=2) for h in (hidden, planar()))
+    assert result.headline().startswith("n = 3 members; ")
+    assert "left out, since their states do not vary: model-2" in result.headline()
+    assert "left out" not in others.headline()
+    assert others.headline().startswith("n = 4 members; ")
+    assert result.members.loc["model-2"].isna().all(axis=None)
+    assert set(result.population["n"]) == {3}
+    np.testing.assert_allclose(result.spectra["variance_share"].unstack("states").sum(), 1)
+
+
+def test_states_of_which_none_vary_are_said_to_have_no_dimensionality(make_states):
+    result = measure_dimensionality(make_states(hidden=np.full((3, 5, 13, 8), 0.7)), draws=2)
+    assert result.headline().endswith("dimensionality is undefined, since no member's states vary")
+    assert "nan" not in result.headline()
+    assert result.spectra["variance_share"].isna().all()
+    for _, figure in draw(result):
+        assert "n = 0 members" in figure.get_suptitle()
+        figure.canvas.draw()

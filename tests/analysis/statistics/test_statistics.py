@@ -294,6 +294,34 @@ def test_bootstrap_interval_finds_a_shift_and_none_where_there_is_none():
     assert equal.low < 0 < equal.high
 
 
+def bca(statistic, samples, seed):
+    return stats.bootstrap(
+        samples, statistic, n_resamples=N_RESAMPLES, method="BCa", random_state=np.random.default_rng(seed)
+    ).confidence_interval
+
+
+@pytest.mark.parametrize("sizes", [(5,), (17,), (5, 4), (60, 41)])
+def test_means_of_counted_resamples_are_those_that_scipy_draws(sizes):
+    """The mean of a resample is that of the values weighted by how often each was drawn.
+
+    Sums of multiples of 1/64 are exact, whatever their order, so scipy sees ties with the estimate, too.
+    """
+    samples = [(64 * normal(n, seed=n)).round() / 64 for n in sizes]
+    statistic = np.mean if len(sizes) == 1 else mean_difference
+    got, slow = bootstrap_interval(statistic, *samples, seed=3), bca(statistic, samples, 3)
+    assert (got.low, got.high) == pytest.approx(tuple(slow), rel=1e-12, abs=1e-12)
+    assert bootstrap_interval(statistic, *samples, seed=4).low != pytest.approx(slow.low, rel=1e-6)
+
+
+def test_resamples_that_hold_each_value_once_are_ties_whatever_the_order_of_the_sum():
+    """5! / 5⁵ = 3.8 % of the resamples of five values have the estimate's mean; 0.1 has no exact sum."""
+    x = (64 * normal(5, seed=5)).round() / 64
+    exact, rounded = (bootstrap_interval(np.mean, values, seed=3) for values in (x, x + 0.1))
+    assert (rounded.low - 0.1, rounded.high - 0.1) == pytest.approx((exact.low, exact.high), abs=1e-12)
+    low, high = bca(np.mean, [x + 0.1], 3)
+    assert abs(low - rounded.low) + abs(high - rounded.high) > 1e-6, "scipy's ties are ties without this"
+
+
 def test_bootstrap_interval_depends_on_its_seed_only():
     first, again, other = (
         bootstrap_interval(mean_difference, normal(5), normal(4, seed=1), seed=s) for s in (3, 3, 4)
@@ -319,6 +347,19 @@ def test_exact_permutation_test_agrees_with_scipy():
     assert ours.exact
     assert ours.p == pytest.approx(theirs.pvalue)
     assert ours.statistic == pytest.approx(theirs.statistic)
+
+
+@pytest.mark.parametrize("sizes", [(5, 4), (30, 21)])  # enumerated and drawn
+def test_differences_of_all_relabellings_are_those_of_one_by_one(sizes):
+    a, b = normal(sizes[0], mean=1e6), normal(sizes[1], mean=1e6 + 0.2, seed=1)
+
+    def slow(a, b, axis):
+        return np.mean(b, axis=axis) - np.mean(a, axis=axis)
+
+    fast, one_by_one = permutation_test(a, b, seed=2), permutation_test(a, b, slow, seed=2)
+    assert fast.statistic == pytest.approx(one_by_one.statistic, abs=1e-9)
+    assert (fast.p, fast.exact) == (one_by_one.p, one_by_one.exact)
+    assert 0.01 < fast.p < 0.99
 
 
 def test_permutation_test_of_identical_samples():

@@ -285,6 +285,21 @@ def test_compare_names_sets_that_have_no_label(write_summary, tmp_path, capsys):
     assert "Set 2: 4 models" in printed
 
 
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("given", ["file", "folder"])
+def test_one_experiment_has_its_name_and_keeps_what_is_found(recorded, tmp_path, capsys, given):
+    """Beside an experiment, where `report` looks for it; several have no such place (the test below)."""
+    path = recorded if given == "file" else recorded.parent
+    assert emt(["analyze", "similarity", "--summary_file", str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert f"{recorded.parent.name}: 3 models on 5 sequences" in printed
+    assert "Set 1" not in printed
+    assert (recorded.parent / "similarity_analysis" / "similarity_cka.npy").exists()
+    assert not (tmp_path / "similarity_analysis").exists()
+    assert emt(["analyze", "similarity", "--summary_file", str(path), "--labels", "mine"]) == 0
+    assert "mine: 3 models" in capsys.readouterr().out
+
+
 def test_states_of_experiments_on_the_same_inputs_are_compared(
     recorded, make_recording, write_summary, tmp_path, capsys
 ):
@@ -296,6 +311,7 @@ def test_states_of_experiments_on_the_same_inputs_are_compared(
     printed = capsys.readouterr().out
     assert "first: 3 models on 5 sequences of 11 steps" in printed
     assert "first (n = 3), Set 2 (n = 2); 55 states" in printed
+    assert not (recorded.parent / "similarity_analysis").exists()
     names = {path.name for path in (tmp_path / "similarity_analysis").iterdir()}
     assert {"similarity_agreement.csv", "similarity_cka.npy", "similarity_distances.png"} <= names
     trace.save(make_recording(members=2, trials=4), other.parent / "traces" / "seq11.nc")
