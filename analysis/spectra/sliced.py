@@ -69,9 +69,9 @@ def _from_products(
     squares *= -2
     sums = lengths[:, None] + lengths
     squares += sums
-    near = np.nonzero(np.triu(squares <= NEAR * sums, 1))
+    first, second = np.nonzero(np.triu(squares <= NEAR * sums, 1))
     np.fill_diagonal(squares, 0.0)
-    return squares, near
+    return squares, (first, second)
 
 
 def _one_by_one(
