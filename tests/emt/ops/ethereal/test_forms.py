@@ -154,3 +154,29 @@ def test_without_targets_outputs_are_differentiable():
     (gradient,) = torch.autograd.grad(run.outputs[:, :, -1].sum(), x)
     assert gradient[:, :, 0].abs().max() > 0
     assert not any(w.any() for w in run.written())
+
+
+def test_the_published_program_divides_whatever_a_layer_holds_by_its_norm():
+    """First step of feedback alignment, where D = 0: of the feedback, the gains and the weights, biases apart.
+
+    Gains are 1 + (A − 1) M without the bias' row, whose gain is one; the bias moves by the mean over items, and
+    weights of all items have one norm together.
+    """
+    network, x, targets = draw()
+    x, targets = x[:, :, :1], targets[:, :, :1].abs()
+    rule = Rule("dfa", 0.05, 0.2, compatibility=True)
+    plain, run = (ethereal_steps(network, r, x, targets) for r in (rule, rule._replace(normalize=True)))
+    for place, layer in enumerate(network.inner):
+        length = layer.feedback.flatten(1).norm(dim=1).view(-1, 1, 1, 1) + 1e-6
+        torch.testing.assert_close(run.values[place], plain.values[place] / length)
+        assert not torch.allclose(run.values[place], plain.values[place])
+        gain = 1 + (layer.plasticity - 1) * layer.mask[:, :-1]
+        gain = gain / (gain.flatten(1).norm(dim=1).view(-1, 1, 1) + 1e-6)
+        key, delta = run.keys[place][:, :, 0], -run.values[place][:, :, 0]
+        moved = gain.unsqueeze(1) * key[..., :-1, None] * delta[..., None, :]
+        entries = layer.weight[:, None, :-1] - 0.05 * moved
+        bias = layer.weight[:, None, -1:] - 0.05 * delta.mean(dim=1)[:, None, None]
+        entries = entries / (entries.flatten(1).norm(dim=1).view(-1, 1, 1, 1) + 1e-6)
+        bias = (bias / (bias.norm(dim=3, keepdim=True) + 1e-6)).expand(-1, BATCH, -1, -1)
+        after = layer.weight.unsqueeze(1) + run.written()[place]
+        torch.testing.assert_close(after, torch.cat([entries, bias], dim=2), rtol=0, atol=1e-12)
