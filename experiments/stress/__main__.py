@@ -33,9 +33,8 @@ from experiments.stress.parts import Part, attack
 FILES = ("experiments.stress.binary", "experiments.stress.weights", "experiments.stress.texts")
 """Modules with a tuple KINDS."""
 
-LIMIT = 300.0
+LIMIT = 60.0
 """Seconds after which reading a damaged file is a hang; readers bound their processor time, and machines are busy."""
-
 
 SAY_EVERY_S = 300.0
 """Seconds between two lines that say how far the attacks are."""

@@ -12,8 +12,8 @@ from emt.models import MODELS
 from experiments.stress import results
 from experiments.stress.commands import Ended, Running
 
-LIMIT = 900.0
-"""Seconds after which a command hangs; machines are busy, not least with other attacks."""
+LIMIT = 300.0
+"""Seconds after which a command hangs."""
 
 BINDING = "--task variable_binding --seq_length 3 --input_dim 4 --curriculum_horizons 3 5"
 RETRIEVAL = "--task associative_retrieval --pairs 3"
