@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from emt.errors import TraceError, UserError
-from emt.labelled import about, check_members, check_version, expect
+from emt.labelled import about, about_joined, about_member, check_members, check_version, expect, says
 from emt.netcdf import read, write
 from emt.schema import Count, Schema, checked
 from emt.text import shortened
@@ -103,11 +103,7 @@ def select(portrait: xr.Dataset, number: int) -> xr.Dataset:
     """Return the portrait of one of its members."""
     place = portrait["member"].values.tolist().index(number)
     own = {"member": [place], "point": np.flatnonzero(portrait["owner"].values == number)}
-    content = about(portrait)
-    for name in ("seeds", "parts"):
-        if name in content:
-            content[name] = [content[name][place]]
-    return portrait.isel(own).assign_attrs(about=json.dumps(content))
+    return portrait.isel(own).assign_attrs(about=about_member(portrait, place))
 
 
 def join(portraits: Sequence[xr.Dataset], **marks: Any) -> xr.Dataset:
@@ -116,13 +112,7 @@ def join(portraits: Sequence[xr.Dataset], **marks: Any) -> xr.Dataset:
         name: np.concatenate([portrait[name].values for portrait in portraits]) for name in VARIABLES
     }
     numbers = [number for portrait in portraits for number in portrait["member"].values.tolist()]
-    contents = [about(portrait) for portrait in portraits]
-    lists = {
-        name: [value for content in contents for value in content[name]]
-        for name in ("seeds", "parts")
-        if all(name in content for content in contents)
-    }
-    return make(variables, numbers, {**contents[0], **lists, **marks})
+    return make(variables, numbers, {**about_joined(portraits), **marks})
 
 
 def check(portrait: xr.Dataset, where: str = "portrait") -> None:
@@ -179,7 +169,4 @@ def glance(path: Path) -> str:
 
 def is_marked(path: Path, **marks: Any) -> bool:
     """Whether a file is a whole portrait that says all this of itself."""
-    try:
-        return marks.items() <= about(load(path)).items()
-    except TraceError:
-        return False
+    return says(load, path, marks)

@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from emt.errors import TraceError, UserError
-from emt.labelled import about, check_members, check_version, expect
+from emt.labelled import about, about_joined, about_member, check_members, check_version, expect, says
 from emt.netcdf import read, write
 from emt.schema import Count, Schema, checked
 
@@ -128,11 +128,7 @@ def conditions(effects: xr.Dataset) -> list[Said]:
 def select(effects: xr.Dataset, number: int) -> xr.Dataset:
     """Return the effects in one of the members."""
     place = effects["member"].values.tolist().index(number)
-    content = about(effects)
-    for name in ("seeds", "parts"):
-        if name in content:
-            content[name] = [content[name][place]]
-    return effects.isel(member=[place]).assign_attrs(about=json.dumps(content))
+    return effects.isel(member=[place]).assign_attrs(about=about_member(effects, place))
 
 
 def join(effects: Sequence[xr.Dataset], **marks: Any) -> xr.Dataset:
@@ -143,14 +139,8 @@ def join(effects: Sequence[xr.Dataset], **marks: Any) -> xr.Dataset:
         else effects[0][name].values
         for name, dims in VARIABLES.items()
     }
-    contents = [about(part) for part in effects]
-    lists = {
-        name: [value for content in contents for value in content[name]]
-        for name in ("seeds", "parts")
-        if all(name in content for content in contents)
-    }
     numbers = [number for part in effects for number in part["member"].values.tolist()]
-    return make(variables, numbers, {**contents[0], **lists, **marks})
+    return make(variables, numbers, {**about_joined(effects), **marks})
 
 
 def check(effects: xr.Dataset, where: str = "effects") -> None:
@@ -200,7 +190,4 @@ def load(path: Path) -> xr.Dataset:
 
 def is_marked(path: Path, **marks: Any) -> bool:
     """Whether a file holds whole effects that say all this of themselves."""
-    try:
-        return marks.items() <= about(load(path)).items()
-    except TraceError:
-        return False
+    return says(load, path, marks)

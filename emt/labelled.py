@@ -1,10 +1,11 @@
-"""Labelled arrays with a fixed schema: what traces and portraits share.
+"""Labelled arrays with a fixed schema: what traces, portraits and effects share.
 
 The attribute ``about`` is one JSON string, since NetCDF keeps neither None nor booleans nor lists of one.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,39 @@ from emt.text import shortened
 
 Labelled = xr.DataTree | xr.Dataset
 
+OF_MEMBERS = ("seeds", "parts")
+"""What arrays say of themselves for each of their members."""
+
 
 def about(data: Labelled) -> dict[str, Any]:
     """Return what the arrays are of."""
     content: dict[str, Any] = json.loads(data.attrs["about"])
     return content
+
+
+def about_member(data: Labelled, place: int) -> str:
+    """Return the attribute ``about`` of one of the members, by its place."""
+    content = about(data)
+    return json.dumps({**content, **{name: [content[name][place]] for name in OF_MEMBERS if name in content}})
+
+
+def about_joined(parts: Sequence[Labelled]) -> dict[str, Any]:
+    """Return what arrays of different members are of together: of the rest, what the first says."""
+    contents = [about(part) for part in parts]
+    lists = {
+        name: [value for content in contents for value in content[name]]
+        for name in OF_MEMBERS
+        if all(name in content for content in contents)
+    }
+    return {**contents[0], **lists}
+
+
+def says(load: Callable[[Path], Labelled], path: Path, marks: Mapping[str, Any]) -> bool:
+    """Whether a file can be loaded and says all this of itself."""
+    try:
+        return marks.items() <= about(load(path)).items()
+    except TraceError:
+        return False
 
 
 def check_version(data: Labelled, versions: tuple[int, ...], where: str) -> None:

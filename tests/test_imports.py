@@ -71,20 +71,13 @@ ALLOWED = {
         *(*BASE, "emt.config", "emt.runs", "emt.record", "emt.dynamics_file", "emt.dynamics", "emt.devices"),
         *("emt.effects", "emt.options"),
     ),
+    "emt.member_parts": (*BASE, "emt.evaluation", "emt.runs", "emt.config"),
     "emt.member_interventions": (
-        *(*BASE, "emt.evaluation", "emt.runs", "emt.record", "emt.effects", "emt.interventions"),
-        *("emt.config", "emt.devices"),
+        *(*BASE, "emt.evaluation", "emt.member_parts", "emt.record", "emt.effects", "emt.interventions"),
+        "emt.devices",
     ),
     "emt.member_dynamics": (
-        *(
-            *BASE,
-            "emt.config",
-            "emt.evaluation",
-            "emt.runs",
-            "emt.record",
-            "emt.dynamics_file",
-            "emt.dynamics",
-        ),
+        *(*BASE, "emt.evaluation", "emt.member_parts", "emt.record", "emt.dynamics_file", "emt.dynamics"),
         "emt.devices",
     ),
     "emt.training": (

@@ -1,13 +1,13 @@
-"""Dynamics of members one by one: shares, stacks, parts that are kept, and the file that they become."""
+"""Results of members one by one: shares, stacks, parts that are kept, and the file that they become."""
 
 import numpy as np
 import pytest
 
-from emt import dynamics_file, runs
-from emt.commands.evaluate_dynamics import share_out
+from emt import dynamics_file, member_interventions, runs
+from emt.commands.evaluate_parts import share_out
 from emt.config import RunConfig, TrainingConfig
 from emt.evaluation import Settings, Work
-from emt.member_dynamics import DynamicsWork, join_parts, stacks, write_parts
+from emt.member_dynamics import DynamicsWork, stacks, write_parts
 from emt.models import MODELS
 from emt.options import load
 
@@ -44,7 +44,7 @@ def finish(job):
     missing = job.missing()
     for share in share_out(job, missing, 1):
         write_parts(share)
-    join_parts(job, list(missing))
+    job.join(list(missing))
     return dynamics_file.load(job.whole_path(STEPS))
 
 
@@ -92,8 +92,24 @@ def test_only_new_members_are_worked_out(make_job):
 def test_what_other_code_computed_is_worked_out_again(make_job, monkeypatch):
     finish(make_job(1, 2))
     assert make_job(1, 2).missing() == {}
-    monkeypatch.setattr("emt.member_dynamics.code_of_run", lambda *_: {"emt_source": "other"})
+    monkeypatch.setattr("emt.member_parts.code_of_run", lambda *_: {"emt_source": "other"})
     assert make_job(1, 2).missing() == {STEPS: (1, 2)}
+
+
+def test_interventions_on_a_population_that_has_grown_are_run_on_its_new_members(make_job):
+    def finished(*numbers):
+        job = member_interventions.InterventionWork(make_job(*numbers).work, ("states",), 8)
+        missing = job.missing()
+        for share in share_out(job, missing, 2):
+            member_interventions.write_parts(share)
+        job.join(list(missing))
+        return missing, job.file.load(job.whole_path(STEPS))
+
+    before, whole = finished(1, 2)
+    grown, more = finished(1, 2, 3)
+    assert (before, grown, finished(1, 2, 3)[0]) == ({STEPS: (1, 2)}, {STEPS: (3,)}, {})
+    assert more.sel(member=[1, 2]).drop_attrs().identical(whole.drop_attrs())
+    assert not np.array_equal(more["margin"].sel(member=3), more["margin"].sel(member=1))
 
 
 def test_parts_are_those_of_their_member(make_job):
