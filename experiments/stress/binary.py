@@ -64,18 +64,15 @@ def read_trace(path: Path) -> dict[str, Any]:
     return {node.path: _contents(node.dataset) for node in trace.load(path).subtree}
 
 
+OF_THREE = {"model": {"type": "rnn"}, "seeds": [0, 1000, 2000], "length": 3, "fingerprint": "x"}
+"""What files of three members say of themselves."""
+
+
 def make_dynamics(folder: Path) -> Path:
     """Write fixed points of three members."""
     arrays = {name: values for name, (_, values) in _arrays(dynamics_file.VARIABLES).items()}
     arrays["owner"] = np.array([1, 1, 2, 3, 3])
-    about = {
-        "model": {"type": "rnn"},
-        "seeds": [0, 1000, 2000],
-        "length": 3,
-        "fingerprint": "x",
-        "searches": 9,
-    }
-    about |= {"fixed_speed": 1e-14, "merge_distance": 1e-2}
+    about = {**OF_THREE, "searches": 9, "fixed_speed": 1e-14, "merge_distance": 1e-2}
     dynamics_file.save(dynamics_file.make(arrays, [1, 2, 3], about), folder / "seq3.nc")
     return folder / "seq3.nc"
 
@@ -84,10 +81,7 @@ def make_effects(folder: Path) -> Path:
     """Write effects of two conditions on three members."""
     arrays = {name: values for name, (_, values) in _arrays(effects.VARIABLES).items()}
     about = {
-        "model": {"type": "rnn"},
-        "seeds": [0, 1000, 2000],
-        "length": 3,
-        "fingerprint": "x",
+        **OF_THREE,
         "trials": 9,
         "accuracy": "sign",
         "chance": 0.5,

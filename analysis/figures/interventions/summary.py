@@ -8,7 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.figures.interventions.writes import draw_writes, sample_text, scores_of
+from analysis.figures.interventions.writes import (
+    draw_chance,
+    draw_members,
+    draw_writes,
+    sample_text,
+    scores_of,
+)
 from analysis.figures.style import BLACK, BLUE, COLORS, GRAY, VERMILION, single_axes, styled
 from analysis.interventions.summary import PART_TEXTS, Interventions, most_telling_step
 
@@ -35,7 +41,7 @@ def plot_states(result: Interventions, ax: Axes | None = None) -> Axes:
         color = PART_COLORS.get(part, COLORS[2 + place % (len(COLORS) - 2)])
         ax.plot(rows.index, rows["accuracy"], "o-", color=color, markersize=2.5, label=_name(part))
         ax.fill_between(rows.index, rows["low"], rows["high"], color=color, alpha=0.2, linewidth=0)
-    ax.axhline(result.chance, color=GRAY, linestyle=":", linewidth=0.8)
+    draw_chance(ax, result)
     ax.set(xlabel="content exchanged after steps", ylabel="right answers", ylim=(-0.03, 1.03))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(loc="best")
@@ -55,10 +61,8 @@ def plot_parts(result: Interventions, ax: Axes | None = None) -> Axes:
     conditions = [rows["control"].iloc[0], *rows["condition"]]
     right = pd.DataFrame({name: scores_of(result, c) for name, c in zip(names, conditions, strict=True)})
     places = np.arange(len(names))
-    for _, values in right.iterrows():
-        ax.plot(places, values, "o-", color=BLUE, alpha=0.4, markersize=2.5, linewidth=0.6)
-    ax.plot(places, right.mean(), "_", color=BLACK, markersize=14)
-    ax.axhline(result.chance, color=GRAY, linestyle=":", linewidth=0.8)
+    draw_members(ax, places, right)
+    draw_chance(ax, result)
     ax.set_xticks(places, [name if name == "unchanged" else _name(name) for name in names])
     ax.set(ylabel="right answers", ylim=(-0.03, 1.03), xlim=(-0.4, len(names) - 0.6))
     ax.set_title(

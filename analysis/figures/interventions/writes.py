@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from analysis.figures.style import BLACK, BLUE, COLORS, GRAY, SEQUENTIAL, VERMILION, single_axes, styled
 from analysis.interventions.summary import Interventions
@@ -48,10 +49,8 @@ def plot_writes(result: Interventions, ax: Axes | None = None) -> Axes:
     places = np.arange(len(shown))
     swaps = sum(score != "right" for _, score in shown.values())
     for part in (places[: len(places) - swaps], places[len(places) - swaps :]):
-        for _, member in values.iloc[:, part].iterrows():
-            ax.plot(part, member, "o-", color=BLUE, alpha=0.4, markersize=2.5, linewidth=0.6)
-    ax.plot(places, values.mean(), "_", color=BLACK, markersize=14)
-    ax.axhline(result.chance, color=GRAY, linestyle=":", linewidth=0.8)
+        draw_members(ax, part, values.iloc[:, part])
+    draw_chance(ax, result)
     ax.set_xticks(places, [label for label, _ in shown.values()])
     ax.set(ylabel="share of answers", ylim=(-0.03, 1.03), xlim=(-0.5, len(shown) - 0.5))
     ax.set_title(
@@ -72,7 +71,7 @@ def plot_dose(result: Interventions, ax: Axes | None = None) -> Axes:
         for hollow in (False, True):
             some = rows[((rows.index < 0) | (rows.index > 1)) == hollow]
             ax.plot(some.index, some["accuracy"], "o", color=color, fillstyle="none" if hollow else "full")
-    ax.axhline(result.chance, color=GRAY, linestyle=":", linewidth=0.8)
+    draw_chance(ax, result)
     ax.set(xlabel="strength of its writes", ylabel="right answers", ylim=(-0.03, 1.03))
     ax.legend(loc="best")
     ax.set_title(
@@ -125,6 +124,18 @@ def plot_paths(result: Interventions, ax: Axes | None = None) -> Axes:
         f"mean R² {result.paths['r2'].mean():.2f}; line: equal"
     )
     return ax
+
+
+def draw_members(ax: Axes, places: NDArray[np.intp], values: pd.DataFrame) -> None:
+    """Draw a line for each member (row) over some places, and a bar at the mean of each."""
+    for _, member in values.iterrows():
+        ax.plot(places, member, "o-", color=BLUE, alpha=0.4, markersize=2.5, linewidth=0.6)
+    ax.plot(places, values.mean(), "_", color=BLACK, markersize=14)
+
+
+def draw_chance(ax: Axes, result: Interventions) -> None:
+    """Draw the accuracy of always giving the commonest answer."""
+    ax.axhline(result.chance, color=GRAY, linestyle=":", linewidth=0.8)
 
 
 def scores_of(result: Interventions, condition: str, score: str = "right") -> pd.Series:
