@@ -85,5 +85,5 @@ class SoftmaxMixer(MemoryMixer):
     def forward(self, x: Tensor, state: Mapping[str, Tensor] | None, sequences: Sequences) -> Mixed:
         """Mix inputs; see `Mixer.forward`."""
         q, k, v, states = self.projections(x, state)
-        reads, last, log = self.memory.run(q, k, v, state, sequences.present)
+        reads, last, log = self.memory.run(q, k, v, state, sequences.present, sequences.edit)
         return Mixed(linear(reads.flatten(3), self.w_out), last, states, log)

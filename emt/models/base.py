@@ -21,7 +21,7 @@ State = Mapping[str, Tensor]
 """The carried state: tensors (member, batch, …) by name. Expensive tensors may be computed on access."""
 
 Context = Mapping[str, Tensor]
-"""What a model needs of a batch besides its inputs: tensors (member, batch, time) by name."""
+"""What a model needs of a batch besides its inputs: tensors (member, batch, time) by name; and edits of memories."""
 
 Log = dict[str, Tensor]
 """What a forward pass reports: tensors (member, batch, time, …) by name."""
@@ -46,6 +46,9 @@ class Model(nn.Module):
     torch_names
         For each parameter the name it has in a member's weight file, and for each buffer that is stored there
         too. Matrices are stored as (out, in). Files may lack such buffers: they are drawn from the seed.
+    edits
+        What of its memories' writes and reads can be changed in a run (`emt.models.memory_edits`): names of
+        `emt.ops.memory_edit.MemoryEdit`.
     context
         What `forward` needs of the batch besides its inputs: names of the batch's events; "needed_steps", the
         steps whose outputs are used; and "targets" for models that learn from them
@@ -66,6 +69,7 @@ class Model(nn.Module):
     held_state: tuple[str, ...] = ()
     smooth_state: tuple[str, ...] = ()
     memories: dict[str, dict[str, Any]] = {}
+    edits: tuple[str, ...] = ()
     context: ClassVar[tuple[str, ...]] = ()
     noise_step: int | None = None
     torch_names: dict[str, str]

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from emt.errors import UserError
 from emt.models.base import Context, LazyState, Log, Model, State, constant
 from emt.models.layers import at_ends, embed, lengthen, linear
+from emt.models.memory_edits import EDITS, edit_of
+from emt.ops.memory_edit import MemoryEdit
 
 EPSILON = 1e-5
 """Added to mean squares in norms."""
@@ -32,12 +34,14 @@ class Sequences(NamedTuple):
     """What a mixer may need to know of its inputs.
 
     ``present`` (member, batch, time), bool, which steps exist, None for all: the others stand after a row's
-    last one, and leave contents of memories as they are. ``seeds`` and ``noise_step`` as of the model.
+    last one, and leave contents of memories as they are. ``seeds`` and ``noise_step`` as of the model. ``edit`` is
+    what is changed of the mixer's memory, None for nothing.
     """
 
     present: Tensor | None
     seeds: tuple[int, ...]
     noise_step: int | None
+    edit: MemoryEdit | None = None
 
 
 class Mixed(NamedTuple):
@@ -91,6 +95,7 @@ class BlockModel(Model):
     A subclass calls `_make` with what builds a layer's mixer.
     """
 
+    edits = EDITS
     readout_name = None
     positions: nn.Parameter | None
     names: tuple[str, ...]
@@ -167,11 +172,12 @@ class BlockModel(Model):
         log = Log()
         for place, (name, mixer) in enumerate(self._mixers().items()):
             own = None if state is None else {part: state[f"{part}_{name}"] for part in mixer.state_dims}
+            memory = name if len(self.names) > 1 else "fast"
+            sequences = sequences._replace(edit=edit_of(context, memory))
             mixed = mixer(rms_norm(hidden, self.gains[place]), own, sequences)
             hidden = hidden + mixed.outputs
             if self.mlps:
                 hidden = hidden + self.mlps[place](hidden)
-            memory = name if len(self.names) > 1 else "fast"
             log |= {f"memory/{memory}/{n}": _logged(t, present) for n, t in mixed.log.items()}
             log |= {f"{part}_{name}": values for part, values in mixed.states.items()}
             last |= {f"{part}_{name}": maker for part, maker in mixed.last.items()}

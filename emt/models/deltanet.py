@@ -112,7 +112,7 @@ class DeltaMixer(MemoryMixer):
         q, k, v, states = self.projections(x, state)
         q, k = unit(q) * q.shape[-1] ** -0.5, unit(k)
         beta = self.max_beta * torch.sigmoid(linear(x, self.w_beta))
-        reads, last, log = self.memory.run(q, k, v, beta, state, sequences.present)
+        reads, last, log = self.memory.run(q, k, v, beta, state, sequences.present, edit=sequences.edit)
         outputs = linear(rms_norm(reads, self.gain).flatten(3), self.w_out)
         return Mixed(outputs, last, states, log)
 

@@ -23,8 +23,10 @@ from torch import Tensor
 
 from emt.models.base import Context, Log, Model, State, as_channels, constant
 from emt.models.layers import lengthen
+from emt.models.memory_edits import EDITS, edit_of
 from emt.ops.dictionary import recall_average, recall_nearest, similarities
 from emt.ops.dnd_lstm import DNDRun, dnd_lstm
+from emt.ops.memory_edit import MemoryEdit
 from emt.streams import stream
 
 INITIAL_SCALE = 0.1
@@ -64,6 +66,7 @@ class DNDLSTM(Model):
     }
     held_state = ("held", "keys", "values")
     memories = {"dnd": {"kind": "dictionary", "reads": "before"}}
+    edits = EDITS
     context = ("start", "written")
     readout_name = None
     torch_names = {
@@ -135,10 +138,15 @@ class DNDLSTM(Model):
         context = context or {}
         starts, written = (context[n] if n in context else _nothing(x) for n in self.context)
         parameters = (self.w_in, self.w_rec, self.w_out, self.b_in + self.b_rec, self.b_out)
-        runs, keys = [], []
-        for piece in _pieces(starts, written):
+        edit, runs, keys = edit_of(context, "dnd") or MemoryEdit(), [], []
+        written = written if edit.silent is None else written.masked_fill(edit.silent, -1)
+        if edit.hide is not None:
+            state = {**state, "hide": torch.zeros_like(state["held"], dtype=edit.hide.dtype)}
+        # Where a step looks for its own key, an edit of its read has to know which step it is.
+        one_by_one = self.key == "hidden" and not edit.touches_writes_only
+        for piece in _pieces(starts, written, one_by_one):
             start = self._begin(starts[:, :, piece.start], state["hidden"], state["cell"])
-            read = partial(self._read, state)
+            read = partial(self._read, state, edit, piece)
             if self.key == "hidden":
                 runs.append(dnd_lstm(x[:, :, piece], read, *parameters, *start))
                 keys.append(torch.cat([start[0].unsqueeze(2), runs[-1].hidden[:, :, :-1]], dim=2).detach())
@@ -146,10 +154,13 @@ class DNDLSTM(Model):
                 keys.append(x[:, :, piece, -self.key_channels :])
                 runs.append(dnd_lstm(x[:, :, piece], read(keys[-1]), *parameters, *start))
             last = {"hidden": runs[-1].hidden[:, :, -1], "cell": runs[-1].cell[:, :, -1]}
-            state = last | _write(state, written[:, :, piece.stop - 1] >= 0, keys[-1][:, :, -1], last["cell"])
+            entry = _entry(edit.at(piece.stop - 1), keys[-1][:, :, -1], last["cell"])
+            state = last | _write(state, written[:, :, piece.stop - 1] >= 0, entry)
         run = DNDRun(*(_joined(parts) for parts in zip(*runs, strict=True)))
-        log = {"hidden": run.hidden, "cell": run.cell}
-        return run.outputs, state, log | self._memory_log(_joined(keys), run.cell, written >= 0, run.recalled)
+        queries, last = _joined(keys), {name: state[name] for name in self.state_dims}
+        offered = {"key": edit.key_of(queries), "value": edit.value_of(run.cell.detach())}
+        log = self._memory_log(queries, offered, written >= 0, run.recalled)
+        return run.outputs, last, {"hidden": run.hidden, "cell": run.cell, **log}
 
     def _begin(self, start: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         """Return the states that a step starts from, (member, batch, unit): new ones where a trial begins."""
@@ -166,7 +177,7 @@ class DNDLSTM(Model):
         return torch.where(begins[..., None], new[0], hidden), torch.where(begins[..., None], new[1], cell)
 
     @torch.no_grad()
-    def _read(self, state: State, queries: Tensor) -> Tensor:
+    def _read(self, state: State, edit: MemoryEdit, piece: slice, queries: Tensor) -> Tensor:
         """Return what the dictionary recalls for queries (member, batch, time, key): (member, batch, time, unit)."""
         # Slots fill from the last one on: those that are empty in all rows are not looked at.
         taken = int(state["held"].flatten(0, 1).any(dim=0).sum()) if self.retrieval else 0
@@ -175,15 +186,24 @@ class DNDLSTM(Model):
         held, keys, values = (state[name][:, :, -taken:] for name in self.held_state)
         held = held.bool()
         similarity = similarities(queries, keys, self.similarity)
+        hidden = None
+        if edit.blind is not None and "hide" in state:
+            hidden = edit.blind[:, :, piece, :1].bool() & state["hide"][:, :, None, -taken:].bool()
+            similarity = similarity.masked_fill(hidden, -torch.inf)
         if self.recall == "nearest":
-            return recall_nearest(similarity, held, values)
-        return recall_average(similarity, held, values, self.similarity)
+            recalled = recall_nearest(similarity, held, values)
+        else:
+            recalled = recall_average(similarity, held, values, self.similarity)
+        if hidden is not None:
+            recalled = recalled * (held.unsqueeze(-2) & ~hidden).any(dim=-1, keepdim=True)
+        return recalled if edit.add is None else recalled + edit.add[:, :, piece, 0].to(recalled)
 
-    def _memory_log(self, keys: Tensor, cell: Tensor, writes: Tensor, recalled: Tensor) -> Log:
+    def _memory_log(
+        self, queries: Tensor, offered: dict[str, Tensor], writes: Tensor, recalled: Tensor
+    ) -> Log:
         """Return what is written into the dictionary and read from it, as a trace has it."""
-        nan = keys.new_full((), torch.nan)
-        queries = keys if self.retrieval else nan.expand_as(keys)
-        offered = {"key": keys, "value": cell.detach()}
+        nan = queries.new_full((), torch.nan)
+        queries = queries if self.retrieval else nan.expand_as(queries)
         if writes.any():
             log = {name: torch.where(writes[..., None], x, nan) for name, x in offered.items()}
         else:
@@ -219,22 +239,31 @@ def _joined(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=2)
 
 
-def _pieces(starts: Tensor, written: Tensor) -> Iterator[slice]:
-    """Yield the stretches of time that begin where a trial does, or after a write, in some row."""
+def _pieces(starts: Tensor, written: Tensor, one_by_one: bool = False) -> Iterator[slice]:
+    """Yield the stretches of time that begin where a trial does, or after a write, in some row; or single steps."""
+    if one_by_one:
+        yield from (slice(step, step + 1) for step in range(starts.shape[2]))
+        return
     begins, ends = (torch.stack([starts, written]) >= 0).flatten(1, 2).any(dim=1).tolist()
     cuts = sorted(
         {0, *(t for t, at in enumerate(begins) if at), *(t for t, at in enumerate(ends, 1) if at), len(ends)}
     )
-    return (slice(first, last) for first, last in pairwise(cuts))
+    yield from (slice(first, last) for first, last in pairwise(cuts))
+
+
+def _entry(edit: MemoryEdit, key: Tensor, cell: Tensor) -> dict[str, Tensor]:
+    """Return what a write of one step puts into a slot, (member, batch, …)."""
+    entry = {"keys": edit.key_of(key), "values": edit.value_of(cell)}
+    return entry if edit.hide is None else {**entry, "hide": edit.hide}
 
 
 @torch.no_grad()
-def _write(state: State, writes: Tensor, key: Tensor, cell: Tensor) -> dict[str, Tensor]:
+def _write(state: State, writes: Tensor, entry: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the dictionary with a newest slot (member, batch, …) in the rows that write, their oldest one dropped."""
-    before = {name: state[name] for name in DNDLSTM.held_state}
+    new = {"held": torch.ones_like(writes), **entry}
+    before = {name: state[name] for name in new}
     if not writes.any():
         return before
-    new = {"held": torch.ones_like(writes), "keys": key, "values": cell}
     after = {
         name: torch.cat([s[:, :, 1:], new[name].unsqueeze(2).to(s)], dim=2) for name, s in before.items()
     }

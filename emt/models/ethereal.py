@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from emt.models.base import Log, State, constant
+from emt.models.memory_edits import EDITS
 from emt.models.stepwise import LAST, StepwiseLearner
 from emt.ops.ethereal.forms import EtherealRun, Layer, Network, Rule, has_target
 
@@ -71,6 +72,7 @@ class EtherealRNN(StepwiseLearner):
     """
 
     memories = {"layer_1": LINEAR, "output": LINEAR}
+    edits = tuple(name for name in EDITS if name != "key")
 
     def __init__(
         self,

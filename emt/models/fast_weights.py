@@ -16,7 +16,10 @@ from torch import Tensor
 
 from emt.models.base import Context, LazyState, Log, Model, State, constant, identity, normal, uniform
 from emt.models.layers import Head, embed, lengthen
+from emt.models.memory_edits import EDITS, edit_of, without
 from emt.ops.fast_weights import FastWeightsRun, fast_matrix, fast_weights
+from emt.ops.fast_weights_edited import fast_weights_edited
+from emt.ops.memory_edit import MemoryEdit
 
 IDENTITY_SCALE = 0.05
 
@@ -43,6 +46,7 @@ class FastWeights(Model):
     state_dims = {"hidden": ("unit",), "fast_weights": ("unit_out", "unit_in")}
     held_state = smooth_state = ("fast_weights",)
     memories = {"fast": {"kind": "linear", "reads": "before"}}
+    edits = EDITS
     context = ("needed_steps",)
     readout_name = None
     torch_names = {
@@ -88,12 +92,27 @@ class FastWeights(Model):
         """Run the members over a sequence; see `Model.forward`."""
         h0, a0 = (None, None) if state is None else (state["hidden"], state["fast_weights"])
         drive = embed(lengthen(x, steps), self.embedding @ self.w_in)
-        rule = self.eta, self.lam
+        rule, edit = (self.eta, self.lam), edit_of(context, "fast")
+        if edit is not None:
+            return self._edited(drive, h0, a0, edit, context)
         run = fast_weights(drive, self.w_rec, self.gain, self.bias, *rule, self.inner_steps, h0, a0)
         matrix = partial(fast_matrix, run.hidden, *rule, a0)
         # Training on single sequences never asks for the matrix.
         last = LazyState({"hidden": lambda: run.hidden[:, :, -1], "fast_weights": matrix})
         return self.head(run.hidden, context), last, {"hidden": run.hidden, **self._memory_log(run)}
+
+    def _edited(
+        self, drive: Tensor, h0: Tensor | None, a0: Tensor | None, edit: MemoryEdit, context: Context | None
+    ) -> tuple[Tensor, State, Log]:
+        parameters = self.w_rec, self.gain, self.bias, self.eta, self.lam, self.inner_steps
+        run, *written, matrix = fast_weights_edited(drive, *parameters, h0, a0, edit)
+        log = self._memory_log(run)
+        names = [f"memory/fast/write_{name}" for name in ("key", "value", "strength", "keep")]
+        log |= dict(zip(names, written, strict=True))
+        for name in names[:2]:
+            log[name] = without(log[name], edit.silent)
+        last = {"hidden": run.hidden[:, :, -1], "fast_weights": matrix}
+        return self.head(run.hidden, context), last, {"hidden": run.hidden, **log}
 
     def _memory_log(self, run: FastWeightsRun) -> Log:
         """Return what is written into the matrix and read from it, as a trace has it."""

@@ -21,8 +21,10 @@ from torch import Tensor
 
 from emt.models.base import Context, Log, Model, State, normal, uniform
 from emt.models.layers import at_ends, embed, lengthen, linear
-from emt.ops.fwm.forms import FWMRun, fwm
+from emt.models.memory_edits import EDITS, edit_of, without
+from emt.ops.fwm.forms import FWMRun, fwm, fwm_steps
 from emt.ops.lstm_drive import lstm_of_drive
+from emt.ops.memory_edit import MemoryEdit
 
 
 class Variant(NamedTuple):
@@ -77,6 +79,7 @@ class FastWeightMemory(Model):
     state_dims = {"hidden": ("unit",), "cell": ("unit",), "fast_weights": ("value", "key")}
     held_state = smooth_state = ("fast_weights",)
     memories = {"fwm": {"kind": "linear", "reads": "after"}}
+    edits = (*EDITS, "hold")
     context = ("needed_steps",)
     readout_name = None
     torch_names = {
@@ -143,10 +146,16 @@ class FastWeightMemory(Model):
         drive = embed(x.transpose(1, 2), self.embedding @ self.w_in, self.bias).transpose(1, 2)
         hidden, cell = lstm_of_drive(drive, self.w_rec, h0, c0)
         keys, values, strength = self._writes(hidden, x)
+        edit = edit_of(context, "fwm")
+        if edit is not None:
+            keys, values, strength = self._edited(keys, values, strength, edit)
         asked = _needed_steps(context, x.shape[2])
         asking = hidden if asked is None else _gather(hidden, asked)
         first, partners = self._queries(asking)
-        run = fwm(keys, values, strength, first, partners, memory, asked)
+        if edit is None or edit.touches_writes_only:
+            run = fwm(keys, values, strength, first, partners, memory, asked)
+        else:
+            run = fwm_steps(keys, values, strength, first, partners, memory, asked, edit)
         # W_o and W_s have nothing between them, and the product of the two is small.
         outputs = linear(
             run.outputs, self.w_out @ self.head, (self.b_out.unsqueeze(1) @ self.head).squeeze(1)
@@ -159,7 +168,11 @@ class FastWeightMemory(Model):
             "fast_weights": run.memory
         }
         if asked is None:
-            return outputs, last, states | self._memory_log(keys, values, strength, run, x)
+            log = self._memory_log(keys, values, strength, run, x)
+            if edit is not None:
+                names = ("memory/fwm/write_key", "memory/fwm/write_value")
+                log |= {name: without(log[name], edit.silent) for name in names}
+            return outputs, last, states | log
         everywhere = outputs.new_zeros(*hidden.shape[:3], outputs.shape[-1])
         return everywhere.scatter(2, asked.unsqueeze(-1).expand_as(outputs), outputs), last, states
 
@@ -177,6 +190,16 @@ class FastWeightMemory(Model):
         if self.variant.divides:
             strength = strength / self.size
         return keys, value.tanh(), strength if x.is_floating_point() else strength * (x >= 0)
+
+    def _edited(
+        self, keys: Tensor, values: Tensor, strength: Tensor, edit: MemoryEdit
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return factors of keys, values and γ as they are written."""
+        if edit.key is not None and self.factors == 1:
+            edit = edit._replace(key=edit.key.unsqueeze(3))
+        silent = edit.silent
+        strength = strength if silent is None else strength.masked_fill(silent, 0.0)
+        return edit.key_of(keys), edit.value_of(values), strength
 
     def _queries(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Return n_0 (member, batch, query, value) and e (member, batch, query, read, value)."""

@@ -26,8 +26,10 @@ from emt.models.features import FeatureMap
 from emt.models.head_memory import HeadMemory
 from emt.models.layers import at_ends, embed, lengthen
 from emt.models.linear_attention import EPSILON, require_positive, sums_to_one
+from emt.models.memory_edits import EDITS, edit_of
 from emt.models.softmax_memory import SoftmaxMemory
 from emt.ops import last_read_weights
+from emt.ops.memory_edit import MemoryEdit
 
 
 class Pairs(NamedTuple):
@@ -85,6 +87,7 @@ class FastWeightProgrammer(Model):
             self.features = FeatureMap(features, hidden_dim, nu, random_features, "fwp")
         elif write_rule != "sum":
             raise UserError(f"must be sum with --features softmax; got {write_rule}", parameter="write_rule")
+        self.edits = (*EDITS, "hold") if write_rule == "fwm" else EDITS
         self._make_memory(hidden_dim, capacity)
         self._make_parameters(hidden_dim)
 
@@ -136,7 +139,8 @@ class FastWeightProgrammer(Model):
         w_embedded, w_value = self.embedding @ self.w_key[:, self.values :], self.w_key[:, : self.values]
         key = embed(pairs.keys, w_embedded, self.b_key) + embed(pairs.values, w_value)
         beta = self._strength(pairs)
-        asked = self._asked_at_the_end(state, context)
+        edit = edit_of(context, "fast")
+        asked = edit is None and self._asked_at_the_end(state, context)
         of_queries = pairs.keys[:, :, -1:] if asked else pairs.keys
         query = embed(of_queries, self.embedding @ self.w_query, self.b_query)
         if self.features is not None:
@@ -148,7 +152,7 @@ class FastWeightProgrammer(Model):
             weights = self._weights(query.squeeze(2), key, beta, pairs.writes)
             outputs = pad(self._sum(weights, pairs.values).unsqueeze(2), (0, 0, x.shape[2] - 1, 0))
             return outputs, {}, {"hidden": outputs}
-        reads, last, log = self._run(query, key, beta, pairs, state)
+        reads, last, log = self._run(query, key, beta, pairs, state, edit)
         outputs = self._answer(reads)
         first = torch.zeros_like(outputs[:, :, 0]) if state is None else state["hidden"]
         last = {"hidden": lambda: at_ends(x, outputs, first), **last}
@@ -203,7 +207,13 @@ class FastWeightProgrammer(Model):
         return answer.scatter_add(-1, values.clamp(min=0), weights * (values >= 0))
 
     def _run(
-        self, query: Tensor, key: Tensor, beta: Tensor | None, pairs: Pairs, state: State | None
+        self,
+        query: Tensor,
+        key: Tensor,
+        beta: Tensor | None,
+        pairs: Pairs,
+        state: State | None,
+        edit: MemoryEdit | None,
     ) -> tuple[Tensor, dict[str, Callable[[], Tensor]], Log]:
         """Write and read at every step; what is read has an axis for its one head."""
         values = pairs.values
@@ -214,9 +224,9 @@ class FastWeightProgrammer(Model):
         q, k, v = (vectors.unsqueeze(3) for vectors in (query, key, values))
         beta = None if beta is None else beta.unsqueeze(3)
         if self.features is None:
-            return self.softmax.run(q, k, v, state, pairs.writes)
+            return self.softmax.run(q, k, v, state, pairs.writes, edit)
         normalised = self.write_rule == "fwm"
-        return self.memory.run(q, k, v, beta, state, pairs.writes, normalised=normalised)
+        return self.memory.run(q, k, v, beta, state, pairs.writes, normalised=normalised, edit=edit)
 
     def _answer(self, reads: Tensor) -> Tensor:
         """Return the answer (member, batch, time, value) that was read (member, batch, time, head, …)."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from emt.models.base import Log
 from emt.models.blocks import Makers
 from emt.ops import linear_memory, normalised_delta
+from emt.ops.memory_edit import MemoryEdit, along
 
 
 class HeadMemory:
@@ -37,6 +38,7 @@ class HeadMemory:
         writes: Tensor | None,
         *,
         normalised: bool = False,
+        edit: MemoryEdit | None = None,
     ) -> tuple[Tensor, Makers, Log]:
         """Write and read at every step; see `emt.ops.linear_memory.forms`.
 
@@ -52,12 +54,17 @@ class HeadMemory:
             Steps that write, (member, batch, time); None: all.
         normalised
             Whether a memory larger than one is divided by its norm (`normalised_delta`).
+        edit
+            What is changed of writes and reads; None: nothing.
 
         Returns
         -------
         reads, last, log
             (member, batch, time, head, value), what makes the state after the last step, and the log.
         """
+        edit = MemoryEdit() if edit is None else edit.with_head(self.shape[0])
+        own_value = edit.value_of(value)
+        key, writes = edit.key_of(key), writing(writes, edit)
         strength = beta
         if writes is not None:
             there = writes.unsqueeze(-1).to(query).expand(query.shape[:4])
@@ -66,15 +73,23 @@ class HeadMemory:
         held = None
         if state is not None:
             held = state["memory"] if self.shape[0] > 1 else state["memory"].unsqueeze(2)
-        q, k, v = (x.transpose(2, 3) for x in (query, key, value))
+        q, k, v = (x.transpose(2, 3) for x in (query, key, own_value))
         b, c = (None if x is None else x.transpose(2, 3) for x in (erase, strength))
         log_keep = None
         if normalised and b is not None:
-            reads, memory, log_keep = normalised_delta(q, k, v, b, held)
+            hold = None if edit.hold is None else edit.hold.transpose(2, 3)
+            reads, memory, log_keep = normalised_delta(q, k, v, b, held, hold)
         else:
             reads, memory = linear_memory(q, k, v, None, b, c, held)
         reads = reads.transpose(2, 3)
-        log = head_log(query, key, value, reads, writes)
+        hidden, blind = edit.hidden(own_value), edit.blind
+        if hidden is not None and blind is not None:
+            c = c if log_keep is None or c is None else c * log_keep.exp()
+            missed, _ = linear_memory(q, k, hidden.transpose(2, 3), log_keep, b, c)
+            reads = reads - along(blind[..., 0], reads) * missed.transpose(2, 3)
+        if edit.add is not None:
+            reads = reads + edit.add.squeeze(4).to(reads)
+        log = head_log(query, key, own_value, reads, writes)
         if log_keep is not None:
             log["write_keep"] = log_keep.transpose(2, 3).exp()
         if strength is not None:
@@ -82,6 +97,13 @@ class HeadMemory:
         if erase is not None:
             log["write_erase"] = erase
         return reads, {"memory": lambda: memory if self.shape[0] > 1 else memory.squeeze(2)}, log
+
+
+def writing(writes: Tensor | None, edit: MemoryEdit) -> Tensor | None:
+    """Return which steps write, (member, batch, time); None where all do."""
+    if edit.silent is None:
+        return writes
+    return ~edit.silent if writes is None else writes & ~edit.silent
 
 
 def head_log(query: Tensor, key: Tensor, value: Tensor, reads: Tensor, writes: Tensor | None) -> Log:

@@ -23,6 +23,7 @@ from emt.models.blocks import BlockModel, Mixed, Mixer, Sequences, head_size, sc
 from emt.models.features import FeatureMap
 from emt.models.head_memory import HeadMemory
 from emt.models.layers import linear
+from emt.models.memory_edits import EDITS
 from emt.models.memory_mixer import MemoryMixer
 from emt.models.projections import Projections
 
@@ -87,6 +88,8 @@ class LinearAttention(BlockModel):
 
         self._make(input_channels, output_channels, hidden_dim, layers, mlp, initializer_range, build)
         self.smooth_state = self.held_state
+        if write_rule == "fwm":
+            self.edits = (*EDITS, "hold")
 
 
 class LinearMixer(MemoryMixer):
@@ -126,7 +129,9 @@ class LinearMixer(MemoryMixer):
             v = torch.cat([v, torch.ones_like(v[..., :1])], dim=-1)
         if self.write_rule == "delta":
             q, k = q / (q.sum(dim=-1, keepdim=True) + EPSILON), sums_to_one(k)
-        reads, last, log = self.memory.run(q, k, v, beta, state, sequences.present, normalised=normalised)
+        reads, last, log = self.memory.run(
+            q, k, v, beta, state, sequences.present, normalised=normalised, edit=sequences.edit
+        )
         if self.write_rule == "sum":
             reads = reads[..., :-1] / (reads[..., -1:] + EPSILON)
         if normalised:

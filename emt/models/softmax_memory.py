@@ -4,11 +4,12 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 
 from emt.models.base import Log
 from emt.models.blocks import Makers
-from emt.models.head_memory import head_log
+from emt.models.head_memory import head_log, writing
+from emt.ops.memory_edit import MemoryEdit
 
 
 class SoftmaxMemory:
@@ -61,6 +62,7 @@ class SoftmaxMemory:
         value: Tensor,
         state: Mapping[str, Tensor] | None,
         writes: Tensor | None,
+        edit: MemoryEdit | None = None,
     ) -> tuple[Tensor, Makers, Log]:
         """Write and then read at every step.
 
@@ -72,6 +74,8 @@ class SoftmaxMemory:
             What it holds before the first step; None: nothing.
         writes
             Steps that write, (member, batch, time); None: all.
+        edit
+            What is changed of writes and reads; None: nothing.
 
         Returns
         -------
@@ -79,6 +83,8 @@ class SoftmaxMemory:
             (member, batch, time, head, value), 0 where nothing is held; what makes the state after the last
             step; and the log.
         """
+        edit = MemoryEdit() if edit is None else edit.with_head(self.heads)
+        key, value, writes = edit.key_of(key), edit.value_of(value), writing(writes, edit)
         steps, everywhere = query.shape[2], query.new_ones(query.shape[:3], dtype=torch.bool)
         held, keys, values = everywhere if writes is None else writes, key, value
         if state is not None:
@@ -87,15 +93,19 @@ class SoftmaxMemory:
                 torch.cat([state[n].to(x), x], dim=2) for n, x in (("keys", key), ("values", value))
             )
         q, k, v = (x.flatten(0, 1).transpose(1, 2) for x in (query, keys, values))
-        simple = state is None and writes is None and steps <= self.capacity
+        simple = state is None and writes is None and steps <= self.capacity and edit.hide is None
         mask = None if simple else self._found(held, steps).flatten(0, 1).unsqueeze(1)
+        shown = self._shown(edit, held.shape[2])
         if mask is None:
             reads = scaled_dot_product_attention(q, k, v, is_causal=True)
         else:
             # A finite number, so that a read that finds nothing has finite gradients.
-            bias = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, -1e9)
+            mask = mask if shown is None else mask & (shown > 0)
+            bias = torch.zeros_like(mask, dtype=q.dtype) if shown is None else shown.to(q).log()
+            bias = bias.masked_fill(~mask, -1e9)
             reads = scaled_dot_product_attention(q, k, v, bias) * mask.any(dim=-1, keepdim=True)
         reads = reads.transpose(1, 2).unflatten(0, query.shape[:2])
+        reads = reads if edit.add is None else reads + edit.add.squeeze(4).to(reads)
         return reads, self._last(held, keys, values), head_log(query, key, value, reads, writes)
 
     def _found(self, held: Tensor, steps: int) -> Tensor:
@@ -104,6 +114,13 @@ class SoftmaxMemory:
         age = written[:, :, -steps:, None] - written[:, :, None, :]
         before = torch.ones(steps, held.shape[2], dtype=torch.bool, device=held.device)
         return held[:, :, None] & before.tril(held.shape[2] - steps) & (age < self.capacity)
+
+    def _shown(self, edit: MemoryEdit, slots: int) -> Tensor | None:
+        """Return which share of each slot a read sees, (row, 1, time, slot and time); None for all of all."""
+        if edit.hide is None or edit.blind is None:
+            return None
+        hide = pad(edit.hide, (slots - edit.hide.shape[2], 0))
+        return (1 - edit.blind[..., :1] * hide.unsqueeze(2)).flatten(0, 1).unsqueeze(1)
 
     def _last(self, held: Tensor, keys: Tensor, values: Tensor) -> Makers:
         """Return what makes the state: the last writes, the newest in the last slot."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from emt.models.base import Context, LazyState, Log, Model, State, as_channels, uniform
 from emt.models.layers import lengthen
+from emt.models.memory_edits import edit_of, without
 from emt.ops.ethereal.forms import EtherealRun, Layer, Network, Rule, Start, ethereal
 from emt.streams import stream
 
@@ -122,10 +123,15 @@ class StepwiseLearner(Model):
             position = position + state["position"].unsqueeze(2)
             start = Start(state["hidden"], position[:, :, 0] != 0, self._contents(state))
         network = self.network()
-        run = ethereal(network, self.rule, self._inputs(x, state, position), targets, start)
+        edits = [edit_of(context, place) for place in self.places]
+        run = ethereal(network, self.rule, self._inputs(x, state, position), targets, start, edits)
         trains = targets is not None and torch.is_grad_enabled()
         log = {"hidden": run.hidden, "previous": x}
         log |= self._gradients(run) if trains else self._memory_log(network, run, targets, position)
+        for place, edit in zip(self.places, edits, strict=True):
+            if edit is not None and edit.freeze is not None:
+                name = f"memory/{place}/write_keep"
+                log[name] = without(log[name], edit.freeze)
         last = {"hidden": lambda: run.hidden[:, :, -1], "previous": lambda: x[:, :, -1], **self._written(run)}
         last |= {"position": lambda: position[:, :, -1] + 1}
         return run.outputs, LazyState({name: last[name] for name in self.state_dims}), log

@@ -1,6 +1,7 @@
 """Networks that write their own weights (`emt.ops.ethereal.forms`), with a matrix for each item: equation (4)."""
 
 import contextlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,12 +20,21 @@ from emt.ops.ethereal.network import (
     has_target,
     run_step,
 )
+from emt.ops.memory_edit import MemoryEdit, along
 
 
 def ethereal_steps(
-    network: Network, rule: Rule, x: Tensor, targets: Tensor | None = None, start: Start | None = None
+    network: Network,
+    rule: Rule,
+    x: Tensor,
+    targets: Tensor | None = None,
+    start: Start | None = None,
+    edits: Sequence[MemoryEdit | None] = (),
 ) -> EtherealRun:
-    """Equations (1) to (4), one step after the other, with a matrix for each item; arguments as in :func:`ethereal`."""
+    """Equations (1) to (4), one step after the other, with a matrix for each item; arguments as in :func:`ethereal`.
+
+    ``edits`` change what layers write, where each step writes one product, and what they read of it.
+    """
     members, batch, steps, _ = x.shape
     if rule.compatibility and rule.normalize:
         network = _with_unit_feedback(network)
@@ -38,6 +48,7 @@ def ethereal_steps(
     cut = None if targets is None or rule.updater == "bptt" else _cut
     hidden, started = (None, None) if start is None else (start.hidden, start.started)
     for t in range(steps):
+        _begin(items, edits, t)
         with contextlib.nullcontext() if targets is None else torch.set_grad_enabled(rule.updater != "dfa"):
             step = run_step(network, rule, [item.apply for item in items], x[:, :, t], hidden, started)
         passes.append(step)
@@ -50,11 +61,12 @@ def ethereal_steps(
             for place, terms in _terms(network, rule, passes, error, started).items():
                 if rule.compatibility and place == recurrence and rule.updater != "bptt":
                     continue
-                items[place].move(_summed(terms), active)
+                terms, moves, writes = items[place].edited(terms, active)
+                items[place].move(_summed(terms), moves)
                 if rule.updater != "bptt":
                     values[place][:, :, t] = -terms[-1].delta
                     wrote[place][:, :, t] = (
-                        active if place != recurrence or started is None else active & started
+                        writes if place != recurrence or started is None else writes & started
                     )
         passes[-1] = step if cut is None else cut(step)
         hidden, started = passes[-1].hidden, None
@@ -74,6 +86,12 @@ def ethereal_steps(
         merged=lambda: tuple(i.merged() for i in items),
         plasticity_gradients=lambda: tuple(i.plasticity_gradient() for i in items),
     )
+
+
+def _begin(items: Sequence["_Items"], edits: Sequence[MemoryEdit | None], step: int) -> None:
+    """Let layers take up the part of their edits that is of a step."""
+    for item, edit in zip(items, edits, strict=False):
+        item.own = None if edit is None else edit.at(step)
 
 
 class _Product(NamedTuple):
@@ -133,6 +151,18 @@ class _Items:
         self.trace = self._nothing() if rule.plasticity_gradient else None
         self.coincidence = torch.zeros_like(layer.weight)
         self.read = layer.weight.new_zeros(())
+        self.own: MemoryEdit | None = None
+        self.hidden: Tensor | None = None
+
+    def edited(self, terms: list[_Product], active: Tensor) -> tuple[list[_Product], Tensor, Tensor]:
+        """Return what is written, which items move, and which of them write, (member, batch)."""
+        own = self.own
+        if own is None:
+            return terms, active, active
+        moves = active if own.freeze is None else active & ~own.freeze
+        writes = active if own.silent is None else active & ~own.silent
+        delta = -own.value_of(-terms[-1].delta) * writes.unsqueeze(-1)
+        return [terms[-1]._replace(delta=delta)], moves, writes
 
     def _nothing(self) -> Tensor:
         members, *shape = self.layer.weight.shape
@@ -145,6 +175,10 @@ class _Items:
         self.read = torch.zeros_like(outputs)
         if self.written is not None and self.rule.writes:
             self.read = (key.unsqueeze(-2) @ self.written).squeeze(-2)
+            if self.own is not None:
+                hidden = self.hidden
+                missed = None if hidden is None else (key.unsqueeze(-2) @ hidden).squeeze(-2)
+                self.read = self.own.read(self.read, missed)
             outputs = outputs + self.read
         # The first outputs that a gradient is asked for stand in no graph where weights are not trained.
         return key, outputs.requires_grad_() if self.asked and torch.is_grad_enabled() else outputs
@@ -162,6 +196,10 @@ class _Items:
         written = self._bounded(self.keep.unsqueeze(1) * self.written - rule.eta * scaled)
         moves = active[..., None, None]
         self.written = torch.where(self._movable(moves, written), written, self.written)
+        if self.own is not None and self.own.hide is not None:
+            before = self._nothing() if self.hidden is None else self.hidden
+            hidden = self.keep.unsqueeze(1) * before - rule.eta * scaled * along(self.own.hide, scaled)
+            self.hidden = torch.where(moves, hidden, before)
         if self.trace is not None:
             self.coincidence -= rule.eta * (mask * self.trace * gradient).mean(dim=1)
             self.trace = torch.where(moves, (1 - rule.forget_rate) * self.trace + gradient, self.trace)

@@ -28,11 +28,14 @@ is
 and what flows back through it d Wᵀ − η Σ_{s<t} k_s ∘ [δ_s·d + (δ_s∘d)(M∘(A c_ts − 1))ᵀ].                        (6)
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from emt.ops.ethereal.dense import ethereal_steps
 from emt.ops.ethereal.low_rank import ethereal_low_rank
 from emt.ops.ethereal.network import EtherealRun, Layer, Network, Rule, Start, Updater, has_target
+from emt.ops.memory_edit import MemoryEdit
 
 __all__ = [
     "EtherealRun",
@@ -52,7 +55,12 @@ LONGEST = 256
 
 
 def ethereal(
-    network: Network, rule: Rule, x: Tensor, targets: Tensor | None = None, start: Start | None = None
+    network: Network,
+    rule: Rule,
+    x: Tensor,
+    targets: Tensor | None = None,
+    start: Start | None = None,
+    edits: Sequence[MemoryEdit | None] = (),
 ) -> EtherealRun:
     """Run networks over a sequence in which they learn, in the form that is faster.
 
@@ -70,7 +78,11 @@ def ethereal(
         learnt, and the outputs are differentiable by all arguments.
     start
         State from which the sequence continues; None at its beginning, which costs nothing.
+    edits
+        What is changed of each layer's writes and reads; none: nothing.
     """
+    if any(edit is not None for edit in edits):
+        return ethereal_steps(network, rule, x, targets, start, edits)
     plain = not (rule.grad_clip or rule.clip_weights or rule.normalize or rule.compatibility)
     low_rank = (
         plain and rule.updater != "bptt" and targets is not None and start is None and x.shape[2] <= LONGEST

@@ -17,7 +17,12 @@ class NormalisedRun(NamedTuple):
 
 
 def normalised_delta(
-    query: Tensor, key: Tensor, value: Tensor, erase: Tensor, memory: Tensor | None = None
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    erase: Tensor,
+    memory: Tensor | None = None,
+    hold: Tensor | None = None,
 ) -> NormalisedRun:
     """Run M ← (M + β (v − M k) kᵀ) / max(1, ‖·‖_F), step by step; reads come after the write.
 
@@ -34,6 +39,8 @@ def normalised_delta(
         β, (…, time).
     memory
         M before the first step, (…, value, key); None: empty.
+    hold
+        s, (…, time), where it is given and not the norm; NaN: the norm.
     """
     held = key.new_zeros(*key.shape[:-2], value.shape[-1], key.shape[-1]) if memory is None else memory
     norm = _norm(held)
@@ -45,6 +52,9 @@ def normalised_delta(
         held = held + change.unsqueeze(-1) * k.unsqueeze(-2)
         norm = _norm(held)
         scale = torch.where(divides, norm.clamp(min=1), 1)
+        if hold is not None:
+            given = hold[..., t, None].to(scale)
+            scale = torch.where(given.isnan(), scale, given)
         held = held / scale.unsqueeze(-1)
         scales.append(scale.squeeze(-1))
         reads.append((held @ query[..., t, :].unsqueeze(-1)).squeeze(-1))
