@@ -16,19 +16,30 @@ scored:
 ``probability``             member, condition, query    softmax of the right output
 ``source``                  condition, query            sequence whose content was used, -1 for none
 ``lag``                     condition, query            mean distance of changed writes from the query, in steps
-``norm``                    member, condition, query    mean size of changed writes, |c v kᵀ|; of a dictionary |v|
+``norm``                    member, condition, query    mean size of changed writes, |c v kᵀ|; of a dictionary |v|;
+                                                        of variables that of the change of the state
 ==========================  ==========================  ==========================================================
 
-What is undefined is NaN, as is everything of a member whose outputs were not finite.
+What is undefined is NaN, as is everything of a member whose outputs were not finite. Where variables were exchanged
+there are also
+
+==========================  ==========================  ==========================================================
+``basis``                   member, state, variable     Ψ (`emt.codes.Codes`), NaN for a member without a code
+``reader``                  member, variable, state     D
+``position``                variable                    its position in the window
+==========================  ==========================  ==========================================================
+
+and a query counts all judged steps that the exchange is about, which are as many as two windows have.
 
 The attribute ``about`` is one JSON string: model, task, experiment, seeds, sequence length, format version;
 ``trials``, sequences that were run; ``accuracy``, when an output is right, "sign" or "argmax"; ``chance``,
 accuracy of always giving the commonest answer; ``conditions``, a list in the order of the axis (`Said`);
-``fingerprint``, the hash of what it came from, and ``parts``, such a hash for each member.
+``fingerprint``, the hash of what it came from, and ``parts``, such a hash for each member; ``width``, values in a slot
+of the window, where variables were exchanged.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -73,6 +84,17 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "norm": _EACH,
 }
 
+OF_VARIABLES: dict[str, tuple[str, ...]] = {
+    "basis": ("member", "state", "variable"),
+    "reader": ("member", "variable", "state"),
+    "position": ("variable",),
+}
+"""What is there where variables were exchanged, all or none of it."""
+
+
+def _dims(names: Collection[Any]) -> dict[str, tuple[str, ...]]:
+    return VARIABLES | (OF_VARIABLES if set(OF_VARIABLES) & set(names) else {})
+
 
 class Said(Schema):
     """What effects say of one condition (`emt.interventions.conditions.Condition`)."""
@@ -98,6 +120,7 @@ class About(Schema):
     accuracy: Literal["sign", "argmax"]
     chance: Annotated[float, Field(ge=0, le=1)]
     conditions: list[Said]
+    width: Count = 0
     experiment: str = ""
     model: dict[str, Any] = {}
 
@@ -112,7 +135,8 @@ def make(
     TraceError
         If a variable is missing.
     """
-    arrays = {name: (VARIABLES[name], array) for name, array in variables.items()}
+    dims = _dims(variables)
+    arrays = {name: (dims[name], array) for name, array in variables.items()}
     names = [condition["name"] for condition in about["conditions"]]
     effects = xr.Dataset(arrays, coords={"member": list(numbers), "condition": names})
     effects.attrs["about"] = json.dumps({"format_version": FORMAT_VERSION, **about})
@@ -137,7 +161,7 @@ def join(effects: Sequence[xr.Dataset], **marks: Any) -> xr.Dataset:
         name: np.concatenate([part[name].values for part in effects])
         if dims[0] == "member"
         else effects[0][name].values
-        for name, dims in VARIABLES.items()
+        for name, dims in _dims(effects[0].data_vars).items()
     }
     numbers = [number for part in effects for number in part["member"].values.tolist()]
     return make(variables, numbers, {**about_joined(effects), **marks})
@@ -152,7 +176,7 @@ def check(effects: xr.Dataset, where: str = "effects") -> None:
         Naming the first variable that is missing or has the wrong axes.
     """
     check_version(effects, (FORMAT_VERSION,), where)
-    expect(effects, VARIABLES, where)
+    expect(effects, _dims(effects.data_vars), where)
     check_members(effects, where)
     said = [condition.name for condition in _said(effects, where).conditions]
     got = effects["condition"].values.tolist() if "condition" in effects.coords else []

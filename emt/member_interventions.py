@@ -1,15 +1,23 @@
 """Interventions on an experiment's members, as parts (`emt.member_parts`)."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from types import ModuleType
 from typing import Any, ClassVar
 
+import xarray as xr
+
 from emt import effects
+from emt.codes import Codes
+from emt.config import code_of_run
 from emt.devices import choose_device
-from emt.errors import renamed
+from emt.errors import UserError, renamed
+from emt.interventions.kinds import FITTED, KINDS
 from emt.member_parts import Missing, PartsWork
+from emt.tasks.base import Batch, Task
+
+FindCodes = Callable[[xr.DataTree], Codes]
 
 STACK_BYTES = 2**28
 """Members are run together whose states and logs take so many bytes on all trials."""
@@ -25,10 +33,13 @@ class InterventionWork(PartsWork):
         Kinds of conditions (`emt.interventions.conditions.KINDS`).
     trials
         Trials of each length.
+    find_codes
+        What finds the directions of variables from a run's trace; without it variables are not exchanged.
     """
 
     kinds: tuple[str, ...]
     trials: int
+    find_codes: FindCodes | None = None
 
     folder_name = "interventions"
     file: ClassVar[ModuleType] = effects
@@ -36,7 +47,8 @@ class InterventionWork(PartsWork):
     @property
     def options(self) -> tuple[Any, ...]:
         """What a part depends on beside the member and its trials."""
-        return (self.kinds, self.trials)
+        code = code_of_run(self.work.config, "analysis") if "variables" in self.kinds else ""
+        return (self.kinds, self.trials, code)
 
 
 def write_parts(share: tuple[InterventionWork, Missing]) -> None:
@@ -55,13 +67,39 @@ def write_parts(share: tuple[InterventionWork, Missing]) -> None:
     load = partial(record.load_members, work.experiment, work.config, device=device, step=work.step)
     for length, numbers in missing.items():
         first = load(numbers[:1])
-        batch = first.task.test_batch(work.config.training.seed, length, job.horizon, job.trials)
+        batch, fitted = _batches(job, first.task, length)
         one = record.step_bytes(first, length) * batch.steps * batch.sequences
         for stack in _stacks(numbers, one):
             about = {"length": length, "parts": [job.hashes[n] for n in stack]}
+            members, codes = load(stack), None
+            if fitted is not None and job.find_codes is not None:
+                codes = replace(job.find_codes(record.record(members, fitted, length)), fitted=0)
             with renamed({"kinds": "interventions"}):
-                found = intervene(load(stack), batch, about=about, kinds=job.kinds)
+                found = intervene(members, batch, about=about, kinds=job.kinds, codes=codes)
             job.save(found, length, stack)
+
+
+def _batches(job: InterventionWork, task: Task, length: int) -> tuple[Batch, Batch | None]:
+    """Return the trials, and others that directions of variables are found from, None where that is not wanted.
+
+    Raises
+    ------
+    UserError
+        If variables are asked for by name, and the task's are not defined.
+    """
+    draw = partial(task.test_batch, job.work.config.training.seed, length, job.horizon)
+    if "variables" not in job.kinds or job.find_codes is None:
+        return draw(job.trials), None
+    if task.operator(length) is None:
+        if job.kinds != KINDS:
+            raise UserError(
+                "--interventions: variables: the task has no linear operator, so its variables are not defined; "
+                "states would do"
+            )
+        return draw(job.trials), None
+    # The first of many trials need not be those of a smaller batch.
+    both = draw(FITTED + job.trials)
+    return both.part(slice(FITTED, None)), both.part(slice(FITTED))
 
 
 def _stacks(numbers: Sequence[int], member_bytes: int) -> list[Sequence[int]]:

@@ -62,10 +62,11 @@ ALLOWED = {
         ),
         *("emt.options", "emt.progress"),
     ),
+    "emt.codes": (),
     "emt.effects": (*BASE, "emt.labelled", "emt.netcdf"),
     "emt.interventions": (
         *(*BASE, "emt.record", "emt.models", "emt.tasks", "emt.streams", "emt.effects", "emt.progress"),
-        "emt.memory_nodes",
+        *("emt.memory_nodes", "emt.codes"),
     ),
     "emt.evaluation": (
         *(*BASE, "emt.config", "emt.runs", "emt.record", "emt.dynamics_file", "emt.dynamics", "emt.devices"),
@@ -74,7 +75,7 @@ ALLOWED = {
     "emt.member_parts": (*BASE, "emt.evaluation", "emt.runs", "emt.config"),
     "emt.member_interventions": (
         *(*BASE, "emt.evaluation", "emt.member_parts", "emt.record", "emt.effects", "emt.interventions"),
-        "emt.devices",
+        *("emt.devices", "emt.codes", "emt.config", "emt.tasks"),
     ),
     "emt.member_dynamics": (
         *(*BASE, "emt.evaluation", "emt.member_parts", "emt.record", "emt.dynamics_file", "emt.dynamics"),
@@ -95,7 +96,7 @@ ALLOWED = {
     ),
     "emt.own": (
         *(*BASE, "emt.trace", "emt.tasks", "emt.models", "emt.record", "emt.dynamics", "emt.dynamics_file"),
-        *("emt.locks", "emt.memory_nodes", "emt.progress", "emt.interventions"),
+        *("emt.locks", "emt.memory_nodes", "emt.progress", "emt.interventions", "emt.codes"),
         # A run of one's own networks has the summary that evaluation would write, and memories that replay.
         "analysis.evaluation.from_recording",
         *("analysis.memory.log", "analysis.memory.replay"),
@@ -103,7 +104,15 @@ ALLOWED = {
     "emt.weights": (*BASE, "emt.config", "emt.options", "emt.runs", "emt.tensor_file"),
     "emt.commands": ("emt", "analysis", "experiments"),
     "emt.__main__": ("emt.commands",),
-    "analysis": (*BASE, "emt.trace", "emt.dynamics_file", "emt.effects", "emt.progress", "emt.stopping"),
+    "analysis": (
+        *BASE,
+        "emt.trace",
+        "emt.dynamics_file",
+        "emt.effects",
+        "emt.progress",
+        "emt.stopping",
+        "emt.codes",
+    ),
 }
 """Layer -> what of ours it may import besides itself."""
 

@@ -29,12 +29,13 @@ from analysis.variables.from_trajectories import (
     code_of,
     column_angles,
     fit_each,
+    fit_reader,
     fit_trajectories,
     reconstruct_each_step,
-    task_windows,
 )
 from analysis.variables.results import MemberVariables, Theory, TrialVariables, VariableMemories
 from emt import trace
+from emt.codes import task_windows
 
 CONDITION_LIMITS = {"powers": CONDITION_LIMIT, "trajectories": 1e4}
 """Largest condition numbers: recordings are float32, and 1e4 leaves three of seven digits; powers also raise errors."""
@@ -90,6 +91,7 @@ def find_variables(
         found=tuple(study.found for study in studies if study.found),
         shown=None if place is None else _show(studies[place], kept, trial - 1),
         trials=len(kept),
+        n_states=studies[0].states.shape[-1],
     )
 
 
@@ -148,6 +150,7 @@ def _theory(recording: xr.DataTree) -> Theory:
         length=size // width,
         width=width,
         positions=positions,
+        operator=operator,
         transition=companion[np.ix_(positions, positions)],
         modes=companion_eigenvalues(companion)[: len(positions)],
     )
@@ -204,6 +207,7 @@ def _study(
         code=code,
         transition=code.dual @ matrix @ code.basis,
         observed=_observed_transition(code, states, trials),
+        reader=fit_reader(states, trials),
     )
     return _Study(states, estimates, best, found)
 

@@ -15,6 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.statistics import Interval, mean_interval
+from emt.codes import task_windows
+
+__all__ = [
+    "Certificate",
+    "Code",
+    "Fit",
+    "Trials",
+    "certify",
+    "code_of",
+    "column_angles",
+    "fit_each",
+    "fit_reader",
+    "fit_trajectories",
+    "reconstruct_each_step",
+    "task_windows",
+]
 
 Array = NDArray[np.float64]
 
@@ -130,31 +146,14 @@ class Certificate:
     precision_deg: float
 
 
-def task_windows(values: Array, present: NDArray[np.bool_], trial: NDArray[np.int64], length: int) -> Array:
-    """Return the window at each step (row, time, length · d), oldest vector first; NaN for vectors not there yet.
+def fit_reader(states: Array, trials: Trials) -> Array:
+    """Return D (variable, state), least squares of variables on states (trial, time, state), over the used steps.
 
-    Parameters
-    ----------
-    values
-        The sequence's vectors (row, time, d).
-    present
-        Steps that have one (row, time); others, such as end markers, leave the window as it is.
-    trial
-        Trial of a stream that each step belongs to (row, time); each starts with an empty window.
-    length
-        Vectors in a window.
+    Each less its mean over trials. Unlike the pseudo-inverse of Ψ it reads as well as any linear map of these
+    states can: where variables share directions, a pseudo-inverse multiplies what Ψ does not explain.
     """
-    rows, steps, width = values.shape
-    windows = np.full((rows, steps, length, width), np.nan)
-    for row in range(rows):
-        window = np.full((length, width), np.nan)
-        for t in range(steps):
-            if t and trial[row, t] != trial[row, t - 1]:
-                window = np.full((length, width), np.nan)
-            if present[row, t]:
-                window = np.vstack([window[1:], values[row, t]])
-            windows[row, t] = window
-    return windows.reshape(rows, steps, length * width)
+    centred = (states - states.mean(axis=0))[trials.used]
+    return np.asarray(np.linalg.lstsq(centred, trials.design, rcond=None)[0].T)
 
 
 def fit_trajectories(states: Array, trials: Trials) -> Code:

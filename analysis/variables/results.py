@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from analysis.statistics import UNBOUNDED, Interval, mean_interval, mean_text
 from analysis.variables.from_trajectories import Array, Code
+from emt.codes import Codes
 
 MOST_REASONS = 3
 """Members whose reasons the headline gives in full."""
@@ -38,6 +39,8 @@ class Theory:
     positions
         Positions in the window (slot · width + bit) that are on a cycle, hence remembered for ever
         (variable,).
+    operator
+        f, next vector = window @ f (window, target).
     transition
         Φ between them (variable, variable).
     modes
@@ -47,6 +50,7 @@ class Theory:
     length: int
     width: int
     positions: NDArray[np.intp]
+    operator: Array
     transition: Array
     modes: NDArray[np.complex128]
 
@@ -68,6 +72,9 @@ class MemberVariables:
     observed
         The same from the recording alone: least squares of what Ψ* reads at the next step on what it reads
         now.
+    reader
+        D (variable, state), which reads variables by least squares
+        (`analysis.variables.from_trajectories.fit_reader`).
     """
 
     model_name: str
@@ -75,6 +82,7 @@ class MemberVariables:
     code: Code
     transition: Array
     observed: Array
+    reader: Array
 
 
 @dataclass(frozen=True)
@@ -123,6 +131,8 @@ class VariableMemories:
         A trial of one of them, or None.
     trials
         Recorded trials.
+    n_states
+        Numbers in the state.
     """
 
     label: str
@@ -132,6 +142,7 @@ class VariableMemories:
     found: tuple[MemberVariables, ...]
     shown: TrialVariables | None
     trials: int
+    n_states: int
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return members, estimates, means over members with a basis, and the trial shown, by step and position."""
@@ -168,6 +179,21 @@ class VariableMemories:
             )
             for name, part in parts.items()
         }
+
+    def codes(self) -> Codes:
+        """Return Ψ and D of all members, in the order of ``members``, for interventions on other trials than these.
+
+        Examples
+        --------
+        ``emt.intervene(run, codes=find_variables(run.recording.isel(batch=slice(64))).codes())``
+        """
+        found = {member.model_name: member for member in self.found}
+        nothing = np.full((self.n_states, len(self.theory.positions)), np.nan)
+        bases = [found[name].code.basis if name in found else nothing for name in self.members.index]
+        readers = [found[name].reader if name in found else nothing.T for name in self.members.index]
+        return Codes(
+            np.stack(bases), np.stack(readers), self.theory.positions, self.theory.operator, self.trials
+        )
 
     def headline(self) -> str:
         """Return how many members have variable memories, how sure that is, and why the others have none."""

@@ -18,20 +18,26 @@ class Condition:
         What is done. To the state: "shuffle" gives every sequence the content of another one, "zero" and
         "mean" replace it. To writes: "scale" makes them ``amount`` times as strong, "swap" gives them the
         values of a source's queried writes, "jolt" adds another vector of the value's length. "unchanged"
-        only cuts the run.
+        only cuts the run. To variables of a linear task: "set" moves the state along their directions by what
+        their values differ by in another trial, h + Ψ (u' - u); "swap" by what is read from that trial's
+        state, h + Ψ D (h' - h) (`emt.codes.Codes`).
     part
         Of the state: "moving", "memory", "all" (`emt.interventions.states.parts_of`), or one of its tensors.
-        Of writes: a memory's name, or "all".
+        Of writes: a memory's name, or "all". Of variables: "slot 3", the third from the oldest, "bit 3.2", its
+        second, or "all".
     after
-        Of the state: the change comes after this many steps.
+        Of the state and of variables: the change comes after this many steps.
     control
         Name of the condition that it is compared with; empty for a condition that others are compared with.
     kind
-        "states", or on writes "writes", "dose" or "map": tests are corrected within a kind.
+        "states", "variables", or on writes "writes", "dose" or "map": tests are corrected within a kind, of
+        variables for each step.
     target
         Of writes: those of the "queried" items, of an "other" item of the trial that is written as often,
         "all" before the query, all "but queried", all "but other", or "lag 3", the third step before the
-        query.
+        query. Of variables the directions in which the state moves: their "own", those of the same bits in the
+        "next slot", as many at "random" and as far, or, of "swap", all "but own"; of "set" also the nearest in
+        which slots differ by magnitudes, "unit" or "scalar" (`emt.codes.magnitude_fit`).
     amount
         Of "scale": 0 removes a write.
     at
@@ -42,7 +48,7 @@ class Condition:
     aligned
         Of "swap": whether values keep the sign with which they are read (`emt.interventions.writes.Donors`).
     draws
-        How often an "other" item is drawn; scores are means.
+        How often an "other" item, or "random" directions, are drawn; scores are means.
 
     Examples
     --------

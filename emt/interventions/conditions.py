@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 
+from emt.codes import Codes
 from emt.errors import UserError, repeated
 from emt.interventions.condition import Condition, refusal
 from emt.interventions.kinds import KINDS
 from emt.interventions.queries import Queries
 from emt.interventions.states import parts_of
+from emt.interventions.variable_conditions import MOST_STEPS as MOST_CODE_STEPS
+from emt.interventions.variable_conditions import NO_CODES, NO_STEPS, check_variables, variable_conditions
 from emt.interventions.write_conditions import check_write, check_writes, has_writes, write_conditions
 from emt.models.base import Model
 
@@ -18,9 +21,16 @@ OFF_DISTRIBUTION = ("zero", "mean")
 
 
 def default_conditions(
-    model: Model, queries: Queries, last_step: int, kinds: Sequence[str] = KINDS
+    model: Model,
+    queries: Queries,
+    last_step: int,
+    kinds: Sequence[str] = KINDS,
+    codes: Codes | None = None,
+    code_steps: Sequence[int] = (),
 ) -> list[Condition]:
     """Return the conditions of these kinds that a model has, for queries up to a step; writes only where both can.
+
+    Given ``codes``, variables are exchanged at some of ``code_steps``.
 
     Raises
     ------
@@ -35,6 +45,10 @@ def default_conditions(
         conditions += write_conditions(model, queries)
     if "states" in kinds:
         conditions += _state_conditions(model, chosen_steps(last_step))
+    if tuple(kinds) == ("variables",) and not code_steps:
+        raise UserError(NO_CODES if codes is None else NO_STEPS, parameter="kinds")
+    if "variables" in kinds and codes is not None:
+        conditions += variable_conditions(codes, spread(code_steps, MOST_CODE_STEPS))
     return conditions
 
 
@@ -44,9 +58,14 @@ def chosen_steps(last_step: int, most: int = MOST_STEPS) -> list[int]:
     >>> chosen_steps(4), chosen_steps(100, 4)
     ([1, 2, 3, 4], [1, 34, 67, 100])
     """
-    if last_step <= most:
-        return list(range(1, last_step + 1))
-    return [1 + round(place * (last_step - 1) / (most - 1)) for place in range(most)]
+    return spread(range(1, last_step + 1), most)
+
+
+def spread(steps: Sequence[int], most: int) -> list[int]:
+    """Return all of some steps, or as many of them at even distances, the first and the last included."""
+    if len(steps) <= most:
+        return list(steps)
+    return [steps[round(place * (len(steps) - 1) / (most - 1))] for place in range(most)]
 
 
 def cut(after: int) -> Condition:
@@ -67,8 +86,15 @@ def _state_conditions(model: Model, steps: Sequence[int]) -> Iterator[Condition]
             yield Condition(f"shuffle {what} {_after(after)}", "shuffle", part, after, base.name)
 
 
-def check_conditions(conditions: Sequence[Condition], model: Model, queries: Queries, steps: int) -> None:
-    """Refuse conditions that a run of these members cannot have.
+def check_conditions(
+    conditions: Sequence[Condition],
+    model: Model,
+    queries: Queries,
+    steps: int,
+    codes: Codes | None = None,
+    code_steps: Sequence[int] = (),
+) -> None:
+    """Refuse conditions that a run of these members cannot have; the parameters are those of `default_conditions`.
 
     Raises
     ------
@@ -81,6 +107,8 @@ def check_conditions(conditions: Sequence[Condition], model: Model, queries: Que
     for condition in conditions:
         if condition.kind == "states":
             _check_state(condition, model, steps)
+        elif condition.kind == "variables":
+            check_variables(condition, codes, code_steps)
         else:
             check_writes(model, queries)
             check_write(condition, model)

@@ -8,13 +8,17 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from emt import effects
+from emt.codes import Codes
+from emt.errors import UserError
 from emt.interventions.condition import Condition
 from emt.interventions.conditions import check_conditions, default_conditions
 from emt.interventions.exchanged import Exchanged
 from emt.interventions.kinds import KINDS
-from emt.interventions.queries import Answers, answers_of, queries_of
+from emt.interventions.queries import Answers, Queries, answers_of, queries_of
+from emt.interventions.recoded import Recoded, moving_names
 from emt.interventions.rewritten import Rewritten
-from emt.interventions.scores import SCORES
+from emt.interventions.scores import SCORES, Outcome
+from emt.interventions.windows import Windows, windows_of
 from emt.progress import Progress
 from emt.record import Loaded, to_tensors
 from emt.tasks.base import Batch
@@ -27,6 +31,7 @@ def intervene(
     about: Mapping[str, Any] | None = None,
     *,
     kinds: Sequence[str] = KINDS,
+    codes: Codes | None = None,
     seed: int = 0,
 ) -> xr.Dataset:
     """Run members with something changed, each condition on the same trials, and score their answers.
@@ -43,6 +48,9 @@ def intervene(
         What the effects say of themselves beside model, task and conditions.
     kinds
         Kinds of conditions, where none are given.
+    codes
+        Of the task's variables in these members (`analysis.variables.results.VariableMemories.codes`); without
+        them variables are not exchanged.
     seed
         Of the draws of sources and queries.
 
@@ -54,7 +62,8 @@ def intervene(
     Raises
     ------
     UserError
-        If the trials have no right answers, or a condition is not one that these members can have.
+        If the trials have no right answers, a condition is not one that these members can have, or codes are of
+        other members or trials.
 
     Examples
     --------
@@ -62,33 +71,80 @@ def intervene(
     """
     answers = answers_of(loaded.task, batch)
     queries = queries_of(batch, answers.judged, bool(loaded.model.memories), seed)
+    windows = None if codes is None else _windows(loaded, batch, answers, codes)
+    code_steps = [] if windows is None or codes is None else windows.steps(codes.length)
     if conditions is None:
         last_step = queries.last_step(answers.judged)
-        conditions = default_conditions(loaded.model, queries, last_step, kinds)
-    check_conditions(conditions, loaded.model, queries, batch.steps)
+        conditions = default_conditions(loaded.model, queries, last_step, kinds, codes, code_steps)
+    check_conditions(conditions, loaded.model, queries, batch.steps, codes, code_steps)
     inputs, context = to_tensors(loaded, batch)
-    exchanged = Exchanged(loaded, batch, inputs, context, answers, queries, seed)
+    runners: dict[str, Exchanged | Rewritten | Recoded] = {
+        "states": Exchanged(loaded, batch, inputs, context, answers, queries, seed)
+    }
     rewritten = Rewritten(loaded.model, inputs, context, batch, answers, queries, seed)
+    if windows is not None and codes is not None:
+        runners["variables"] = Recoded(loaded.model, inputs, context, windows, answers, queries, codes, seed)
     outcomes = []
     with Progress("conditions", len(conditions)) as progress:
         for done, condition in enumerate(conditions, 1):
-            outcomes.append((exchanged if condition.kind == "states" else rewritten).run(condition))
+            outcomes.append(runners.get(condition.kind, rewritten).run(condition))
             progress.update(done)
-    variables: dict[str, NDArray[Any]] = {
-        name: np.stack([one.scores[name] for one in outcomes], axis=1).astype(np.float32) for name in SCORES
-    }
-    variables |= {name: np.stack([getattr(one, name) for one in outcomes]) for name in ("source", "lag")}
-    variables["norm"] = np.stack([one.norm for one in outcomes], axis=1).astype(np.float32)
-    variables |= {"sequence": queries.sequence, "step": queries.step, "item": queries.items[:, 0]}
     content = {
         **loaded.labels,
         "trials": batch.sequences,
         "accuracy": answers.rule,
         "chance": _chance(answers),
         "conditions": [condition.describe() for condition in conditions],
+        **({} if codes is None else {"width": codes.width}),
         **(about or {}),
     }
-    return effects.make(variables, loaded.numbers, content)
+    return effects.make(_variables_of(outcomes, queries, codes), loaded.numbers, content)
+
+
+def _variables_of(
+    outcomes: Sequence[Outcome], queries: Queries, codes: Codes | None
+) -> dict[str, NDArray[Any]]:
+    """Return the variables of effects by name (`emt.effects`)."""
+    variables: dict[str, NDArray[Any]] = {
+        name: np.stack([one.scores[name] for one in outcomes], axis=1).astype(np.float32) for name in SCORES
+    }
+    variables |= {name: np.stack([getattr(one, name) for one in outcomes]) for name in ("source", "lag")}
+    variables["norm"] = np.stack([one.norm for one in outcomes], axis=1).astype(np.float32)
+    variables |= {"sequence": queries.sequence, "step": queries.step, "item": queries.items[:, 0]}
+    if codes is not None:
+        variables |= {"basis": codes.basis.astype(np.float32), "reader": codes.reader.astype(np.float32)}
+        variables["position"] = codes.positions
+    return variables
+
+
+def _windows(loaded: Loaded, batch: Batch, answers: Answers, codes: Codes) -> Windows:
+    """Return the windows of a batch.
+
+    Raises
+    ------
+    UserError
+        If codes are of other members or trials.
+    """
+    state = loaded.model.zero_state(loaded.model.like.new_zeros(len(loaded.numbers), 1, 1))
+    size = sum(state[name][0, 0].numel() for name in moving_names(loaded.model))
+    expected = (len(loaded.numbers), size, len(codes.positions))
+    if codes.basis.shape != expected or codes.reader.mT.shape != expected:
+        raise UserError(
+            f"expected Ψ (member, state, variable) of shape {expected}, and D its transpose; got "
+            f"{codes.basis.shape} and {codes.reader.shape}",
+            parameter="codes",
+        )
+    if answers.targets.shape[-1] != codes.width:
+        raise UserError(
+            f"expected an operator of {answers.targets.shape[-1]} targets; got {codes.width}",
+            parameter="codes",
+        )
+    if batch.sequences < codes.fitted + 2:
+        raise UserError(
+            f"expected at least two trials beside the {codes.fitted} that codes come from; got {batch.sequences}",
+            parameter="codes",
+        )
+    return windows_of(batch, answers, codes)
 
 
 def _chance(answers: Answers) -> float:

@@ -6,6 +6,7 @@ from typing import Any
 
 import xarray as xr
 
+from emt.codes import Codes
 from emt.errors import UserError
 from emt.interventions.condition import Condition
 from emt.interventions.intervene import intervene as intervene_on
@@ -15,8 +16,17 @@ from emt.own.run import Run
 from emt.own.trials import Trials
 from emt.record import Loaded
 
+_EVENTS = ("written", "trial")
+"""What says where windows of variables begin."""
 
-def intervene(run: Run, conditions: Sequence[Condition] | None = None, *, seed: int = 0) -> xr.Dataset:
+
+def intervene(
+    run: Run,
+    conditions: Sequence[Condition] | None = None,
+    *,
+    codes: Codes | None = None,
+    seed: int = 0,
+) -> xr.Dataset:
     """Change the states of recorded networks, let them run on, and score their answers.
 
     Trials of different length are cut to one, as for a search for fixed points.
@@ -26,7 +36,11 @@ def intervene(run: Run, conditions: Sequence[Condition] | None = None, *, seed: 
     run
         what `emt.from_torch` or `emt.from_cells` recorded, with targets
     conditions
-        what is changed (default: after up to 16 steps parts of the state are exchanged between trials)
+        what is changed (default: after up to 16 steps parts of the state are exchanged between trials, and with
+        ``codes`` after up to 8 steps variables)
+    codes
+        directions of a linear task's variables, found from the first trials alone:
+        ``find_variables(run.recording.isel(batch=slice(64))).codes()``; these are not edited
     seed
         of the draws of sources
 
@@ -60,5 +74,9 @@ def intervene(run: Run, conditions: Sequence[Condition] | None = None, *, seed: 
     rows, length = largest_block(trials)
     targets, scored = (run.recording[name].to_numpy()[rows, :length][None] for name in ("targets", "scored"))
     batch = replace(run.batch, answers=targets, scored=scored.astype(bool))
+    if codes is not None:
+        events = {n: run.recording[n].to_numpy()[rows, :length][None] for n in _EVENTS if n in run.recording}
+        codes = replace(codes, fitted=int((rows < codes.fitted).sum()))
+        batch = replace(batch, events=events)
     with in_evaluation_mode(stack.networks):
-        return intervene_on(loaded, batch, conditions, {"length": run.length}, seed=seed)
+        return intervene_on(loaded, batch, conditions, {"length": run.length}, codes=codes, seed=seed)

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 import emt
+from analysis import find_variables
+from emt import effects
 from emt.commands.known_systems.registers import LENGTH, SCALE, WIDTH, shift_register
 from emt.errors import UserError
 from emt.tasks.variable_binding import VariableBinding
@@ -41,3 +43,15 @@ def test_runs_without_networks_or_targets_are_refused_in_one_line():
         emt.intervene(emt.from_arrays(states))
     with pytest.raises(UserError, match="interventions: expected trials with targets"):
         emt.intervene(emt.from_torch(torch.nn.RNN(3, 4, batch_first=True), emt.trials(np.ones((4, 5, 3)))))
+
+
+def test_variables_of_an_own_register_are_exchanged():
+    trials = emt.task_trials(VariableBinding(seq_length=LENGTH, input_dim=WIDTH), LENGTH, horizon=6, size=60)
+    run = emt.from_torch([Register(), Register()], trials)
+    codes = find_variables(run.recording.isel(batch=slice(20))).codes()
+    found = emt.intervene(run, codes=codes)
+    own = [c.name for c in effects.conditions(found) if c.kind == "variables" and c.target == "own"]
+    assert len(own) == 6 * 4
+    exchanged = found["counterfactual_right"].sel(condition=own)
+    assert (exchanged[:, :, 20:].mean("query") == 1).all()
+    assert np.isnan(exchanged[:, :, :20]).all()
