@@ -178,6 +178,8 @@ def check(effects: xr.Dataset, where: str = "effects") -> None:
     check_version(effects, (FORMAT_VERSION,), where)
     expect(effects, _dims(effects.data_vars), where)
     check_members(effects, where)
+    if "position" in effects and not np.issubdtype(effects["position"].dtype, np.integer):
+        raise TraceError(f"{where}: expected integers in 'position'; got {effects['position'].dtype}")
     said = [condition.name for condition in _said(effects, where).conditions]
     got = effects["condition"].values.tolist() if "condition" in effects.coords else []
     if got != said:

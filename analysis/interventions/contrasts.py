@@ -26,12 +26,15 @@ SCORES = ("right", "counterfactual_right", "kept_right", "margin", "probability"
 DESCRIBED = ("kind", "edit", "part", "after", "target", "amount", "at", "source", "aligned", "control")
 """What a table says of a condition."""
 
+EXCHANGES = ("swap", "set")
+"""Edits that call for an answer, that of their source."""
+
 
 def member_means(effects: xr.Dataset, conditions: Sequence[Said]) -> pd.DataFrame:
     """Return the mean over queries of every score, by (model_name, condition), and how many queries count.
 
     ``effect`` is the share of right answers under a condition's control minus that under the condition, over
-    the queries that both score; NaN for a condition without control. Where values are swapped, and the
+    the queries that both score; NaN for a condition without control. Where values are exchanged, and the
     control's too, it is the share of answers that are the source's, minus that under the control.
     """
     names = [condition.name for condition in conditions]
@@ -58,7 +61,7 @@ def _differences(conditions: Sequence[Said], values: Array, sources: Array | Non
         if not condition.control:
             continue
         control = place[condition.control]
-        if sources is not None and condition.edit == conditions[control].edit == "swap":
+        if sources is not None and condition.edit == conditions[control].edit in EXCHANGES:
             found[:, k] = _mean(sources[:, k]) - _mean(sources[:, control])
         else:
             found[:, k] = _mean(values[:, control] - values[:, k])
@@ -77,12 +80,13 @@ def population_rows(members: pd.DataFrame, conditions: Sequence[Said]) -> pd.Dat
     """Return a row for each condition: means over members with intervals, and the test against its control.
 
     ``p`` is that of the sign-flip test over members, ``p_holm`` corrected for the number of conditions of this
-    kind that were tested, ``smallest_p`` what it could be at least. The interval of a single member's accuracy is over
-    its trials (Wilson).
+    kind that were tested, of variables of this step, ``smallest_p`` what it could be at least. The interval of
+    a single member's accuracy is over its trials (Wilson).
     """
     rows = {condition.name: _row(members, condition) for condition in conditions}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("condition")
-    corrected = table.groupby("kind", sort=False)["p"].transform(holm)
+    step = table["after"].where(table["kind"] == "variables", 0)
+    corrected = table.groupby([table["kind"], step], sort=False)["p"].transform(holm)
     table.insert(int(table.columns.tolist().index("p")) + 1, "p_holm", corrected)
     return table
 

@@ -1,4 +1,4 @@
-"""Which parts of the state, and which writes of a memory, answers depend on.
+"""Which parts of the state, which writes of a memory and which directions of variables answers depend on.
 
 Members are the sample: each has the mean over its queries. A condition is compared with its control, the same
 run in which the same was done to something else, or nothing at the same place.
@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from analysis.interventions.contrasts import effect_test, member_means, population_rows
+from analysis.interventions.variables import codes_table, variables_table, variables_text
 from analysis.interventions.writes import dose_table, map_table, path_points, path_table, worth
 from analysis.population import undefined_text
 from analysis.statistics import Interval, mean_text, number_text, p_text
@@ -49,6 +50,9 @@ class Interventions:
     states
         Of conditions on parts of the state the same by (part, after), with ``steps_left`` until the last
         answer.
+    variables, codes
+        Of exchanged variables the same by (after, edit, part), and of each member what its directions are like
+        (`analysis.interventions.variables`). Empty where none were exchanged.
     chance
         Accuracy of always giving the commonest answer; of signs 0.5.
     trials
@@ -66,6 +70,8 @@ class Interventions:
     points: pd.DataFrame
     worth: float
     states: pd.DataFrame
+    variables: pd.DataFrame
+    codes: pd.DataFrame
     chance: float
     trials: int
     n_members: int
@@ -78,6 +84,8 @@ class Interventions:
             "interventions_map": self.single,
             "interventions_paths": self.paths,
             "interventions_states": self.states,
+            "interventions_variables": self.variables,
+            "interventions_codes": self.codes,
         }
         return tables | {name: table for name, table in further.items() if len(table)}
 
@@ -85,6 +93,8 @@ class Interventions:
         """Return the result in a line for each kind, and which members are undefined."""
         lines = [self._writes_text()] if "without queried" in self.population.index else []
         lines += [self._states_text()] if len(self.states) else []
+        if len(self.variables):
+            lines.append(variables_text(self.variables, self.codes, self.n_members))
         base = self.members["right"].groupby("model_name").mean()
         undefined = undefined_text(base)
         return "\n".join([*lines, *([f"accuracy {undefined}"] if undefined else [])])
@@ -167,6 +177,8 @@ def summarise_interventions(effects: xr.Dataset) -> Interventions:
         points=points,
         worth=float(np.nanmean(shares)) if np.isfinite(shares).any() else math.nan,
         states=_states(population),
+        variables=variables_table(members, population, conditions),
+        codes=codes_table(effects, members, conditions),
         chance=float(about["chance"]),
         trials=int(about["trials"]),
         n_members=effects.sizes["member"],

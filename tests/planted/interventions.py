@@ -136,3 +136,70 @@ def make_write_effects() -> Callable[..., Any]:
         return effects.make(variables, [2 * i + 1 for i in range(members)], about)
 
     return make
+
+
+@pytest.fixture
+def make_variable_effects() -> Callable[..., Any]:
+    """Return a function that makes effects of exchanged variables: two slots of two bits in five units.
+
+    Of 40 queries 38 are answered like the source where a slot is set, 30 where it is swapped, 4 plus the
+    member's place in random directions, none in the next slot; 39 are right if nothing is exchanged, and 40 if
+    everything else is. The two directions of a bit have the cosine 0.6, and slots do not differ by magnitudes.
+    """
+    shares = {
+        ("unchanged", "", "all"): ("right", 39),
+        ("set", "random", "slot 2"): ("counterfactual_right", 4),
+        ("set", "own", "slot 2"): ("counterfactual_right", 38),
+        ("set", "next slot", "slot 2"): ("counterfactual_right", 0),
+        ("swap", "random", "slot 2"): ("counterfactual_right", 4),
+        ("swap", "own", "slot 2"): ("counterfactual_right", 30),
+        ("swap", "but own", "all"): ("kept_right", 40),
+    }
+
+    def make(members: int = 6, steps: tuple[int, ...] = (3, 5, 7), queries: int = 40) -> Any:
+        conditions: list[dict[str, Any]] = []
+        scores: dict[str, list[Any]] = {name: [] for name in ("right", "counterfactual_right", "kept_right")}
+        place = np.arange(members)[:, None]
+        for after in steps:
+            controls = {"own": "{} random slot 2 {}", "but own": "unchanged  all {}"}
+            for (edit, target, part), (score, count) in shares.items():
+                conditions.append(
+                    {"name": f"{edit} {target} {part} {after}", "kind": "variables", "edit": edit}
+                    | {"part": part, "after": after, "target": target}
+                    | {
+                        "control": controls.get(target, "").format(
+                            *((edit, after) if target == "own" else (after,))
+                        )
+                    }
+                )
+                counts = count + (place if target == "random" else 0 * place)
+                for name, each in scores.items():
+                    given = (np.arange(queries) < counts).astype(np.float32)
+                    each.append(
+                        given if name == score else np.full_like(given, np.nan if name != "right" else 1)
+                    )
+        shape = (members, len(conditions), queries)
+        e, f = np.eye(5)[:2], np.array([[0.6, 0, 0.8, 0, 0], [0, 0.6, 0, 0.8, 0]])
+        basis = np.concatenate([e, f]).T
+        variables = {
+            **{name: np.stack(each, axis=1) for name, each in scores.items()},
+            **{name: np.zeros(shape, np.float32) for name in ("margin", "probability", "norm")},
+            "sequence": np.arange(queries),
+            "step": np.full(queries, -1),
+            "item": np.full(queries, -1),
+            "source": np.zeros(shape[1:], int),
+            "lag": np.full(shape[1:], np.nan),
+            "basis": np.tile(basis, (members, 1, 1)),
+            "reader": np.tile(np.linalg.pinv(basis), (members, 1, 1)),
+            "position": np.arange(4),
+        }
+        about = {
+            "experiment": "planted",
+            "model": {"type": "rnn"},
+            "seeds": list(range(members)),
+            "length": 2,
+        }
+        about |= {"trials": queries, "accuracy": "sign", "chance": 0.5, "conditions": conditions, "width": 2}
+        return effects.make(variables, [2 * i + 1 for i in range(members)], about)
+
+    return make

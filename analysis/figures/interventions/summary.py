@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from analysis.figures.interventions.variables import plot_variables
 from analysis.figures.interventions.writes import (
     draw_chance,
     draw_members,
@@ -27,6 +28,8 @@ def draw(result: Interventions) -> Iterator[tuple[str, Figure]]:
     if len(result.states):
         yield "interventions_states", plot_states(result).figure  # type: ignore[misc]
         yield "interventions_parts", plot_parts(result).figure  # type: ignore[misc]
+    if len(result.variables):
+        yield "interventions_variables", plot_variables(result).figure  # type: ignore[misc]
 
 
 @styled

@@ -61,3 +61,47 @@ def exchanged_registers() -> Iterator[Answer]:
     yield Answer("interventions", "answers of the source, exchanged", 1.0, row["counterfactual_right"], 1e-6)
     yield Answer("interventions", "right where both are alike", 1.0, row["kept_right"], 1e-6)
     yield Answer("interventions", "effect: bits that differ", 1.0 - alike, row["effect"], 1e-6)
+
+
+def exchanged_slots() -> Iterator[Answer]:
+    """Shift registers in which one slot is exchanged: the direction of each variable is a unit, of length SCALE.
+
+    In a state the units of slot j hold the vector that is answered j steps on, so Ψ = SCALE I and D = I / SCALE.
+    Set and swapped, all bits of the slot that differ are answered like the source, and all others stay; put into
+    the next slot, none of the slot's is. Everything but Ψ is nothing. Directions of units that are the slots'
+    own have no cosine, and one factor for each slot explains one slot of three.
+    """
+    from emt.codes import Codes
+    from emt.interventions.intervene import intervene
+
+    loaded = shift_register([1, 2])
+    batch = loaded.task.test_batch(0, LENGTH, 3 * LENGTH, 64)
+    units = np.tile(np.eye(LENGTH * WIDTH), (2, 1, 1))
+    codes = Codes(SCALE * units, units / SCALE, np.arange(LENGTH * WIDTH), loaded.task.operator(LENGTH))
+    result = analyse("interventions", intervene(loaded, batch, kinds=("variables",), codes=codes))
+    rows = result.variables.xs(LENGTH + 1, level="after")
+    for edit in ("set", "swap"):
+        row = rows.loc[edit, "slot 2"]
+        yield Answer("interventions", f"a slot is answered, {edit}", 1.0, row["interchange"], 1e-6)
+        yield Answer("interventions", f"other slots stay, {edit}", 1.0, row["kept"], 1e-6)
+    yield Answer(
+        "interventions",
+        "a slot in the next one's place",
+        0.0,
+        rows.loc[("set", "slot 2"), "wrong_slot"],
+        1e-6,
+    )
+    yield Answer(
+        "interventions",
+        "all but variables swapped",
+        1.0,
+        rows.loc[("swap", "all but variables"), "kept"],
+        1e-6,
+    )
+    yield Answer("interventions", "condition number of Ψ", 1.0, result.codes["condition_number"].mean(), 1e-6)
+    yield Answer(
+        "interventions", "cosine of a bit in two slots", 0.0, result.codes["slot_cosine"].mean(), 1e-9
+    )
+    yield Answer(
+        "interventions", "Ψ² by one factor a slot", 1 / LENGTH, result.codes["scalar_share"].mean(), 1e-9
+    )
