@@ -16,6 +16,9 @@ scored:
 ``probability``             member, condition, query    softmax of the right output
 ``source``                  condition, query            sequence whose content was used, -1 for none
 ``lag``                     condition, query            mean distance of changed writes from the query, in steps
+``linear_margin``           member, condition, query    of reads that miss writes, linear estimate of the change of
+                                                        margin; see `analysis.interventions.prediction`
+``rescaled``                member, condition           share of steps at which memories were divided by more than 1
 ``norm``                    member, condition, query    mean size of changed writes, |c v kᵀ|; of a dictionary |v|;
                                                         of variables that of the change of the state
 ==========================  ==========================  ==========================================================
@@ -79,6 +82,8 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "kept_right": _EACH,
     "margin": _EACH,
     "probability": _EACH,
+    "linear_margin": _EACH,
+    "rescaled": ("member", "condition"),
     "source": ("condition", "query"),
     "lag": ("condition", "query"),
     "norm": _EACH,
@@ -110,6 +115,7 @@ class Said(Schema):
     at: str = "write"
     source: str = ""
     aligned: bool = True
+    hold: bool = False
     draws: Count = 1
 
 

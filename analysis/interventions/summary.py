@@ -13,8 +13,9 @@ import pandas as pd
 import xarray as xr
 
 from analysis.interventions.contrasts import effect_test, member_means, population_rows
+from analysis.interventions.prediction import prediction_points, prediction_table, through_norm
 from analysis.interventions.variables import codes_table, variables_table, variables_text
-from analysis.interventions.writes import dose_table, map_table, path_points, path_table, worth
+from analysis.interventions.writes import dose_table, map_table, worth
 from analysis.population import undefined_text
 from analysis.statistics import Interval, mean_text, number_text, p_text
 from emt import effects as files
@@ -39,14 +40,16 @@ class Interventions:
         minus condition; ``queries`` that count.
     population
         A row for each condition (`analysis.interventions.contrasts.population_rows`).
-    doses, single, paths
-        Accuracy by strength of the queried and of other writes; by (item, steps before the query) without the
-        write there; and how the effect of the query's own reads compares with that of all
-        (`analysis.interventions.writes`). Empty where there were no such conditions.
-    points
-        Of ``paths`` each removal.
+    doses, single
+        Accuracy by strength of the queried and of other writes, and by (item, steps before the query) without
+        the write there (`analysis.interventions.writes`). Empty where there were no such conditions.
+    prediction, points
+        How well the query's own reads predict what removals change, by member, and each removal
+        (`analysis.interventions.prediction`); likewise.
     worth
         Mean share of what the memory is worth that the queried writes are; NaN if unknown.
+    norm_effect
+        What the queried writes cost through the norm that their memory is divided by; NaN without one.
     states
         Of conditions on parts of the state the same by (part, after), with ``steps_left`` until the last
         answer.
@@ -66,9 +69,10 @@ class Interventions:
     population: pd.DataFrame
     doses: pd.DataFrame
     single: pd.DataFrame
-    paths: pd.DataFrame
+    prediction: pd.DataFrame
     points: pd.DataFrame
     worth: float
+    norm_effect: float
     states: pd.DataFrame
     variables: pd.DataFrame
     codes: pd.DataFrame
@@ -82,7 +86,7 @@ class Interventions:
         further = {
             "interventions_dose": self.doses,
             "interventions_map": self.single,
-            "interventions_paths": self.paths,
+            "interventions_prediction": self.prediction,
             "interventions_states": self.states,
             "interventions_variables": self.variables,
             "interventions_codes": self.codes,
@@ -127,10 +131,12 @@ class Interventions:
             if not np.isnan(swapped):
                 yield f"{_percent(swapped)} answer a swapped value (control {_percent(control)})"
         if (direct := "without queried, at the query") in rows.index:
-            yield f"removed right before the query {_percent(rows.loc[direct, 'accuracy'])} are right"
+            yield f"missed by the query's reads alone {_percent(rows.loc[direct, 'accuracy'])} are right"
+        if not np.isnan(self.norm_effect):
+            yield f"through the memory's norm {number_text(100 * self.norm_effect, 1)} points"
 
     def _states_text(self) -> str:
-        after = most_telling_step(self.states)
+        after = tested_step(self.states)
         rows = self.states.xs(after, level="after")
         control = rows["control_accuracy"].iloc[0]
         parts = "; ".join(self._part_text(part, rows.loc[part]) for part in rows.index)
@@ -165,7 +171,9 @@ def summarise_interventions(effects: xr.Dataset) -> Interventions:
     conditions, about = files.conditions(effects), files.about(effects)
     members = member_means(effects, conditions)
     population = population_rows(members, conditions)
-    points = path_points(effects, conditions)
+    points = prediction_points(effects, conditions)
+    prediction = prediction_table(points, effects, conditions)
+    rescaled = float(prediction["rescaled"].mean()) if len(prediction) else math.nan
     shares = worth(members, [condition.name for condition in conditions])
     return Interventions(
         label=about.get("experiment") or about.get("model", {}).get("type", "population"),
@@ -173,9 +181,10 @@ def summarise_interventions(effects: xr.Dataset) -> Interventions:
         population=population,
         doses=dose_table(members, conditions),
         single=map_table(effects, conditions),
-        paths=path_table(points),
+        prediction=prediction,
         points=points,
         worth=float(np.nanmean(shares)) if np.isfinite(shares).any() else math.nan,
+        norm_effect=through_norm(members, rescaled),
         states=_states(population),
         variables=variables_table(members, population, conditions),
         codes=codes_table(effects, members, conditions),
@@ -187,7 +196,8 @@ def summarise_interventions(effects: xr.Dataset) -> Interventions:
 
 def _states(population: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of parts of the state that got another trial's content, by (part, after)."""
-    chosen = population[(population["kind"] == "states") & (population["edit"] == "shuffle")].reset_index()
+    of_state = population["kind"].isin(["states", "curve"])
+    chosen = population[of_state & (population["edit"] == "shuffle")].reset_index()
     known = [part for part in PARTS if part in set(chosen["part"])]
     order = {part: place for place, part in enumerate([*known, *sorted(set(chosen["part"]) - set(known))])}
     chosen = chosen.iloc[np.lexsort((chosen["after"], chosen["part"].map(order)))]
@@ -198,8 +208,11 @@ def _percent(share: float) -> str:
     return "unknown" if math.isnan(share) else f"{number_text(100 * share, 1)} %"
 
 
-def most_telling_step(states: pd.DataFrame) -> int:
-    """Return after how many steps the loss of the whole state costs most: the last of such steps, over members."""
-    part = "all" if "all" in states.index.get_level_values("part") else states.index[0][0]
-    effect = states["effect"].xs(part, level="part").fillna(-np.inf)
-    return int(effect.index[len(effect) - 1 - int(np.argmax(effect.to_numpy()[::-1]))])
+def tested_step(states: pd.DataFrame) -> int:
+    """Return the step of the exchange that is tested: one chosen beforehand, the last before the first query.
+
+    A step chosen for its effect would have to be corrected for all steps; the others are shown as a curve.
+    """
+    tested = states[states["kind"] == "states"]
+    after = (tested if len(tested) else states).index.get_level_values("after")
+    return int(after.max())

@@ -1,4 +1,4 @@
-"""What interventions on writes of a memory say: doses, single writes, and which read it was."""
+"""What interventions on writes of a memory say: doses, single writes, and what a write is worth."""
 
 from collections.abc import Sequence
 
@@ -14,8 +14,7 @@ MOST_ITEMS = 16
 """Items that a table of single writes tells apart."""
 
 TOTAL = {"queried": "without queried", "other": "without other"}
-DIRECT = {target: f"{name}, at the query" for target, name in TOTAL.items()}
-"""Conditions by what is removed: right after it was written, and right before the query."""
+"""Conditions by what is removed."""
 
 
 def dose_table(members: pd.DataFrame, conditions: Sequence[Said]) -> pd.DataFrame:
@@ -66,56 +65,6 @@ def map_table(effects: xr.Dataset, conditions: Sequence[Said]) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows).set_index(["item", "steps_before"])
-
-
-def path_points(effects: xr.Dataset, conditions: Sequence[Said]) -> pd.DataFrame:
-    """Return how much margin each removal cost, in all (``total``) and by the query's own reads alone (``direct``).
-
-    A row for each (model_name, target, query); empty where nothing was removed right before the query.
-    """
-    names = [c.name for c in conditions]
-    if not {"unchanged", *TOTAL.values(), *DIRECT.values()} <= set(names):
-        return pd.DataFrame()
-    margin = effects["margin"].values.astype(float)
-    base = margin[:, names.index("unchanged")]
-    members = [f"model-{number}" for number in effects["member"].values]
-    found = {
-        target: pd.DataFrame(
-            {
-                "total": (base - margin[:, names.index(TOTAL[target])]).ravel(),
-                "direct": (base - margin[:, names.index(DIRECT[target])]).ravel(),
-            },
-            index=pd.MultiIndex.from_product([members, range(base.shape[1])], names=["model_name", "query"]),
-        )
-        for target in TOTAL
-    }
-    return pd.concat(found, names=["target"]).reorder_levels(["model_name", "target", "query"])
-
-
-def path_table(points: pd.DataFrame) -> pd.DataFrame:
-    """Return for each member how well the direct effect of a removal predicts the total one.
-
-    ``r2`` = 1 − Σ(total − direct)² / Σ(total − mean)² over removals of queried and other items, and ``bias``,
-    mean direct over mean total, of queried ones: among these alone all totals are alike, and an R² says little.
-    """
-    if points.empty:
-        return pd.DataFrame()
-    rows = {}
-    for name, own in points.dropna().groupby("model_name", sort=False):
-        total, direct = own["total"].to_numpy(), own["direct"].to_numpy()
-        queried = own.xs("queried", level="target")
-        spread = np.square(total - total.mean()).sum()
-        rows[name] = {
-            "r2": _ratio_below_one(np.square(total - direct).sum(), spread),
-            "bias": float(queried["direct"].mean() / queried["total"].mean()),
-            "total": float(queried["total"].mean()),
-            "direct": float(queried["direct"].mean()),
-        }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model_name")
-
-
-def _ratio_below_one(part: float, whole: float) -> float:
-    return 1 - part / whole if whole > 0 else float("nan")
 
 
 def worth(members: pd.DataFrame, names: Sequence[str]) -> NDArray[np.float64]:

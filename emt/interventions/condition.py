@@ -16,22 +16,25 @@ class Condition:
         What tables call it.
     edit
         What is done. To the state: "shuffle" gives every sequence the content of another one, "zero" and
-        "mean" replace it. To writes: "scale" makes them ``amount`` times as strong, "swap" gives them the
-        values of a source's queried writes, "jolt" adds another vector of the value's length. "unchanged"
-        only cuts the run. To variables of a linear task: "set" moves the state along their directions by what
-        their values differ by in another trial, h + Ψ (u' - u); "swap" by what is read from that trial's
+        "mean" replace it; "unchanged" only cuts the run. To writes: "scale" makes them ``amount`` times as
+        strong, "skip" leaves out what they erase, too, "swap", "swap key" and "swap both" give them values and keys
+        of a source's queried writes; "freeze" leaves memories as they are from step ``after`` on. To the query's
+        reads: "add" adds a random vector as long as what they find of the writes, "give" what the source's
+        reads find in place of it. To variables of a linear task: "set" moves the state along their directions by
+        what their values differ by in another trial, h + Ψ (u' - u); "swap" by what is read from that trial's
         state, h + Ψ D (h' - h) (`emt.codes.Codes`).
     part
         Of the state: "moving", "memory", "all" (`emt.interventions.states.parts_of`), or one of its tensors.
         Of writes: a memory's name, or "all". Of variables: "slot 3", the third from the oldest, "bit 3.2", its
         second, or "all".
     after
-        Of the state and of variables: the change comes after this many steps.
+        Of the state and of variables: the change comes after this many steps. Of "freeze": steps that still write.
     control
         Name of the condition that it is compared with; empty for a condition that others are compared with.
     kind
-        "states", "variables", or on writes "writes", "dose" or "map": tests are corrected within a kind, of
-        variables for each step.
+        Tests are corrected within a kind, of variables for each step. Of the state "states", at the step that is
+        chosen beforehand, and "curve", at the others; of writes "writes", "dose" (strengths) and "map" (single
+        ones); of reads "reads" and "edges" (of single writes); "variables".
     target
         Of writes: those of the "queried" items, of an "other" item of the trial that is written as often,
         "all" before the query, all "but queried", all "but other", or "lag 3", the third step before the
@@ -41,12 +44,15 @@ class Condition:
     amount
         Of "scale": 0 removes a write.
     at
-        When the memory changes: after the "write", right before the "query", or "between" them.
+        Of "scale": at the "write", for all that follows; or only the edges are that strong that lead to the reads of
+        the "query", to those "between", which come before it, or to all "reads".
     source
-        Of "swap": a query with "another answer", or the "same answer", whose item was written at the same
-        steps.
+        Of "swap" and "give": a query with "another answer", or the "same answer", whose item was written at
+        the same steps.
     aligned
-        Of "swap": whether values keep the sign with which they are read (`emt.interventions.writes.Donors`).
+        Of "swap": whether values keep the sign with which they are read (`emt.interventions.donors.Donors`).
+    hold
+        Whether memories that are divided by their norm are divided by that of the run without edits.
     draws
         How often an "other" item, or "random" directions, are drawn; scores are means.
 
@@ -67,7 +73,13 @@ class Condition:
     at: str = "write"
     source: str = ""
     aligned: bool = True
+    hold: bool = False
     draws: int = 1
+
+    @property
+    def of_state(self) -> bool:
+        """Whether it is on the state, and not on writes or reads of memories."""
+        return self.kind in ("states", "curve")
 
     def describe(self) -> dict[str, Any]:
         """Return it as the file of effects has it."""

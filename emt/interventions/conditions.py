@@ -1,6 +1,10 @@
 """What is changed in a run: conditions, and those that make a sound answer without being asked for."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from emt.codes import Codes
 from emt.errors import UserError, repeated
@@ -10,7 +14,14 @@ from emt.interventions.queries import Queries
 from emt.interventions.states import parts_of
 from emt.interventions.variable_conditions import MOST_STEPS as MOST_CODE_STEPS
 from emt.interventions.variable_conditions import NO_CODES, NO_STEPS, check_variables, variable_conditions
-from emt.interventions.write_conditions import check_write, check_writes, has_writes, write_conditions
+from emt.interventions.write_conditions import (
+    UNCHANGED,
+    check_write,
+    check_writes,
+    has_writes,
+    read_conditions,
+    write_conditions,
+)
 from emt.models.base import Model
 
 MOST_STEPS = 16
@@ -23,14 +34,26 @@ OFF_DISTRIBUTION = ("zero", "mean")
 def default_conditions(
     model: Model,
     queries: Queries,
-    last_step: int,
+    judged: NDArray[np.bool_],
     kinds: Sequence[str] = KINDS,
+    erases: bool = False,
     codes: Codes | None = None,
     code_steps: Sequence[int] = (),
 ) -> list[Condition]:
-    """Return the conditions of these kinds that a model has, for queries up to a step; writes only where both can.
+    """Return the conditions of these kinds that a model has; on writes and reads only where model and task can.
 
-    Given ``codes``, variables are exchanged at some of ``code_steps``.
+    Parameters
+    ----------
+    model, queries
+        The members, and places whose answers are scored.
+    judged
+        Steps that enter the accuracy, (batch, time).
+    kinds
+        Kinds of conditions.
+    erases
+        Whether writes of the model's memories also erase.
+    codes, code_steps
+        Of variables, and steps at some of which they are exchanged.
 
     Raises
     ------
@@ -40,11 +63,17 @@ def default_conditions(
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise UserError(f"must be of {', '.join(KINDS)}; got {unknown[0]}", parameter="kinds")
     conditions: list[Condition] = []
-    if "writes" in kinds and (tuple(kinds) == ("writes",) or has_writes(model, queries)):
-        check_writes(model, queries)
-        conditions += write_conditions(model, queries)
+    on_memories = {"writes": write_conditions(model, queries, erases), "reads": read_conditions(queries)}
+    for kind, found in on_memories.items():
+        if kind in kinds and (tuple(kinds) == (kind,) or has_writes(model, queries)):
+            check_writes(model, queries, kind)
+            conditions += found
+    if conditions and UNCHANGED not in conditions:
+        conditions.insert(0, UNCHANGED)
     if "states" in kinds:
-        conditions += _state_conditions(model, chosen_steps(last_step))
+        first = max(1, queries.first_step(judged))
+        steps = sorted({*chosen_steps(queries.last_step(judged)), first})
+        conditions += _state_conditions(model, steps, first)
     if tuple(kinds) == ("variables",) and not code_steps:
         raise UserError(NO_CODES if codes is None else NO_STEPS, parameter="kinds")
     if "variables" in kinds and codes is not None:
@@ -77,13 +106,15 @@ def _after(steps: int) -> str:
     return f"after {steps} step{'' if steps == 1 else 's'}"
 
 
-def _state_conditions(model: Model, steps: Sequence[int]) -> Iterator[Condition]:
+def _state_conditions(model: Model, steps: Sequence[int], first: int) -> Iterator[Condition]:
+    """Yield an exchange of each part of the state after some steps; that before the first query is one to test."""
     for after in steps:
-        base = cut(after)
+        kind = "states" if after == first else "curve"
+        base = replace(cut(after), kind=kind)
         yield base
         for part in parts_of(model):
             what = "state" if part == "all" else part
-            yield Condition(f"shuffle {what} {_after(after)}", "shuffle", part, after, base.name)
+            yield Condition(f"shuffle {what} {_after(after)}", "shuffle", part, after, base.name, kind)
 
 
 def check_conditions(
@@ -105,7 +136,7 @@ def check_conditions(
     if several := repeated(names):
         raise UserError(f"expected different names; got {several}", parameter="conditions")
     for condition in conditions:
-        if condition.kind == "states":
+        if condition.of_state:
             _check_state(condition, model, steps)
         elif condition.kind == "variables":
             check_variables(condition, codes, code_steps)

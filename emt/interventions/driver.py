@@ -56,12 +56,12 @@ def run_between(
 ) -> tuple[Tensor, State]:
     """Run the steps from ``first`` to before ``last`` from a state on; see `run_edited`."""
     part = {name: values[:, :, first:last] for name, values in context.items()}
-    outputs, after, _ = model(_shown(inputs, first, last), state, last - first, part)
+    outputs, after, _ = model(shown(inputs, first, last), state, last - first, part)
     return outputs, after
 
 
-def _shown(inputs: Tensor, first: int, last: int) -> Tensor:
-    """Return the inputs of the steps from ``first`` to before ``last``; at least one, which may be silent."""
+def shown(inputs: Tensor, first: int, last: int) -> Tensor:
+    """Return inputs (member, batch, time, …) of some steps; at least one, which may be silent."""
     there = inputs[:, :, first:last]
     if there.shape[2]:
         return there

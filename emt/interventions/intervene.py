@@ -12,13 +12,14 @@ from emt.codes import Codes
 from emt.errors import UserError
 from emt.interventions.condition import Condition
 from emt.interventions.conditions import check_conditions, default_conditions
+from emt.interventions.edited import Edited
 from emt.interventions.exchanged import Exchanged
 from emt.interventions.kinds import KINDS
 from emt.interventions.queries import Answers, Queries, answers_of, queries_of
 from emt.interventions.recoded import Recoded, moving_names
-from emt.interventions.rewritten import Rewritten
 from emt.interventions.scores import SCORES, Outcome
 from emt.interventions.windows import Windows, windows_of
+from emt.interventions.write_conditions import has_writes
 from emt.progress import Progress
 from emt.record import Loaded, to_tensors
 from emt.tasks.base import Batch
@@ -73,21 +74,23 @@ def intervene(
     queries = queries_of(batch, answers.judged, bool(loaded.model.memories), seed)
     windows = None if codes is None else _windows(loaded, batch, answers, codes)
     code_steps = [] if windows is None or codes is None else windows.steps(codes.length)
-    if conditions is None:
-        last_step = queries.last_step(answers.judged)
-        conditions = default_conditions(loaded.model, queries, last_step, kinds, codes, code_steps)
-    check_conditions(conditions, loaded.model, queries, batch.steps, codes, code_steps)
     inputs, context = to_tensors(loaded, batch)
-    runners: dict[str, Exchanged | Rewritten | Recoded] = {
-        "states": Exchanged(loaded, batch, inputs, context, answers, queries, seed)
-    }
-    rewritten = Rewritten(loaded.model, inputs, context, batch, answers, queries, seed)
+    edited = Edited(loaded.model, inputs, context, batch, answers, queries, seed)
+    if conditions is None:
+        of_memories = {"writes", "reads"} & set(kinds) and has_writes(loaded.model, queries)
+        erases = bool(of_memories) and edited.erases
+        conditions = default_conditions(
+            loaded.model, queries, answers.judged, kinds, erases, codes, code_steps
+        )
+    check_conditions(conditions, loaded.model, queries, batch.steps, codes, code_steps)
+    exchanged = Exchanged(loaded, batch, inputs, context, answers, queries, seed)
+    runners: dict[str, Exchanged | Edited | Recoded] = {"states": exchanged, "curve": exchanged}
     if windows is not None and codes is not None:
         runners["variables"] = Recoded(loaded.model, inputs, context, windows, answers, queries, codes, seed)
     outcomes = []
     with Progress("conditions", len(conditions)) as progress:
         for done, condition in enumerate(conditions, 1):
-            outcomes.append(runners.get(condition.kind, rewritten).run(condition))
+            outcomes.append(runners.get(condition.kind, edited).run(condition))
             progress.update(done)
     content = {
         **loaded.labels,
@@ -105,11 +108,15 @@ def _variables_of(
     outcomes: Sequence[Outcome], queries: Queries, codes: Codes | None
 ) -> dict[str, NDArray[Any]]:
     """Return the variables of effects by name (`emt.effects`)."""
+    each = {name: [one.scores[name] for one in outcomes] for name in SCORES}
+    unknown = np.full_like(each["right"][0], np.nan)
+    each["linear_margin"] = [one.scores.get("linear_margin", unknown) for one in outcomes]
+    each["norm"] = [one.norm for one in outcomes]
+    each["rescaled"] = [unknown[:, 0] if one.rescaled is None else one.rescaled for one in outcomes]
     variables: dict[str, NDArray[Any]] = {
-        name: np.stack([one.scores[name] for one in outcomes], axis=1).astype(np.float32) for name in SCORES
+        name: np.stack(arrays, axis=1).astype(np.float32) for name, arrays in each.items()
     }
     variables |= {name: np.stack([getattr(one, name) for one in outcomes]) for name in ("source", "lag")}
-    variables["norm"] = np.stack([one.norm for one in outcomes], axis=1).astype(np.float32)
     variables |= {"sequence": queries.sequence, "step": queries.step, "item": queries.items[:, 0]}
     if codes is not None:
         variables |= {"basis": codes.basis.astype(np.float32), "reader": codes.reader.astype(np.float32)}

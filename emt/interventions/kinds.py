@@ -2,6 +2,7 @@
 
 KIND_TEXTS = {
     "writes": "writes of an associative memory are removed, or get the value of another trial's",
+    "reads": "reads of an associative memory miss writes, or return something else",
     "states": "parts of the state get the content of another trial's, before each step",
     "variables": "variables of a linear task get the values of another trial's, in their directions of the state",
 }

@@ -1,10 +1,4 @@
-"""What memories wrote in a run, and how the state changes where a write had held something else.
-
-A linear memory is the sum of its writes, each with its key as later steps have left it. So a write with the
-value v' instead of v is c (v' − v) kᵀ added to the state right after it; what later steps keep and erase of
-that follows by itself. v' = 0 removes the write and leaves what it erased erased. In a dictionary the newest
-slot gets another value, or is empty.
-"""
+"""What memories wrote in a run, from its log."""
 
 from dataclasses import dataclass
 
@@ -13,7 +7,7 @@ from torch import Tensor
 
 from emt import memory_nodes
 from emt.errors import UserError
-from emt.models.base import Log, Model, State
+from emt.models.base import Log, Model
 
 
 @dataclass(frozen=True)
@@ -24,8 +18,6 @@ class Writes:
     ----------
     kind
         "linear" or "dictionary".
-    tensors
-        Where the state holds it: a matrix, or ``held``, ``keys`` and ``values``.
     key
         (member, batch, time, head, factor, key), 0 where nothing is written.
     value
@@ -36,18 +28,15 @@ class Writes:
         w, (member, batch, time, head, key or 1).
     look, take
         x and y, (member, batch, time, head, key); None: w ∘ k and k.
-    gain, kept
-        Numbers by entry, (member, 1, 1, value, key), or 1; ``kept`` counts at steps that forget.
-    forgets
-        Which steps have a keep, (member, batch, time, head).
+    by_entry
+        Whether gain and keep differ between entries of the memory.
     query
-        Of the last reads, (member, batch, time, head, read, factor, key).
+        Of reads, (member, batch, time, head, read, factor, key).
     written
         Which steps write, (member, batch, time).
     """
 
     kind: str
-    tensors: tuple[str, ...]
     key: Tensor
     value: Tensor
     strength: Tensor
@@ -55,9 +44,7 @@ class Writes:
     keep: Tensor
     look: Tensor | None
     take: Tensor | None
-    gain: Tensor | float
-    kept: Tensor | float
-    forgets: Tensor
+    by_entry: bool
     query: Tensor
     written: Tensor
 
@@ -65,32 +52,12 @@ class Writes:
         """Return k of a step, (member, batch, head, key), the tensor product of its factors."""
         return product(self.key[:, :, step])
 
-    def change_at(self, step: int, value: Tensor) -> Tensor:
-        """Return c (v' − v) kᵀ for other values v' (member, batch, head, value): (member, batch, head, value, key)."""
-        scaled = self.strength[:, :, step, :, None] * (value - self.value[:, :, step])
-        return self.gain * scaled.unsqueeze(-1) * self.key_at(step).unsqueeze(-2)
-
-    def advance(self, change: Tensor, step: int) -> Tensor:
-        """Return what a step leaves of a change (member, batch, head, value, key) of the memory."""
-        keep, key = self.keep[:, :, step], self.key_at(step)
-        look = keep * key if self.look is None else self.look[:, :, step]
-        take = key if self.take is None else self.take[:, :, step]
-        erased = torch.einsum("mbhvk,mbhk->mbhv", change, look) * self.erase[:, :, step, :, None]
-        kept = torch.where(self.forgets[:, :, step, :, None, None], change.new_ones(()) * self.kept, 1.0)
-        return change * keep.unsqueeze(-2) * kept - erased.unsqueeze(-1) * take.unsqueeze(-2)
-
     def norms(self) -> Tensor:
         """Return the size of each write, |c v kᵀ| over heads, (member, batch, time); of a dictionary that of v."""
         sizes = self.value.norm(dim=-1)
         if self.kind == "linear":
             sizes = self.strength.abs() * sizes * self.key.norm(dim=-1).prod(dim=-1)
         return sizes.square().sum(dim=-1).sqrt()
-
-    def add_to(self, state: State, change: Tensor) -> dict[str, Tensor]:
-        """Return the matrix of a state with a change added."""
-        [name] = self.tensors
-        whole = change if state[name].ndim == 5 else change.squeeze(2)
-        return {name: state[name] + whole.to(state[name])}
 
 
 def writes_of(model: Model, log: Log) -> dict[str, Writes]:
@@ -116,7 +83,6 @@ def _writes_of(model: Model, log: Log, name: str) -> Writes:
     there = written.unsqueeze(-1)
     return Writes(
         kind=str(model.memories[name]["kind"]),
-        tensors=_tensors(model, name),
         key=clean["write_key"],
         value=clean["write_value"],
         strength=clean["write_strength"] * there,
@@ -124,9 +90,7 @@ def _writes_of(model: Model, log: Log, name: str) -> Writes:
         keep=clean["write_keep"],
         look=clean.get("erase_query"),
         take=clean.get("erase_key"),
-        gain=clean.get("gain", 1.0),
-        kept=clean.get("keep", 1.0),
-        forgets=torch.isfinite(shaped["write_keep"]).any(dim=-1),
+        by_entry="gain" in clean or "keep" in clean,
         query=clean["read_query"],
         written=written,
     )
@@ -144,15 +108,6 @@ def _with_axes(tensor: Tensor, axes: tuple[str, ...], name: str) -> Tensor:
     if name == "write_keep" and "key" not in axes:
         tensor = tensor.unsqueeze(-1)
     return tensor
-
-
-def _tensors(model: Model, name: str) -> tuple[str, ...]:
-    """Return the tensors of the state that hold a memory: a matrix, or what a dictionary holds."""
-    held = [n for n in model.held_state if model.state_dims[n]]
-    own = held if len(model.memories) == 1 else [n for n in held if n.endswith(f"_{name}")]
-    if model.memories[name]["kind"] == "dictionary":
-        own = [n for start in ("held", "keys", "values") for n in own if n.startswith(start)]
-    return tuple(own)
 
 
 def product(key: Tensor) -> Tensor:

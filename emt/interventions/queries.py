@@ -31,6 +31,11 @@ class Queries:
     step: NDArray[np.int64]
     items: NDArray[np.int64]
 
+    def first_step(self, judged: NDArray[np.bool_]) -> int:
+        """Return the first step that is scored, of steps that are judged (batch, time)."""
+        whole = np.flatnonzero(judged.any(axis=0))
+        return int(whole[0] if (self.step < 0).any() else self.step.min())
+
     def last_step(self, judged: NDArray[np.bool_]) -> int:
         """Return the last step that is scored, of steps that are judged (batch, time)."""
         whole = np.flatnonzero(judged.any(axis=0))

@@ -15,13 +15,15 @@ class Outcome(NamedTuple):
     """What came of one condition.
 
     ``scores`` as `score` returns them; of each query the ``source`` sequence, -1 for none, and the mean distance
-    ``lag`` of the changed writes from it, (query,), and their mean size ``norm``, (member, query).
+    ``lag`` of the changed writes from it, (query,), and their mean size ``norm``, (member, query); and at which
+    share of steps memories were ``rescaled``, (member,), if that is known. Scores of reads have a ``linear_margin``.
     """
 
     scores: dict[str, Array]
     source: NDArray[np.int64]
     lag: Array
     norm: Array
+    rescaled: Array | None = None
 
 
 def score(

@@ -16,6 +16,8 @@ from torch import Tensor
 from emt.models.base import Context
 from emt.ops.memory_edit import MemoryEdit
 
+__all__ = ["EDITS", "MemoryEdit", "context_with", "edit_of", "without"]
+
 EDITS: tuple[str, ...] = ("scale", "skip", "freeze", "value", "key", "hide", "add")
 """What all memories with a log can have changed; ``Model.edits`` names what a model can."""
 

@@ -41,6 +41,8 @@ def make_effects() -> Callable[..., Any]:
             "source": np.full((len(conditions), queries), -1),
             "lag": np.full((len(conditions), queries), np.nan),
             "norm": np.full_like(each, np.nan),
+            "linear_margin": np.full_like(each, np.nan),
+            "rescaled": np.full((members, len(conditions)), np.nan),
         }
         about = {
             "experiment": "planted",
@@ -63,8 +65,8 @@ def make_write_effects() -> Callable[..., Any]:
 
     Of 40 queries of two items 38 are right unchanged and without another item's write, 4 plus the member's
     place without the queried one, and without any; with its value swapped 39 answer as the source, 1 where the
-    other's is. Half a write leaves 20. A removal right before the query costs 0.9 of the margin that it costs
-    at once, of the queried item 10 and of the other 1.
+    other's is. Half a write leaves 20. Missed by the query's reads alone, writes cost 0.9 of the margin that their
+    removal costs, of the queried item 10 and of the other 1; the linear estimate is half of what that costs.
     """
     right = {
         "unchanged": 38,
@@ -90,10 +92,19 @@ def make_write_effects() -> Callable[..., Any]:
         "without other": ("other", 0.0),
     }
     targets |= {"without queried": ("queried", 0.0)}
+    targets |= {
+        f"{name}, at the query": (name.removeprefix("without "), 0.0)
+        for name in controls
+        if "without" in name
+    }
     targets |= {f"without write {k} before": (f"lag {k}", 0.0) for k in (1, 2)}
     costs = {"without other": 1.0, "without queried": 10.0}
     costs |= {f"{name}, at the query": 0.9 * cost for name, cost in costs.items()}
     swaps = {"queried with the value of another answer": 39, "other with a value of another answer": 1}
+
+    def kind_of(name: str) -> str:
+        marks = {" x ": "dose", " before": "map", "at the query": "reads"}
+        return next((kind for mark, kind in marks.items() if mark in name), "writes")
 
     def make(members: int = 6, queries: int = 40) -> Any:
         names = [*right, *swaps]
@@ -104,11 +115,13 @@ def make_write_effects() -> Callable[..., Any]:
             [np.where(places < swaps[n], 1.0, 0.0) if n in swaps else np.full(queries, np.nan) for n in names]
         )
         margin = np.stack([places / queries - costs.get(n, 0.0) * (1 + places / queries) for n in names])
+        linear = np.stack([-0.5 / 0.9 * costs.get(n, 0.0) * (1 + places / queries) for n in names])
         shape = (members, len(names), queries)
         conditions = [
             {
                 "name": name,
-                "kind": "dose" if " x " in name else "map" if " before" in name else "writes",
+                "kind": kind_of(name),
+                "at": "query" if "at the query" in name else "write",
                 "edit": "swap" if name in swaps else "unchanged" if name == "unchanged" else "scale",
                 "control": controls.get(name, ""),
                 "target": targets.get(name, ("", 0.0))[0],
@@ -121,6 +134,8 @@ def make_write_effects() -> Callable[..., Any]:
             "counterfactual_right": np.broadcast_to(sources, shape).astype(np.float32),
             "margin": np.broadcast_to(margin, shape).astype(np.float32),
             "norm": np.ones(shape, np.float32),
+            "linear_margin": np.broadcast_to(linear, shape).astype(np.float32),
+            "rescaled": np.zeros(shape[:2]),
             **dict.fromkeys(("sequence", "step"), places),
             "item": places % 2,
             "source": np.full(shape[1:], -1),
@@ -183,7 +198,8 @@ def make_variable_effects() -> Callable[..., Any]:
         basis = np.concatenate([e, f]).T
         variables = {
             **{name: np.stack(each, axis=1) for name, each in scores.items()},
-            **{name: np.zeros(shape, np.float32) for name in ("margin", "probability", "norm")},
+            **{n: np.zeros(shape, np.float32) for n in ("margin", "probability", "norm", "linear_margin")},
+            "rescaled": np.zeros(shape[:2]),
             "sequence": np.arange(queries),
             "step": np.full(queries, -1),
             "item": np.full(queries, -1),

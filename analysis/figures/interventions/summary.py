@@ -17,7 +17,7 @@ from analysis.figures.interventions.writes import (
     scores_of,
 )
 from analysis.figures.style import BLACK, BLUE, COLORS, GRAY, VERMILION, single_axes, styled
-from analysis.interventions.summary import PART_TEXTS, Interventions, most_telling_step
+from analysis.interventions.summary import PART_TEXTS, Interventions, tested_step
 
 PART_COLORS = {"moving": BLUE, "memory": VERMILION, "all": BLACK}
 
@@ -56,9 +56,9 @@ def plot_states(result: Interventions, ax: Axes | None = None) -> Axes:
 
 @styled
 def plot_parts(result: Interventions, ax: Axes | None = None) -> Axes:
-    """Draw each member's accuracy with parts of its state exchanged, at the step where that costs most."""
+    """Draw each member's accuracy with parts of its state exchanged, at the step that is tested."""
     ax = single_axes(ax)
-    after = most_telling_step(result.states)
+    after = tested_step(result.states)
     rows = result.states.xs(after, level="after")
     names = ["unchanged", *rows.index]
     conditions = [rows["control"].iloc[0], *rows["condition"]]

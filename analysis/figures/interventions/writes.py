@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from analysis.figures.style import BLACK, BLUE, COLORS, GRAY, SEQUENTIAL, VERMILION, single_axes, styled
+from analysis.figures.interventions.prediction import draw_prediction
+from analysis.figures.style import BLACK, BLUE, GRAY, SEQUENTIAL, VERMILION, single_axes, styled
 from analysis.interventions.summary import Interventions
 
 SHOWN = {
@@ -33,11 +33,12 @@ def draw_writes(result: Interventions) -> Iterator[tuple[str, Figure]]:
         "interventions_writes": (plot_writes, "without queried" in result.population.index),
         "interventions_dose": (plot_dose, len(result.doses) > 0),
         "interventions_map": (plot_map, len(result.single) > 0),
-        "interventions_paths": (plot_paths, len(result.points) > 0),
     }
     for name, (plot, known) in figures.items():
         if known:
             yield name, plot(result).figure  # type: ignore[misc]
+    if len(result.points):
+        yield "interventions_prediction", draw_prediction(result)
 
 
 @styled
@@ -95,34 +96,6 @@ def plot_map(result: Interventions, ax: Axes | None = None) -> Axes:
     assert ax.figure is not None
     ax.figure.colorbar(image, ax=ax, label="right answers")
     ax.set_title(f"{result.label}: without single writes\n{sample_text(result)}")
-    return ax
-
-
-@styled
-def plot_paths(result: Interventions, ax: Axes | None = None) -> Axes:
-    """Draw what each removal costs in all against what it costs through the reads of the query alone."""
-    ax = single_axes(ax)
-    for place, target in enumerate(("other", "queried")):
-        points = result.points.xs(target, level="target").dropna()
-        members = points.groupby("model_name", sort=False).head(60)
-        ax.scatter(
-            *(members["direct"], members["total"]),
-            s=3,
-            color=COLORS[place],
-            alpha=0.3,
-            linewidths=0,
-            label=f"{target} item",
-            rasterized=True,
-        )
-    ends = [np.nanmin(result.points), np.nanmax(result.points)]
-    ax.plot(ends, ends, color=BLACK, linewidth=0.6)
-    ax.set(xlabel="removed right before the query", ylabel="removed when written")
-    ax.xaxis.set_major_locator(MaxNLocator(6))
-    ax.legend(loc="upper left")
-    ax.set_title(
-        f"{result.label}: loss of margin\n{sample_text(result)}\n"
-        f"mean R² {result.paths['r2'].mean():.2f}; line: equal"
-    )
     return ax
 
 

@@ -1,10 +1,15 @@
 """Effects over members: planted ones are found, and no p is given that members are too few for."""
 
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis import summarise_interventions
 from analysis.figures.interventions import summary as figures
+from analysis.interventions.prediction import r_squared
+from emt import effects as effects_file
 
 
 def test_a_planted_effect_is_found_and_no_other(make_effects):
@@ -83,7 +88,7 @@ def test_planted_writes_are_what_answers_depend_on(make_write_effects):
     assert result.worth == pytest.approx(1.0)
 
 
-def test_doses_single_writes_and_paths_are_as_planted(make_write_effects):
+def test_doses_and_single_writes_are_as_planted(make_write_effects):
     result = summarise_interventions(make_write_effects(6))
     doses = result.doses["accuracy"]
     assert doses["queried"].to_dict() == pytest.approx({0.0: 6.5 / 40, 0.5: 22.5 / 40, 1.0: 38 / 40})
@@ -93,12 +98,40 @@ def test_doses_single_writes_and_paths_are_as_planted(make_write_effects):
         {1: 0.95, 2: 6.5 / 40}
     )
     assert result.single["queries"].to_list() == [20, 20, 20, 20]
-    # The direct effect is 0.9 of the total one, t: R² = 1 - Σ(0.1 t)² / Σ(t - mean)².
-    assert result.paths["bias"].to_list() == pytest.approx([0.9] * 6, abs=1e-5)
+
+
+def test_predictions_are_as_good_as_planted(make_write_effects):
+    """The query's reads cost 0.9 of all, m, the estimate says 0.5: R² = 1 - Σ(0.1 m)² / Σ(m - mean)²."""
+    found = make_write_effects(6)
+    result = summarise_interventions(found)
+    rows = result.prediction
+    assert rows["bias"].to_list() == pytest.approx([0.9] * 6, abs=1e-5)
+    assert rows["linear_bias"].to_list() == pytest.approx([0.5] * 6, abs=1e-5)
     places = np.arange(40) / 40
     total = np.concatenate([10 * (1 + places), 1 + places])
-    expected = 1 - np.square(0.1 * total).sum() / np.square(total - total.mean()).sum()
-    assert result.paths["r2"].to_list() == pytest.approx([expected] * 6, abs=1e-5)
+    for column, missed in (("r2", 0.1), ("linear_r2", 0.5)):
+        expected = 1 - np.square(missed * total).sum() / np.square(total - total.mean()).sum()
+        assert rows[column].to_list() == pytest.approx([expected] * 6, abs=1e-5)
+    assert rows["measured"].to_list() == pytest.approx([-10 * (1 + places.mean())] * 6, abs=1e-4)
+    assert np.isnan(result.norm_effect)
+    # Negative control: estimates of other queries predict nothing.
+    points = result.points.xs("model-1")
+    shuffled = points["predicted"].sample(frac=1, random_state=0).to_numpy()
+    assert r_squared(pd.Series(shuffled), points["measured"].reset_index(drop=True)) < 0.2
+
+
+def test_the_step_that_is_tested_was_chosen_beforehand_and_the_others_are_a_curve(make_effects):
+    """Three parts at one step: p is corrected for three tests, not for all steps."""
+    found = make_effects(10)
+    about = effects_file.about(found)
+    for condition in about["conditions"]:
+        condition["kind"] = "states" if condition["after"] == 2 else "curve"
+    result = summarise_interventions(found.assign_attrs(about=json.dumps(about)))
+    rows = result.population
+    assert rows.loc["shuffle memory after 2", "p_holm"] == pytest.approx(3 * 2 / 2**10)
+    assert rows.loc["shuffle memory after 3", "p_holm"] == pytest.approx(6 * 2 / 2**10)
+    assert result.headline().startswith("after 2 steps")
+    assert result.states.index.unique("after").tolist() == [1, 2, 3]
 
 
 def test_a_headline_says_what_was_removed_and_refuses_a_p_of_few(make_write_effects):
@@ -115,7 +148,7 @@ def test_a_headline_says_what_was_removed_and_refuses_a_p_of_few(make_write_effe
 
 def test_figures_of_writes_show_what_was_planted(make_write_effects, layout_faults):
     drawn = dict(figures.draw(summarise_interventions(make_write_effects(6))))
-    assert list(drawn) == [f"interventions_{name}" for name in ("writes", "dose", "map", "paths")]
+    assert list(drawn) == [f"interventions_{name}" for name in ("writes", "dose", "map", "prediction")]
     lines = {line.get_label(): line.get_ydata() for line in drawn["interventions_dose"].axes[0].lines}
     np.testing.assert_allclose(lines["queried item"], [6.5 / 40, 22.5 / 40, 0.95])
     shown = drawn["interventions_map"].axes[0].images[0].get_array()

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from ledger import Ledger, tensors_of
 
-from emt.interventions.memories import product, writes_of
+from emt.interventions.driver import run_edited
+from emt.interventions.memories import product
 from emt.models import MODELS
 from emt.models.memory_edits import EDITS, context_with
 from emt.ops.memory_edit import MemoryEdit
@@ -122,13 +124,12 @@ def test_nothing_changes_before_the_edit_nor_where_nothing_reads_it(name):
 
 def weight_times_value(model, log, node, read=0):
     """Return W_ti v_i of the write for a read at the query, from the log: e_i led through the steps between."""
-    writes = writes_of(model, log)[node]
-    key = writes.strength[:, :, WRITE, :, None] * writes.key_at(WRITE)
-    change = writes.gain * (writes.value[:, :, WRITE].unsqueeze(-1) * key.unsqueeze(-2))
+    ledger = Ledger(model, log, node)
+    change = ledger.written(WRITE)
     last = QUERY + 1 if model.memories[node]["reads"] == "after" else QUERY
     for step in range(WRITE + 1, last):
-        change = writes.advance(change, step)
-    query = product(writes.query[:, :, QUERY])[:, :, :, read]
+        change = ledger.advance(change, step)
+    query = product(ledger.writes.query[:, :, QUERY])[:, :, :, read]
     return torch.einsum("mbhvk,mbhk->mbhv", change, query)
 
 
@@ -180,18 +181,19 @@ def test_the_log_of_an_edited_run_is_a_log_of_that_run(name):
         key[:, :, 1] = torch.roll(own[f"memory/{node}/write_key"][:, :, 1], 1, dims=1)
         edit = edit._replace(key=key)
     _, state, log = run(model, {node: edit})
-    writes = writes_of(model, log)[node]
+    ledger = Ledger(model, log, node)
+    writes = ledger.writes
     assert not writes.written[:, :, 3].any()
     assert torch.equal(writes.value[:, :, 1].squeeze(), value[:, :, 1].squeeze())
     if writes.kind == "dictionary":
-        newest = state[writes.tensors[2]][:, :, -1]
+        newest = state[tensors_of(model, node)[2]][:, :, -1]
         last = WRITE if name == "dnd_lstm" else TIME - 1
         torch.testing.assert_close(newest, writes.value[:, :, last].reshape(newest.shape))
         return
-    [tensor] = writes.tensors
+    [tensor] = tensors_of(model, node)
     held = torch.zeros_like(state[tensor] if state[tensor].ndim == 5 else state[tensor].unsqueeze(2))
     for step in range(TIME):
-        held = writes.advance(held, step) + writes.change_at(step, 2 * writes.value[:, :, step])
+        held = ledger.advance(held, step) + ledger.written(step)
     torch.testing.assert_close(held.reshape(state[tensor].shape), state[tensor], atol=1e-12, rtol=0)
 
 
@@ -237,6 +239,27 @@ def test_where_the_norm_is_held_a_removed_write_changes_reads_by_its_weight_alon
         deltas[what] = (values - changed)[:, :, QUERY, ..., 0, :].reshape(lost.shape)
     torch.testing.assert_close(deltas["held"], lost, atol=1e-12, rtol=0)
     assert not torch.allclose(deltas["free"], lost, atol=1e-3 * float(lost.abs().max()))
+
+
+@pytest.mark.parametrize("name", ["fw", "fwm", "deltanet", "ethereal"])
+def test_a_removed_write_is_one_that_is_taken_out_of_the_state(name):
+    """M − c v kᵀ right after the step, of a first layer's memory: the same from the next step on."""
+    model = build(name, layers=1)
+    x, context = trials(model)
+    node = next(iter(model.memories))
+    log = run(model, {})[2]
+    [tensor] = tensors_of(model, node)
+    written = Ledger(model, log, node).written(WRITE)
+
+    def take_out(state):
+        return {tensor: state[tensor] - written.reshape(state[tensor].shape)}
+
+    outputs, _ = run_edited(model, x, TIME, context, {WRITE + 1: take_out})
+    removed = run(model, {node: MemoryEdit(scale=at(WRITE, 0.0, 1.0))})[0]
+    torch.testing.assert_close(outputs[:, :, WRITE + 1 :], removed[:, :, WRITE + 1 :], atol=1e-11, rtol=0)
+    # A read after the write of its step sees its own write, which the state no more holds afterwards.
+    same = model.memories[node]["reads"] == "before"
+    assert torch.allclose(outputs[:, :, WRITE], removed[:, :, WRITE], atol=1e-11) == same
 
 
 def test_effects_of_two_removed_writes_add_at_the_read_and_those_of_skipped_ones_do_not():

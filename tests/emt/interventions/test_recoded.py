@@ -292,4 +292,4 @@ def test_variables_of_a_task_without_operator_are_refused_and_left_out_by_defaul
     job = InterventionWork(work, KINDS, 8, find_codes)
     write_parts((job, job.missing()))
     job.join([5])
-    assert {c.kind for c in effects.conditions(effects.load(job.whole_path(5)))} == {"states"}
+    assert {c.kind for c in effects.conditions(effects.load(job.whole_path(5)))} == {"states", "curve"}
