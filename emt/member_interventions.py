@@ -13,6 +13,7 @@ from emt.codes import Codes
 from emt.config import code_of_run
 from emt.devices import choose_device
 from emt.errors import UserError, renamed
+from emt.interventions.condition import Condition
 from emt.interventions.kinds import FITTED, KINDS
 from emt.member_parts import Missing, PartsWork
 from emt.tasks.base import Batch, Task
@@ -33,6 +34,8 @@ class InterventionWork(PartsWork):
         Kinds of conditions (`emt.interventions.conditions.KINDS`).
     trials
         Trials of each length.
+    conditions
+        What is changed, where that is not what the model and the task have of ``kinds``.
     find_codes
         What finds the directions of variables from a run's trace; without it variables are not exchanged.
     """
@@ -40,6 +43,7 @@ class InterventionWork(PartsWork):
     kinds: tuple[str, ...]
     trials: int
     find_codes: FindCodes | None = None
+    conditions: tuple[Condition, ...] = ()
 
     folder_name = "interventions"
     file: ClassVar[ModuleType] = effects
@@ -48,7 +52,7 @@ class InterventionWork(PartsWork):
     def options(self) -> tuple[Any, ...]:
         """What a part depends on beside the member and its trials."""
         code = code_of_run(self.work.config, "analysis") if "variables" in self.kinds else ""
-        return (self.kinds, self.trials, code)
+        return (self.kinds, self.trials, code, *(condition.describe() for condition in self.conditions))
 
 
 def write_parts(share: tuple[InterventionWork, Missing]) -> None:
@@ -74,8 +78,9 @@ def write_parts(share: tuple[InterventionWork, Missing]) -> None:
             members, codes = load(stack), None
             if fitted is not None and job.find_codes is not None:
                 codes = replace(job.find_codes(record.record(members, fitted, length)), fitted=0)
-            with renamed({"kinds": "interventions"}):
-                found = intervene(members, batch, about=about, kinds=job.kinds, codes=codes)
+            with renamed({"kinds": "interventions", "conditions": "intervention_file"}):
+                given = job.conditions or None
+                found = intervene(members, batch, given, about, kinds=job.kinds, codes=codes)
             job.save(found, length, stack)
 
 

@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from emt import engine, files, locks, runs
@@ -22,6 +23,7 @@ from emt.devices import choose_device
 from emt.dynamics import STARTS
 from emt.errors import UserError, renamed
 from emt.evaluation import TEST_SEQUENCES, Settings, Work, entry_path, forget, is_current
+from emt.interventions.conditions_file import read_conditions_file
 from emt.interventions.kinds import KIND_TEXTS, KINDS, TRIALS
 from emt.options import Parser, load, plugins
 from emt.own.folder import read_about
@@ -50,6 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.intervention_trials < 2:
         got = options.intervention_trials
         raise UserError(f"--intervention_trials: must be at least 2; got {got}")
+    if options.interventions and options.intervention_file:
+        raise UserError("--intervention_file: expected no kinds beside it, as after --interventions")
+    options.conditions = read_conditions_file(options.intervention_file) if options.intervention_file else ()
     if options.accelerator == "gpu":
         choose_device("gpu")
     settings = Settings(lengths, options.test_horizon, options.accelerator, options.figures)
@@ -140,6 +145,12 @@ def parser() -> argparse.ArgumentParser:
         default=TRIALS,
         metavar="N",
         help=f"trials of --interventions, at least 2 (default: {TRIALS})",
+    )
+    add(
+        "--intervention_file",
+        type=Path,
+        metavar="FILE",
+        help="change runs by the conditions of a JSON file, and not by those of kinds",
     )
     plugins.add_flag(add)
     add("--no_figures", dest="figures", action="store_false", help="write numbers and traces only")
@@ -285,12 +296,11 @@ def finish_together(work: Work, options: argparse.Namespace, console: Any) -> bo
         from emt.commands.evaluate_dynamics import search_dynamics
 
         search_dynamics(work, options.dynamics, options.starts, options.num_workers, console)
-    if options.interventions is not None:
+    if options.interventions is not None or options.conditions:
         from emt.commands.evaluate_interventions import intervene_members
 
-        intervene_members(
-            work, options.interventions, options.intervention_trials, options.num_workers, console
-        )
+        kinds, trials = options.interventions or [], options.intervention_trials
+        intervene_members(work, kinds, trials, options.conditions, options.num_workers, console)
     return bool(result.value)
 
 

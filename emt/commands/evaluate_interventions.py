@@ -4,13 +4,26 @@ from typing import Any
 
 from emt.commands.evaluate_parts import evaluate_parts
 from emt.evaluation import Work
+from emt.interventions.condition import Condition
 from emt.interventions.kinds import KINDS
 from emt.member_interventions import InterventionWork, write_parts
 
 
-def intervene_members(work: Work, kinds: list[str], trials: int, workers: int, console: Any) -> None:
-    """Write the effects of interventions on all members, but those that are there already; see `evaluate_parts`."""
-    job = InterventionWork(work, tuple(kinds) or KINDS, trials, find_codes)
+def intervene_members(
+    work: Work,
+    kinds: list[str],
+    trials: int,
+    conditions: tuple[Condition, ...],
+    workers: int,
+    console: Any,
+) -> None:
+    """Write the effects of interventions on all members, but those that are there already; see `evaluate_parts`.
+
+    ``conditions`` are those of a file; without any those of ``kinds`` are made, or of all.
+    """
+    given = {condition.kind for condition in conditions}
+    chosen = tuple(kind for kind in KINDS if kind in given) if conditions else tuple(kinds) or KINDS
+    job = InterventionWork(work, chosen, trials, find_codes, conditions)
     evaluate_parts(job, write_parts, "effects of interventions", f"{trials} trials", workers, console)
 
 

@@ -86,6 +86,24 @@ class Condition:
         return asdict(self)
 
 
+UNCHANGED = Condition("unchanged", "unchanged", kind="writes")
+"""What conditions on writes and reads are compared with in the end: nothing is changed."""
+
+
+def cut(after: int) -> Condition:
+    """Return what a change of the state after this many steps is compared with: the run, cut there."""
+    return Condition(f"cut {after_text(after)}", "unchanged", after=after)
+
+
+def after_text(steps: int) -> str:
+    """Return when a change comes, in words.
+
+    >>> after_text(1)
+    'after 1 step'
+    """
+    return f"after {steps} step{'' if steps == 1 else 's'}"
+
+
 def refusal(condition: Condition, field: str, expected: str, got: object) -> UserError:
     """Return the error of a condition one field of which cannot be what it is."""
     return UserError(f"{condition.name!r}: {field} must be {expected}; got {got!r}", parameter="conditions")

@@ -8,14 +8,13 @@ from numpy.typing import NDArray
 
 from emt.codes import Codes
 from emt.errors import UserError, repeated
-from emt.interventions.condition import Condition, refusal
+from emt.interventions.condition import UNCHANGED, Condition, after_text, cut, refusal
 from emt.interventions.kinds import KINDS
 from emt.interventions.queries import Queries
 from emt.interventions.states import parts_of
 from emt.interventions.variable_conditions import MOST_STEPS as MOST_CODE_STEPS
 from emt.interventions.variable_conditions import NO_CODES, NO_STEPS, check_variables, variable_conditions
 from emt.interventions.write_conditions import (
-    UNCHANGED,
     check_write,
     check_writes,
     has_writes,
@@ -97,15 +96,6 @@ def spread(steps: Sequence[int], most: int) -> list[int]:
     return [steps[round(place * (len(steps) - 1) / (most - 1))] for place in range(most)]
 
 
-def cut(after: int) -> Condition:
-    """Return what a change of the state after this many steps is compared with: the run, cut there."""
-    return Condition(f"cut {_after(after)}", "unchanged", after=after)
-
-
-def _after(steps: int) -> str:
-    return f"after {steps} step{'' if steps == 1 else 's'}"
-
-
 def _state_conditions(model: Model, steps: Sequence[int], first: int) -> Iterator[Condition]:
     """Yield an exchange of each part of the state after some steps; that before the first query is one to test."""
     for after in steps:
@@ -114,7 +104,7 @@ def _state_conditions(model: Model, steps: Sequence[int], first: int) -> Iterato
         yield base
         for part in parts_of(model):
             what = "state" if part == "all" else part
-            yield Condition(f"shuffle {what} {_after(after)}", "shuffle", part, after, base.name, kind)
+            yield Condition(f"shuffle {what} {after_text(after)}", "shuffle", part, after, base.name, kind)
 
 
 def check_conditions(

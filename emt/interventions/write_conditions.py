@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from emt.errors import UserError
-from emt.interventions.condition import Condition, refusal
+from emt.interventions.condition import UNCHANGED, Condition, refusal
 from emt.interventions.queries import Queries
 from emt.models.base import Model
 
@@ -104,9 +104,6 @@ def write_conditions(model: Model, queries: Queries, erases: bool) -> Iterator[C
     for lag in lags(queries):
         edit = "scale" if linear else "skip"
         yield _write(f"without write {lag} before", f"lag {lag}", UNCHANGED.name, kind="map", edit=edit)
-
-
-UNCHANGED = Condition("unchanged", "unchanged", kind="writes")
 
 
 def read_conditions(queries: Queries) -> Iterator[Condition]:

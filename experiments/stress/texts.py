@@ -20,6 +20,7 @@ from emt import evaluation, files, runs
 from emt.commands.known_systems.summaries import plant_summary
 from emt.config import RunConfig, TrainingConfig
 from emt.evaluation import Settings, Work
+from emt.interventions.conditions_file import read_conditions_file
 from emt.options import load
 from emt.tasks import TASKS, characters
 from emt.tasks.babi_data import read_babi
@@ -278,6 +279,20 @@ def _read_sweep(path: Path) -> Any:
     return [run.name for run in find_runs(path.parent, "variable_binding")]
 
 
+def _write_conditions(folder: Path) -> Path:
+    given = [
+        {"name": "half", "edit": "scale", "target": "queried", "amount": 0.5, "draws": 2},
+        {"name": "missed", "edit": "scale", "target": "queried", "at": "query", "control": "half"},
+        {"name": "exchanged", "edit": "shuffle", "part": "memory", "after": 3},
+    ]
+    files.write_json(folder / "conditions.json", given)
+    return folder / "conditions.json"
+
+
+def _read_conditions(path: Path) -> Any:
+    return [condition.describe() for condition in read_conditions_file(path)]
+
+
 _json = partial(Kind, vouched=False, mutate=mutate_json)
 _lines = partial(Kind, vouched=False, mutate=mutate_lines)
 
@@ -296,6 +311,7 @@ KINDS: tuple[Kind, ...] = (
     _json("done marker", _write_marker, _read_marker),
     Kind("entry of a member", _write_entry, _entry, mutate=mutate_json),
     _json("sweep", _write_sweep, _read_sweep),
+    _json("conditions of interventions", _write_conditions, _read_conditions),
     _tests("test of retrieval", RetrievalTest, _RETRIEVAL),
     _tests("test of a member", MemberTest, _MEMBER),
     _tests("test of a run", RunTest, {"starts": {"zero": dict.fromkeys(_FIGURES, _SPREAD)}}),
