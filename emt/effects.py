@@ -32,7 +32,13 @@ there are also
 ``position``                variable                    its position in the window
 ==========================  ==========================  ==========================================================
 
-and a query counts all judged steps that the exchange is about, which are as many as two windows have.
+and where they were exchanged between members the states in which that was done,
+
+==========================  ==========================  ==========================================================
+``held``                    member, trial, state
+==========================  ==========================  ==========================================================
+
+There a query counts all judged steps that the exchange is about, which are as many as two windows have.
 
 The attribute ``about`` is one JSON string: model, task, experiment, seeds, sequence length, format version;
 ``trials``, sequences that were run; ``accuracy``, when an output is right, "sign" or "argmax"; ``chance``,
@@ -96,9 +102,13 @@ OF_VARIABLES: dict[str, tuple[str, ...]] = {
 }
 """What is there where variables were exchanged, all or none of it."""
 
+OF_MEMBERS: dict[str, tuple[str, ...]] = {"held": ("member", "trial", "state")}
+"""What is there where they were exchanged between members."""
+
 
 def _dims(names: Collection[Any]) -> dict[str, tuple[str, ...]]:
-    return VARIABLES | (OF_VARIABLES if set(OF_VARIABLES) & set(names) else {})
+    groups = [group for group in (OF_VARIABLES, OF_MEMBERS) if set(group) & set(names)]
+    return {name: dims for group in (VARIABLES, *groups) for name, dims in group.items()}
 
 
 class Said(Schema):

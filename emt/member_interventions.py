@@ -13,8 +13,9 @@ from emt.codes import Codes
 from emt.config import code_of_run
 from emt.devices import choose_device
 from emt.errors import UserError, renamed
+from emt.evaluation import portrait_mark
 from emt.interventions.condition import Condition
-from emt.interventions.kinds import FITTED, KINDS
+from emt.interventions.kinds import FITTED, KINDS, OF_VARIABLES
 from emt.member_parts import Missing, PartsWork
 from emt.tasks.base import Batch, Task
 
@@ -51,8 +52,12 @@ class InterventionWork(PartsWork):
     @property
     def options(self) -> tuple[Any, ...]:
         """What a part depends on beside the member and its trials."""
-        code = code_of_run(self.work.config, "analysis") if "variables" in self.kinds else ""
-        return (self.kinds, self.trials, code, *(condition.describe() for condition in self.conditions))
+        work = self.work
+        code = code_of_run(work.config, "analysis") if set(OF_VARIABLES) & set(self.kinds) else ""
+        # What passes between members depends on all of them.
+        others = portrait_mark(work) if "members" in self.kinds else ""
+        given = (condition.describe() for condition in self.conditions)
+        return (self.kinds, self.trials, code, others, *given)
 
 
 def write_parts(share: tuple[InterventionWork, Missing]) -> None:
@@ -64,6 +69,7 @@ def write_parts(share: tuple[InterventionWork, Missing]) -> None:
         If the model or the task has nothing of the kinds that are wanted.
     """
     from emt import record
+    from emt.interventions.carried import held_by, join_held
     from emt.interventions.intervene import intervene
 
     job, missing = share
@@ -72,16 +78,32 @@ def write_parts(share: tuple[InterventionWork, Missing]) -> None:
     for length, numbers in missing.items():
         first = load(numbers[:1])
         batch, fitted = _batches(job, first.task, length)
+        find = partial(_codes_of, job, fitted, length)
         one = record.step_bytes(first, length) * batch.steps * batch.sequences
+        partners = None
+        if "members" in job.kinds and fitted is not None:
+            everyone = (load(stack) for stack in _stacks(work.numbers, one))
+            pairs = ((members, find(members)) for members in everyone)
+            partners = join_held(
+                [held_by(members, batch, fitted, c) for members, c in pairs if c is not None]
+            )
         for stack in _stacks(numbers, one):
             about = {"length": length, "parts": [job.hashes[n] for n in stack]}
-            members, codes = load(stack), None
-            if fitted is not None and job.find_codes is not None:
-                codes = replace(job.find_codes(record.record(members, fitted, length)), fitted=0)
+            members, given = load(stack), job.conditions or None
             with renamed({"kinds": "interventions", "conditions": "intervention_file"}):
-                given = job.conditions or None
-                found = intervene(members, batch, given, about, kinds=job.kinds, codes=codes)
+                found = intervene(
+                    members, batch, given, about, kinds=job.kinds, codes=find(members), partners=partners
+                )
             job.save(found, length, stack)
+
+
+def _codes_of(job: InterventionWork, fitted: Batch | None, length: int, members: Any) -> Codes | None:
+    """Return the codes of members, None where no variables are exchanged."""
+    from emt import record
+
+    if fitted is None or job.find_codes is None:
+        return None
+    return replace(job.find_codes(record.record(members, fitted, length)), fitted=0)
 
 
 def _batches(job: InterventionWork, task: Task, length: int) -> tuple[Batch, Batch | None]:
@@ -93,12 +115,13 @@ def _batches(job: InterventionWork, task: Task, length: int) -> tuple[Batch, Bat
         If variables are asked for by name, and the task's are not defined.
     """
     draw = partial(task.test_batch, job.work.config.training.seed, length, job.horizon)
-    if "variables" not in job.kinds or job.find_codes is None:
+    wanted = [kind for kind in job.kinds if kind in OF_VARIABLES]
+    if not wanted or job.find_codes is None:
         return draw(job.trials), None
     if task.operator(length) is None:
         if job.kinds != KINDS:
             raise UserError(
-                "--interventions: variables: the task has no linear operator, so its variables are not defined; "
+                f"--interventions: {wanted[0]}: the task has no linear operator, so its variables are not defined; "
                 "states would do"
             )
         return draw(job.trials), None

@@ -7,12 +7,15 @@ run in which the same was done to something else, or nothing at the same place.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from analysis.interventions.contrasts import effect_test, member_means, population_rows
+from analysis.interventions.pairs import Pairs, summarise_pairs
 from analysis.interventions.prediction import prediction_points, prediction_table, through_norm
 from analysis.interventions.variables import codes_table, variables_table, variables_text
 from analysis.interventions.writes import dose_table, map_table, worth
@@ -56,6 +59,8 @@ class Interventions:
     variables, codes
         Of exchanged variables the same by (after, edit, part), and of each member what its directions are like
         (`analysis.interventions.variables`). Empty where none were exchanged.
+    pairs
+        What members hold for each other (`analysis.interventions.pairs`); None if that was not asked for.
     chance
         Accuracy of always giving the commonest answer; of signs 0.5.
     trials
@@ -76,6 +81,7 @@ class Interventions:
     states: pd.DataFrame
     variables: pd.DataFrame
     codes: pd.DataFrame
+    pairs: Pairs | None
     chance: float
     trials: int
     n_members: int
@@ -90,8 +96,15 @@ class Interventions:
             "interventions_states": self.states,
             "interventions_variables": self.variables,
             "interventions_codes": self.codes,
+            "interventions_pairs": pd.DataFrame() if self.pairs is None else self.pairs.table,
+            "interventions_agreement": pd.DataFrame() if self.pairs is None else self.pairs.agreement,
         }
         return tables | {name: table for name, table in further.items() if len(table)}
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return what is carried over between members by each route, (member, partner), if that was asked for."""
+        carried = {} if self.pairs is None else self.pairs.carried
+        return {f"interventions_carried_{route}": shares for route, shares in carried.items()}
 
     def headline(self) -> str:
         """Return the result in a line for each kind, and which members are undefined."""
@@ -99,6 +112,7 @@ class Interventions:
         lines += [self._states_text()] if len(self.states) else []
         if len(self.variables):
             lines.append(variables_text(self.variables, self.codes, self.n_members))
+        lines += [] if self.pairs is None else [self.pairs.text()]
         base = self.members["right"].groupby("model_name").mean()
         undefined = undefined_text(base)
         return "\n".join([*lines, *([f"accuracy {undefined}"] if undefined else [])])
@@ -188,6 +202,7 @@ def summarise_interventions(effects: xr.Dataset) -> Interventions:
         states=_states(population),
         variables=variables_table(members, population, conditions),
         codes=codes_table(effects, members, conditions),
+        pairs=summarise_pairs(effects, members, conditions),
         chance=float(about["chance"]),
         trials=int(about["trials"]),
         n_members=effects.sizes["member"],

@@ -24,7 +24,7 @@ from emt.dynamics import STARTS
 from emt.errors import UserError, renamed
 from emt.evaluation import TEST_SEQUENCES, Settings, Work, entry_path, forget, is_current
 from emt.interventions.conditions_file import read_conditions_file
-from emt.interventions.kinds import KIND_TEXTS, KINDS, TRIALS
+from emt.interventions.kinds import ALL_KINDS, KIND_TEXTS, TRIALS
 from emt.options import Parser, load, plugins
 from emt.own.folder import read_about
 from emt.tasks import TASKS
@@ -134,7 +134,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--interventions",
         nargs="*",
-        choices=KINDS,
+        choices=ALL_KINDS,
         metavar="KIND",
         help="also change runs and see what answers depend on (default: all kinds that apply): "
         + "; ".join(f"{kind}: {text}" for kind, text in KIND_TEXTS.items()),

@@ -34,13 +34,15 @@ class Condition:
     kind
         Tests are corrected within a kind, of variables for each step. Of the state "states", at the step that is
         chosen beforehand, and "curve", at the others; of writes "writes", "dose" (strengths) and "map" (single
-        ones); of reads "reads" and "edges" (of single writes); "variables".
+        ones); of reads "reads" and "edges" (of single writes); "variables", and "members", if they are those of
+        another member.
     target
         Of writes: those of the "queried" items, of an "other" item of the trial that is written as often,
         "all" before the query, all "but queried", all "but other", or "lag 3", the third step before the
         query. Of variables the directions in which the state moves: their "own", those of the same bits in the
         "next slot", as many at "random" and as far, or, of "swap", all "but own"; of "set" also the nearest in
-        which slots differ by magnitudes, "unit" or "scalar" (`emt.codes.magnitude_fit`).
+        which slots differ by magnitudes, "unit" or "scalar" (`emt.codes.magnitude_fit`). Of members the way:
+        through the "own" directions of each, or by a "map" of states (`emt.interventions.carried`).
     amount
         Of "scale": 0 removes a write.
     at
@@ -48,7 +50,7 @@ class Condition:
         the "query", to those "between", which come before it, or to all "reads".
     source
         Of "swap" and "give": a query with "another answer", or the "same answer", whose item was written at
-        the same steps.
+        the same steps. Of members the other one, "model-3".
     aligned
         Of "swap": whether values keep the sign with which they are read (`emt.interventions.donors.Donors`).
     hold

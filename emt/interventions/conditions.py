@@ -8,12 +8,19 @@ from numpy.typing import NDArray
 
 from emt.codes import Codes
 from emt.errors import UserError, repeated
+from emt.interventions.carried import Held, check_pair, pair_conditions
 from emt.interventions.condition import UNCHANGED, Condition, after_text, cut, refusal
-from emt.interventions.kinds import KINDS
+from emt.interventions.kinds import ALL_KINDS, KINDS, OF_VARIABLES
 from emt.interventions.queries import Queries
 from emt.interventions.states import parts_of
-from emt.interventions.variable_conditions import MOST_STEPS as MOST_CODE_STEPS
-from emt.interventions.variable_conditions import NO_CODES, NO_STEPS, check_variables, variable_conditions
+from emt.interventions.variable_conditions import (
+    NO_CODES,
+    NO_STEPS,
+    check_variables,
+    exchange_steps,
+    spread,
+    variable_conditions,
+)
 from emt.interventions.write_conditions import (
     check_write,
     check_writes,
@@ -38,6 +45,7 @@ def default_conditions(
     erases: bool = False,
     codes: Codes | None = None,
     code_steps: Sequence[int] = (),
+    partners: Held | None = None,
 ) -> list[Condition]:
     """Return the conditions of these kinds that a model has; on writes and reads only where model and task can.
 
@@ -53,14 +61,16 @@ def default_conditions(
         Whether writes of the model's memories also erase.
     codes, code_steps
         Of variables, and steps at some of which they are exchanged.
+    partners
+        Members between which they are exchanged.
 
     Raises
     ------
     UserError
         If there is no such kind, or only one is asked for that the model or the task does not have.
     """
-    if unknown := [kind for kind in kinds if kind not in KINDS]:
-        raise UserError(f"must be of {', '.join(KINDS)}; got {unknown[0]}", parameter="kinds")
+    if unknown := [kind for kind in kinds if kind not in ALL_KINDS]:
+        raise UserError(f"must be of {', '.join(ALL_KINDS)}; got {unknown[0]}", parameter="kinds")
     conditions: list[Condition] = []
     on_memories = {"writes": write_conditions(model, queries, erases), "reads": read_conditions(queries)}
     for kind, found in on_memories.items():
@@ -73,10 +83,12 @@ def default_conditions(
         first = max(1, queries.first_step(judged))
         steps = sorted({*chosen_steps(queries.last_step(judged)), first})
         conditions += _state_conditions(model, steps, first)
-    if tuple(kinds) == ("variables",) and not code_steps:
+    if {*kinds} <= {*OF_VARIABLES} and not code_steps:
         raise UserError(NO_CODES if codes is None else NO_STEPS, parameter="kinds")
     if "variables" in kinds and codes is not None:
-        conditions += variable_conditions(codes, spread(code_steps, MOST_CODE_STEPS))
+        conditions += variable_conditions(codes, exchange_steps(code_steps))
+    if "members" in kinds and partners is not None:
+        conditions += pair_conditions(partners)
     return conditions
 
 
@@ -87,13 +99,6 @@ def chosen_steps(last_step: int, most: int = MOST_STEPS) -> list[int]:
     ([1, 2, 3, 4], [1, 34, 67, 100])
     """
     return spread(range(1, last_step + 1), most)
-
-
-def spread(steps: Sequence[int], most: int) -> list[int]:
-    """Return all of some steps, or as many of them at even distances, the first and the last included."""
-    if len(steps) <= most:
-        return list(steps)
-    return [steps[round(place * (len(steps) - 1) / (most - 1))] for place in range(most)]
 
 
 def _state_conditions(model: Model, steps: Sequence[int], first: int) -> Iterator[Condition]:
@@ -114,6 +119,7 @@ def check_conditions(
     steps: int,
     codes: Codes | None = None,
     code_steps: Sequence[int] = (),
+    partners: Held | None = None,
 ) -> None:
     """Refuse conditions that a run of these members cannot have; the parameters are those of `default_conditions`.
 
@@ -130,6 +136,8 @@ def check_conditions(
             _check_state(condition, model, steps)
         elif condition.kind == "variables":
             check_variables(condition, codes, code_steps)
+        elif condition.kind == "members":
+            check_pair(condition, partners)
         else:
             check_writes(model, queries)
             check_write(condition, model)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from emt import effects
 from emt.codes import Codes
 from emt.errors import UserError
+from emt.interventions.carried import Carried, Held
 from emt.interventions.condition import Condition
 from emt.interventions.conditions import check_conditions, default_conditions
 from emt.interventions.edited import Edited
@@ -33,6 +34,7 @@ def intervene(
     *,
     kinds: Sequence[str] = KINDS,
     codes: Codes | None = None,
+    partners: Held | None = None,
     seed: int = 0,
 ) -> xr.Dataset:
     """Run members with something changed, each condition on the same trials, and score their answers.
@@ -52,6 +54,9 @@ def intervene(
     codes
         Of the task's variables in these members (`analysis.variables.results.VariableMemories.codes`); without
         them variables are not exchanged.
+    partners
+        What these and other members hold in this batch (`emt.interventions.carried.held_by`); without it
+        variables are not exchanged between members.
     seed
         Of the draws of sources and queries.
 
@@ -80,13 +85,16 @@ def intervene(
         of_memories = {"writes", "reads"} & set(kinds) and has_writes(loaded.model, queries)
         erases = bool(of_memories) and edited.erases
         conditions = default_conditions(
-            loaded.model, queries, answers.judged, kinds, erases, codes, code_steps
+            loaded.model, queries, answers.judged, kinds, erases, codes, code_steps, partners
         )
-    check_conditions(conditions, loaded.model, queries, batch.steps, codes, code_steps)
+    check_conditions(conditions, loaded.model, queries, batch.steps, codes, code_steps, partners)
     exchanged = Exchanged(loaded, batch, inputs, context, answers, queries, seed)
     runners: dict[str, Exchanged | Edited | Recoded] = {"states": exchanged, "curve": exchanged}
     if windows is not None and codes is not None:
-        runners["variables"] = Recoded(loaded.model, inputs, context, windows, answers, queries, codes, seed)
+        given = (loaded.model, inputs, context, windows, answers, queries, codes, seed)
+        runners["variables"] = Recoded(*given)
+        if partners is not None:
+            runners["members"] = Carried(*given).with_partners(partners, loaded.numbers)
     outcomes = []
     with Progress("conditions", len(conditions)) as progress:
         for done, condition in enumerate(conditions, 1):
@@ -101,7 +109,11 @@ def intervene(
         **({} if codes is None else {"width": codes.width}),
         **(about or {}),
     }
-    return effects.make(_variables_of(outcomes, queries, codes), loaded.numbers, content)
+    variables = _variables_of(outcomes, queries, codes)
+    if partners is not None:
+        places = [partners.place(number) for number in loaded.numbers]
+        variables["held"] = partners.states[places].astype(np.float32)
+    return effects.make(variables, loaded.numbers, content)
 
 
 def _variables_of(

@@ -5,10 +5,17 @@ KIND_TEXTS = {
     "reads": "reads of an associative memory miss writes, or return something else",
     "states": "parts of the state get the content of another trial's, before each step",
     "variables": "variables of a linear task get the values of another trial's, in their directions of the state",
+    "members": "variables get the values that another member holds; for each pair, and only if asked for",
 }
 """What each kind changes."""
 
-KINDS = tuple(KIND_TEXTS)
+ALL_KINDS = tuple(KIND_TEXTS)
+
+KINDS = ALL_KINDS[:-1]
+"""Those without being asked for others: what grows with the square of the members is not among them."""
+
+OF_VARIABLES = ALL_KINDS[-2:]
+"""Those that need the directions of a task's variables."""
 
 TRIALS = 256
 """Trials of each length, without being told otherwise."""

@@ -1,6 +1,6 @@
 """Conditions on variables: states move in directions that hold them, by what variables are in another trial."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -138,9 +138,7 @@ class Recoded:
 
     def states(self, after: int) -> Array:
         """Return the states of the unedited run after a number of steps, joined, (member, trial, state)."""
-        state = self._state(after)
-        joined = torch.cat([state[name].double().flatten(2) for name in self.names], dim=2)
-        return np.asarray(to_array(joined))
+        return joined(self._state(after), self.names)
 
     def _state(self, after: int) -> State:
         """Return the state of the unedited run after a number of steps, found from that of the last call."""
@@ -157,7 +155,13 @@ def moving_names(model: Model) -> list[str]:
     return [n for n in model.state_dims if n not in model.held_state and state[n].is_floating_point()]
 
 
-def moved(state: State, names: list[str], change: Array) -> dict[str, Tensor]:
+def joined(state: State, names: Sequence[str]) -> NDArray[np.float64]:
+    """Return tensors of a state as one, (member, trial, state)."""
+    whole = torch.cat([state[name].double().flatten(2) for name in names], dim=2)
+    return to_array(whole).astype(np.float64, copy=False)
+
+
+def moved(state: State, names: Sequence[str], change: Array) -> dict[str, Tensor]:
     """Return tensors of a state with changes (member, trial, state) of all of them, joined, added."""
     parts = torch.tensor(change).split([state[name][0, 0].numel() for name in names], dim=2)
     return {

@@ -105,6 +105,18 @@ def variable_conditions(codes: Codes, steps: Sequence[int]) -> Iterator[Conditio
             yield _condition("set", f"slot {number + 1}", strength, middle_step(steps))
 
 
+def exchange_steps(code_steps: Sequence[int]) -> list[int]:
+    """Return the steps at which variables are exchanged, of those at which they can be."""
+    return spread(code_steps, MOST_STEPS)
+
+
+def spread(steps: Sequence[int], most: int) -> list[int]:
+    """Return all of some steps, or as many of them at even distances, the first and the last included."""
+    if len(steps) <= most:
+        return list(steps)
+    return [steps[round(place * (len(steps) - 1) / (most - 1))] for place in range(most)]
+
+
 def middle_step(steps: Sequence[int]) -> int:
     """Return the step at which results are told, of those after which variables are exchanged, fixed beforehand."""
     return sorted(steps)[len(steps) // 2]

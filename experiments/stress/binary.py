@@ -31,7 +31,7 @@ STEP = 2
 
 LENGTHS = {"member": 3, "batch": 4, "time": 7, "channel": 8, "target": 9, "output": 9, "unit": 6, "key": 5}
 LENGTHS |= {"value": 2, "read": 1, "visit": 11, "state": 4, "from_state": 4, "point": 5, "drive": 2}
-LENGTHS |= {"sequence": 3, "rank": 4, "condition": 2, "query": 10, "variable": 6}
+LENGTHS |= {"sequence": 3, "rank": 4, "condition": 2, "query": 10, "variable": 6, "trial": 9}
 """Of each axis."""
 
 
@@ -79,7 +79,7 @@ def make_dynamics(folder: Path) -> Path:
 
 def make_effects(folder: Path) -> Path:
     """Write effects of two conditions on three members, whose variables were exchanged."""
-    schema = effects.VARIABLES | effects.OF_VARIABLES
+    schema = effects.VARIABLES | effects.OF_VARIABLES | effects.OF_MEMBERS
     arrays = {name: values for name, (_, values) in _arrays(schema).items()} | {"position": np.arange(6)}
     about = {
         **OF_THREE,

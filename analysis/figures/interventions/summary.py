@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.figures.interventions.variables import plot_variables
+from analysis.figures.interventions.variables import plot_pairs, plot_variables
 from analysis.figures.interventions.writes import (
     draw_chance,
     draw_members,
@@ -30,6 +30,8 @@ def draw(result: Interventions) -> Iterator[tuple[str, Figure]]:
         yield "interventions_parts", plot_parts(result).figure  # type: ignore[misc]
     if len(result.variables):
         yield "interventions_variables", plot_variables(result).figure  # type: ignore[misc]
+    for route in () if result.pairs is None else result.pairs.carried:
+        yield f"interventions_pairs_{route}", plot_pairs(result, route).figure  # type: ignore[misc]
 
 
 @styled

@@ -144,5 +144,5 @@ def test_other_edits_are_made_where_they_are_asked_for():
 
 
 def test_kinds_that_are_unknown_are_refused():
-    with pytest.raises(UserError, match="must be of writes, reads, states, variables; got guesses"):
+    with pytest.raises(UserError, match="must be of writes, reads, states, variables, members; got guesses"):
         intervene(*register(), kinds=("guesses",))

@@ -5,12 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
+from planted.codes import LENGTH, SCALE, UNITS, VARIABLES, WIDTH, batch_of, mean, planted
 
-from analysis.variables.companion import companion_matrix
 from analysis.variables.find import find_variables
 from emt import effects, record, runs
-from emt.codes import Codes
 from emt.commands.evaluate_interventions import find_codes
 from emt.config import RunConfig, TrainingConfig
 from emt.errors import UserError
@@ -21,63 +19,6 @@ from emt.interventions.kinds import KINDS
 from emt.interventions.recoded import random_directions
 from emt.member_interventions import InterventionWork, write_parts
 from emt.models.elman import Elman
-from emt.record import Loaded
-from emt.tasks.variable_binding import VariableBinding
-
-LENGTH, WIDTH, UNITS = 3, 2, 9
-SCALE = 1e-3
-"""Of inputs: tanh is linear to 1e-6 there."""
-
-TASK = VariableBinding(seq_length=LENGTH, input_dim=WIDTH)
-VARIABLES = LENGTH * WIDTH
-
-
-def directions(kind, seed=0):
-    """Return Ψ (unit, variable) and directions of the rest, orthonormal, or of condition number 10."""
-    rng = np.random.default_rng(seed)
-    q = np.linalg.qr(rng.standard_normal((UNITS, UNITS)))[0]
-    if kind == "oblique":
-        q = q * np.geomspace(1, 0.1, UNITS) @ np.linalg.qr(rng.standard_normal((UNITS, UNITS)))[0]
-    return q[:, :VARIABLES], q[:, VARIABLES:]
-
-
-def planted(kind, members=2):
-    """Return Elman networks with W = ΨΦΨ⁻¹, whose other directions hold the sum of the inputs, and their codes.
-
-    The readout reads the newest slot, as the vector shown at step t is in it at t and after each further window.
-    """
-    model = Elman(range(members), WIDTH, WIDTH, hidden_dim=UNITS).double().requires_grad_(False)
-    phi = companion_matrix(TASK.operator(LENGTH), LENGTH)
-    bases, readers = [], []
-    for k in range(members):
-        basis, rest = directions(kind, k)
-        inverse = np.linalg.inv(np.hstack([basis, rest]))
-        inner = np.block(
-            [
-                [phi, np.zeros((VARIABLES, UNITS - VARIABLES))],
-                [np.zeros((UNITS - VARIABLES, VARIABLES)), np.eye(UNITS - VARIABLES)],
-            ]
-        )
-        weights = np.hstack([basis, rest]) @ inner @ inverse
-        shown = SCALE * (basis[:, -WIDTH:] + rest[:, :WIDTH])
-        read = inverse[VARIABLES - WIDTH : VARIABLES] / SCALE
-        for parameter, value in ((model.w_rec, weights), (model.w_in, shown), (model.w_out, read)):
-            parameter[k] = torch.tensor(value.T)
-        bases.append(basis * SCALE)
-        readers.append(inverse[:VARIABLES] / SCALE)
-    labels = {"model": {"type": "rnn"}, "task": {}, "experiment": "planted", "seeds": list(range(members))}
-    loaded = Loaded(model, TASK, tuple(range(1, members + 1)), labels)
-    return loaded, Codes(np.stack(bases), np.stack(readers), np.arange(VARIABLES), TASK.operator(LENGTH))
-
-
-def batch_of(trials=40, horizon=9):
-    batch = TASK.test_batch(0, LENGTH, horizon, trials)
-    return replace(batch, inputs=batch.inputs.astype(float))
-
-
-def mean(found, name, score="counterfactual_right"):
-    return found[score].sel(condition=name).mean("query").to_numpy()
-
 
 every_code = pytest.mark.parametrize("kind", ["orthogonal", "oblique"])
 
@@ -274,6 +215,13 @@ def test_evaluation_finds_codes_on_trials_of_their_own(tmp_path):
     assert (found["counterfactual_right"].sel(condition=own).mean("query") == 1).all()
     # What was found depends on the code of analyses, too.
     assert job.hashes != replace(job, kinds=("states",)).hashes
+    pairs = replace(job, kinds=("members",))
+    write_parts((pairs, {LENGTH: (2,)}))
+    write_parts((pairs, {LENGTH: (1,)}))
+    pairs.join([LENGTH])
+    found = effects.load(job.whole_path(LENGTH))
+    assert (found["counterfactual_right"].sel(condition="all variables of model-1").mean("query") == 1).all()
+    assert found["held"].shape == (2, 30, UNITS)
 
 
 def test_variables_of_a_task_without_operator_are_refused_and_left_out_by_default(tmp_path):
