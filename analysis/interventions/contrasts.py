@@ -80,13 +80,14 @@ def population_rows(members: pd.DataFrame, conditions: Sequence[Said]) -> pd.Dat
     """Return a row for each condition: means over members with intervals, and the test against its control.
 
     ``p`` is that of the sign-flip test over members, ``p_holm`` corrected for the number of conditions of this
-    kind that were tested, of variables of this step, ``smallest_p`` what it could be at least. The interval of
-    a single member's accuracy is over its trials (Wilson).
+    kind that were tested, of variables for this part and step, ``smallest_p`` what it could be at least. The
+    interval of a single member's accuracy is over its trials (Wilson).
     """
     rows = {condition.name: _row(members, condition) for condition in conditions}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("condition")
-    step = table["after"].where(table["kind"] == "variables", 0)
-    corrected = table.groupby([table["kind"], step], sort=False)["p"].transform(holm)
+    of_variables = table["kind"] == "variables"
+    family = [table["kind"], table["after"].where(of_variables, 0), table["part"].where(of_variables, "")]
+    corrected = table.groupby(family, sort=False)["p"].transform(holm)
     table.insert(int(table.columns.tolist().index("p")) + 1, "p_holm", corrected)
     return table
 

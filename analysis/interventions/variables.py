@@ -29,8 +29,9 @@ def variables_table(
     ``interchange`` is the share of answers that are the source's where these differ from the own ones, with its
     interval over members, ``kept`` that of right ones among the others; ``ceiling`` the share of right answers
     of the run without an exchange; ``random``, ``random_kept`` and ``wrong_slot`` the same for random directions
-    and those of the next slot; ``effect`` is interchange minus random, with its test; ``size`` the mean length
-    of the change. Where all but the variables is swapped, answers are called for that are right: ``kept`` counts
+    and those of the next slot; ``pinv`` that of a swap which Ψ's pseudo-inverse reads; ``effect`` is interchange
+    minus random, with its test; ``size`` the mean length of the change. Where all but the variables is swapped,
+    answers are called for that are right: ``kept`` counts
     them all, and ``effect`` is ceiling minus kept.
     """
     chosen = [c for c in conditions if c.kind == "variables" and c.target in ("own", "but own")]
@@ -61,7 +62,7 @@ def _row(
 
     # As many directions as all variables have are no control of what is left.
     random = other(condition.edit, "random", condition.part if condition.target == "own" else "")
-    wrong = other(condition.edit, "next slot", condition.part)
+    wrong, pinv = (other(condition.edit, target, condition.part) for target in ("next slot", "pinv"))
     row = {
         "n": float(max(interchange.n, kept.n)),
         "interchange": interchange.estimate,
@@ -72,6 +73,7 @@ def _row(
         "random": random["counterfactual_right"].mean(),
         "random_kept": random["kept_right"].mean(),
         "wrong_slot": wrong["counterfactual_right"].mean(),
+        "pinv": pinv["counterfactual_right"].mean(),
     }
     tests = ("effect", "effect_low", "effect_high", "p", "p_holm", "smallest_p")
     return row | {n: float(population.loc[condition.name, n]) for n in tests} | {"size": own["norm"].mean()}

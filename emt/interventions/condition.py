@@ -32,15 +32,16 @@ class Condition:
     control
         Name of the condition that it is compared with; empty for a condition that others are compared with.
     kind
-        Tests are corrected within a kind, of variables for each step. Of the state "states", at the step that is
-        chosen beforehand, and "curve", at the others; of writes "writes", "dose" (strengths) and "map" (single
-        ones); of reads "reads" and "edges" (of single writes); "variables", and "members", if they are those of
-        another member.
+        Tests are corrected within a kind, of variables for each step and part. Of the state "states", at the step
+        that is chosen beforehand, and "curve", at the others; of writes "writes", "dose" (strengths) and "map"
+        (single ones); of reads "reads" and "edges" (of single writes); "variables", and "members", if they are
+        those of another member.
     target
         Of writes: those of the "queried" items, of an "other" item of the trial that is written as often,
         "all" before the query, all "but queried", all "but other", or "lag 3", the third step before the
         query. Of variables the directions in which the state moves: their "own", those of the same bits in the
-        "next slot", as many at "random" and as far, or, of "swap", all "but own"; of "set" also the nearest in
+        "next slot", as many at "random" and as far, or, of "swap", all "but own", or their own as far as the
+        pseudo-inverse of Ψ reads them ("pinv"); of "set" also the nearest in
         which slots differ by magnitudes, "unit" or "scalar" (`emt.codes.magnitude_fit`). Of members the way:
         through the "own" directions of each, or by a "map" of states (`emt.interventions.carried`).
     amount

@@ -106,7 +106,8 @@ class Recoded:
         if condition.edit == "set":
             amounts = np.broadcast_to(variables[rows] - variables, (len(states), *variables.shape))
         else:
-            amounts = difference @ self.codes.reader[:, columns].mT
+            reader = self._pseudo_inverse if condition.target == "pinv" else self.codes.reader
+            amounts = difference @ reader[:, columns].mT
         own = amounts @ self.codes.basis[:, :, columns].mT
         if condition.target == "but own":
             return np.asarray(difference - own)
@@ -120,11 +121,18 @@ class Recoded:
     def _directions(self, target: str) -> Array:
         """Return the directions that a target names, (member, state, variable)."""
         basis = self.codes.basis
-        if target == "own":
+        if target in ("own", "pinv"):
             return basis
         if target == "next slot":
             return basis[:, :, self.codes.moved_on()]
         return self._magnitudes[target]
+
+    @cached_property
+    def _pseudo_inverse(self) -> Array:
+        """Ψ⁺ of each member, (member, variable, state): what misreads where variables share directions."""
+        found = np.full_like(self.codes.reader, np.nan)
+        found[self.codes.known] = np.linalg.pinv(self.codes.basis[self.codes.known])
+        return found
 
     @cached_property
     def _magnitudes(self) -> Mapping[str, Array]:

@@ -20,7 +20,7 @@ DRAWS = 10
 TARGETS = {
     "unchanged": ("", "own"),
     "set": ("own", "next slot", "random", "unit", "scalar"),
-    "swap": ("own", "next slot", "random", "but own"),
+    "swap": ("own", "next slot", "random", "but own", "pinv"),
 }
 """Directions that the state may move in, by edit."""
 
@@ -84,25 +84,27 @@ def check_variables(condition: Condition, codes: Codes | None, steps: Sequence[i
 
 
 def variable_conditions(codes: Codes, steps: Sequence[int]) -> Iterator[Condition]:
-    """Yield the conditions on the middle slot, a bit of it and all variables, after each of some steps."""
+    """Yield the conditions on the middle slot after each of some steps, at the middle one also on a bit and on all."""
     middle = int(codes.slots[len(codes.slots) // 2])
     inside = codes.positions[codes.positions // codes.width == middle]
     slot = f"slot {middle + 1}"
     bit = f"bit {middle + 1}.{int(inside[0]) % codes.width + 1}"
+    middle_after = middle_step(steps) if steps else 0
     for after in steps:
         base = _condition("unchanged", "all", "", after)
         yield base
-        for edit in ("set", "swap"):
-            for part in (bit, slot, "all"):
-                yield (random := _condition(edit, part, "random", after, draws=DRAWS))
-                yield _condition(edit, part, "own", after, random.name)
+        # A bit and all variables at the step that is told; they cost as many random draws as the slot.
+        for part, edit in product((bit, slot, "all") if after == middle_after else (slot,), ("set", "swap")):
+            yield (random := _condition(edit, part, "random", after, draws=DRAWS))
+            yield _condition(edit, part, "own", after, random.name)
+        yield _condition("swap", slot, "pinv", after)
         if (codes.moved_on()[columns_of(slot, codes)] >= 0).all():
             yield _condition("set", slot, "next slot", after)
         yield _condition("swap", "all", "but own", after, base.name)
     if steps and len(codes.slots) > 1 and is_grid(codes.positions, codes.width):
         # The nearest such code may be exact in one slot, so that all are asked.
         for number, strength in product(codes.slots, ("unit", "scalar")):
-            yield _condition("set", f"slot {number + 1}", strength, middle_step(steps))
+            yield _condition("set", f"slot {number + 1}", strength, middle_after)
 
 
 def exchange_steps(code_steps: Sequence[int]) -> list[int]:
@@ -126,6 +128,7 @@ _WHERE = {
     "own": "",
     "random": " in random directions",
     "next slot": " in the next slot",
+    "pinv": ", read by pseudo-inverse,",
     "unit": " by magnitudes of units",
     "scalar": " by magnitudes",
 }

@@ -88,6 +88,7 @@ def test_a_code_that_was_found_from_trials_is_causal_and_these_are_not_edited():
     found = intervene(loaded, batch, kinds=("variables",), codes=codes)
     own = [c for c in effects.conditions(found) if c.target == "own"]
     assert len({c.after for c in own}) == 5
+    assert {c.part for c in own} == {"bit 2.1", "slot 2", "all"}
     for condition in own:
         values = found["counterfactual_right"].sel(condition=condition.name)
         assert np.isnan(values[:, :24]).all()
@@ -241,3 +242,14 @@ def test_variables_of_a_task_without_operator_are_refused_and_left_out_by_defaul
     write_parts((job, job.missing()))
     job.join([5])
     assert {c.kind for c in effects.conditions(effects.load(job.whole_path(5)))} == {"states", "curve"}
+
+
+def test_a_swap_read_by_the_pseudo_inverse_is_worse_where_other_directions_are_not_orthogonal():
+    """What the sum of inputs, which nothing reads, leaves along Ψ: only D knows that it is none of the variables."""
+    for kind, least in (("orthogonal", 1.0), ("oblique", 0.0)):
+        loaded, codes = planted(kind)
+        given = [Condition(t, "swap", "slot 2", 5, kind="variables", target=t) for t in ("own", "pinv")]
+        found = intervene(loaded, batch_of(), given, codes=codes)
+        assert (mean(found, "own") == 1).all()
+        assert (mean(found, "pinv") >= least).all()
+    assert (mean(found, "pinv") < 0.95).any()

@@ -51,7 +51,7 @@ def test_variables_of_an_own_register_are_exchanged():
     codes = find_variables(run.recording.isel(batch=slice(20))).codes()
     found = emt.intervene(run, codes=codes)
     own = [c.name for c in effects.conditions(found) if c.kind == "variables" and c.target == "own"]
-    assert len(own) == 6 * 4
+    assert len(own) == 2 * 4 + 4
     exchanged = found["counterfactual_right"].sel(condition=own)
     assert (exchanged[:, :, 20:].mean("query") == 1).all()
     assert np.isnan(exchanged[:, :, :20]).all()
