@@ -54,7 +54,11 @@ def _pairs(conditions: Sequence[Said]) -> list[tuple[int, int]]:
     """Return the places of edges to queries that are cut, each with that of the removal of the same write."""
     removals: dict[tuple[str, str], int] = {}
     for place, one in enumerate(conditions):
-        if one.kind in ("writes", "map") and one.edit in ("scale", "skip") and not (one.amount or one.hold):
+        if (
+            one.kind in ("writes", "checks", "map")
+            and one.edit in ("scale", "skip")
+            and not (one.amount or one.hold)
+        ):
             removals.setdefault((one.part, one.target), place)
     return [
         (place, removals[one.part, one.target])

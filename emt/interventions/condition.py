@@ -33,9 +33,9 @@ class Condition:
         Name of the condition that it is compared with; empty for a condition that others are compared with.
     kind
         Tests are corrected within a kind, of variables for each step and part. Of the state "states", at the step
-        that is chosen beforehand, and "curve", at the others; of writes "writes", "dose" (strengths) and "map"
-        (single ones); of reads "reads" and "edges" (of single writes); "variables", and "members", if they are
-        those of another member.
+        that is chosen beforehand, and "curve", at the others; of writes "writes", of which the defaults have one,
+        "checks", "dose" (strengths) and "map" (single ones); of reads "reads" and "edges" (of single writes);
+        "variables", and "members", if they are those of another member.
     target
         Of writes: those of the "queried" items, of an "other" item of the trial that is written as often,
         "all" before the query, all "but queried", all "but other", or "lag 3", the third step before the

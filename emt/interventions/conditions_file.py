@@ -35,7 +35,9 @@ class Given(Schema):
 
     name: Name
     edit: Name
-    kind: Literal["", "states", "curve", "writes", "dose", "map", "reads", "edges", "variables"] = ""
+    kind: Literal["", "states", "curve", "writes", "checks", "dose", "map", "reads", "edges", "variables", "members"] = (
+        ""
+    )
     part: str = "all"
     after: Count = 0
     control: str | None = None

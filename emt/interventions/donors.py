@@ -53,10 +53,10 @@ def read_signs(writes: Writes, query: Tensor, reads: str) -> Tensor | None:
         return None
     steps = writes.value.shape[2]
     at = query.clamp(min=0)
-    asked = writes.query[:, torch.arange(len(at)), at]
+    asked = writes.query[:, torch.arange(len(at), device=at.device), at]
     whole = product(asked)
     led = torch.zeros_like(whole)
-    weight = torch.zeros(*writes.strength.shape, whole.shape[-2], dtype=whole.dtype)
+    weight = whole.new_zeros(*writes.strength.shape, whole.shape[-2])
     for step in reversed(range(steps)):
         key, c = writes.key_at(step).unsqueeze(-2), writes.strength[:, :, step, :, None]
         if reads == "after":

@@ -215,8 +215,10 @@ class Edited:
         for query in np.flatnonzero((source >= 0) & chosen.any(axis=1)):
             row = self.queries.sequence[query]
             own = np.flatnonzero(chosen[query])
-            sequence[row, own] = self.queries.sequence[source[query]]
-            step[row, own] = np.flatnonzero(self.targets.queried[source[query]])
+            theirs = np.flatnonzero(self.targets.queried[source[query]])
+            # Windows of neighbouring items overlap, so that another item may have fewer writes to itself.
+            own, theirs = own[: len(theirs)], theirs[: len(own)]
+            sequence[row, own], step[row, own] = self.queries.sequence[source[query]], theirs
         return Donors(torch.tensor(sequence), torch.tensor(step), self.edits.signs)
 
     def _wanted(self, source: NDArray[np.int64]) -> Array:

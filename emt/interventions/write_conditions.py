@@ -129,7 +129,7 @@ def lags(queries: Queries) -> range:
 
 
 def _write(
-    name: str, target: str, control: str, *, edit: str = "scale", kind: str = "writes", **more: object
+    name: str, target: str, control: str, *, edit: str = "scale", kind: str = "checks", **more: object
 ) -> Condition:
     return Condition(name, edit, control=control, kind=kind, target=target, **more)  # type: ignore[arg-type]
 
@@ -142,7 +142,7 @@ def _read(
 
 def _removals(edit: str) -> Iterator[Condition]:
     yield _write("without other", "other", UNCHANGED.name, draws=DRAWS, edit=edit)
-    yield _write("without queried", "queried", "without other", edit=edit)
+    yield _write("without queried", "queried", "without other", edit=edit, kind="writes")
     yield _write("without any", "all", UNCHANGED.name, edit=edit)
     yield _write("only queried", "but queried", UNCHANGED.name, edit=edit)
     yield _write("only other", "but other", "only queried", edit=edit)

@@ -262,6 +262,38 @@ def test_a_removed_write_is_one_that_is_taken_out_of_the_state(name):
     assert torch.allclose(outputs[:, :, WRITE], removed[:, :, WRITE], atol=1e-11) == same
 
 
+@pytest.mark.parametrize("name", ["fwm", "fwp", "deltanet", "linear_attention"])
+def test_a_read_changes_in_proportion_to_a_write_and_without_it_by_what_the_write_changed(name):
+    """Scale s: Δr = (s − 1) W v. Skip: Δr = −q · (u kᵀ led to the query), u = c v − b w M k what the step changed."""
+    model = build(name, layers=1, write_rule="delta", features="elu")
+    [node] = model.memories
+    _, _, log = run(model, MemoryEdit(scale=ones()))
+    ledger, lost = Ledger(model, log, node), weight_times_value(model, log, node)
+    values, hold = log[f"memory/{node}/read_value"], {}
+    if "hold" in model.edits:
+        hold = {"hold": 1 / log[f"memory/{node}/write_keep"]}
+
+    def change_of(edit):
+        changed = run(model, edit)[2][f"memory/{node}/read_value"]
+        return (changed - values)[:, :, QUERY, ..., 0, :].reshape(lost.shape)
+
+    for scale in (-1.0, 0.25, 2.0):
+        edit = MemoryEdit(scale=at(WRITE, scale, 1.0), **hold)
+        torch.testing.assert_close(change_of(edit), (scale - 1) * lost, atol=1e-12, rtol=0)
+    held = torch.zeros_like(ledger.written(0))
+    for step in range(WRITE):
+        held = ledger.advance(held, step) + ledger.written(step)
+    keep = ledger.writes.keep[:, :, WRITE].unsqueeze(-2)
+    left = ledger.advance(held, WRITE) + ledger.written(WRITE) - held * keep
+    for step in range(WRITE + 1, QUERY + 1):
+        left = ledger.advance(left, step)
+    query = product(ledger.writes.query[:, :, QUERY])[:, :, :, 0]
+    expected = -torch.einsum("mbhvk,mbhk->mbhv", left, query)
+    skip = MemoryEdit(skip=at(WRITE).bool(), **hold)
+    torch.testing.assert_close(change_of(skip), expected, atol=1e-12, rtol=0)
+    assert not torch.allclose(change_of(skip), -lost, atol=1e-6)
+
+
 def test_effects_of_two_removed_writes_add_at_the_read_and_those_of_skipped_ones_do_not():
     """Delta rule, one layer: blank writes keep erasing, so the memory stays linear in what is written."""
     model = build("deltanet", layers=1)

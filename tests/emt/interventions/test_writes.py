@@ -72,7 +72,7 @@ def test_without_fast_weights_no_write_matters_and_with_them_it_does():
         assert (removed.equals(base) or bool((removed == base).all())) == same
         assert np.isfinite(found["right"].sel(condition="without queried")).all()
     said = {c.name: c for c in effects.conditions(found)}
-    assert {c.kind for c in said.values()} == {"writes", "dose", "map"}
+    assert {c.kind for c in said.values()} == {"writes", "checks", "dose", "map"}
     lags = found["lag"].sel(condition=["without queried", "without other"]).mean("query")
     assert lags[0] == lags[1]
     swapped = found.sel(condition="queried with the value of another answer")
@@ -182,3 +182,20 @@ def test_dictionaries_have_conditions_on_reads_and_no_share_of_an_edge():
     half = Condition("a", "scale", kind="reads", target="queried", at="query", amount=0.5)
     with pytest.raises(UserError, match=re.escape("'a': amount must be 0.0; got 0.5")):
         intervene(loaded, batch, [half])
+
+
+def test_with_a_convolution_an_items_content_is_in_several_writes_that_go_together():
+    """Three pairs and four taps: the last pair has fewer writes to itself before the query, and all conditions run."""
+    task = AssociativeRetrieval(pairs=3)
+    model = load(MODELS, "deltanet", "model_type")(
+        SEEDS, task.input_channels, task.output_channels, hidden_dim=8
+    )
+    labels = {"model": {"type": "deltanet"}, "task": {}, "experiment": "", "seeds": list(SEEDS)}
+    loaded = Loaded(model.requires_grad_(False), task, (1, 2), labels)
+    found = intervene(loaded, task.test_batch(0, 9, 1, 40), kinds=("writes", "reads"))
+    assert np.isfinite(found["margin"].sel(condition="without queried")).all()
+    names = found["condition"].values.tolist()
+    # A delta memory erases, so a write that is skipped is another thing than one of no strength.
+    assert {"queried skipped", "other with a value of another answer"} <= set(names)
+    margins = found["margin"].sel(condition=["without queried", "queried skipped"])
+    assert not np.allclose(margins[:, 0], margins[:, 1])
