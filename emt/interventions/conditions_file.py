@@ -17,15 +17,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from emt.interventions.condition import UNCHANGED, Condition, cut
 from emt.schema import Count, Schema, read
+from emt.text import visible
 
 STATE_EDITS = ("shuffle", "zero", "mean")
 READ_EDITS = ("add", "give")
 
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(visible)]
+"""Names go into tables, figures and messages: printable characters alone."""
 
 
 class Given(Schema):
@@ -34,13 +36,13 @@ class Given(Schema):
     model_config = ConfigDict(extra="forbid")  # A misspelt field would silently be its default.
 
     name: Name
-    edit: Name
-    kind: Literal["", "states", "curve", "writes", "checks", "dose", "map", "reads", "edges", "variables", "members"] = (
+    edit: str
+    kind: Literal["", "states", "curve", "writes", "checks", "dose", "map", "reads", "edges", "variables"] = (
         ""
     )
     part: str = "all"
     after: Count = 0
-    control: str | None = None
+    control: Name | None = None
     target: str = ""
     amount: float = 0.0
     at: str = "write"

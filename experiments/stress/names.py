@@ -25,6 +25,7 @@ from emt.commands.known_systems.summaries import plant_summary
 from emt.commands.output import open_console, say
 from emt.errors import UserError
 from emt.files import write_json, write_text
+from emt.interventions.conditions_file import read_conditions_file
 from emt.models import MODELS
 from emt.options import plugins
 from emt.tasks import TASKS
@@ -187,6 +188,12 @@ def _in_a_trace(text: str, folder: Path) -> Outcome:
     return _is(about.tokens == (visible(text),) and about.experiment.isprintable())
 
 
+def _as_a_condition(text: str, folder: Path) -> Outcome:
+    write_json(folder / "conditions.json", [{"name": text, "edit": "scale", "target": "queried"}])
+    [_, condition] = read_conditions_file(folder / "conditions.json")
+    return _is(condition.name == visible(text) and condition.name.isprintable())
+
+
 class _Skeleton(HTMLParser):
     """Elements of a page and the names of their attributes; its texts."""
 
@@ -238,6 +245,7 @@ _ENTRIES: dict[str, Callable[[str, Path], Outcome]] = {
     "imported experiment": as_imported_experiment,
     "weight file": in_a_weight_file,
     "tokens of a trace": _in_a_trace,
+    "condition of interventions": _as_a_condition,
     "page": _on_a_page,
 }
 
