@@ -85,7 +85,8 @@ def prediction_table(points: pd.DataFrame, effects: xr.Dataset, conditions: Sequ
     for (name, own), rescaled in zip(members, shares, strict=True):
         targets = own.index.get_level_values("target")
         single = own[targets.str.startswith("lag ")]
-        every = single if len(single) else own
+        # Where no single write within reach matters, as in a dictionary of few, all removals count.
+        every = single if np.isfinite(r_squared(single["predicted"], single["measured"])) else own
         means = own[targets == "queried"].dropna(how="all").mean()
         rows[name] = {
             "r2": r_squared(every["predicted"], every["measured"]),

@@ -130,11 +130,21 @@ class Edited:
         return edits.swap(condition, rows, self._donors(chosen, source))
 
     def _found(self, condition: Condition, chosen: Mask) -> dict[str, Tensor]:
-        """Return what queries read of chosen writes, (member, batch, …) by memory: what they lose without them."""
+        """Return what queries read of chosen writes, (member, batch, …) by memory.
+
+        Of a linear memory what they lose without them, W v; of a dictionary, which would return another value in
+        their place, all that is read where that is another thing without them.
+        """
         cut = Condition("", "scale", condition.part, target=condition.target, at="query")
         whole = self.edits.read_at_query(self._run(self.edits.nothing())[1])
         rest = self.edits.read_at_query(self._run(self.edits.scale(cut, self._by_sequence(chosen)))[1])
-        return {name: whole[name] - rest[name] for name in whole}
+        lost = {name: whole[name] - rest[name] for name in whole}
+        return {
+            name: loss
+            if self.model.memories[name]["kind"] == "linear"
+            else whole[name] * (loss != 0).any(dim=-1, keepdim=True)
+            for name, loss in lost.items()
+        }
 
     def _directions(self, found: dict[str, Tensor], generator: np.random.Generator) -> dict[str, Tensor]:
         """Return vectors of the lengths of others, in directions that are drawn, the same in all members."""

@@ -179,6 +179,13 @@ def test_dictionaries_have_conditions_on_reads_and_no_share_of_an_edge():
     assert said["without queried"] == "skip"
     # Between writes there is nothing to remove.
     assert np.isnan(found["right"].sel(condition="without write 1 before")).any()
+    # Given what a source's query recalls an agent goes on as with the source's value in its own entry.
+    swapped, given = (
+        found["margin"].sel(condition=name)
+        for name in ("queried with the value of another answer", "the read of another answer")
+    )
+    agree = np.isclose(swapped, given, atol=1e-5) | np.isnan(given)
+    assert agree.mean() > 0.8
     half = Condition("a", "scale", kind="reads", target="queried", at="query", amount=0.5)
     with pytest.raises(UserError, match=re.escape("'a': amount must be 0.0; got 0.5")):
         intervene(loaded, batch, [half])
