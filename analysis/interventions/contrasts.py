@@ -35,7 +35,9 @@ def member_means(effects: xr.Dataset, conditions: Sequence[Said]) -> pd.DataFram
 
     ``effect`` is the share of right answers under a condition's control minus that under the condition, over
     the queries that both score; NaN for a condition without control. Where values are exchanged, and the
-    control's too, it is the share of answers that are the source's, minus that under the control.
+    control's too, it is the share of answers that are the source's, minus that under the control. ``mismatch``
+    is the larger standardised difference of distance from the query and size between the writes that a
+    condition and its control change.
     """
     names = [condition.name for condition in conditions]
     members = [f"model-{number}" for number in effects["member"].values]
@@ -49,6 +51,7 @@ def member_means(effects: xr.Dataset, conditions: Sequence[Said]) -> pd.DataFram
     }
     sources = effects["counterfactual_right"].values.astype(float)
     columns["effect"] = _differences(conditions, right, sources).ravel()
+    columns["mismatch"] = _mismatches(conditions, effects).ravel()
     columns["margin_effect"] = _differences(conditions, effects["margin"].values.astype(float), None).ravel()
     return pd.DataFrame(columns, index=index)
 
@@ -68,6 +71,39 @@ def _differences(conditions: Sequence[Said], values: Array, sources: Array | Non
     return found
 
 
+def _mismatches(conditions: Sequence[Said], effects: xr.Dataset) -> Array:
+    """Return how far the changed writes are from those of the control, (member, condition).
+
+    The larger of the standardised differences of their distance from the query and of their size: that of means
+    over the root mean square of standard deviations, over queries. NaN where one of the two changes no write.
+    """
+    place = {condition.name: k for k, condition in enumerate(conditions)}
+    lag, norm = effects["lag"].values.astype(float), effects["norm"].values.astype(float)
+    found = np.full(norm.shape[:2], np.nan)
+    for k, condition in enumerate(conditions):
+        if condition.control:
+            control = place[condition.control]
+            of_lag = standardised(lag[None, k], lag[None, control])
+            found[:, k] = np.fmax(of_lag, standardised(norm[:, k], norm[:, control]))
+    return found
+
+
+def standardised(values: Array, others: Array) -> Array:
+    """Return |mean − mean| / √((variance + variance) / 2) of values (…, query), 0 where they do not differ.
+
+    >>> standardised(np.array([1.0, 3.0]), np.array([2.0, 4.0])).item()
+    1.0
+    """
+    means = np.abs(_mean(values) - _mean(others))
+    spread = np.sqrt((_variance(values) + _variance(others)) / 2)
+    known = np.divide(means, spread, out=np.full(means.shape, np.inf), where=spread > 0)
+    return np.where(np.isnan(means), np.nan, np.where(means == 0, 0.0, known))
+
+
+def _variance(values: Array) -> Array:
+    return _mean(np.square(values - _mean(values)[..., None]))
+
+
 def _mean(values: Array) -> Array:
     """Return the mean over the last axis of what is finite; NaN without any."""
     known = np.isfinite(values)
@@ -79,9 +115,10 @@ def _mean(values: Array) -> Array:
 def population_rows(members: pd.DataFrame, conditions: Sequence[Said]) -> pd.DataFrame:
     """Return a row for each condition: means over members with intervals, and the test against its control.
 
-    ``p`` is that of the sign-flip test over members, ``p_holm`` corrected for the number of conditions of this
-    kind that were tested, of variables for this part and step, ``smallest_p`` what it could be at least. The
-    interval of a single member's accuracy is over its trials (Wilson).
+    ``mismatch`` says how far the changed writes are from those of the control (`member_means`), in standard
+    deviations. ``p`` is that of the sign-flip test over members, ``p_holm`` corrected for the number of
+    conditions of this kind that were tested, of variables for this part and step, ``smallest_p`` what it could be at least. The interval of a single
+    member's accuracy is over its trials (Wilson).
     """
     rows = {condition.name: _row(members, condition) for condition in conditions}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("condition")
@@ -115,7 +152,7 @@ def _row(members: pd.DataFrame, condition: Said) -> dict[str, object]:
         "p": test.p,
         "smallest_p": test.smallest_p,
     }
-    for name in (*SCORES[1:], "margin_effect", "lag", "norm"):
+    for name in (*SCORES[1:], "margin_effect", "lag", "norm", "mismatch"):
         row[name] = own[name].mean()
     return row
 

@@ -26,6 +26,9 @@ from emt import effects as files
 PARTS = ("moving", "memory", "all")
 """Parts of the state in the order of tables and figures."""
 
+MATCHED = 0.1
+"""Writes of a control match up to so many standard deviations, in distance from the query and in size."""
+
 PART_TEXTS = {"moving": "the moving state", "memory": "the contents of memories", "all": "the state"}
 
 
@@ -129,9 +132,15 @@ class Interventions:
             if self.n_members == 1
             else f"{self._p_text(row, 'without queried')}, members: {self.n_members}"
         )
+        unlike = (
+            [f"the control's writes are {row['mismatch']:.1f} standard deviations off in lag or size"]
+            if row["mismatch"] > MATCHED
+            else []
+        )
         texts = [
             f"{text}, without another's {_percent(row['control_accuracy'])}: "
             f"{mean_text(effect, 1, ' points', 100)}, {sample}",
+            *unlike,
             *self._further_texts(),
         ]
         return "; ".join(texts)

@@ -134,6 +134,20 @@ def test_the_step_that_is_tested_was_chosen_beforehand_and_the_others_are_a_curv
     assert result.states.index.unique("after").tolist() == [1, 2, 3]
 
 
+def test_a_control_that_does_not_match_is_said(make_write_effects):
+    """Lags of the control one standard deviation off: 2 ± 1 beside 1 ± 1."""
+    found = make_write_effects(6)
+    found["lag"][:] = 1 + np.where(np.arange(40) % 2, 1.0, -1.0)
+    same = summarise_interventions(found)
+    assert same.population.loc["without queried", "mismatch"] == 0
+    assert "standard deviations off" not in same.headline()
+    assert np.isnan(same.population.loc["unchanged", "mismatch"])
+    found["lag"].loc[{"condition": "without other"}] += 1
+    result = summarise_interventions(found)
+    assert result.population.loc["without queried", "mismatch"] == pytest.approx(1.0)
+    assert "the control's writes are 1.0 standard deviations off in lag or size" in result.headline()
+
+
 def test_a_headline_says_what_was_removed_and_refuses_a_p_of_few(make_write_effects):
     text = summarise_interventions(make_write_effects(6)).headline()
     assert text.startswith("without the queried item's write 16.2 % (")
