@@ -51,6 +51,8 @@ class Pairs:
 
     def text(self) -> str:
         """Return the result in a line."""
+        if self.table[list(ROUTES)].isna().all(axis=None):
+            return "nothing was put into other members: none has directions of variables"
         texts = list(self._route_texts())
         known = self.agreement["rank_correlation"].dropna().index
         if len(known):

@@ -51,6 +51,8 @@ def test_a_member_without_directions_takes_part_in_no_pair(effects):
     result = summarise_interventions(broken)
     assert (result.pairs.agreement["n"] == 2).all()
     assert "too few pairs" in result.headline()
+    broken["counterfactual_right"][:] = np.nan
+    assert "nothing was put into other members" in summarise_interventions(broken).headline()
 
 
 def test_two_figures_show_all_pairs(effects, layout_faults):

@@ -63,8 +63,7 @@ def test_no_directions_at_all_are_said(make_variable_effects):
     for name in ("right", "counterfactual_right", "kept_right", "basis"):
         effects[name][:] = np.nan
     result = summarise_interventions(effects)
-    assert "unknown" in result.headline()
-    assert "left out, without directions of variables: model-1, model-3" in result.headline()
+    assert "variables were not exchanged: no member has directions of them" in result.headline()
     assert len(dict(figures.draw(result))) == 1
 
 
