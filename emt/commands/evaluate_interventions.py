@@ -28,7 +28,17 @@ def intervene_members(
 
 
 def find_codes(recording: Any) -> Any:
-    """Return the codes of the task's variables in recorded members (`emt.codes.Codes`)."""
+    """Return the codes of the task's variables in recorded members (`emt.codes.Codes`).
+
+    A member that is not finite has none, and costs the others nothing.
+    """
+    import numpy as np
+
     from analysis.variables.find import find_variables
 
-    return find_variables(recording).codes()
+    of_members = [n for n, v in recording.data_vars.items() if "member" in v.dims and v.dtype.kind == "f"]
+    axes = {n: tuple(range(1, recording[n].ndim)) for n in of_members}
+    finite = np.all([np.isfinite(recording[n].to_numpy()).all(axis=axes[n]) for n in of_members], axis=0)
+    # States that do not vary hold nothing.
+    kept = {n: recording[n].where(recording["member"].copy(data=finite), 0.0) for n in of_members}
+    return find_variables(recording.assign(kept)).codes()

@@ -225,6 +225,17 @@ def test_evaluation_finds_codes_on_trials_of_their_own(tmp_path):
     assert found["held"].shape == (2, 30, UNITS)
 
 
+def test_a_member_that_is_not_finite_has_no_code_and_costs_the_others_nothing():
+    loaded, _ = planted("orthogonal")
+    alone = find_codes(record.record(loaded, batch_of(24), LENGTH))
+    loaded.model.w_in[0, 0, 0] = np.nan
+    codes = find_codes(record.record(loaded, batch_of(24), LENGTH))
+    assert (alone.known.tolist(), codes.known.tolist()) == ([True, True], [False, True])
+    np.testing.assert_array_equal(codes.basis[1], alone.basis[1])
+    loaded.model.w_in[1, 0, 0] = np.nan
+    assert not find_codes(record.record(loaded, batch_of(24), LENGTH)).known.any()
+
+
 def test_variables_of_a_task_without_operator_are_refused_and_left_out_by_default(tmp_path):
     config = RunConfig(
         metadata={"experiment_name": "flips"},
