@@ -117,8 +117,8 @@ def population_rows(members: pd.DataFrame, conditions: Sequence[Said]) -> pd.Dat
 
     ``mismatch`` says how far the changed writes are from those of the control (`member_means`), in standard
     deviations. ``p`` is that of the sign-flip test over members, ``p_holm`` corrected for the number of
-    conditions of this kind that were tested, of variables for this part and step, ``smallest_p`` what it could be at least. The interval of a single
-    member's accuracy is over its trials (Wilson).
+    conditions of this kind that were tested, of variables for this part and step, ``smallest_p`` what it could
+    be at least. The interval of a single member's accuracy is over its trials (Wilson).
     """
     rows = {condition.name: _row(members, condition) for condition in conditions}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("condition")
