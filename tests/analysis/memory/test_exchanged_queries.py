@@ -35,6 +35,19 @@ def test_scores_are_those_of_the_exchanged_queries(make_recording, reads):
     assert 20 < different <= len(means) + 1
 
 
+def test_a_place_for_a_second_item_that_no_question_has_changes_no_score(make_recording):
+    reading = read_queries(make_recording(members=1, trials=9, shuffled=True), "fast")
+    asks, scored = reading.asks, np.ones(9, dtype=bool)
+    wider = replace(
+        asks,
+        items=np.pad(asks.items, [(0, 0), (0, 1)], constant_values=-1),
+        held=np.pad(asks.held, [(0, 0), (0, 1), (0, 0)]),
+    )
+    alone, _ = relabelled_scores(reading, scored)
+    np.testing.assert_allclose(relabelled_scores(replace(reading, asks=wider), scored)[0], alone, rtol=1e-12)
+    assert 0 < np.mean(alone) < 1
+
+
 def test_a_memory_that_stores_nothing_scores_as_much_with_any_query(make_recording):
     reading = read_queries(make_recording(members=1, strength=0.0), "fast")
     hits, _ = score_queries(reading.weight, reading.asks.held, reading.asks.wanted)

@@ -12,6 +12,7 @@ from emt import runs
 from emt.errors import UserError
 
 HEADER = "model_name,dimension,birth,death"
+PLANE = "model_name,dimension_1,dimension_2"
 
 
 @pytest.fixture
@@ -21,7 +22,11 @@ def experiment(tmp_path, write_summary):
     summary = runs.read_summary(write_summary(folder, 2))
     for name, file, text in (
         ("persistence", "persistence_diagrams.csv", f"{HEADER}\nmodel-1,0,0,0.5\nmodel-1,1,0.25,\n"),
-        ("embedding", "mds_embedding.csv", "model_name,dimension_1,dimension_2\nmodel-1,0.5,-1\n"),
+        (
+            "embedding",
+            "mds_embedding.csv",
+            "model_name,dimension_1,dimension_2\nmodel-1,0.5,-1\nmodel-2,0.5,\nmodel-3,,1\n",
+        ),
     ):
         (folder / f"{name}_analysis").mkdir()
         (folder / f"{name}_analysis" / file).write_text(text)

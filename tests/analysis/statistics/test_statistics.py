@@ -374,6 +374,10 @@ def test_the_smallest_attainable_p_is_the_answer_where_it_exceeds_the_level():
     assert asked.p == asked.smallest_p == small.smallest_p == pytest.approx(0.1)  # 2 of 20 splits
     assert str(small) == "too few for a p: 0.1 is the smallest attainable"
     assert str(asked) == "p = 0.1"
+    # One tenth less the rounding of a subtraction is the same level.
+    assert 1 - 0.9 < 0.1
+    assert permutation_test(*apart, level=1 - 0.9).p == pytest.approx(0.1)
+    assert math.isnan(permutation_test(*apart, level=0.1 - 1e-6).p)
     assert str(permutation_test([], [2.0])) == "no p"
     assert small.n == 6
     many = permutation_test(normal(16), normal(17, mean=9.0, seed=1))

@@ -198,3 +198,17 @@ def test_a_normalised_memory_may_be_cut_anywhere_and_starts_from_zeros(cut):
     torch.testing.assert_close(torch.cat([run.log_keep, rest.log_keep], dim=2), whole.log_keep)
     assert not whole.log_keep[..., :4].any()
     assert (whole.log_keep[..., 4] < 0).all()
+
+
+def test_a_normalised_memory_is_the_delta_rule_that_is_then_divided_by_its_norm():
+    inputs = inputs_of("delta")
+    query, key, value, erase = (inputs[n].detach() for n in ("query", "key", "value", "erase"))
+    run = normalised_delta(query, key, value, erase)
+    divisor = (-run.log_keep).exp()
+    # The rule with the divisors as decays: log w = −log s, b = β, c = β / s.
+    given = {"log_keep": run.log_keep, "erase": erase, "strength": erase / divisor}
+    reads, memory = linear_memory_steps(query, key, value, **given)
+    torch.testing.assert_close(run.reads, reads, rtol=0, atol=1e-12)
+    torch.testing.assert_close(run.memory, memory, rtol=0, atol=1e-12)
+    assert (divisor > 1.01).any()
+    assert torch.linalg.matrix_norm(run.memory).max() <= 1 + 1e-12
