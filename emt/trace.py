@@ -13,6 +13,8 @@ it:
                                                             names the initial state drawn for it
 ``outputs``                     member, batch, time, output coordinate ``member`` holds model numbers
 ``hidden``                      member, batch, time, unit
+further events                  batch, time                 the task's own variables, such as ``sample``: integers,
+                                                            −1 for none
 further states                  member, batch, time, …      an LSTM's ``cell`` and so on
 ``present``                     batch, time                 1 where a step exists, 0 after the end of a shorter trial,
                                                             where states and outputs are NaN; all exist without it
@@ -73,6 +75,7 @@ __all__ = [
     "memory",
     "memory_rule",
     "nodes",
+    "own_events",
     "places",
     "present_steps",
     "save",
@@ -99,6 +102,7 @@ OPTIONAL = dict.fromkeys(EVENTS, ("batch", "time")) | {
     "step_matrix": ("member", "state", "from_state"),
     "readout": ("member", "output", "unit"),
 }
+EVENT = ("batch", "time")
 RECORDED = {"outputs": (*MEMBER_TIME, "output"), "hidden": (*MEMBER_TIME, "unit")}
 
 
@@ -201,6 +205,16 @@ def present_steps(tree: xr.DataTree) -> NDArray[np.bool_]:
     return np.ones((tree.sizes["batch"], tree.sizes["time"]), dtype=bool)
 
 
+def own_events(tree: xr.DataTree) -> tuple[str, ...]:
+    """Return the names of events that the task has beside `EVENTS`."""
+    known = REQUIRED | RECORDED | OPTIONAL
+    return tuple(
+        str(name)
+        for name, values in tree.data_vars.items()
+        if name not in known and values.dims == EVENT and values.dtype.kind in "iu"
+    )
+
+
 def unit_counts(tree: xr.DataTree) -> tuple[int, ...]:
     """Return how many units each member has, in the order of the axis ``member``."""
     if "units" in tree.data_vars:
@@ -282,10 +296,14 @@ def check(tree: xr.DataTree, where: str = "trace") -> None:
     }
     expect(tree, given, where, optional_first=set(EVENTS))
     known = REQUIRED | RECORDED | OPTIONAL
+    own = own_events(tree)
     for name in tree.data_vars:
         got = tuple(map(str, tree.data_vars[name].dims))
-        if name not in known and got[:3] != MEMBER_TIME:
-            raise TraceError(f"{where}: expected {name!r} with axes {MEMBER_TIME} and its own; got {got}")
+        if name not in known and name not in own and got[:3] != MEMBER_TIME:
+            raise TraceError(
+                f"{where}: expected {name!r} to be a state, with axes {MEMBER_TIME} and its own, or an event, integers "
+                f"with axes {EVENT}; got {tree.data_vars[name].dtype} with {got}"
+            )
     check_memories(tree, where)
     _check_about(tree, where)
 

@@ -38,7 +38,7 @@ def test_examples_show_something(
 ):
     write_summary(tmp_path / "experiment", 6, lengths=(8,))
     trace.save(make_circuits()[0], tmp_path / "experiment" / "traces" / "seq8.nc")
-    trace.save(make_recording(), tmp_path / "fw" / "traces" / "seq11.nc")
+    trace.save(make_recording(trials=40), tmp_path / "fw" / "traces" / "seq11.nc")
     for step in (0, 500, 1000):
         write_summary(
             tmp_path / "experiment" / "checkpoints" / f"step-{step}", 6, lengths=(8,), noise=0.3 - step / 5000

@@ -118,8 +118,8 @@ ALLOWED = {
 
 ROOMS = (
     *("errors", "command", "parallel", "statistics", "comparability", "tables", "cache", "population"),
-    *("spectra", "homology", "states", "variables", "memory", "interventions", "accuracy", "evaluation"),
-    "report",
+    *("spectra", "homology", "states", "conditions", "variables", "memory", "interventions", "accuracy"),
+    *("evaluation", "report"),
 )
 """Rooms of `analysis` from the bottom up: each may import those before it, and figures those of their own kind."""
 

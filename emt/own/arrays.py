@@ -130,7 +130,7 @@ def _run(
     variables["hidden"] = ((*trace.MEMBER_TIME, "unit"), hidden)
     variables["outputs"] = ((*trace.MEMBER_TIME, "output"), shown)
     for name, values in further.items():
-        if name in {*trace.REQUIRED, *trace.OPTIONAL, *trace.RECORDED}:
+        if name in {*trace.REQUIRED, *trace.OPTIONAL, *trace.RECORDED, *variables}:
             raise UserError(
                 f"expected names that recordings do not use themselves; got {name}", parameter="further"
             )

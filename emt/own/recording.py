@@ -174,6 +174,8 @@ def record(stack: OwnNetworks, trials: Trials, label: str, seeds: Sequence[int],
         for name, array in recorded.items()
         if name not in stack.held_state
     }
+    if clash := ", ".join(name for name in trials.events if name in stack.state_dims):
+        raise UserError(f"expected names that no state has; got {clash}", parameter="events")
     moving = [n for n in stack.state_dims if n in arrays and recorded[n].dtype.kind == "f"]
     numbers = list(range(1, stack.members + 1))
     labels: dict[str, Any] = {

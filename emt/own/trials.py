@@ -176,7 +176,8 @@ def trials(
     group
         kind of each trial, numbers or names, (batch,) or (batch, time)
     events
-        further integers (batch, time) or (batch,) by name, −1 for none, as in `emt.trace`
+        further integers (batch, time) or (batch,) by name, −1 for none: those of `emt.trace`, and your own, such as
+        ``sample``, for analyses by condition
     operator
         f of a linear task, next vector = window @ f, (window, target); the event "written" must be there
     tokens
@@ -354,10 +355,13 @@ def _targets(targets: ArrayLike | None, lengths: NDArray[np.int64], steps: int) 
 
 
 def _events(events: Mapping[str, ArrayLike], present: NDArray[np.bool_]) -> dict[str, NDArray[np.int64]]:
-    known = [name for name in trace.EVENTS if name != "scored"]
+    taken = {*trace.REQUIRED, *trace.RECORDED, *trace.OPTIONAL} - {*trace.EVENTS} | {"scored"}
     for name in events:
-        if name not in known:
-            raise UserError(f"expected one of {', '.join(known)}; got {name!r}", parameter="events")
+        if name in taken or not name.isidentifier():
+            raise UserError(
+                f"expected names such as 'asked' or one of your own, letters, digits and underscores; got {name!r}",
+                parameter="events",
+            )
     return {name: _event(name, np.asarray(values), present) for name, values in events.items()}
 
 

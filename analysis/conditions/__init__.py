@@ -1,0 +1,1 @@
+"""Recorded networks by condition: what can be read from their states, and when."""

@@ -1,0 +1,54 @@
+"""Trials of a recording: its batch items, or the trials that the event ``trial`` numbers within each."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from emt import trace
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Where the trials of a recording are; they start together.
+
+    Attributes
+    ----------
+    rows
+        The batch item of each trial, (trial,).
+    steps
+        Its steps there, (trial, time), the last one again beyond its end.
+    present
+        (trial, time), steps that exist.
+    """
+
+    rows: NDArray[np.intp]
+    steps: NDArray[np.intp]
+    present: NDArray[np.bool_]
+
+    def of(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return values (batch, time, …) by trial, (trial, time, …)."""
+        return values[self.rows[:, None], self.steps]
+
+    def chosen(self, trials: NDArray[np.intp]) -> "Trials":
+        """Return some of the trials."""
+        return Trials(self.rows[trials], self.steps[trials], self.present[trials])
+
+
+def find_trials(recording: xr.DataTree) -> Trials:
+    """Return the trials of a recording: runs of one number of the event ``trial`` in each batch item."""
+    exists = trace.present_steps(recording)
+    number = np.zeros(exists.shape, dtype=np.int64)
+    if "trial" in recording.data_vars and "member" not in recording["trial"].dims:
+        number = recording["trial"].to_numpy()
+    first = np.concatenate([np.ones((len(number), 1), bool), number[:, 1:] != number[:, :-1]], axis=1)
+    rows, starts = np.nonzero(first & exists)
+    ends = np.append(starts[1:], 0)
+    # The next trial starts in the same row, or the row ends.
+    ends = np.where(np.append(rows[1:], -1) == rows, ends, exists.sum(axis=1)[rows])
+    lengths = ends - starts
+    offsets = np.arange(lengths.max())
+    steps = starts[:, None] + np.minimum(offsets, lengths[:, None] - 1)
+    return Trials(rows, steps, offsets < lengths[:, None])
