@@ -1,6 +1,7 @@
 """Variable memories of planted networks: found where they are, refused where they are not."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,6 +73,17 @@ def test_noise_that_breaks_a_network_leaves_it_without_variables(make_circuits):
     assert result.found == ()
     mild = find_variables(make_circuits(condition=3.0, weight_noise=0.01, rolled=True)[0])
     assert (mild.members[["transition_angle_deg", "observed_angle_deg"]] < 1).all(axis=None)
+
+
+def test_the_headline_says_what_a_basis_for_each_step_would_explain(make_circuits):
+    result = find_variables(make_circuits(condition=1e8)[0])
+    texts = [
+        replace(result, members=result.members.assign(reconstruction_each_step=each)).headline()
+        for each in (0.75, 0.0, np.nan)
+    ]
+    said = "(with a separate basis at each step, reconstruction 0.75)"
+    assert [said in text for text in texts] == [True, False, False]
+    assert "separate basis" not in texts[1] + texts[2]
 
 
 @pytest.mark.parametrize("weight_noise", [0.0, 0.01])
