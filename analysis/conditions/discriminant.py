@@ -21,7 +21,7 @@ Integers = NDArray[np.int64]
 
 LARGEST_SHRINKAGE = 1 - 1e-6
 SMALLEST_SHRINKAGE = 1e-9
-"""Where there is nothing to shrink, so that R exists."""
+"""For states with nothing to shrink, so that R exists."""
 
 
 class Whitened(NamedTuple):

@@ -30,7 +30,7 @@ class ChanceOverTime:
     Attributes
     ----------
     p_trials, p_members
-        p of each step, corrected for all, (time,). Those of members are NaN where there are too few for the
+        p of each step, corrected for all, (time,). Those of members are NaN if they are too few for the
         level.
     found
         Whether both are at most the level, (time,); where ``p_members`` is NaN for all, whether that of trials is.
@@ -73,7 +73,7 @@ def chance_over_time(
     relabelled
         The same for relabelled trials, (relabelling, member, time), one relabelling of all members in each.
     seed
-        Seed of the sign flips where there are too many to enumerate.
+        Seed of the sign flips if they are too many to enumerate.
     level
         Level of significance aimed at.
 

@@ -133,3 +133,20 @@ def lags(rng: np.random.Generator) -> PValues:
 
 
 _ROOTS: NDArray[np.complex128] = np.exp(2j * np.pi * np.arange(3) / 3)
+
+
+def labels_of_trials(rng: np.random.Generator) -> PValues:
+    """Six members whose states are those of one with noise, in 24 trials of four steps, and a label that means nothing.
+
+    What the label shares with the states by accident all members show; a step is found anywhere.
+    """
+    hidden = rng.normal(size=(1, 24, 4, 5)) + 0.3 * rng.normal(size=(6, 24, 4, 5))
+    label = np.repeat(rng.permutation(np.arange(24) % 2)[:, None], 4, axis=1)
+    seed = int(rng.integers(2**31))
+    times = analyse(
+        "decode", plant_states(hidden, sample=label), label="sample", folds=3, permutations=39, seed=seed
+    ).times
+    return {
+        "decode, trials": float(times["p_trials"].min()),
+        "decode, larger p": float(times[["p_trials", "p_members"]].max(axis=1).min()),
+    }

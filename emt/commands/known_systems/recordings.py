@@ -8,8 +8,11 @@ from numpy.typing import NDArray
 from emt import trace
 
 
-def plant_states(hidden: NDArray[np.float64]) -> Any:
-    """Return a trace of members with these states (member, batch, time, unit); nothing else of it means anything."""
+def plant_states(hidden: NDArray[np.float64], **events: NDArray[np.int64]) -> Any:
+    """Return a trace of members with these states (member, batch, time, unit), and events (batch, time) of trials.
+
+    Nothing else of it means anything.
+    """
     members, batch, time, _ = hidden.shape
     rng = np.random.default_rng(0)
     zeros = np.zeros((members, batch, time, 1))
@@ -19,6 +22,7 @@ def plant_states(hidden: NDArray[np.float64]) -> Any:
         "scored": (("batch", "time"), np.ones((batch, time), np.int8)),
         "outputs": ((*trace.MEMBER_TIME, "output"), zeros),
         "hidden": ((*trace.MEMBER_TIME, "unit"), hidden),
+        **{name: (trace.EVENT, event) for name, event in events.items()},
     }
     numbers = list(range(1, members + 1))
     return trace.make(variables, numbers, {"model": {"type": "known"}, "experiment": "known"})

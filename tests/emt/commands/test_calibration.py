@@ -66,6 +66,7 @@ def test_conservative_tests_and_analyses_are_ones_that_are_drawn():
         "compare",
         "similarity",
         "dimensionality",
+        "decode",
         "match",
         "memory",
         "emergence",
