@@ -25,6 +25,7 @@ from emt.interventions.write_conditions import (
     check_write,
     check_writes,
     has_writes,
+    missing_edits,
     read_conditions,
     write_conditions,
 )
@@ -76,7 +77,7 @@ def default_conditions(
     for kind, found in on_memories.items():
         if kind in kinds and (tuple(kinds) == (kind,) or has_writes(model, queries)):
             check_writes(model, queries, kind)
-            conditions += found
+            conditions += [condition for condition in found if not missing_edits(condition, model)]
     if conditions and UNCHANGED not in conditions:
         conditions.insert(0, UNCHANGED)
     if "states" in kinds:

@@ -36,8 +36,8 @@ SOURCES = ("another answer", "same answer")
 
 
 def has_writes(model: Model, queries: Queries) -> bool:
-    """Whether a model keeps a memory that is logged, and queries are of written items."""
-    return bool(model.memories) and bool((queries.step >= 0).all())
+    """Whether a model keeps a memory that is logged and can be edited, and queries are of written items."""
+    return bool(model.memories) and bool(model.edits) and bool((queries.step >= 0).all())
 
 
 def check_writes(model: Model, queries: Queries, kind: str = "writes") -> None:
@@ -50,6 +50,9 @@ def check_writes(model: Model, queries: Queries, kind: str = "writes") -> None:
     """
     if not model.memories:
         text = f"{kind}: the model has no associative memory that is logged; states would do"
+        raise UserError(text, parameter="kinds")
+    if not model.edits:
+        text = f"{kind}: nothing of the model's memory can be changed in a run (Model.edits); states would do"
         raise UserError(text, parameter="kinds")
     if not has_writes(model, queries):
         text = f"{kind}: the task has no step that queries a written item; states would do"
@@ -77,12 +80,17 @@ def check_write(condition: Condition, model: Model) -> None:
         if getattr(condition, field) not in known:
             expected = f"one of {', '.join(map(str, known))}" if len(known) > 1 else str(known[0])
             raise refusal(condition, field, expected, getattr(condition, field))
-    needs = ("hide",) if condition.at != "write" else NEEDS[condition.edit]
-    needs += ("hold",) if condition.hold else ()
-    if missing := [name for name in needs if name not in model.edits]:
+    if missing := missing_edits(condition, model):
         can = ", ".join(model.edits) or "nothing"
         what = f"a change of {missing[0]!r} of memories that can have {can} changed"
         raise UserError(f"{condition.name!r}: {what} is not possible", parameter="conditions")
+
+
+def missing_edits(condition: Condition, model: Model) -> list[str]:
+    """Return what a condition changes of writes and reads that a model's memories cannot have changed."""
+    needs = ("hide",) if condition.at != "write" else NEEDS[condition.edit]
+    needs += ("hold",) if condition.hold else ()
+    return [name for name in needs if name not in model.edits]
 
 
 def write_conditions(model: Model, queries: Queries, erases: bool) -> Iterator[Condition]:

@@ -206,3 +206,15 @@ def test_with_a_convolution_an_items_content_is_in_several_writes_that_go_togeth
     assert {"queried skipped", "other with a value of another answer"} <= set(names)
     margins = found["margin"].sel(condition=["without queried", "queried skipped"])
     assert not np.allclose(margins[:, 0], margins[:, 1])
+
+
+def test_memories_that_take_no_edits_or_few_have_the_conditions_that_they_can(monkeypatch):
+    loaded, batch = retrieval(12)
+    monkeypatch.setattr(loaded.model, "edits", ("scale",), raising=False)
+    names = intervene(loaded, batch, kinds=("writes", "reads"))["condition"].values.tolist()
+    assert {"unchanged", "without queried", "without other"} <= set(names)
+    assert not [name for name in names if "at the query" in name or "key" in name]
+    monkeypatch.setattr(loaded.model, "edits", ())
+    assert {c.kind for c in effects.conditions(intervene(loaded, batch))} == {"states", "curve"}
+    with pytest.raises(UserError, match=re.escape("nothing of the model's memory can be changed in a run")):
+        intervene(loaded, batch, kinds=("writes",))
