@@ -159,7 +159,9 @@ def told_part(table: pd.DataFrame) -> str:
 def variables_text(table: pd.DataFrame, codes: pd.DataFrame, n_members: int) -> str:
     """Return what exchanges say, at one step, in a line."""
     if len(codes) and codes["condition_number"].isna().all():
-        return "variables were not exchanged: no member has directions of them (`emt analyze variables` says why)"
+        return (
+            "variables were not exchanged: no member has directions of them that reconstruct held-out states"
+        )
     after, part = told_step(table), told_part(table)
     rows = table.xs(after, level="after")
     texts = [

@@ -91,7 +91,8 @@ def find_variables(
         found=tuple(study.found for study in studies if study.found),
         shown=None if place is None else _show(studies[place], kept, trial - 1),
         trials=len(kept),
-        n_states=studies[0].states.shape[-1],
+        described=tuple(study.described for study in studies),
+        readers=np.stack([fit_reader(study.states, kept) for study in studies]),
     )
 
 
@@ -113,6 +114,20 @@ class _Study:
     estimates: Mapping[str, _Estimate | None]
     estimator: str
     found: MemberVariables | None
+
+    @property
+    def described(self) -> Code | None:
+        """The code that is taken, or the one that describes held-out states best, if Ψ* cannot read them."""
+        if self.found is not None:
+            return self.found.code
+        shares = {
+            name: estimate.certificate.reconstruction
+            for name, estimate in self.estimates.items()
+            if estimate is not None and estimate.certificate.condition_number <= CONDITION_LIMITS[name]
+        }
+        known = {name: share.estimate for name, share in shares.items() if share.low > 0}
+        best = self.estimates[max(known, key=known.__getitem__)] if known else None
+        return None if best is None else best.code
 
 
 def _check(recording: xr.DataTree, numbers: list[int], model: int | None, trial: int) -> None:
@@ -207,7 +222,6 @@ def _study(
         code=code,
         transition=code.dual @ matrix @ code.basis,
         observed=_observed_transition(code, states, trials),
-        reader=fit_reader(states, trials),
     )
     return _Study(states, estimates, best, found)
 

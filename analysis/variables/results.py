@@ -72,9 +72,6 @@ class MemberVariables:
     observed
         The same from the recording alone: least squares of what Ψ* reads at the next step on what it reads
         now.
-    reader
-        D (variable, state), which reads variables by least squares
-        (`analysis.variables.from_trajectories.fit_reader`).
     """
 
     model_name: str
@@ -82,7 +79,6 @@ class MemberVariables:
     code: Code
     transition: Array
     observed: Array
-    reader: Array
 
 
 @dataclass(frozen=True)
@@ -131,8 +127,11 @@ class VariableMemories:
         A trial of one of them, or None.
     trials
         Recorded trials.
-    n_states
-        Numbers in the state.
+    described
+        Of each member in ``members`` the code that is taken, or else the one that describes held-out states best
+        although Ψ* does not read them, as where slots share directions; None if none does.
+    readers
+        D of each, (member, variable, state) (`analysis.variables.from_trajectories.fit_reader`).
     """
 
     label: str
@@ -142,7 +141,8 @@ class VariableMemories:
     found: tuple[MemberVariables, ...]
     shown: TrialVariables | None
     trials: int
-    n_states: int
+    described: tuple[Code | None, ...]
+    readers: Array
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return members, estimates, means over members with a basis, and the trial shown, by step and position."""
@@ -183,17 +183,18 @@ class VariableMemories:
     def codes(self) -> Codes:
         """Return Ψ and D of all members, in the order of ``members``, for interventions on other trials than these.
 
+        A member has them if Ψ reconstructs states of held-out trials; whether Ψ* reads from these is no matter, as
+        a network may read in another way, which is what interventions show.
+
         Examples
         --------
         ``emt.intervene(run, codes=find_variables(run.recording.isel(batch=slice(64))).codes())``
         """
-        found = {member.model_name: member for member in self.found}
-        nothing = np.full((self.n_states, len(self.theory.positions)), np.nan)
-        bases = [found[name].code.basis if name in found else nothing for name in self.members.index]
-        readers = [found[name].reader if name in found else nothing.T for name in self.members.index]
-        return Codes(
-            np.stack(bases), np.stack(readers), self.theory.positions, self.theory.operator, self.trials
-        )
+        nothing = np.full_like(self.readers[0].T, np.nan)
+        bases = [nothing if code is None else code.basis for code in self.described]
+        unknown = np.array([code is None for code in self.described])[:, None, None]
+        readers = np.where(unknown, np.nan, self.readers)
+        return Codes(np.stack(bases), readers, self.theory.positions, self.theory.operator, self.trials)
 
     def headline(self) -> str:
         """Return how many members have variable memories, how sure that is, and why the others have none."""

@@ -144,6 +144,7 @@ def test_a_network_that_keeps_other_trials_has_no_variables(make_circuits):
     assert (result.estimates["reading"] < 0).all()
     assert "held-out reconstruction" in result.headline()
     assert "share directions" not in result.headline()
+    assert not result.codes().known.any()
 
 
 def test_variables_that_share_directions_are_said_to(make_circuits):
@@ -161,6 +162,25 @@ def test_variables_that_share_directions_are_said_to(make_circuits):
     verdicts = find_variables(drowned, estimator="trajectories").estimates["verdict"]
     assert verdicts.str.contains("held-out reading").all()
     assert not verdicts.str.contains("share directions").any()
+
+
+def test_variables_that_share_directions_can_be_exchanged_and_their_reader_reads(make_circuits):
+    """Ψ* multiplies noise by a thousand; the least-squares reader weighs it, and is better than nothing."""
+    recording = make_circuits(condition=1e3, trials=40)[0].copy(deep=True)
+    recording["hidden"].values[:] += 0.05 * np.random.default_rng(4).normal(size=recording["hidden"].shape)
+    result = find_variables(recording, estimator="trajectories")
+    assert result.found == ()
+    codes = result.codes()
+    assert codes.known.all()
+    assert codes.fitted == 40
+    states = np.asarray(recording["hidden"], dtype=float)
+    used = np.asarray(recording["scored"], dtype=bool).all(axis=0)
+    for place in range(len(states)):
+        centred = (states[place] - states[place].mean(axis=0))[:, used].reshape(-1, states.shape[-1])
+        read, misread = centred @ codes.reader[place].T, centred @ np.linalg.pinv(codes.basis[place]).T
+        # Least squares shrinks, so that what is read is no larger than ±1.
+        assert np.mean(read**2) < 1
+        assert np.mean(misread**2) > 10
 
 
 def test_a_model_without_a_linear_readout_is_judged_by_its_trajectories(make_circuits):
