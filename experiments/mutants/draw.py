@@ -74,11 +74,14 @@ def find_tests(root: Path, module: str) -> str:
 
 
 def find_user_tests(root: Path, module: str) -> list[str]:
-    """Return the paths of the tests of modules that import this one, sorted; its own are left out."""
+    """Return the paths of tests of and with modules that import this one, sorted; its own are left out."""
     name = module.removesuffix(".py").replace("/", ".")
+    tests = [path.relative_to(root).as_posix() for path in (root / "tests").rglob("test_*.py")]
     users = [
         user
-        for user in find_modules(root)
+        for user in (*find_modules(root), *tests)
         if f"from {name} import" in (root / user).read_text(encoding="utf-8")
     ]
-    return sorted({find_tests(root, user) for user in users} - {find_tests(root, module)})
+    found = {user if user in tests else find_tests(root, user) for user in users}
+    own = find_tests(root, module)
+    return sorted(test for test in found if test != own and not test.startswith(f"{own}/"))

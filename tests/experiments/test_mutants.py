@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments.mutants import __main__ as mutants
-from experiments.mutants.draw import Mutant, draw_mutants, find_modules, find_tests
+from experiments.mutants.draw import Mutant, draw_mutants, find_modules, find_tests, find_user_tests
 from experiments.mutants.sites import find_sites
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +73,12 @@ def test_faults_are_drawn_evenly_over_modules_and_a_larger_draw_adds_some():
 )
 def test_a_module_has_find_tests_its_name_or_of_its_folder(module, tests):
     assert find_tests(ROOT, module) == tests
+
+
+def test_tests_that_use_a_module_beside_others_are_found():
+    assert "tests/analysis/test_comparability.py" in find_user_tests(ROOT, "analysis/spectra/comparison.py")
+    assert find_user_tests(ROOT, "analysis/states/dimensionality.py")[0].startswith("tests/analysis/")
+    assert find_user_tests(ROOT, "emt/ops/fwm/reading.py") == []
 
 
 @pytest.fixture
