@@ -12,4 +12,6 @@ TASKS = {
     "parity": "emt.tasks.state_tracking:Parity",
     "modular_addition": "emt.tasks.state_tracking:ModularAddition",
     "word_problem": "emt.tasks.state_tracking:WordProblem",
+    "delayed_match": "emt.tasks.decisions:DelayedMatch",
+    "context_integration": "emt.tasks.decisions:ContextIntegration",
 }

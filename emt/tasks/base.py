@@ -63,7 +63,8 @@ class Batch:
         Integer arrays (member, batch, time), −1 for none: ``token``, ``phase`` (0 items are shown, 1 answers
         are due), ``written`` and ``asked`` items (of several at once with an axis more), ``trial``,
         ``group``, its kind, and ``start``, at the first step of a trial whose initial state is drawn anew,
-        the number that names this state.
+        the number that names this state. Others are the task's own variables, such as ``sample``, for analyses
+        by condition.
     judged
         (member, batch, time), bool: the steps that enter the accuracy; None for those that enter the loss.
     draws

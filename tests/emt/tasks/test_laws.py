@@ -75,6 +75,12 @@ def test_splits_and_steps_differ(name, make_task):
         assert not equal(first, second)
 
 
+def states_of_models():
+    """Return names of states, which a trace has beside a task's events."""
+    kinds = [load(MODELS, name, "model_type") for name in MODELS]
+    return {state for kind in kinds for state in getattr(kind, "state_dims", {})}
+
+
 @every_task
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_arrays_have_the_shapes_and_types_of_a_batch(name, split, make_task):
@@ -88,7 +94,9 @@ def test_arrays_have_the_shapes_and_types_of_a_batch(name, split, make_task):
     assert (inputs.shape, inputs.dtype) == ((*leading, task.input_channels), np.float32)
     assert batch.targets.shape[:3] == leading
     assert batch.judged_steps.shape == leading
-    assert batch.events.keys() <= set(trace.EVENTS)
+    own = batch.events.keys() - set(trace.EVENTS)
+    assert all(event.isidentifier() for event in own)
+    assert not own & ({*trace.REQUIRED, *trace.RECORDED, *trace.OPTIONAL} | states_of_models())
     for event, values in batch.events.items():
         assert np.issubdtype(values.dtype, np.integer), event
         assert values.shape[:3] == leading, event
