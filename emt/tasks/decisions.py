@@ -6,7 +6,7 @@ analyses by condition. Answers are scored in the last stage only.
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -239,9 +239,7 @@ class ContextIntegration(StagedTask):
         }
 
 
-def _batch(
-    inputs: Array, answer: Integers, stage: Integers, last: int, known: Mapping[str, Integers]
-) -> Batch:
+def _batch(inputs: Array, answer: Integers, stage: Integers, last: int, known: Mapping[str, Any]) -> Batch:
     """Return trials of one member whose answers are due in the last stage, without its axis."""
     due, there = stage == last, stage >= 0
     whole = {name: np.where(there, values[:, None], -1) for name, values in known.items()}
