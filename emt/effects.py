@@ -18,6 +18,8 @@ scored:
 ``lag``                     condition, query            mean distance of changed writes from the query, in steps
 ``linear_margin``           member, condition, query    of reads that miss writes, linear estimate of the change of
                                                         margin; see `analysis.interventions.prediction`
+``read_error``              member, condition           how far what queries read is from what the run's log says of it,
+                                                        over the largest number read
 ``rescaled``                member, condition           share of steps at which memories were divided by more than 1
 ``norm``                    member, condition, query    mean size of changed writes, |c v kᵀ|; of a dictionary |v|;
                                                         of variables that of the change of the state
@@ -90,6 +92,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "probability": _EACH,
     "linear_margin": _EACH,
     "rescaled": ("member", "condition"),
+    "read_error": ("member", "condition"),
     "source": ("condition", "query"),
     "lag": ("condition", "query"),
     "norm": _EACH,

@@ -74,15 +74,17 @@ def prediction_table(points: pd.DataFrame, effects: xr.Dataset, conditions: Sequ
     ``r2`` = 1 − Σ(m − p)² / Σ(m − mean m)² of predicted p and measured m over removals of every single write, and
     ``linear_r2`` of the linear estimates; ``bias``, mean p over mean m, and ``linear_bias`` of the queried writes
     alone, whose means are in ``measured``, ``predicted`` and ``linear``: among these all m are alike, and an R²
-    says little. ``rescaled`` is the share of steps at which memories were divided by a norm above 1.
+    says little. ``rescaled`` is the share of steps at which memories were divided by a norm above 1, and
+    ``read_error`` how far reads were from what the logs of edited runs say of them, at most: rounding.
     """
     if points.empty:
         return pd.DataFrame()
     names = [condition.name for condition in conditions]
     shares = effects["rescaled"].values[:, names.index("unchanged")].tolist()
+    errors = np.fmax.reduce(effects["read_error"].values, axis=1).tolist()
     rows = {}
     members = points.groupby("model_name", sort=False)
-    for (name, own), rescaled in zip(members, shares, strict=True):
+    for (name, own), rescaled, error in zip(members, shares, errors, strict=True):
         targets = own.index.get_level_values("target")
         single = own[targets.str.startswith("lag ")]
         # Where no single write within reach matters, as in a dictionary of few, all removals count.
@@ -95,6 +97,7 @@ def prediction_table(points: pd.DataFrame, effects: xr.Dataset, conditions: Sequ
             "linear_bias": means["linear"] / means["measured"],
             **means[["measured", "predicted", "linear"]],
             "rescaled": rescaled,
+            "read_error": error,
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model_name")
 

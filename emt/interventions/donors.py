@@ -37,8 +37,21 @@ class Donors:
 def read_signs(writes: Writes, query: Tensor, reads: str) -> Tensor | None:
     """Return the sign with which each write is read at the query, (member, batch, time, head); None if undefined.
 
-    W_ti = c_i k_i · g with g = q_t led back through the steps between, g ← w ∘ g − b (y · g) x. Of several
-    reads that with the largest weight counts; a weight of zero has the sign 1.
+    Of several reads that with the largest weight counts; a weight of zero has the sign 1. The parameters are
+    those of `read_weights`.
+    """
+    weight = read_weights(writes, query, reads)
+    if weight is None:
+        return None
+    largest = weight.abs().argmax(dim=-1, keepdim=True)
+    sign = weight.gather(-1, largest).squeeze(-1).sign()
+    return torch.where(sign == 0, torch.ones_like(sign), sign)
+
+
+def read_weights(writes: Writes, query: Tensor, reads: str) -> Tensor | None:
+    """Return the weight of each write in the query's reads, (member, batch, time, head, read); None if undefined.
+
+    W_ti = c_i k_i · g with g = q_t led back through the steps between, g ← w ∘ g − b (y · g) x.
 
     Parameters
     ----------
@@ -65,9 +78,7 @@ def read_signs(writes: Writes, query: Tensor, reads: str) -> Tensor | None:
         led = _led_back(writes, led, step)
         if reads == "before":
             led = torch.where((query == step)[None, :, None, None, None], whole, led)
-    largest = weight.abs().argmax(dim=-1, keepdim=True)
-    sign = weight.gather(-1, largest).squeeze(-1).sign()
-    return torch.where(sign == 0, torch.ones_like(sign), sign)
+    return weight
 
 
 def _led_back(writes: Writes, led: Tensor, step: int) -> Tensor:

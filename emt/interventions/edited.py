@@ -74,7 +74,8 @@ class Edited:
         draws = [self._run_draw(condition, draw) for draw in range(condition.draws)]
         scores = {name: np.mean([one.scores[name] for one in draws], axis=0) for name in draws[0].scores}
         rescaled = np.mean([one.rescaled for one in draws if one.rescaled is not None], axis=0)
-        return draws[0]._replace(scores=scores, rescaled=rescaled)
+        errors = np.max([one.read_error for one in draws if one.read_error is not None], axis=0)
+        return draws[0]._replace(scores=scores, rescaled=rescaled, read_error=errors)
 
     def _run_draw(self, condition: Condition, draw: int) -> Outcome:
         generator = stream(f"intervention.{condition.target}", self.seed, "test", draw)
@@ -91,16 +92,17 @@ class Edited:
         if missing.all():
             shape = (members, len(missing))
             scores = {name: np.full(shape, np.nan) for name in (*SCORES, "linear_margin")}
-            rescaled = np.full(members, np.nan)
+            rescaled = error = np.full(members, np.nan)
         else:
-            outputs, log = self._run(self._edits_of(condition, chosen, source, generator))
+            edits = self._edits_of(condition, chosen, source, generator)
+            outputs, log = self._run(edits)
             wanted = self._wanted(source) if condition.source else None
             scores = score(outputs, self.answers, self.queries, 0, wanted)
             scores["linear_margin"] = self._linear_margin(condition, chosen)
             scores = {name: np.where(missing, np.nan, values) for name, values in scores.items()}
-            rescaled = self._rescaled(log)
+            rescaled, error = self._rescaled(log), to_array(self.edits.read_error(edits, log))
         known = np.where(source >= 0, self.queries.sequence[source], -1)
-        return Outcome(scores, known, self.targets.lag(chosen), self._sizes(chosen), rescaled)
+        return Outcome(scores, known, self.targets.lag(chosen), self._sizes(chosen), rescaled, error)
 
     def _run(self, edits: Edits, model: Model | None = None) -> tuple[Array, Log]:
         """Return the outputs up to the last query, (member, batch, time, output), and the log."""

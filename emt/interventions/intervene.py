@@ -124,7 +124,9 @@ def _variables_of(
     unknown = np.full_like(each["right"][0], np.nan)
     each["linear_margin"] = [one.scores.get("linear_margin", unknown) for one in outcomes]
     each["norm"] = [one.norm for one in outcomes]
-    each["rescaled"] = [unknown[:, 0] if one.rescaled is None else one.rescaled for one in outcomes]
+    for name in ("rescaled", "read_error"):
+        known = [getattr(one, name) for one in outcomes]
+        each[name] = [unknown[:, 0] if one is None else one for one in known]
     variables: dict[str, NDArray[Any]] = {
         name: np.stack(arrays, axis=1).astype(np.float32) for name, arrays in each.items()
     }

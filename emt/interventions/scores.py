@@ -17,6 +17,7 @@ class Outcome(NamedTuple):
     ``scores`` as `score` returns them; of each query the ``source`` sequence, -1 for none, and the mean distance
     ``lag`` of the changed writes from it, (query,), and their mean size ``norm``, (member, query); and at which
     share of steps memories were ``rescaled``, (member,), if that is known. Scores of reads have a ``linear_margin``.
+    ``read_error``, (member,), is how far reads are from what the log says of them.
     """
 
     scores: dict[str, Array]
@@ -24,6 +25,7 @@ class Outcome(NamedTuple):
     lag: Array
     norm: Array
     rescaled: Array | None = None
+    read_error: Array | None = None
 
 
 def score(

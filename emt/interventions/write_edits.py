@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from emt.interventions.condition import Condition
-from emt.interventions.donors import Donors, read_signs
+from emt.interventions.donors import Donors, read_signs, read_weights
 from emt.interventions.memories import Writes, writes_of
 from emt.interventions.queries import Queries
 from emt.models.base import Log, Model
@@ -111,14 +111,43 @@ class WriteEdits:
 
     def read_at_query(self, log: Log) -> dict[str, Tensor]:
         """Return what queries read by memory, (member, batch, …); 0 where nothing is read, or without a query."""
-        now = self.query_steps.clamp(min=0)
-        there = torch.arange(len(now), device=now.device)
         found = {}
         for name in self.writes:
-            read = torch.nan_to_num(log[f"memory/{name}/read_value"][:, there, now])
+            values = self._at_query(log[f"memory/{name}/read_value"])
+            assert values is not None
+            read = torch.nan_to_num(values)
             asks = (self.query_steps >= 0).reshape(1, -1, *[1] * (read.ndim - 2))
             found[name] = read * asks
         return found
+
+    def read_error(self, edits: Edits, log: Log) -> Tensor:
+        """Return how far an edited run's reads are from what its log says of them, (member,); NaN if undefined.
+
+        The log of an edited run is one of that run: Σ_i W_ti (1 − hide_i) v_i + add is what the query reads. The
+        error is the largest, over the largest number read.
+        """
+        found = [self.query_steps.new_zeros(self.model.members).to(self.model.like)]
+        at_query = self.read_at_query(log)
+        for name, writes in writes_of(self.model, log).items():
+            weight = read_weights(writes, self.query_steps, str(self.model.memories[name]["reads"]))
+            if weight is None:
+                found.append(torch.full_like(found[0], torch.nan))
+                continue
+            edit, blind = edits[name], self._at_query(edits[name].blind)
+            if edit.hide is not None and blind is not None:
+                weight = weight * (1 - edit.hide[..., None, None] * blind[:, :, None, None])
+            added, read = self._at_query(edit.add), at_query[name]
+            expected = torch.einsum("mbthr,mbthv->mbhrv", weight, writes.value).reshape(read.shape)
+            expected = expected if added is None else expected + added
+            asks = (self.query_steps >= 0).reshape(1, -1, *[1] * (read.ndim - 2))
+            gap = ((expected - read) * asks).abs().flatten(1).amax(dim=1)
+            found.append(gap / read.abs().flatten(1).amax(dim=1).clamp(min=torch.finfo(read.dtype).tiny))
+        return torch.stack(found).amax(dim=0)
+
+    def _at_query(self, values: Tensor | None) -> Tensor | None:
+        """Return values (member, batch, time, …) at the step of each sequence's query, (member, batch, …)."""
+        now = self.query_steps.clamp(min=0)
+        return None if values is None else values[:, torch.arange(len(now), device=now.device), now]
 
     def _held(self, condition: Condition, edits: Edits) -> Edits:
         """Return edits that let memories be divided by what they are divided by without edits, if that is wanted."""

@@ -22,7 +22,8 @@ from torch import Tensor
 from emt.models.base import Context, Log, Model, State, normal, uniform
 from emt.models.layers import at_ends, embed, lengthen, linear
 from emt.models.memory_edits import EDITS, edit_of, without
-from emt.ops.fwm.forms import FWMRun, fwm, fwm_steps
+from emt.ops.fwm.edited import fwm_edited
+from emt.ops.fwm.forms import FWMRun, fwm
 from emt.ops.lstm_drive import lstm_of_drive
 from emt.ops.memory_edit import MemoryEdit
 
@@ -149,13 +150,14 @@ class FastWeightMemory(Model):
         edit = edit_of(context, "fwm")
         if edit is not None:
             keys, values, strength = self._edited(keys, values, strength, edit)
-        asked = _needed_steps(context, x.shape[2])
+        # An edited run is logged, and so read at every step.
+        asked = None if edit is not None else _needed_steps(context, x.shape[2])
         asking = hidden if asked is None else _gather(hidden, asked)
         first, partners = self._queries(asking)
         if edit is None or edit.touches_writes_only:
             run = fwm(keys, values, strength, first, partners, memory, asked)
         else:
-            run = fwm_steps(keys, values, strength, first, partners, memory, asked, edit)
+            run = fwm_edited(keys, values, strength, first, partners, memory, edit)
         # W_o and W_s have nothing between them, and the product of the two is small.
         outputs = linear(
             run.outputs, self.w_out @ self.head, (self.b_out.unsqueeze(1) @ self.head).squeeze(1)

@@ -42,7 +42,7 @@ def make_effects() -> Callable[..., Any]:
             "lag": np.full((len(conditions), queries), np.nan),
             "norm": np.full_like(each, np.nan),
             "linear_margin": np.full_like(each, np.nan),
-            "rescaled": np.full((members, len(conditions)), np.nan),
+            **dict.fromkeys(("rescaled", "read_error"), np.full((members, len(conditions)), np.nan)),
         }
         about = {
             "experiment": "planted",
@@ -135,7 +135,7 @@ def make_write_effects() -> Callable[..., Any]:
             "margin": np.broadcast_to(margin, shape).astype(np.float32),
             "norm": np.ones(shape, np.float32),
             "linear_margin": np.broadcast_to(linear, shape).astype(np.float32),
-            "rescaled": np.zeros(shape[:2]),
+            **dict.fromkeys(("rescaled", "read_error"), np.zeros(shape[:2])),
             **dict.fromkeys(("sequence", "step"), places),
             "item": places % 2,
             "source": np.full(shape[1:], -1),
@@ -199,7 +199,7 @@ def make_variable_effects() -> Callable[..., Any]:
         variables = {
             **{name: np.stack(each, axis=1) for name, each in scores.items()},
             **{n: np.zeros(shape, np.float32) for n in ("margin", "probability", "norm", "linear_margin")},
-            "rescaled": np.zeros(shape[:2]),
+            **dict.fromkeys(("rescaled", "read_error"), np.zeros(shape[:2])),
             "sequence": np.arange(queries),
             "step": np.full(queries, -1),
             "item": np.full(queries, -1),

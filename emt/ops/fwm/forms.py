@@ -37,7 +37,6 @@ from emt.ops.fwm.writing import (
     write,
     write_backward,
 )
-from emt.ops.memory_edit import MemoryEdit, replaced
 from emt.ops.precision import plain_matmul
 
 _ROWS, _READ_ROWS = 64, 16
@@ -78,43 +77,27 @@ def fwm_steps(
     partners: Tensor,
     memory: Tensor | None = None,
     steps: Tensor | None = None,
-    edit: MemoryEdit | None = None,
 ) -> FWMRun:
-    """Equations (1) to (3), one step after the other; arguments and result as in :func:`fwm`.
-
-    Of an edit this is about reads and what memories are divided by; writes are edited before. What blind reads
-    miss is carried beside F, with the same keys, erasure and divisors.
-    """
-    edit = MemoryEdit() if edit is None else edit
-    hide = edit.hidden(values)
+    """Equations (1) to (3), one step after the other; arguments and result as in :func:`fwm`."""
     one_factor = keys.shape[3] == 1
     size = keys.shape[4] if one_factor else keys.shape[4] ** 2
     f = values.new_zeros(*values.shape[:2], values.shape[3], size) if memory is None else memory
-    hidden = None if hide is None else torch.zeros_like(f)
-    contents, missed, rescale = [], [], []
+    contents, rescale = [], []
     for t in range(keys.shape[2]):
         key = expand(keys[:, :, t].unbind(2))
         added = strength[:, :, t, None] * (values[:, :, t] - _times(f, key))
         f = f + added.unsqueeze(-1) * key.unsqueeze(-2)
-        norm = f.square().sum((-2, -1)).clamp(min=1).sqrt()
-        rescale.append(norm if edit.hold is None else replaced(norm, edit.hold[:, :, t]))
+        rescale.append(f.square().sum((-2, -1)).clamp(min=1).sqrt())
         f = f / rescale[-1][..., None, None]
         contents.append(f)
-        if hidden is not None and hide is not None:
-            gained = strength[:, :, t, None] * (hide[:, :, t] - _times(hidden, key))
-            hidden = (hidden + gained.unsqueeze(-1) * key.unsqueeze(-2)) / rescale[-1][..., None, None]
-            missed.append(hidden)
     held = torch.stack(contents, dim=2)
     if steps is not None:
         held = held.gather(2, steps[..., None, None].expand(*steps.shape, *f.shape[2:]))
-    of_hidden = torch.stack(missed, dim=2) if missed else None
     normal, queries, returned = first, [], []
-    for place, partner in enumerate(partners.unbind(3)):
+    for partner in partners.unbind(3):
         factors = (torch.cat([normal, partner], dim=-1),) if one_factor else (normal, partner)
         queries.append(torch.stack(factors, dim=3))
-        query = expand(factors)
-        lost = None if of_hidden is None else _times(of_hidden, query)
-        returned.append(edit.read(_times(held, query), lost, place))
+        returned.append(_times(held, expand(factors)))
         normal = layer_norm(returned[-1], normal.shape[-1:], eps=EPSILON)
     log = torch.stack(queries, dim=3), torch.stack(returned, dim=3), torch.stack(rescale, dim=2)
     return FWMRun(normal, f, *(tensor.detach() for tensor in log))

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from analysis import summarise_interventions
 from emt import effects
 from emt.commands.known_systems.signed_memory import signed_memory
 from emt.errors import UserError
@@ -13,9 +14,10 @@ from emt.interventions.intervene import intervene
 from emt.interventions.queries import queries_of
 from emt.interventions.targets import exchanged, sources_of, targets_of
 from emt.interventions.write_conditions import UNCHANGED
+from emt.interventions.write_edits import WriteEdits
 from emt.models import MODELS
 from emt.options import load
-from emt.record import Loaded
+from emt.record import Loaded, to_tensors
 from emt.tasks.associative_retrieval import AssociativeRetrieval
 from emt.tasks.contextual_choice import ContextualChoice
 
@@ -218,3 +220,38 @@ def test_memories_that_take_no_edits_or_few_have_the_conditions_that_they_can(mo
     assert {c.kind for c in effects.conditions(intervene(loaded, batch))} == {"states", "curve"}
     with pytest.raises(UserError, match=re.escape("nothing of the model's memory can be changed in a run")):
         intervene(loaded, batch, kinds=("writes",))
+
+
+def test_untrained_networks_depend_on_no_write():
+    """Eight seeds: the interval of control − target holds zero."""
+    task = AssociativeRetrieval(pairs=3)
+    seeds = tuple(range(8))
+    model = load(MODELS, "fw", "model_type")(seeds, task.input_channels, task.output_channels, hidden_dim=9)
+    labels = {"model": {"type": "fw"}, "task": {}, "experiment": "", "seeds": list(seeds)}
+    loaded = Loaded(model.requires_grad_(False), task, tuple(range(1, 9)), labels)
+    found = intervene(loaded, task.test_batch(0, 9, 1, 100), kinds=("writes",))
+    row = summarise_interventions(found).population.loc["without queried"]
+    assert row["effect_low"] < 0 < row["effect_high"]
+    assert row["p"] > 0.05
+
+
+@pytest.mark.parametrize("name", ["fw", "fwm", "deltanet", "linear_attention"])
+def test_reads_of_edited_runs_are_what_their_logs_say(name):
+    """Σ_i W_ti (1 − hide_i) v_i + add, to rounding in float32; and not where a log has other signs."""
+    task = AssociativeRetrieval(pairs=3)
+    model = load(MODELS, name, "model_type")(SEEDS, task.input_channels, task.output_channels, hidden_dim=8)
+    labels = {"model": {"type": name}, "task": {}, "experiment": "", "seeds": list(SEEDS)}
+    loaded = Loaded(model.requires_grad_(False), task, (1, 2), labels)
+    batch = task.test_batch(0, 9, 1, 12)
+    found = intervene(loaded, batch, kinds=("writes", "reads"))
+    errors = found["read_error"]
+    assert np.isfinite(errors).all()
+    assert errors.max() < 1e-5
+    inputs, context = to_tensors(loaded, batch)
+    queries = queries_of(batch, batch.judged_steps[0], True, 0)
+    log = model(inputs, None, batch.steps, context)[2]
+    edits = WriteEdits(model, log, queries)
+    assert edits.read_error(edits.nothing(), log).max() < 1e-5
+    node = next(iter(model.memories))
+    wrong = {**log, f"memory/{node}/write_value": -log[f"memory/{node}/write_value"]}
+    assert edits.read_error(edits.nothing(), wrong).min() > 0.1
