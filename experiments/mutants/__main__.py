@@ -23,6 +23,7 @@ from typing import Any
 from emt.commands.script import run_script
 from emt.files import read_json, write_json
 from experiments.mutants.draw import Mutant, draw_mutants, find_tests, find_user_tests
+from experiments.mutants.equivalent import EQUIVALENT
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,13 +76,23 @@ def run(root: Path, mutants: list[Mutant], path: Path) -> dict[str, Any]:
 
 
 def report(mutants: list[Mutant], results: dict[str, Any]) -> int:
-    """Print the share that is caught and the survivors; return 1 if it is too small."""
-    survivors = [mutant.name for mutant in mutants if not results[mutant.name]["caught"]]
-    share = 1 - len(survivors) / max(len(mutants), 1)
-    print(f"{len(mutants) - len(survivors)} of {len(mutants)} caught ({share:.1%})")
-    for name in survivors:
-        print(f"survived: {name}")
+    """Print the share that is caught of those that change a result, and the survivors; return 1 if it is too small."""
+    survivors = [mutant for mutant in mutants if not results[mutant.name]["caught"]]
+    missed = [mutant for mutant in survivors if not why_equivalent(mutant)]
+    faults = len(mutants) - len(survivors) + len(missed)
+    share = 1 - len(missed) / max(faults, 1)
+    print(
+        f"{faults - len(missed)} of {faults} caught ({share:.1%}); {len(mutants) - faults} change no result"
+    )
+    for mutant in survivors:
+        why = why_equivalent(mutant)
+        print(f"{f'no fault ({why})' if why else 'survived'}: {mutant.name}")
     return int(share < SHARE)
+
+
+def why_equivalent(mutant: Mutant) -> str:
+    """Return why a fault changes no result; empty if it does, or nobody has said so."""
+    return EQUIVALENT.get((mutant.module, " ".join(mutant.site.before.split())), "")
 
 
 def copy_tree(root: Path, folder: Path) -> Path:

@@ -99,7 +99,7 @@ def small_tree(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_what_is_tested_is_caught_and_the_rest_survives(small_tree, capsys):
+def test_what_is_tested_is_caught_and_the_rest_survives(small_tree, capsys, monkeypatch):
     sites = [
         site for site in find_sites((small_tree / "analysis/sums.py").read_text()) if site.kind == "sign"
     ]
@@ -109,9 +109,12 @@ def test_what_is_tested_is_caught_and_the_rest_survives(small_tree, capsys):
     assert [results[mutant.name]["caught"] for mutant in drawn] == ["tests", ""]
     assert mutants.report(drawn, results) == 1
     out = capsys.readouterr().out
-    assert "1 of 2 caught (50.0%)" in out
+    assert "1 of 2 caught (50.0%); 0 change no result" in out
     assert "survived: analysis/sums.py:6:12 sign: a - b → (a + b)" in out
     assert mutants.report(drawn[:1], results) == 0
+    monkeypatch.setitem(mutants.EQUIVALENT, ("analysis/sums.py", "a - b"), "nobody calls it")
+    assert mutants.report(drawn, results) == 0
+    assert "1 of 1 caught (100.0%); 1 change no result\nno fault (nobody calls it)" in capsys.readouterr().out
 
     results[drawn[1].name]["caught"] = "selftest"
     mutants.write_json(path, results)

@@ -36,7 +36,7 @@ def test_scores_are_those_of_the_exchanged_queries(make_recording, reads):
 
 
 def test_a_place_for_a_second_item_that_no_question_has_changes_no_score(make_recording):
-    reading = read_queries(make_recording(members=1, trials=9, shuffled=True), "fast")
+    reading = read_queries(make_recording(members=1, trials=9, reads=2, shuffled=True), "fast")
     asks, scored = reading.asks, np.ones(9, dtype=bool)
     wider = replace(
         asks,
