@@ -8,6 +8,7 @@ whole state passes through a linear map of states to states, which was learnt on
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -158,15 +159,11 @@ def check_pair(condition: Condition, partners: Held | None) -> None:
 
 
 class Carried(Recoded):
-    """Members into whose states passes what others hold; see `Recoded` for trials, answers and scores."""
+    """Members, with these numbers, into whose states passes what others hold; what is ``given`` `Recoded` takes."""
 
-    partners: Held
-    numbers: tuple[int, ...]
-
-    def with_partners(self, partners: Held, numbers: Sequence[int]) -> "Carried":
-        """Set who the others are, and which of them these members are."""
+    def __init__(self, partners: Held, numbers: Sequence[int], *given: Any) -> None:
+        super().__init__(*given)
         self.partners, self.numbers = partners, tuple(numbers)
-        return self
 
     def _change(self, condition: Condition, rows: Rows, generator: np.random.Generator) -> Array:
         place = self.partners.place(int(condition.source.removeprefix("model-")))

@@ -94,7 +94,7 @@ def intervene(
         given = (loaded.model, inputs, context, windows, answers, queries, codes, seed)
         runners["variables"] = Recoded(*given)
         if partners is not None:
-            runners["members"] = Carried(*given).with_partners(partners, loaded.numbers)
+            runners["members"] = Carried(partners, loaded.numbers, *given)
     outcomes = []
     with Progress("conditions", len(conditions)) as progress:
         for done, condition in enumerate(conditions, 1):
