@@ -26,6 +26,9 @@ from emt import effects as files
 PARTS = ("moving", "memory", "all")
 """Parts of the state in the order of tables and figures."""
 
+MOST_OWN = 5
+"""Conditions of one's own that a headline has; all are in the tables."""
+
 MATCHED = 0.1
 """Writes of a control match up to so many standard deviations, in distance from the query and in size."""
 
@@ -111,7 +114,8 @@ class Interventions:
 
     def headline(self) -> str:
         """Return the result in a line for each kind, and which members are undefined."""
-        lines = [self._writes_text()] if "without queried" in self.population.index else []
+        known = "without queried" in self.population.index
+        lines = [self._writes_text()] if known else list(self._own_texts())
         lines += [self._states_text()] if len(self.states) else []
         if len(self.variables):
             lines.append(variables_text(self.variables, self.codes, self.n_members))
@@ -144,6 +148,15 @@ class Interventions:
             *self._further_texts(),
         ]
         return "; ".join(texts)
+
+    def _own_texts(self) -> Iterator[str]:
+        """Yield what conditions on writes and reads of one's own, the first few, are against their controls."""
+        rows = self.population[self.population["kind"].isin(["writes", "reads"])]
+        for name, row in rows[rows["control"] != ""].head(MOST_OWN).iterrows():
+            mean = Interval(row["accuracy"], row["low"], row["high"], int(row["n"]))
+            p = "" if self.n_members == 1 else f", {self._p_text(row, str(name))}"
+            control = f"({row['control']}: {_percent(row['control_accuracy'])})"
+            yield f"{name}: {mean_text(mean, 1, ' %', 100)} are right {control}{p}"
 
     def _further_texts(self) -> Iterator[str]:
         """Yield what swapped values are answered with, and what the query's own read does, as far as known."""

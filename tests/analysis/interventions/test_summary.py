@@ -148,6 +148,21 @@ def test_a_control_that_does_not_match_is_said(make_write_effects):
     assert "the control's writes are 1.0 standard deviations off in lag or size" in result.headline()
 
 
+def test_conditions_of_ones_own_are_told_one_by_one(make_write_effects):
+    found = make_write_effects(6)
+    renamed = {"without queried": "mine", "without other": "theirs"}
+    about = effects_file.about(found)
+    for condition in about["conditions"]:
+        condition["name"] = renamed.get(condition["name"], condition["name"])
+        condition["control"] = renamed.get(condition.get("control", ""), condition.get("control", ""))
+    names = [renamed.get(name, name) for name in found["condition"].values.tolist()]
+    text = summarise_interventions(
+        found.assign_coords(condition=names).assign_attrs(about=json.dumps(about))
+    ).headline()
+    assert "theirs: 95.0 % (95.0 to 95.0) are right (unchanged: 95.0 %)" in text
+    assert "are right (theirs: 95.0 %), p = 0.031 (Holm " in text
+
+
 def test_a_headline_says_what_was_removed_and_refuses_a_p_of_few(make_write_effects):
     text = summarise_interventions(make_write_effects(6)).headline()
     assert text.startswith("without the queried item's write 16.2 % (")
