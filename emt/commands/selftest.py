@@ -31,7 +31,8 @@ SYSTEMS = (
         "attractors:non_normal_pair",
         "attractors:latches",
     ),
-    *("registers:exchanged_registers", "registers:exchanged_slots", "signed_memory:signed_writes"),
+    *("registers:exchanged_registers", "registers:exchanged_slots", "registers:registers_of_others"),
+    "signed_memory:signed_writes",
     *("own:own_networks", "own:own_memory", "training:spectrum_after_accuracy", "pages:experiment_page"),
 )
 """Systems, "module:function" of `emt.commands.known_systems`, in the order of the table."""

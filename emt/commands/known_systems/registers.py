@@ -105,3 +105,33 @@ def exchanged_slots() -> Iterator[Answer]:
     yield Answer(
         "interventions", "Ψ² by one factor a slot", 1 / LENGTH, result.codes["scalar_share"].mean(), 1e-9
     )
+
+
+def registers_of_others() -> Iterator[Answer]:
+    """Two shift registers, the units of the second in another order: Ψ and D are those of the first, reordered.
+
+    All variables of each, put into the other, are answered like the source, through the directions of both and by
+    the least-squares map of states, which is the permutation. Distances of states, which no rotation changes, are
+    zero.
+    """
+    from emt.codes import Codes
+    from emt.interventions.carried import held_by
+    from emt.interventions.intervene import intervene
+
+    loaded, order = shift_register([1, 2]), np.array([3, 0, 5, 1, 4, 2])
+    model = loaded.model
+    model.w_rec[1], model.w_in[1], model.w_out[1] = (
+        model.w_rec[1][order][:, order],
+        model.w_in[1][:, order],
+        model.w_out[1][order],
+    )
+    units = np.stack([np.eye(LENGTH * WIDTH), np.eye(LENGTH * WIDTH)[order]])
+    codes = Codes(SCALE * units, units.mT / SCALE, np.arange(LENGTH * WIDTH), loaded.task.operator(LENGTH))
+    both = loaded.task.test_batch(0, LENGTH, 3 * LENGTH, 96)
+    fitted, batch = both.part(slice(32)), both.part(slice(32, None))
+    held = held_by(loaded, batch, fitted, codes)
+    found = intervene(loaded, batch, kinds=("members",), codes=codes, partners=held)
+    pair = analyse("interventions", found).pairs.table.loc["model-1", "model-2"]
+    yield Answer("interventions", "carried over through directions", 1.0, pair["variables"], 1e-6)
+    yield Answer("interventions", "carried over by a map of states", 1.0, pair["map"], 1e-6)
+    yield Answer("interventions", "CKA of reordered units", 0.0, pair["cka"], 1e-3)
