@@ -112,7 +112,7 @@ def registers_of_others() -> Iterator[Answer]:
 
     All variables of each, put into the other, are answered like the source, through the directions of both and by
     the least-squares map of states, which is the permutation. Distances of states, which no rotation changes, are
-    zero.
+    zero: of states in single precision, to 5e-4, the angle whose cosine is 1 less 1e-7.
     """
     from emt.codes import Codes
     from emt.interventions.carried import held_by
