@@ -43,7 +43,10 @@ def dose_table(members: pd.DataFrame, conditions: Sequence[Said]) -> pd.DataFram
 
 
 def map_table(effects: xr.Dataset, conditions: Sequence[Said]) -> pd.DataFrame:
-    """Return the mean accuracy by (item, steps before the query) without the write there; items -1 where many."""
+    """Return the mean accuracy by (item, steps before the query) without the write there; items -1 where many.
+
+    Beside it ``unchanged``, that of the same queries with it, NaN where these were not asked unchanged.
+    """
     chosen = [k for k, c in enumerate(conditions) if c.kind == "map"]
     if not chosen:
         return pd.DataFrame()
@@ -51,8 +54,11 @@ def map_table(effects: xr.Dataset, conditions: Sequence[Said]) -> pd.DataFrame:
     if len(np.unique(items)) > MOST_ITEMS:
         items = np.full_like(items, -1)
     rows = []
+    places = [k for k, c in enumerate(conditions) if c.name == "unchanged"]
+    given = effects["right"].values
+    before = given[:, places[0]] if places else np.full_like(given[:, 0], np.nan)
     for k in chosen:
-        right = effects["right"].values[:, k]
+        right = given[:, k]
         for item in np.unique(items):
             values = right[:, items == item]
             known = np.isfinite(values)
@@ -61,6 +67,7 @@ def map_table(effects: xr.Dataset, conditions: Sequence[Said]) -> pd.DataFrame:
                     "item": int(item),
                     "steps_before": int(conditions[k].target.removeprefix("lag ")),
                     "accuracy": float(values[known].mean()) if known.any() else np.nan,
+                    "unchanged": float(before[:, items == item][known].mean()) if known.any() else np.nan,
                     "queries": int(known.any(axis=0).sum()),
                 }
             )

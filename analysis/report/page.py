@@ -21,6 +21,7 @@ import pandas as pd
 
 from analysis.population import mean_over_members
 from analysis.report.html import chart, definitions, described, image, json_text, short, table
+from analysis.report.removals import MAP_TABLE, removal_grid
 from analysis.report.sections import (
     GLOBAL,
     Experiment,
@@ -334,6 +335,8 @@ def _tables_that_fit(report: Report) -> dict[Path, str]:
         rows, number = read_table(path, min(TABLE_CELLS, room))
         room -= sum(map(len, rows))
         listed[path] = _listed_table(report, path, rows, max(number - 1, 0))
+        if path.stem == MAP_TABLE:
+            listed[path] = removal_grid(path) + listed[path]
     return listed
 
 

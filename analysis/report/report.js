@@ -219,6 +219,15 @@ function equip(table) {
   table.parentElement.before(save);
 }
 
+// One write of a grid is chosen at a time; below it stands what its removal did.
+function choose(grid, chosen) {
+  for (const button of grid.querySelectorAll("button")) button.setAttribute("aria-pressed", button === chosen);
+  grid.querySelector("output").textContent = chosen.getAttribute("aria-label");
+}
+
+for (const grid of document.querySelectorAll(".removals")) {
+  for (const button of grid.querySelectorAll("button")) button.addEventListener("click", () => choose(grid, button));
+}
 document.querySelectorAll("table.data").forEach(equip);
 for (const [index, map] of data.maps.entries()) {
   document.getElementById("map-choice").append(element("option", map.name, { value: index }));

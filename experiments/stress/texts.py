@@ -85,6 +85,12 @@ def _write_experiment(folder: Path) -> Path:
     _write(folder / "persistence_analysis" / "persistence_diagrams.csv", header, *rows)
     rows = ("model-1,0.5,-1", "model-2,1,2", "model-3,0,")
     _write(folder / "embedding_analysis" / "mds_embedding.csv", "model_name,dimension_1,dimension_2", *rows)
+    rows = ("0,2,0.1,0.99,64", "0,1,0.98,0.99,64", "1,1,,,0")
+    _write(
+        folder / "interventions_analysis" / "interventions_map.csv",
+        "item,steps_before,accuracy,unchanged,queries",
+        *rows,
+    )
     points = [
         files.CurvePoint(50, 10, 0.5, 0.25, np.nan, np.nan),
         files.CurvePoint(75, 10, np.nan, np.nan, 1.5, 0.5),
@@ -302,6 +308,7 @@ KINDS: tuple[Kind, ...] = (
     _in_experiment("table on the page", "eigenvalue_analysis/eigenvalue_statistics.csv", mutate_table),
     _in_experiment("table of diagrams", "persistence_analysis/persistence_diagrams.csv", mutate_table),
     _in_experiment("table of a map", "embedding_analysis/mds_embedding.csv", mutate_table),
+    _in_experiment("table of removals", "interventions_analysis/interventions_map.csv", mutate_table),
     _in_experiment("learning curve", "model-1/training_curve.csv", mutate_table),
     _in_experiment("done marker on the page", "model-1/checkpoint/done.json", mutate_json),
     _in_experiment("picture", "eigenvalue_analysis/spectra.png", damage),
