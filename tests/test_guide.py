@@ -107,6 +107,7 @@ def test_every_section_is_there():
         "Distances and comparison",
         "Similarity of states",
         "Dimensionality of states",
+        "What can be read from states, and when?",
         "Variable memories",
         "Fixed points and Lyapunov exponents",
         "Did the answer depend on that write?",
