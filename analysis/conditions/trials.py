@@ -38,7 +38,7 @@ class Trials:
 
 
 def find_trials(recording: xr.DataTree) -> Trials:
-    """Return the trials of a recording: runs of one number of the event ``trial`` in each batch item."""
+    """Return the trials of a recording: runs of one number of the event ``trial`` in each batch item, -1 for none."""
     exists = trace.present_steps(recording)
     number = np.zeros(exists.shape, dtype=np.int64)
     if "trial" in recording.data_vars and "member" not in recording["trial"].dims:
@@ -48,7 +48,8 @@ def find_trials(recording: xr.DataTree) -> Trials:
     ends = np.append(starts[1:], 0)
     # The next trial starts in the same row, or the row ends.
     ends = np.where(np.append(rows[1:], -1) == rows, ends, exists.sum(axis=1)[rows])
-    lengths = ends - starts
-    offsets = np.arange(lengths.max())
+    numbered = number[rows, starts] >= 0
+    rows, starts, lengths = rows[numbered], starts[numbered], (ends - starts)[numbered]
+    offsets = np.arange(lengths.max(initial=0))
     steps = starts[:, None] + np.minimum(offsets, lengths[:, None] - 1)
     return Trials(rows, steps, offsets < lengths[:, None])

@@ -176,6 +176,8 @@ class TestStreams:
         assert trials.rows.tolist() == [0, 0, 1, 1]
         assert trials.present.sum(axis=1).tolist() == [3, 3, 1, 5]
         assert trials.steps[3].tolist() == [1, 2, 3, 4, 5]
+        ended = find_trials(recording([np.zeros((1, 5, 1))], trial=np.array([[0, 0, 0, -1, -1]])))
+        assert ended.present.tolist() == [[True, True, True]]
         assert find_trials(recording([np.zeros((2, 6, 1))])).steps.tolist() == [list(range(6))] * 2
 
 
