@@ -31,6 +31,9 @@ from analysis.statistics.over_time import ChanceOverTime, chance_over_time
 from emt import trace
 
 Array = NDArray[np.float64]
+FEWEST_LABELLINGS = 20
+"""Labellings of trials, the observed one included, that allow p = .05."""
+
 SLOW = 2e8
 """Numbers in (members · folds · steps · permutations · trials) from which on processes are worth starting."""
 
@@ -189,42 +192,24 @@ def decode_label(
     --------
     ``decode_label(trace.load(path), label="sample").times``
     """
-    if permutations < 19:
-        raise AnalysisError(f"must be at least 19, for p = .05; got {permutations}", parameter="permutations")
+    if permutations < FEWEST_LABELLINGS - 1:
+        raise AnalysisError(
+            f"must be at least {FEWEST_LABELLINGS - 1}, for p = .05; got {permutations}",
+            parameter="permutations",
+        )
     if not probe_noise >= 0:
         raise AnalysisError(f"must be a number ≥ 0; got {probe_noise}", parameter="probe_noise")
-    trials = find_trials(recording)
-    labels = find_labels(recording, trials, label or default_label(recording, trials), at)
-    labels = labels.as_numbers() if score == "r2" else labels
-    kept = np.flatnonzero((labels.classes >= 0).any(axis=1))
-    labels, trials = labels.of_trials(kept), trials.chosen(kept)
+    trials, labels = _labelled(recording, label, at, score)
     units = fold_units(recording, trials, blocks)
-    dealt = deal(units, labels, folds, seed)
-    groups, splits = dealt, splits_of(dealt)
+    groups = dealt = deal(units, labels, folds, seed)
     if across:
-        levels = _levels(recording, trials, across, "across")
-        groups, splits = levels, splits_of(levels)
+        groups = dealt = _levels(recording, trials, across, "across")
     if within:
         groups = groups * (1 << 32) + _levels(recording, trials, within, "within")
-    orders = relabelled(units, groups, permutations, seed)
-    if len(np.unique(orders, axis=0)) < 20:
-        raise AnalysisError(
-            "leaves fewer than 20 different labellings of trials, too few for p = .05; record more trials or "
-            "use fewer folds",
-            parameter="blocks" if blocks else "within" if within else "folds",
-        )
-    present = trials.present
-    steps = [
-        step
-        for step in range(present.shape[1])
-        if _is_usable(np.where(present, labels.classes, NONE)[:, step], len(labels.values), splits)
-    ]
-    if not steps:
-        raise AnalysisError(
-            f"has no step at which each part of the trials has {FEWEST_PER_FOLD} of each class",
-            parameter="label",
-        )
-    plan = Plan(labels, present, tuple(splits), orders, tuple(steps), score, matrix)
+    orders = _relabellings(units, groups, permutations, seed, blocks=blocks, within=within)
+    splits = splits_of(dealt)
+    steps = _usable_steps(trials, labels, splits)
+    plan = Plan(labels, trials.present, tuple(splits), orders, steps, score, matrix)
     found = _all_members(recording, trials, plan, probe_noise, seed)
     scores = np.stack([one[: len(orders)] for one in found], axis=1)
     test = chance_over_time(scores[0], scores[1:], seed=seed)
@@ -238,6 +223,55 @@ def decode_label(
         score=score,
         design=_design(plan, blocks, within, across, probe_noise),
     )
+
+
+def _labelled(recording: xr.DataTree, label: str, at: str, score: Score) -> tuple[Trials, Labels]:
+    """Return the trials that have the label, and what it is of them."""
+    trials = find_trials(recording)
+    labels = find_labels(recording, trials, label or default_label(recording, trials), at)
+    labels = labels.as_numbers() if score == "r2" else labels
+    kept = np.flatnonzero((labels.classes >= 0).any(axis=1))
+    return trials.chosen(kept), labels.of_trials(kept)
+
+
+def _relabellings(
+    units: Integers, groups: Integers, count: int, seed: int, *, blocks: str, within: str
+) -> NDArray[np.intp]:
+    """Return orders of trials (`analysis.conditions.folds.relabelled`).
+
+    Raises
+    ------
+    AnalysisError
+        If too few of them are different.
+    """
+    orders = relabelled(units, groups, count, seed)
+    if len(np.unique(orders, axis=0)) < FEWEST_LABELLINGS:
+        raise AnalysisError(
+            f"leaves fewer than {FEWEST_LABELLINGS} different labellings of trials, too few for p = .05; record more "
+            "trials or use fewer folds",
+            parameter="blocks" if blocks else "within" if within else "folds",
+        )
+    return orders
+
+
+def _usable_steps(trials: Trials, labels: Labels, splits: list[Split]) -> tuple[int, ...]:
+    """Return the steps at which all parts of the trials have enough of each class.
+
+    Raises
+    ------
+    AnalysisError
+        If there is none.
+    """
+    classes = np.where(trials.present, labels.classes, NONE)
+    steps = [
+        step for step in range(classes.shape[1]) if _is_usable(classes[:, step], len(labels.values), splits)
+    ]
+    if not steps:
+        raise AnalysisError(
+            f"has no step at which each part of the trials has {FEWEST_PER_FOLD} of each class",
+            parameter="label",
+        )
+    return tuple(steps)
 
 
 def _levels(recording: xr.DataTree, trials: Trials, name: str, parameter: str) -> Integers:
