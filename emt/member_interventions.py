@@ -121,8 +121,8 @@ def _batches(job: InterventionWork, task: Task, length: int) -> tuple[Batch, Bat
     if task.operator(length) is None:
         if job.kinds != KINDS:
             raise UserError(
-                f"--interventions: {wanted[0]}: the task has no linear operator, so its variables are not defined; "
-                "states would do"
+                f"{wanted[0]}: the task has no linear operator, so its variables are not defined; states would do",
+                parameter="interventions",
             )
         return draw(job.trials), None
     # The first of many trials need not be those of a smaller batch.

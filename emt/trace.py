@@ -301,8 +301,8 @@ def check(tree: xr.DataTree, where: str = "trace") -> None:
         got = tuple(map(str, tree.data_vars[name].dims))
         if name not in known and name not in own and got[:3] != MEMBER_TIME:
             raise TraceError(
-                f"{where}: expected {name!r} to be a state, with axes {MEMBER_TIME} and its own, or an event, integers "
-                f"with axes {EVENT}; got {tree.data_vars[name].dtype} with {got}"
+                f"{where}: expected {name!r} with axes {MEMBER_TIME} and its own, or, of an event, whole numbers with "
+                f"axes {EVENT}; got {got} of {tree.data_vars[name].dtype}"
             )
     check_memories(tree, where)
     _check_about(tree, where)

@@ -60,7 +60,11 @@ def refuse(capsys, *arguments):
     return lines[0]
 
 
-@pytest.mark.parametrize("command", sorted({*commands("population"), *commands("recording")} - {"variables"}))
+OTHER_TRIALS = {"variables", "decode"}
+"""Commands that need another task, or more trials."""
+
+
+@pytest.mark.parametrize("command", sorted({*commands("population"), *commands("recording")} - OTHER_TRIALS))
 def test_results_go_beside_the_summary_file_each_table_twice_each_figure_twice(recorded, command, capsys):
     assert emt(["analyze", command, "--summary_file", str(recorded)]) == 0
     folder = recorded.parent / f"{command}_analysis"
@@ -78,6 +82,18 @@ def test_results_go_beside_the_summary_file_each_table_twice_each_figure_twice(r
     else:
         assert "experiment: 3 models on 5 sequences of 11 steps" in printed
     assert str(folder) in printed
+
+
+def test_labels_are_decoded_where_each_class_has_trials_enough(recorded, make_recording, capsys, tmp_path):
+    given = ["decode", "--summary_file", recorded, "--label", "asked", "--permutations", "39", "--matrix"]
+    assert re.search(r"--folds: asked \d has \d trials; 2 folds need 4 of each class", refuse(capsys, *given))
+    trace.save(make_recording(trials=40), recorded.parent / "traces" / "seq11.nc")
+    assert emt(["analyze", *map(str, given)]) == 0
+    assert "asked (4 classes, chance .25; n = 3 members" in capsys.readouterr().out
+    folder = recorded.parent / "decode_analysis"
+    names = ("times", "members", "matrix")
+    assert {path.name for path in folder.glob("*.csv")} >= {f"decode_{name}.csv" for name in names}
+    assert (folder / "decode.png").is_file()
 
 
 def test_variable_memories_need_a_linear_task_and_come_with_a_film(

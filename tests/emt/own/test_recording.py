@@ -416,7 +416,18 @@ def test_states_that_do_not_fit_are_refused(start, options, message, inputs):
         ({"lengths": [1, 2, 3, 4, 8]}, "lengths: expected whole numbers from 1 to 7"),
         ({"trial_ids": "abc"}, "trial_ids: expected one for each of 5 trials; got"),
         ({"trial_ids": [1, 1, 2, 3, 4]}, "trial_ids: expected trials that each have an identity"),
-        ({"events": {"when": np.zeros((5, 7), int)}}, "events: expected one of phase, token"),
+        (
+            {"events": {"when it is": np.zeros((5, 7), int)}},
+            "events: expected names such as 'asked' or one of your",
+        ),
+        (
+            {"events": {"scored": np.zeros((5, 7), int)}},
+            "events: expected names such as 'asked' or one of your",
+        ),
+        (
+            {"events": {"hidden": np.zeros((5, 7), int)}},
+            "events: expected names such as 'asked' or one of your",
+        ),
         ({"group": [0.5] * 4}, "group: expected whole numbers"),
     ],
 )
