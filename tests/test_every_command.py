@@ -62,8 +62,8 @@ QUICK = {"topology": "--points 30 --null_clouds 19", "match": "--trials 1"}
 
 INTERVENTIONS = "--intervention_trials 4 --interventions"
 
-FAMILIES = ("rnn", "lstm", "fw", "fwm", "dnd_lstm")
-"""Models of different families; the others are tried among the slow tests."""
+FAMILIES = ("rnn", "fwm")
+"""A model without and one with a memory; the others are tried among the slow tests."""
 
 OWN = ("own LSTM", "own RNN, linear task", "own delta memory", "arrays", "Qwen3-Next", "Mamba-2")
 """What was not trained here, as columns of the table after the models."""
