@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.figures.interventions.prediction import draw_prediction
+from analysis.figures.interventions.prediction import draw_prediction, panels
 from analysis.figures.style import BLACK, BLUE, GRAY, SEQUENTIAL, VERMILION, single_axes, styled
 from analysis.interventions.summary import Interventions
 
@@ -37,7 +37,7 @@ def draw_writes(result: Interventions) -> Iterator[tuple[str, Figure]]:
     for name, (plot, known) in figures.items():
         if known:
             yield name, plot(result).figure  # type: ignore[misc]
-    if len(result.points):
+    if panels(result):
         yield "interventions_prediction", draw_prediction(result)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from analysis import summarise_interventions
 from analysis.figures.interventions import summary as figures
+from analysis.figures.interventions.prediction import panels
 from analysis.interventions.prediction import r_squared
 from emt import effects as effects_file
 
@@ -183,3 +184,16 @@ def test_figures_of_writes_show_what_was_planted(make_write_effects, layout_faul
     shown = drawn["interventions_map"].axes[0].images[0].get_array()
     np.testing.assert_allclose(shown.mean(axis=0), [6.5 / 40, 0.95])
     assert not [fault for figure in drawn.values() for fault in layout_faults(figure)]
+
+
+def test_a_prediction_that_is_known_for_no_removal_of_a_kind_has_no_panel(make_write_effects):
+    found = make_write_effects()
+    names = [condition.name for condition in effects_file.conditions(found)]
+    titles = []
+    for unknown in ([], ["without other, at the query"], ["without other", "without queried"]):
+        margin = found["margin"].values.copy()
+        margin[:, [names.index(name) for name in unknown]] = np.nan
+        result = summarise_interventions(found.assign(margin=(found["margin"].dims, margin)))
+        titles.append(list(panels(result)))
+        assert ("interventions_prediction" in dict(figures.draw(result))) == bool(titles[-1])
+    assert titles == [["queried item's write", "another item's write"], ["queried item's write"], []]
