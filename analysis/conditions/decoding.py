@@ -31,6 +31,7 @@ from analysis.statistics.over_time import ChanceOverTime, chance_over_time
 from emt import trace
 
 Array = NDArray[np.float64]
+
 FEWEST_LABELLINGS = 20
 """Labellings of trials, the observed one included, that allow p = .05."""
 
@@ -201,13 +202,10 @@ def decode_label(
         raise AnalysisError(f"must be a number ≥ 0; got {probe_noise}", parameter="probe_noise")
     trials, labels = _labelled(recording, label, at, score)
     units = fold_units(recording, trials, blocks)
-    groups = dealt = deal(units, labels, folds, seed)
-    if across:
-        groups = dealt = _levels(recording, trials, across, "across")
-    if within:
-        groups = groups * (1 << 32) + _levels(recording, trials, within, "within")
-    orders = _relabellings(units, groups, permutations, seed, blocks=blocks, within=within)
-    splits = splits_of(dealt)
+    parts = _levels(recording, trials, across, "across") if across else deal(units, labels, folds, seed)
+    groups = [parts, _levels(recording, trials, within, "within")] if within else [parts]
+    orders = _relabellings(units, np.stack(groups, axis=1), permutations, seed, blocks=blocks, within=within)
+    splits = splits_of(parts)
     steps = _usable_steps(trials, labels, splits)
     plan = Plan(labels, trials.present, tuple(splits), orders, steps, score, matrix)
     found = _all_members(recording, trials, plan, probe_noise, seed)

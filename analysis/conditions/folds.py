@@ -29,8 +29,8 @@ MOST_FOLDS = 5
 def fold_units(recording: xr.DataTree, trials: Trials, blocks: str = "") -> Integers:
     """Return a number for each trial, (trial,), equal where trials must share a fold.
 
-    They must where they come from one batch item, have the same number of the event ``blocks``, or else are
-    repetitions without noise, equal in inputs and in the states of the first member.
+    They must where they have the same number of the event ``blocks``; without it, where they come from one batch
+    item, or are repetitions without noise, equal in inputs and in the states of the first member.
 
     Raises
     ------
@@ -104,14 +104,15 @@ def splits_of(folds: Integers) -> list[Split]:
 def relabelled(units: Integers, groups: Integers, count: int, seed: int) -> NDArray[np.intp]:
     """Return orders of trials (1 + count, trial) whose labels trials take, that of the data first.
 
-    Whole units change places with units of as many trials in the same group, such as a fold.
+    Whole units change places with units of as many trials which are, in turn, in the same groups, such as a fold:
+    (trial, group).
     """
     rng = np.random.default_rng(seed)
     _, inverse, sizes = np.unique(units, return_inverse=True, return_counts=True)
     members = [np.flatnonzero(inverse == unit) for unit in range(len(sizes))]
-    pools: dict[tuple[int, int], list[int]] = {}
+    pools: dict[bytes, list[int]] = {}
     for unit, trials in enumerate(members):
-        pools.setdefault((int(groups[trials[0]]), len(trials)), []).append(unit)
+        pools.setdefault(groups[trials].tobytes(), []).append(unit)
     orders = np.tile(np.arange(len(units)), (1 + count, 1))
     for order in orders[1:]:
         for pool in pools.values():

@@ -1,7 +1,7 @@
 """Scores of decoders that are trained at one step: of the labels, of permuted ones, and at other steps."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,49 +57,53 @@ class Plan:
             for place, step in enumerate(steps):
                 trained = split.train[self.present[split.train, step]]
                 space = whiten(states[trained, step])
-                decoder = method.train(space.train, self.orders, trained, step)
+                labels = method.labels[:, step][self.orders[:, trained]]
+                decoder = method.train(space.train, labels)
                 tested = space.of(states[split.test, step])[:, None]
-                own[:, :, place] += method.count(decoder, tested, self.orders, split.test, [step])[:, :, 0]
+                labels = self._tested(method, self.orders, split.test, [step])
+                own[:, :, place] += method.count(decoder, tested, labels)[:, :, 0]
                 if self.matrix:
                     tested = space.of(states[split.test][:, steps])
                     first = tuple(part[:1] for part in decoder)
-                    across[:, place] += method.count(first, tested, observed, split.test, steps)[:, 0]
+                    labels = self._tested(method, observed, split.test, steps)
+                    across[:, place] += method.count(first, tested, labels)[:, 0]
         return method.score(np.concatenate([own, across], axis=1))
+
+    def _tested(
+        self,
+        method: "_Recall | _Regression",
+        orders: NDArray[np.intp],
+        trials: NDArray[np.intp],
+        steps: list[int],
+    ) -> NDArray[Any]:
+        """Return the labels of tested trials, (labelling, trial, step), none at steps that do not exist."""
+        labels = method.labels[:, steps][orders[:, trials]]
+        return np.where(self.present[trials][:, steps], labels, method.none)
 
 
 class _Recall:
     """Trials recognised and trials there, of each class."""
 
+    none = NONE
+
     def __init__(self, plan: Plan) -> None:
-        self.classes, self.present = plan.labels.classes, plan.present
-        self.columns = len(plan.labels.values)
+        self.labels, self.columns = plan.labels.classes, len(plan.labels.values)
 
-    def train(
-        self, whitened: Array, orders: NDArray[np.intp], trials: NDArray[np.intp], step: int
-    ) -> tuple[Array, ...]:
-        """Return the discriminants of all labellings."""
-        return discriminants(whitened, self.classes[orders[:, trials], step], self.columns)
+    def train(self, whitened: Array, labels: NDArray[Any]) -> tuple[Array, ...]:
+        """Return the discriminants of all labellings (labelling, trial)."""
+        return discriminants(whitened, labels, self.columns)
 
-    def count(
-        self,
-        decoder: tuple[Array, ...],
-        tested: Array,
-        orders: NDArray[np.intp],
-        trials: NDArray[np.intp],
-        steps: list[int],
-    ) -> Array:
+    def count(self, decoder: tuple[Array, ...], tested: Array, labels: NDArray[Any]) -> Array:
         """Return how many trials each labelling's decoder puts into its class of them, and how many there are.
 
-        States are (trial, step, coordinate), counts (2, labelling, step, class).
+        States are (trial, step, coordinate), labels (labelling, trial, step), counts (2, labelling, step, class).
         """
         weights, offsets = decoder
         guess = np.argmax(
             np.einsum("pcr,nsr->pnsc", weights, tested, optimize=True) + offsets[:, None, None], axis=-1
         )
-        classes = self.classes[:, steps][orders[:, trials]]
-        classes = np.where(self.present[trials][:, steps], classes, NONE)
-        one_hot = classes[..., None] == np.arange(self.columns)
-        right = one_hot & (guess == classes)[..., None]
+        one_hot = labels[..., None] == np.arange(self.columns)
+        right = one_hot & (guess == labels)[..., None]
         return np.stack([right.sum(axis=1), one_hot.sum(axis=1)])
 
     def score(self, counts: Array) -> Array:
@@ -111,31 +115,21 @@ class _Recall:
 class _Regression:
     """Squares of errors and of deviations from the mean of the training trials."""
 
-    columns = 1
+    none, columns = np.nan, 1
 
     def __init__(self, plan: Plan) -> None:
-        self.numbers = np.where(plan.present, plan.labels.numbers, np.nan)
+        self.labels = np.where(plan.present, plan.labels.numbers, np.nan)
 
-    def train(
-        self, whitened: Array, orders: NDArray[np.intp], trials: NDArray[np.intp], step: int
-    ) -> tuple[Array, ...]:
+    def train(self, whitened: Array, labels: NDArray[Any]) -> tuple[Array, ...]:
         """Return weights (labelling, coordinate) and means (labelling,) of ridge regressions."""
-        numbers = self.numbers[orders[:, trials], step]
-        means = np.nanmean(numbers, axis=1)
+        means = np.nanmean(labels, axis=1)
         # Of permuted labels some trials may have none at a step.
-        return np.nan_to_num(numbers - means[:, None]) @ whitened / len(trials), means
+        return np.nan_to_num(labels - means[:, None]) @ whitened / labels.shape[1], means
 
-    def count(
-        self,
-        decoder: tuple[Array, ...],
-        tested: Array,
-        orders: NDArray[np.intp],
-        trials: NDArray[np.intp],
-        steps: list[int],
-    ) -> Array:
+    def count(self, decoder: tuple[Array, ...], tested: Array, labels: NDArray[Any]) -> Array:
         """Return sums over trials of squared errors and of squared deviations, (2, labelling, step, 1)."""
         weights, means = decoder
-        numbers = self.numbers[:, steps][orders[:, trials]] - means[:, None, None]
+        numbers = labels - means[:, None, None]
         errors = numbers - np.einsum("pr,nsr->pns", weights, tested, optimize=True)
         return np.stack([np.nansum(part**2, axis=1)[..., None] for part in (errors, numbers)])
 

@@ -12,15 +12,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.statistics.permutation import LEVEL, _sign_flips
+from analysis.statistics.permutation import LEVEL, sign_flips
 from analysis.statistics.ranks import ROUNDING
 
 Array = NDArray[np.float64]
 
 NORMAL_95 = 1.6448536269514722
 """The 95 % quantile of a standard normal number: threshold of a run over relabelled trials."""
-
-ALONE = "too few networks for a p over networks"
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ def chance_over_time(
     """
     values, null = np.asarray(observed, dtype=float), np.asarray(relabelled, dtype=float)
     n, steps = values.shape
-    signs = _sign_flips(n, seed)
+    signs = sign_flips(n, seed)
     smallest = 1 / len(signs)
     enough = n > 1 and smallest <= level * (1 + ROUNDING)
     means = np.concatenate([values[None], null]).mean(axis=1)

@@ -175,7 +175,7 @@ def sign_flip_test(
     n = len(values)
     if not n:
         return PermutationTest(math.nan, math.nan, math.nan, 0, exact=True)
-    signs, scale = _sign_flips(n, seed), scale_of(values)
+    signs, scale = sign_flips(n, seed), scale_of(values)
     means, exact = signs @ (values / scale) / n, len(signs) == 2**n
     if one_sided:
         return _outcome(means, _share_as_large(means), 1 / len(means), n, exact, level, scale)
@@ -334,7 +334,7 @@ def paired_distance_test(distances: ArrayLike, seed: int = 0, level: float = LEV
     if not n:
         return PermutationTest(math.nan, math.nan, math.nan, 0, exact=True)
     (aa, ab), (ba, bb) = (np.split(half, 2, axis=1) for half in np.split(D**2, 2))
-    signs = _sign_flips(n, seed)
+    signs = sign_flips(n, seed)
     with np.errstate(invalid="ignore"):  # infinite distances
         products = (ab + ba - aa - bb) / 2  # of the differences of two pairs
         lengths = np.einsum("si,si->s", signs @ products, signs) / n**2
@@ -361,7 +361,7 @@ def _relabellings(n: int, n_first: int, seed: int) -> NDArray[np.bool_]:
 
 
 @lru_cache(maxsize=1)
-def _sign_flips(n: int, seed: int) -> NDArray[np.float64]:
+def sign_flips(n: int, seed: int) -> NDArray[np.float64]:
     """Return signs (flip, pair), those observed in front: all of them where they are few enough, else random ones."""
     if 2**n <= N_RESAMPLES:
         signs = np.where(np.arange(2**n)[:, None] >> np.arange(n) & 1, -1.0, 1.0)

@@ -60,6 +60,22 @@ def run_between(
     return outputs, after
 
 
+class UneditedRun:
+    """Members over a batch without edits: the state after any number of steps, found from that of the last call."""
+
+    def __init__(self, model: Model, inputs: Tensor, context: Context) -> None:
+        self.model, self.inputs, self.context = model, inputs, context
+        self.reached: tuple[int, State | None] = (0, None)
+
+    def state(self, after: int) -> State:
+        """Return the state after so many steps, at least one."""
+        done, state = self.reached if self.reached[0] <= after else (0, None)
+        if done < after or state is None:
+            _, state = run_between(self.model, self.inputs, self.context, state, done, after)
+        self.reached = after, state
+        return state
+
+
 def shown(inputs: Tensor, first: int, last: int) -> Tensor:
     """Return inputs (member, batch, time, …) of some steps; at least one, which may be silent."""
     there = inputs[:, :, first:last]

@@ -138,7 +138,7 @@ class Edited:
         their place, all that is read where that is another thing without them.
         """
         cut = Condition("", "scale", condition.part, target=condition.target, at="query")
-        whole = self.edits.read_at_query(self._run(self.edits.nothing())[1])
+        whole = self._read_unchanged
         rest = self.edits.read_at_query(self._run(self.edits.scale(cut, self._by_sequence(chosen)))[1])
         lost = {name: whole[name] - rest[name] for name in whole}
         return {
@@ -147,6 +147,11 @@ class Edited:
             else whole[name] * (loss != 0).any(dim=-1, keepdim=True)
             for name, loss in lost.items()
         }
+
+    @cached_property
+    def _read_unchanged(self) -> dict[str, Tensor]:
+        """What queries read where edits change nothing, (member, batch, …) by memory."""
+        return self.edits.read_at_query(self._run(self.edits.nothing())[1])
 
     def _directions(self, found: dict[str, Tensor], generator: np.random.Generator) -> dict[str, Tensor]:
         """Return vectors of the lengths of others, in directions that are drawn, the same in all members."""

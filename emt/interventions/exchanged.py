@@ -7,11 +7,11 @@ from torch import Tensor
 
 from emt.interventions import states as edits
 from emt.interventions.condition import Condition
-from emt.interventions.driver import run_between
+from emt.interventions.driver import UneditedRun, run_between
 from emt.interventions.queries import Answers, Array, Queries
 from emt.interventions.scores import Outcome, score
 from emt.interventions.states import StateEdit, parts_of
-from emt.models.base import Context, Model, State
+from emt.models.base import Context, Model
 from emt.record import Loaded, to_array
 from emt.streams import stream
 from emt.tasks.base import Batch
@@ -35,13 +35,13 @@ class Exchanged:
         self.steps, self.answers, self.queries, self.seed = batch.steps, answers, queries, seed
         self.shown = batch.padded_inputs(loaded.task.input_channels)[0]
         self.parts = parts_of(self.model)
-        self.reached: tuple[int, State | None] = (0, None)
+        self.unedited = UneditedRun(self.model, inputs, context)
 
     def run(self, condition: Condition) -> Outcome:
         """Return the outcome of a condition, which is on no write."""
         after = condition.after
         rows = self._sources(after) if condition.edit == "shuffle" else None
-        before = self._state(after)
+        before = self.unedited.state(after)
         state = {**before, **self._edit(condition, rows)(before)}
         outputs, _ = run_between(self.model, self.inputs, self.context, state, after, self.steps)
         counterfactual = None if rows is None else self._answers_of(rows, after)
@@ -49,14 +49,6 @@ class Exchanged:
         source = np.full(len(self.queries.sequence), -1) if rows is None else rows[self.queries.sequence]
         nothing = np.full(len(source), np.nan)
         return Outcome(scores, source, nothing, np.full(scores["right"].shape, np.nan))
-
-    def _state(self, after: int) -> State:
-        """Return the state of the unedited run after a number of steps, found from that of the last call."""
-        done, state = self.reached if self.reached[0] <= after else (0, None)
-        if done < after or state is None:
-            _, state = run_between(self.model, self.inputs, self.context, state, done, after)
-        self.reached = after, state
-        return state
 
     def _edit(self, condition: Condition, rows: NDArray[np.int64] | None) -> StateEdit:
         names = self.parts.get(condition.part, (condition.part,))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from emt.codes import Codes, continued, magnitude_fit
 from emt.interventions.condition import Condition
-from emt.interventions.driver import run_between
+from emt.interventions.driver import UneditedRun, run_between
 from emt.interventions.queries import Answers, Array, Queries
 from emt.interventions.scores import SCORES, Outcome, score
 from emt.interventions.variable_conditions import columns_of
@@ -43,7 +43,7 @@ class Recoded:
         # Whatever a query is about, exchanged variables show in all answers that follow.
         self.queries = replace(queries, step=np.full(len(self.sequence), -1))
         self.names = moving_names(model)
-        self.reached: tuple[int, State | None] = (0, None)
+        self.unedited = UneditedRun(self.model, inputs, context)
 
     def run(self, condition: Condition) -> Outcome:
         """Return the outcome of a condition, scores being means over its draws."""
@@ -59,7 +59,10 @@ class Recoded:
     def _draw(self, condition: Condition, rows: Rows, draw: int) -> dict[str, Array]:
         after = condition.after
         last = self.windows.last(after, self.codes.length)
-        state, generator = self._state(after), stream("intervention.directions", self.seed, "test", draw)
+        state, generator = (
+            self.unedited.state(after),
+            stream("intervention.directions", self.seed, "test", draw),
+        )
         change = self._change(condition, rows, generator)
         changed = {**state, **moved(state, self.names, change)}
         outputs, _ = run_between(self.model, self.inputs, self.context, changed, after, last)
@@ -146,15 +149,7 @@ class Recoded:
 
     def states(self, after: int) -> Array:
         """Return the states of the unedited run after a number of steps, joined, (member, trial, state)."""
-        return joined(self._state(after), self.names)
-
-    def _state(self, after: int) -> State:
-        """Return the state of the unedited run after a number of steps, found from that of the last call."""
-        done, state = self.reached if self.reached[0] <= after else (0, None)
-        if done < after or state is None:
-            _, state = run_between(self.model, self.inputs, self.context, state, done, after)
-        self.reached = after, state
-        return state
+        return joined(self.unedited.state(after), self.names)
 
 
 def moving_names(model: Model) -> list[str]:

@@ -20,6 +20,8 @@ from analysis.memory.queries import read_queries, share_of_weight
 from emt import effects, runs, trace
 from emt.commands.output import say
 from emt.commands.script import run_script
+from emt.errors import UserError
+from emt.own.folder import recordings
 from experiments.command_line import add_folder, build_parser
 
 
@@ -29,8 +31,10 @@ def main(arguments: list[str] | None = None) -> int:
     add_folder(parser, "the run's folder")
     options = parser.parse_args(arguments)
     folder = runs.find(options.folder, "folder")
-    recording = trace.load(_only(folder / "traces"))
-    found = effects.load(_only(folder / "interventions"))
+    recording, found = (
+        trace.load(_longest(folder / "traces")),
+        effects.load(_longest(folder / "interventions")),
+    )
     shares = shares_found(recording)
     left = (
         map_table(found, effects.conditions(found))
@@ -81,9 +85,19 @@ def _grid(ax: Axes, table: pd.DataFrame, what: str, title: str) -> None:
     ax.figure.colorbar(image, ax=ax, label=what)
 
 
-def _only(folder: Path) -> Path:
-    """Return the file of the folder's longest sequences."""
-    return sorted(folder.glob("seq*.nc"))[-1]
+def _longest(folder: Path) -> Path:
+    """Return the file of the folder's longest sequences.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    if not (files := recordings(folder)):
+        raise UserError(
+            f"{folder}: expected seqL.nc; run evaluate --models_dir {folder.parent} --interventions first"
+        )
+    return max(files, key=lambda path: int(path.stem.removeprefix("seq")))
 
 
 if __name__ == "__main__":

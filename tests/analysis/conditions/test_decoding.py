@@ -3,6 +3,7 @@ import pytest
 
 import emt
 from analysis import decode_label
+from analysis.conditions.folds import relabelled
 from analysis.conditions.trials import find_trials
 from analysis.errors import AnalysisError
 from tests.planted.conditions import recording, turning_code
@@ -169,6 +170,13 @@ class TestStreams:
         assert result.times["n"].tolist() == [60, 60, 60]
         assert result.times["found"].all()
         assert "60 trials" in result.design
+
+    def test_streams_change_places_with_those_of_the_same_levels_in_turn(self):
+        units, levels = np.repeat(np.arange(6), 2), np.tile([0, 1, 1, 0, 0, 1], 2)
+        for order in relabelled(units, levels[:, None], 30, seed=0):
+            np.testing.assert_array_equal(levels[order], levels)
+            # Trials of a stream stay together.
+            np.testing.assert_array_equal(order[1::2], order[::2] + 1)
 
     def test_trials_are_cut_where_the_number_changes(self):
         tree = recording([np.zeros((2, 6, 1))], trial=np.array([[4, 4, 4, 7, 7, 7], [0, 1, 1, 1, 1, 1]]))
