@@ -23,6 +23,9 @@ State = Mapping[str, Tensor]
 Context = Mapping[str, Tensor]
 """What a model needs of a batch besides its inputs: tensors (member, batch, time) by name; and edits of memories."""
 
+Stepper = Callable[[Tensor, Context], Tensor]
+"""Does the next step at each call: inputs (member, batch, 1, channel), context → outputs (member, batch, 1, output)."""
+
 Log = dict[str, Tensor]
 """What a forward pass reports: tensors (member, batch, time, …) by name."""
 
@@ -126,6 +129,14 @@ class Model(nn.Module):
         """
         raise NotImplementedError
 
+    def stepper(self, steps: int) -> Stepper:
+        """Return what does one step after the other from the state zero, ``steps`` at most, without gradient.
+
+        Its outputs are those of `forward` over the inputs of all steps. Models that need not build their whole
+        state for that have a way of their own.
+        """
+        return Steps(self)
+
     def parameter_of(
         self, name: str, shape: tuple[int, ...], draw: Callable[..., NDArray[np.float64]]
     ) -> nn.Parameter:
@@ -205,6 +216,26 @@ def check_model(model: Any, name: str) -> None:
 
 def _is_abstract(member: Any) -> bool:
     return getattr(member, "__isabstractmethod__", False)
+
+
+class Steps:
+    """One step after the other, by carrying the state.
+
+    Parameters
+    ----------
+    forward
+        The model, or another function of inputs, state, steps and context.
+    """
+
+    def __init__(self, forward: Callable[..., tuple[Tensor, State, Log]]) -> None:
+        self.forward = forward
+        self.state: State | None = None
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor, context: Context) -> Tensor:
+        """Return the outputs of the next step."""
+        outputs, self.state, _ = self.forward(x, self.state, 1, context)
+        return outputs
 
 
 class LazyState(Mapping[str, Tensor]):

@@ -6,8 +6,8 @@
     y_t = (h_t + n_N W_o + b_o) W_s
 
 Computed without the memory between its ends, see `emt.ops.fwm.forms`. The authors' programs differ from the
-paper and from each other, see `VARIANTS`. LSTM biases act as one; the forget gate's offset is in its initial
-value.
+paper and from each other, see `VARIANTS`. LSTM biases act as one unless they are torch's two; the forget gate's
+offset is in its initial value.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from emt.models.base import Context, Log, Model, State, normal, uniform
+from emt.models.base import Context, Log, Model, State, Stepper, normal, uniform
 from emt.models.layers import at_ends, embed, lengthen, linear
 from emt.models.memory_edits import EDITS, edit_of, without
+from emt.ops.fwm.acting import WriteList
 from emt.ops.fwm.edited import fwm_edited
 from emt.ops.fwm.forms import FWMRun, fwm
 from emt.ops.lstm_drive import lstm_of_drive
@@ -37,23 +38,30 @@ class Variant(NamedTuple):
         Whether γ is β over the size of a value, not β.
     strength_offset, forget_offset
         Added before the sigmoid of β and of the LSTM's forget gate.
-    squashes_first
-        Whether n_0 is a tanh, as e is.
+    squashes_first, squashes_partners
+        Whether n_0 and e are a tanh.
     residual
         Whether h_t is added to what was read.
+    embeds
+        Whether inputs are embedded. If not, LSTM and head are torch's modules on the inputs as they are: two biases
+        of the LSTM, which learn at twice the speed of one, a bias of the head, and torch's initial values.
     """
 
     divides: bool
     strength_offset: float
     forget_offset: float
     squashes_first: bool
+    squashes_partners: bool
     residual: bool
+    embeds: bool
 
 
 VARIANTS = {
-    "paper": Variant(False, 0.0, 0.0, True, True),
-    "catbabi": Variant(True, 1.0, 1.0, False, False),
-    "language_model": Variant(False, 1.0, 0.0, True, True),
+    "paper": Variant(False, 0.0, 0.0, True, True, True, True),
+    "catbabi": Variant(True, 1.0, 1.0, False, True, False, True),
+    "catbabi_residual": Variant(True, 1.0, 1.0, False, True, True, True),
+    "language_model": Variant(False, 1.0, 0.0, True, True, True, True),
+    "meta_rl": Variant(True, 1.0, 0.0, False, False, True, False),
 }
 
 
@@ -65,13 +73,15 @@ class FastWeightMemory(Model):
     hidden_dim
         units of the LSTM.
     embedding_dim
-        size of the embedding.
+        size of the embedding; the variant meta_rl has none.
     memory_dim
         size of a value, and of each of the two factors of a key: the memory has memory_dim³ entries.
     reads
         reads per step; each query contains the result of the previous read.
     variant
-        the paper's equations, or those of its authors' programs for catbAbI and for language models.
+        the paper's equations, or those of its authors' programs: for catbAbI as published, or with the residual
+        that the program has when it is not told otherwise, for language models, and for meta-reinforcement
+        learning.
     keys
         tensor product of the two factors, or both side by side: then the memory has twice the square of
         memory_dim.
@@ -88,6 +98,7 @@ class FastWeightMemory(Model):
         "w_in": "lstm.weight_ih_l0",
         "w_rec": "lstm.weight_hh_l0",
         "bias": "lstm.bias_ih_l0",
+        "b_rec": "lstm.bias_hh_l0",
         "w_write": "write.weight",
         "b_write": "write.bias",
         "w_read": "read.weight",
@@ -95,6 +106,7 @@ class FastWeightMemory(Model):
         "w_out": "output.weight",
         "b_out": "output.bias",
         "head": "head.weight",
+        "b_head": "head.bias",
     }
 
     def __init__(
@@ -107,7 +119,7 @@ class FastWeightMemory(Model):
         embedding_dim: Annotated[int, Field(ge=1)] = 256,
         memory_dim: Annotated[int, Field(ge=1)] = 32,
         reads: Annotated[int, Field(ge=1)] = 3,
-        variant: Literal["catbabi", "paper", "language_model"] = "catbabi",
+        variant: Literal["catbabi", "catbabi_residual", "paper", "language_model", "meta_rl"] = "catbabi",
         keys: Literal["product", "concatenated"] = "product",
     ) -> None:
         super().__init__(seeds)
@@ -118,18 +130,24 @@ class FastWeightMemory(Model):
         )
         units, inner = uniform(hidden_dim**-0.5), uniform(memory_dim**-0.5)
         projection = uniform((6 / (hidden_dim + memory_dim)) ** 0.5)
-        forget = self.variant.forget_offset
-        self.embedding = self.parameter_of("embedding", (input_channels, embedding_dim), normal)
-        self.w_in = self.parameter_of("w_in", (embedding_dim, 4 * hidden_dim), units)
-        self.w_rec = self.parameter_of("w_rec", (hidden_dim, 4 * hidden_dim), units)
-        self.bias = self.parameter_of("bias", (4 * hidden_dim,), lambda _, shape: _forget_gate(shape, forget))
+        rows, embeds = 4 * hidden_dim, self.variant.embeds
+        forget, width = self.variant.forget_offset, embedding_dim if embeds else input_channels
+        start = (lambda _, shape: _forget_gate(shape, forget)) if embeds else units
+        self.embedding = self.parameter_of("embedding", (input_channels, width), normal) if embeds else None
+        self.w_in = self.parameter_of("w_in", (width, rows), units)
+        self.w_rec = self.parameter_of("w_rec", (hidden_dim, rows), units)
+        self.bias = self.parameter_of("bias", (rows,), start)
+        self.b_rec = None if embeds else self.parameter_of("b_rec", (rows,), units)
         self.w_write = self.parameter_of("w_write", (hidden_dim, 3 * memory_dim + 1), projection)
         self.b_write = self.parameter_of("b_write", (3 * memory_dim + 1,), units)
         self.w_read = self.parameter_of("w_read", (hidden_dim, (reads + 1) * memory_dim), projection)
         self.b_read = self.parameter_of("b_read", ((reads + 1) * memory_dim,), units)
         self.w_out = self.parameter_of("w_out", (memory_dim, hidden_dim), inner)
         self.b_out = self.parameter_of("b_out", (hidden_dim,), inner)
-        self.head = self.parameter_of("head", (hidden_dim, output_channels), _xavier_normal)
+        self.head = self.parameter_of(
+            "head", (hidden_dim, output_channels), _xavier_normal if embeds else units
+        )
+        self.b_head = None if embeds else self.parameter_of("b_head", (output_channels,), units)
 
     def zero_state(self, like: Tensor) -> State:
         """Return zeros, (member, batch, unit) twice and (member, batch, value, key)."""
@@ -144,8 +162,7 @@ class FastWeightMemory(Model):
         """Run the members over a sequence; see `Model.forward`. Without a needed output nothing is read."""
         h0, c0, memory = (None, None, None) if state is None else (state[name] for name in self.state_dims)
         x = lengthen(x, steps)
-        drive = embed(x.transpose(1, 2), self.embedding @ self.w_in, self.bias).transpose(1, 2)
-        hidden, cell = lstm_of_drive(drive, self.w_rec, h0, c0)
+        hidden, cell = lstm_of_drive(self._drive(x), self.w_rec, h0, c0)
         keys, values, strength = self._writes(hidden, x)
         edit = edit_of(context, "fwm")
         if edit is not None:
@@ -158,12 +175,7 @@ class FastWeightMemory(Model):
             run = fwm(keys, values, strength, first, partners, memory, asked)
         else:
             run = fwm_edited(keys, values, strength, first, partners, memory, edit)
-        # W_o and W_s have nothing between them, and the product of the two is small.
-        outputs = linear(
-            run.outputs, self.w_out @ self.head, (self.b_out.unsqueeze(1) @ self.head).squeeze(1)
-        )
-        if self.variant.residual:
-            outputs = outputs + linear(asking, self.head)
+        outputs = self._outputs(run.outputs, asking)
         states = {"hidden": hidden, "cell": cell}
         before = self.zero_state(hidden) if state is None else state
         last = {name: at_ends(x, value, before[name]) for name, value in states.items()} | {
@@ -177,6 +189,33 @@ class FastWeightMemory(Model):
             return outputs, last, states | log
         everywhere = outputs.new_zeros(*hidden.shape[:3], outputs.shape[-1])
         return everywhere.scatter(2, asked.unsqueeze(-1).expand_as(outputs), outputs), last, states
+
+    def stepper(self, steps: int) -> Stepper:
+        """Return what does one step after the other; see `Model.stepper`. The memory is a list of writes."""
+        memory, last = WriteList(steps), dict[str, Tensor | None](h=None, c=None)
+
+        @torch.no_grad()
+        def step(x: Tensor, context: Context) -> Tensor:
+            hidden, cell = lstm_of_drive(self._drive(x), self.w_rec, last["h"], last["c"])
+            last.update(h=hidden[:, :, 0], c=cell[:, :, 0])
+            written = (*self._writes(hidden, x), *self._queries(hidden))
+            return self._outputs(memory(*(tensor[:, :, 0] for tensor in written)).unsqueeze(2), hidden)
+
+        return step
+
+    def _drive(self, x: Tensor) -> Tensor:
+        """Return what inputs add to each gate, (member, batch, time, 4 unit), with time before batch in memory."""
+        table = self.w_in if self.embedding is None else self.embedding @ self.w_in
+        bias = self.bias if self.b_rec is None else self.bias + self.b_rec
+        return embed(x.transpose(1, 2), table, bias).transpose(1, 2)
+
+    def _outputs(self, found: Tensor, hidden: Tensor) -> Tensor:
+        """Return y of n_N (member, batch, query, value) and h (member, batch, query, unit)."""
+        # W_o and W_s have nothing between them, and the product of the two is small.
+        bias = (self.b_out.unsqueeze(1) @ self.head).squeeze(1)
+        bias = bias if self.b_head is None else bias + self.b_head
+        outputs = linear(found, self.w_out @ self.head, bias)
+        return outputs + linear(hidden, self.head) if self.variant.residual else outputs
 
     def _writes(self, hidden: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return factors of keys (member, batch, time, factor, key), values and γ, which is 0 after the last token."""
@@ -206,7 +245,9 @@ class FastWeightMemory(Model):
     def _queries(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Return n_0 (member, batch, query, value) and e (member, batch, query, read, value)."""
         first, *partners = _project(hidden, self.w_read, self.b_read).split(self.size, dim=-1)
-        return first.tanh() if self.variant.squashes_first else first, torch.stack(partners, dim=3).tanh()
+        first = first.tanh() if self.variant.squashes_first else first
+        together = torch.stack(partners, dim=3)
+        return first, together.tanh() if self.variant.squashes_partners else together
 
     def _memory_log(self, keys: Tensor, values: Tensor, strength: Tensor, run: FWMRun, x: Tensor) -> Log:
         """Return what is written into the memory and read from it, as a trace has it; NaN after the last token."""

@@ -77,8 +77,10 @@ def by_equations(w, tokens, variant, product):
     """Outputs (time, output) of one sequence: the equations as they stand, with a member's weight file."""
     rule, h, c, f, outputs = VARIANTS[variant], np.zeros(UNITS), np.zeros(UNITS), 0.0, []
     for token in tokens:
-        a = w["lstm.weight_ih_l0"] @ w["embedding.weight"][:, token] + w["lstm.weight_hh_l0"] @ h
-        i, forget, g, o = np.split(a + w["lstm.bias_ih_l0"], 4)
+        # Without an embedding a token is its one-hot vector.
+        x = w["embedding.weight"][:, token] if "embedding.weight" in w else np.eye(IN)[token]
+        a = w["lstm.weight_ih_l0"] @ x + w["lstm.weight_hh_l0"] @ h + w["lstm.bias_ih_l0"]
+        i, forget, g, o = np.split(a + w.get("lstm.bias_hh_l0", 0), 4)
         c = sigmoid(forget) * c + sigmoid(i) * np.tanh(g)
         h = sigmoid(o) * np.tanh(c)
         write, read = (w[f"{name}.weight"] @ h + w[f"{name}.bias"] for name in ("write", "read"))
@@ -89,11 +91,11 @@ def by_equations(w, tokens, variant, product):
         f = f / max(1, np.linalg.norm(f))
         n, *partners = np.split(read, READS + 1)
         n = np.tanh(n) if rule.squashes_first else n
-        for e in np.tanh(partners):
+        for e in np.tanh(partners) if rule.squashes_partners else partners:
             n = f @ (np.outer(n, e).ravel() if product else np.concatenate([n, e]))
             n = (n - n.mean()) / np.sqrt(n.var() + 1e-5)
         found = w["output.weight"] @ n + w["output.bias"]
-        outputs.append(w["head.weight"] @ (found + h if rule.residual else found))
+        outputs.append(w["head.weight"] @ (found + h if rule.residual else found) + w.get("head.bias", 0))
     return np.array(outputs)
 
 
@@ -178,7 +180,7 @@ def test_it_has_the_papers_number_of_weights(vocabulary, weights):
     assert sum(p.numel() for p in model.parameters()) == weights
 
 
-@every_variant
+@pytest.mark.parametrize("variant", [name for name, rule in VARIANTS.items() if rule.embeds])
 def test_initial_weights(variant):
     model = FastWeightMemory((1,), 180, 180, hidden_dim=100, memory_dim=20, variant=variant)
     rule, weights = VARIANTS[variant], model.export(0)
@@ -219,3 +221,26 @@ def test_float32_is_as_close_to_float64_as_the_loop_is(monkeypatch, scale, facto
     ]
     for by_loop, by_fast in zip(*errors, strict=True):
         assert by_fast < factor * by_loop, errors
+
+
+def test_the_agents_of_the_paper_have_as_many_weights_as_counted():
+    options = {"hidden_dim": 32, "memory_dim": 16, "reads": 3, "variant": "meta_rl"}
+    model = FastWeightMemory([3], 17, 4, **options)
+    assert sum(weights.size for weights in model.export(0).values()) == 10_933
+    torchs = dict.fromkeys(["w_in", "w_rec", "bias", "b_rec", "head", "b_read"], 32**-0.5)
+    for name, bound in {**torchs, "w_read": 8**-0.5, "w_out": 0.25}.items():
+        values = np.abs(getattr(model, name).detach().numpy())
+        assert 0.9 * bound < values.max() <= bound
+        assert values.mean() == pytest.approx(bound / 2, rel=0.3)
+
+
+@both_keys
+@every_variant
+def test_steps_are_the_sequence(variant, keys):
+    model, x = build(variant, keys), torch.from_numpy(np.random.default_rng(8).standard_normal((2, 3, 9, IN)))
+    outputs, _, log = model(x)
+    assert (log["memory/fwm/write_keep"] < 1).double().mean() > 0.2
+    step = model.stepper(9)
+    found = torch.cat([step(x[:, :, t : t + 1], {}) for t in range(9)], dim=2)
+    torch.testing.assert_close(found, outputs, rtol=0, atol=1e-12 * outputs.abs().max().item())
+    assert not found.requires_grad
