@@ -5,6 +5,7 @@ TASKS = {
     "associative_retrieval": "emt.tasks.associative_retrieval:AssociativeRetrieval",
     "catbabi": "emt.tasks.catbabi:CatBabi",
     "contextual_choice": "emt.tasks.contextual_choice:ContextualChoice",
+    "graph_navigation": "emt.tasks.graph_navigation:GraphNavigation",
     "characters": "emt.tasks.characters:Characters",
     "flip_flop": "emt.tasks.flip_flop:FlipFlop",
     "unique_keys": "emt.tasks.key_value_pairs:UniqueKeys",

@@ -1,6 +1,6 @@
 """What a task offers: batches as a pure function of (seed, split, step), how they are scored, and its theory."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, Protocol
@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from emt.errors import RegistrationError
 from emt.streams import Split
 
-Loss = Literal["mse", "half_squares", "cross_entropy", "actor_critic"]
+Loss = Literal["mse", "half_squares", "cross_entropy", "actor_critic", "advantage"]
 
 ACCURACY: dict[Loss, Literal["sign", "argmax"]] = {
     "mse": "sign",
     "half_squares": "argmax",
     "cross_entropy": "argmax",
     "actor_critic": "argmax",
+    "advantage": "argmax",
 }
 """When an output is right: each number has its target's sign, or the largest one is where the target's is."""
 
@@ -43,6 +44,35 @@ class Copies(NamedTuple):
         there.
         """
         return inputs.reshape(*inputs.shape[:2], -1)[:, :, self.places] * self.signs
+
+
+Choose = Callable[[NDArray[np.float32], Mapping[str, NDArray[np.int64]]], NDArray[Any]]
+"""What agents do: inputs (member, batch, channel) and events (member, batch) of a step → outputs of theirs."""
+
+
+class Environment(Protocol):
+    """What answers the actions of agents: the episodes that a batch's sequences become once they are played."""
+
+    @property
+    def steps(self) -> int:
+        """Steps of an episode."""
+        ...
+
+    def part(self, sequences: slice) -> "Environment":
+        """Return that of some sequences."""
+        ...
+
+    def play(self, choose: Choose, members: int) -> "Batch":
+        """Return the batch that agents make of it: inputs, targets, events, actions and rewards of each member.
+
+        Parameters
+        ----------
+        choose
+            The agents, asked once for each step, in order.
+        members
+            How many agents play; an environment of one member is the same for all of them.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -71,6 +101,12 @@ class Batch:
         Uniform numbers in [0, 1), (member, batch, time), for a loss that samples choices.
     fresh
         Whether members start anew; if not, they go on from their state after the split's previous batch.
+    actions, rewards
+        What agents did, (member, batch, time), integers, and what it brought them, float32; None where nothing
+        is played.
+    environment
+        What inputs come from that depend on the members' actions, until it is played: the batch itself then has
+        the first inputs only, and no targets.
     """
 
     inputs: NDArray[np.float32] | NDArray[np.integer[Any]]
@@ -80,6 +116,9 @@ class Batch:
     judged: NDArray[np.bool_] | None = None
     draws: NDArray[np.float32] | None = None
     fresh: bool = True
+    actions: NDArray[np.int64] | None = None
+    rewards: NDArray[np.float32] | None = None
+    environment: Environment | None = None
 
     @cached_property
     def targets(self) -> NDArray[np.float32] | NDArray[np.integer[Any]]:
@@ -113,6 +152,9 @@ class Batch:
             events={name: event[rows] for name, event in self.events.items()},
             judged=None if self.judged is None else self.judged[rows],
             draws=None if self.draws is None else self.draws[rows],
+            actions=None if self.actions is None else self.actions[rows],
+            rewards=None if self.rewards is None else self.rewards[rows],
+            environment=None if self.environment is None else self.environment.part(sequences),
         )
 
     def training_targets(self, loss: Loss) -> NDArray[Any]:
@@ -178,6 +220,8 @@ class Task(Protocol):
         Options of the loss, by name.
     carries
         Whether there are batches that are not fresh.
+
+    A task may also have ``test_sequences``, the number of held-out sequences that it is tested on.
     """
 
     input_channels: int
