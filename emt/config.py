@@ -54,6 +54,9 @@ class TrainingConfig(_Section):
         description="learning rates to compare: an equal number of models, with the same seeds, at each "
         "(default: --learning_rate alone)",
     )
+    adam_epsilon: Annotated[float, Field(gt=0)] = Field(
+        default=1e-8, description="what Adam adds to the root of a gradient's mean square"
+    )
     gradient_clip: Annotated[float, Field(ge=0)] = Field(
         default=1.0, description="largest gradient norm of a member; 0: no clipping"
     )

@@ -18,10 +18,15 @@ from emt.identity import hash_of
 from emt.schema import Schema, read
 
 TEST_SEQUENCES = 256
-"""Held-out sequences of each length in the accuracy sample."""
+"""Held-out sequences of each length in the accuracy sample, where the task does not say how many."""
 
 TRACE_SEQUENCES, TRACE_HORIZON = 32, 32
 """Trials and output steps of a recorded run."""
+
+
+def test_sequences(task: Any) -> int:
+    """Return how many held-out sequences a task is tested on; one with so many worlds says how many."""
+    return int(getattr(task, "test_sequences", TEST_SEQUENCES))
 
 
 @dataclass(frozen=True)

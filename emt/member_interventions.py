@@ -80,6 +80,8 @@ def write_parts(share: tuple[InterventionWork, Missing]) -> None:
         batch, fitted = _batches(job, first.task, length)
         find = partial(_codes_of, job, fitted, length)
         one = record.step_bytes(first, length) * batch.steps * batch.sequences
+        # Who acts sees what nobody else does.
+        one = one if batch.environment is None else STACK_BYTES
         partners = None
         if "members" in job.kinds and fitted is not None:
             everyone = (load(stack) for stack in _stacks(work.numbers, one))

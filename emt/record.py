@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from emt import memory_nodes, runs, trace
+from emt.acting import played_by
 from emt.config import RunConfig
 from emt.errors import UserError
 from emt.jacobians import jacobians
@@ -21,6 +22,9 @@ from emt.models.base import Context, Log, Model, State, check_model
 from emt.options import load
 from emt.tasks import TASKS
 from emt.tasks.base import ACCURACY, Batch, Task, one_hot
+
+SHOWS_ANSWERS = ("mse", "half_squares", "cross_entropy")
+"""Losses under which a model that learns from targets is given them; agents are not told what is right."""
 
 
 @dataclass(frozen=True)
@@ -121,21 +125,19 @@ def record_run(loaded: Loaded, batch: Batch, length: int) -> xr.DataTree:
     loaded
         The members.
     batch
-        One batch, (1, batch, time, …); every member sees it, so that members compare trial by trial.
+        One batch, (1, batch, time, …); every member sees it, so that members compare trial by trial. Where
+        inputs depend on actions, each member acts, all with the same chances.
     length
         Sequence length of the batch; its operator comes along.
     """
-    task = loaded.task
+    task, batch = loaded.task, played_by(loaded.model, batch)
     inputs, context = to_tensors(loaded, batch)
     outputs, _, log = loaded.model(inputs, None, batch.steps, context)
-    arrays: dict[str, tuple[tuple[str, ...], NDArray[Any]]] = {
-        "inputs": (("batch", "time", "channel"), batch.padded_inputs(task.input_channels)[0]),
-        "targets": (("batch", "time", "target"), one_hot(batch.targets, task.output_channels)[0]),
+    arrays = {
+        **_shown(task, batch),
         "scored": (("batch", "time"), batch.judged_steps[0].astype(np.int8)),
         "outputs": ((*trace.MEMBER_TIME, "output"), to_array(outputs)),
     }
-    for name, event in batch.events.items():
-        arrays[name] = (("batch", "time", "item")[: event.ndim - 1], event[0].astype(np.int64))
     states = {name: log[name] for name in loaded.model.state_dims if name in log}
     for name, tensor in {**states, **further_states(loaded.model, inputs, batch.steps, log, context)}.items():
         arrays[name] = ((*trace.MEMBER_TIME, *loaded.model.state_dims[name]), to_array(tensor))
@@ -154,6 +156,20 @@ def record_run(loaded: Loaded, batch: Batch, length: int) -> xr.DataTree:
         "memories": loaded.model.memories,
     }
     return trace.make(arrays, list(loaded.numbers), about, memories)
+
+
+def _shown(task: Task, batch: Batch) -> dict[str, tuple[tuple[str, ...], NDArray[Any]]]:
+    """Return what members see of a batch with its axes: each its own where they have acted, else the same."""
+    shown: dict[str, tuple[tuple[str, ...], NDArray[Any]]] = {
+        "inputs": (("batch", "time", "channel"), batch.padded_inputs(task.input_channels)),
+        "targets": (("batch", "time", "target"), one_hot(batch.targets, task.output_channels)),
+    }
+    for name, event in batch.events.items():
+        shown[name] = (("batch", "time", "item")[: event.ndim - 1], event.astype(np.int64))
+    if batch.actions is None or batch.rewards is None:
+        return {name: (dims, values[0]) for name, (dims, values) in shown.items()}
+    shown |= {"action": (("batch", "time"), batch.actions), "reward": (("batch", "time"), batch.rewards)}
+    return {name: (("member", *dims), values) for name, (dims, values) in shown.items()}
 
 
 @torch.no_grad()
@@ -198,7 +214,7 @@ def memory_variables(log: Log, memory: str) -> dict[str, tuple[tuple[str, ...], 
 def to_tensors(loaded: Loaded, batch: Batch) -> tuple[Tensor, Context]:
     """Return a batch's inputs and the events that the model is told of, the same for all members."""
     events = {name: batch.events[name] for name in loaded.model.context if name in batch.events}
-    if "targets" in loaded.model.context and loaded.task.loss != "actor_critic":
+    if "targets" in loaded.model.context and loaded.task.loss in SHOWS_ANSWERS:
         events["targets"] = batch.training_targets(loaded.task.loss)
     tensors = {
         name: torch.tensor(np.ascontiguousarray(a))
@@ -255,7 +271,7 @@ def _mean_held_state(loaded: Loaded, recorded: xr.DataTree) -> State:
 
 def _targets_of(loaded: Loaded, recorded: xr.DataTree) -> Context:
     """Return the context "targets" of a recorded batch, for models that learn from it."""
-    if "targets" not in loaded.model.context or loaded.task.loss == "actor_critic":
+    if "targets" not in loaded.model.context or loaded.task.loss not in SHOWS_ANSWERS:
         return {}
     targets, scored = (
         torch.tensor(recorded[name].values).to(loaded.device) for name in ("targets", "scored")

@@ -38,6 +38,8 @@ metadata (`emt.tensor_file`).
 ``accuracy``                           share of right outputs on held-out sequences (output bits of the right sign, or
                                        largest outputs in the right place: the trace's ``accuracy``), or null
 ``accuracy_interval``                  95 % interval of the accuracy over sequences
+``mean_return``                        mean over sequences of the sum of rewards, of members that act
+``mean_return_interval``               95 % interval of it over sequences
 ``accuracy_rule``                      when an output is right: "sign" or "argmax"
 ``seq_lengths hidden_dim input_dim``   the lengths L analysed, units, input channels
 ``batch_size``                         sequences in the accuracy sample

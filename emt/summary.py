@@ -73,6 +73,8 @@ class Summary(Schema):
 FIELDS: dict[str, Any] = {
     "accuracy": Share | None,
     "accuracy_interval": Annotated[list[Share | None], Field(min_length=2, max_length=2)] | None,
+    "mean_return": Number | None,
+    "mean_return_interval": Annotated[list[Number | None], Field(min_length=2, max_length=2)] | None,
     "accuracy_rule": Literal["sign", "argmax"] | None,
     "seq_lengths": list[Positive],
     "hidden_dim": Positive,

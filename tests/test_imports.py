@@ -36,6 +36,7 @@ ALLOWED = {
     "emt.tasks": (*BASE, "emt.config", "emt.streams", "emt.options"),
     "emt.models": ("emt.errors", "emt.ops", "emt.streams"),
     "emt.jacobians": ("emt.models",),
+    "emt.acting": ("emt.models", "emt.tasks"),
     "emt.record": (
         *(
             *BASE,
@@ -47,7 +48,7 @@ ALLOWED = {
             "emt.options",
             "emt.devices",
         ),
-        *("emt.jacobians", "emt.memory_nodes"),
+        *("emt.acting", "emt.jacobians", "emt.memory_nodes"),
     ),
     "emt.dynamics_file": (*BASE, "emt.labelled", "emt.netcdf"),
     "emt.dynamics": (
@@ -60,13 +61,13 @@ ALLOWED = {
             "emt.streams",
             "emt.dynamics_file",
         ),
-        *("emt.options", "emt.progress"),
+        *("emt.acting", "emt.options", "emt.progress"),
     ),
     "emt.codes": (),
     "emt.effects": (*BASE, "emt.labelled", "emt.netcdf"),
     "emt.interventions": (
         *(*BASE, "emt.record", "emt.models", "emt.tasks", "emt.streams", "emt.effects", "emt.progress"),
-        *("emt.memory_nodes", "emt.codes"),
+        *("emt.acting", "emt.memory_nodes", "emt.codes"),
     ),
     "emt.evaluation": (
         *(*BASE, "emt.config", "emt.runs", "emt.record", "emt.dynamics_file", "emt.dynamics", "emt.devices"),
@@ -92,7 +93,7 @@ ALLOWED = {
             "emt.streams",
             "emt.options",
         ),
-        *("emt.devices", "emt.engine", "emt.stopping", "emt.progress", "emt.tensor_file"),
+        *("emt.acting", "emt.devices", "emt.engine", "emt.stopping", "emt.progress", "emt.tensor_file"),
     ),
     "emt.own": (
         *(*BASE, "emt.trace", "emt.tasks", "emt.models", "emt.record", "emt.dynamics", "emt.dynamics_file"),

@@ -45,9 +45,16 @@ def recorded_members(recording: xr.DataTree) -> list[TrainedMember]:
                 targets=targets,
                 scored=scored,
                 rule=about.accuracy or "sign",
+                returns=_returns(recording, place),
             )
         )
     return members
+
+
+def _returns(recording: xr.DataTree, place: int) -> NDArray[np.float64] | None:
+    if "reward" not in recording.data_vars:
+        return None
+    return np.asarray(recording["reward"].to_numpy()[place].sum(axis=-1), dtype=np.float64)
 
 
 def recorded_operators(recording: xr.DataTree) -> Mapping[int, NDArray[np.float64]]:

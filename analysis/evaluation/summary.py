@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from analysis.errors import AnalysisError
 from analysis.spectra.values import eigenvalue_histograms, spectral_error
+from analysis.statistics import mean_interval
 from analysis.variables.companion import companion_eigenvalues, companion_matrix
 from analysis.variables.subspaces import ReferenceComparison, compare_as_reference
 
@@ -47,6 +48,8 @@ class TrainedMember:
         Steps that count (batch, time), bool.
     rule
         When an output is right.
+    returns
+        Sum of the rewards of each sequence, (batch,), of members that act; None for others.
     recorded
         Places on the batch axis of the sequences whose states and inputs are given; None for all.
     """
@@ -61,6 +64,7 @@ class TrainedMember:
     targets: NDArray[np.float64]
     scored: NDArray[np.bool_]
     rule: Rule = "sign"
+    returns: NDArray[np.float64] | None = None
     recorded: NDArray[np.intp] | None = None
 
     @property
@@ -214,6 +218,9 @@ def summarise(
         "input_dim": member.inputs.shape[2],
         "batch_size": len(member.outputs),
     }
+    if member.returns is not None:
+        mean = mean_interval(member.returns)
+        entry |= {"mean_return": mean.estimate, "mean_return_interval": [mean.low, mean.high]}
     for length in lengths if known else ():
         values = _spectrum_values(spectrum[: len(companions[length])] if length in companions else spectrum)
         if length in companions:

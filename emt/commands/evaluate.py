@@ -22,7 +22,7 @@ from emt.config import code_of_run
 from emt.devices import choose_device
 from emt.dynamics import STARTS
 from emt.errors import UserError, renamed
-from emt.evaluation import TEST_SEQUENCES, Settings, Work, entry_path, forget, is_current
+from emt.evaluation import Settings, Work, entry_path, forget, is_current, test_sequences
 from emt.interventions.conditions_file import read_conditions_file
 from emt.interventions.kinds import ALL_KINDS, KIND_TEXTS, TRIALS
 from emt.options import Parser, load, plugins
@@ -202,10 +202,11 @@ def evaluate(work: Work, options: argparse.Namespace) -> int:
 def evaluation_config(work: Work, options: argparse.Namespace) -> dict[str, Any]:
     """Return the content of eval_config.json."""
     settings = work.settings
+    task = load(TASKS, work.config.task_name, "task")(**work.config.task_options())
     evaluation = {
         "seq_lengths": settings.seq_lengths,
         "test_horizon": settings.test_horizon,
-        "test_sequences": TEST_SEQUENCES,
+        "test_sequences": test_sequences(task),
         "accelerator": settings.accelerator,
         "model_pattern": options.model_pattern,
         "magnitude_threshold": options.magnitude_threshold,
@@ -328,7 +329,8 @@ def report(
     keys = [
         k
         for k in metrics[0]
-        if k == "accuracy" or k.startswith(("spectral_error_deg_seq", "spectral_relative_error_seq"))
+        if k in ("accuracy", "mean_return")
+        or k.startswith(("spectral_error_deg_seq", "spectral_relative_error_seq"))
     ]
     for key in keys:
         values = [m[key] for m in metrics if m.get(key) is not None]

@@ -18,11 +18,11 @@ from emt.commands.working_memory import (
 from emt.devices import choose_device
 from emt.errors import UserError
 from emt.evaluation import (
-    TEST_SEQUENCES,
     TRACE_SEQUENCES,
     Work,
     entry_path,
     is_current,
+    test_sequences,
     trace_batch,
     write_entry,
 )
@@ -139,6 +139,7 @@ def load_member(work: Work, number: int) -> tuple[Any, dict[int, Any], dict[int,
         targets=_join([s.targets for s in samples]),
         scored=_join([s.scored for s in samples]),
         rule=ACCURACY[loaded.task.loss],
+        returns=None if samples[0].returns is None else np.concatenate([s.returns for s in samples]),
         recorded=np.concatenate([np.arange(row.start, row.stop)[:kept] for row in rows.values()]),
     )
     return (
@@ -163,6 +164,8 @@ class Sample(NamedTuple):
         The task's, or None.
     channels
         Numbers of an input.
+    returns
+        Of all sequences, (batch,), where members act; or None.
     """
 
     outputs: NDArray[Any]
@@ -172,6 +175,7 @@ class Sample(NamedTuple):
     mean: dict[str, Any]
     operator: NDArray[Any] | None
     channels: int
+    returns: NDArray[Any] | None
 
 
 def record_sample(work: Work, loaded: Any, length: int, kept: int, mean: bool) -> Sample:
@@ -179,7 +183,7 @@ def record_sample(work: Work, loaded: Any, length: int, kept: int, mean: bool) -
     from emt import record
 
     batch = loaded.task.test_batch(
-        work.config.training.seed, length, work.settings.test_horizon, TEST_SEQUENCES
+        work.config.training.seed, length, work.settings.test_horizon, test_sequences(loaded.task)
     )
     sequences = batch.scored.shape[1]
     blocks = sequence_blocks(record.step_bytes(loaded, length) * batch.steps, sequences)
@@ -194,6 +198,9 @@ def record_sample(work: Work, loaded: Any, length: int, kept: int, mean: bool) -
             found.setdefault(name, []).append(
                 values[: None if last is None else max(0, last - block.start)].copy()
             )
+        if "reward" in recorded.data_vars:
+            rewards = recorded.data_vars["reward"].values
+            found.setdefault("returns", []).append(rewards[0].sum(axis=-1))
         share = (block.stop - block.start) / sequences
         for name, value in (record.mean_state(loaded, recorded) if mean else {}).items():
             means[name] = means.get(name, 0) + share * value
@@ -207,6 +214,7 @@ def record_sample(work: Work, loaded: Any, length: int, kept: int, mean: bool) -
         mean=means,
         operator=loaded.task.operator(length),
         channels=arrays["inputs"].shape[2],
+        returns=arrays.get("returns"),
     )
 
 

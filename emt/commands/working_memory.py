@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from emt.errors import UserError
-from emt.evaluation import TEST_SEQUENCES, TRACE_HORIZON, TRACE_SEQUENCES, Work
+from emt.evaluation import TRACE_HORIZON, TRACE_SEQUENCES, Work, test_sequences
 
 PIECE_BYTES = 2**28
 """Outputs, states and memory logs that are recorded at a time."""
@@ -52,7 +52,7 @@ def kept_sequences(work: Work, loaded: Any) -> int:
     units = loaded.model.zero_state(weight.new_zeros(len(loaded.numbers), 1))["hidden"][0, 0].numel()
     steps = max(count_steps(work, loaded.task, length) for length in work.settings.seq_lengths)
     sequence_bytes = weight.element_size() * units * steps * len(work.settings.seq_lengths)
-    return max(1, min(TEST_SEQUENCES, KEPT_BYTES // sequence_bytes))
+    return max(1, min(test_sequences(loaded.task), KEPT_BYTES // sequence_bytes))
 
 
 def count_steps(work: Work, task: Any, length: int, most: int | None = None) -> int:
@@ -85,12 +85,13 @@ def estimate(work: Work, loaded: Any) -> Needs:
     from emt import record
 
     task, kept = loaded.task, KEPT_COPIES * KEPT_BYTES if work.settings.figures else KEPT_BYTES
+    sequences = test_sequences(task)
     channels = 4 * (task.output_channels + task.input_channels)
     pieces, outputs, members = [0], 0, []
     for length in work.settings.seq_lengths:
         step, steps = record.step_bytes(loaded, length), count_steps(work, task, length)
-        pieces.append(_piece(step * steps, TEST_SEQUENCES))
-        outputs += OUTPUT_COPIES * channels * steps * TEST_SEQUENCES
+        pieces.append(_piece(step * steps, sequences))
+        outputs += OUTPUT_COPIES * channels * steps * sequences
         members.append(step * count_steps(work, task, length, TRACE_HORIZON) * TRACE_SEQUENCES)
     trace = max(_piece(member, len(work.numbers)) for member in members)
     states = COPIES * max(pieces)

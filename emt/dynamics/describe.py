@@ -17,6 +17,7 @@ import xarray as xr
 from torch import Tensor
 
 from emt import dynamics_file
+from emt.acting import played_by
 from emt.dynamics import STARTS
 from emt.dynamics.exponents import changed_exponents, steady_weights
 from emt.dynamics.points import FIXED_SPEED, SLOW_SPEED, Search, StepMap, find_points, merge_points
@@ -167,6 +168,7 @@ def describe(
 @torch.no_grad()
 def run_members(loaded: Loaded, model: Model, batch: Batch) -> Run:
     """Run members step by step on one batch that all of them see."""
+    batch = played_by(loaded.model, batch)
     _, context = to_tensors(loaded, batch)
     channels = torch.tensor(batch.padded_inputs(loaded.task.input_channels)).to(loaded.device).double()
     inputs = channels.expand(model.members, -1, -1, -1)

@@ -8,6 +8,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from emt import effects
+from emt.acting import played_by
 from emt.codes import Codes
 from emt.errors import UserError
 from emt.interventions.carried import Carried, Held
@@ -44,7 +45,8 @@ def intervene(
     loaded
         The members.
     batch
-        One batch, (1, batch, time, …), which every member sees.
+        One batch, (1, batch, time, …), which every member sees. Where inputs depend on actions, those of one
+        member: it acts, and is then run on what it saw.
     conditions
         What is changed; without it what the model and the task have of ``kinds``.
     about
@@ -75,6 +77,7 @@ def intervene(
     --------
     ``intervene(loaded, batch, [cut(8), Condition("memory lost", "shuffle", "memory", 8, cut(8).name)])``
     """
+    batch = _played(loaded, batch)
     answers = answers_of(loaded.task, batch)
     queries = queries_of(batch, answers.judged, bool(loaded.model.memories), seed)
     windows = None if codes is None else _windows(loaded, batch, answers, codes)
@@ -114,6 +117,22 @@ def intervene(
         places = [partners.place(number) for number in loaded.numbers]
         variables["held"] = partners.states[places].astype(np.float32)
     return effects.make(variables, loaded.numbers, content)
+
+
+def _played(loaded: Loaded, batch: Batch) -> Batch:
+    """Return a batch as a member plays it; one that waits for no actions, as it is.
+
+    Raises
+    ------
+    UserError
+        If several members should play it: each would see something else.
+    """
+    if batch.environment is not None and len(loaded.numbers) > 1:
+        raise UserError(
+            f"expected one member, since inputs depend on what it does; got {len(loaded.numbers)}",
+            parameter="loaded",
+        )
+    return played_by(loaded.model, batch)
 
 
 def _variables_of(

@@ -252,6 +252,8 @@ def task_trials(
     from emt.tasks import TASKS
 
     batch = task.test_batch(seed, length, horizon, size)
+    if batch.environment is not None:
+        raise UserError("expected a task whose inputs do not depend on actions", parameter="task")
     if ids and batch.inputs.ndim != 3:
         raise UserError("expected a task that shows tokens", parameter="ids")
     where = f"{type(task).__module__}:{type(task).__name__}"

@@ -10,7 +10,6 @@ class MemberAdam(MemberOptimizer):
     """Adam (Kingma & Ba 2015), member by member; parameters as in `MemberOptimizer`."""
 
     BETAS = (0.9, 0.999)
-    EPSILON = 1e-8
     SLOTS = ("mean", "square")
 
     def _descend(
@@ -30,7 +29,7 @@ class MemberAdam(MemberOptimizer):
             beta1=self.BETAS[0],
             beta2=self.BETAS[1],
             weight_decay=self.l2_penalty,
-            eps=self.EPSILON,
+            eps=self.epsilon,
             amsgrad=False,
             maximize=False,
         )

@@ -2,14 +2,17 @@
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.func import functional_call
 
-from emt.models.base import Log, State
+from emt.acting import played
+from emt.models.base import Log, State, Stepper, Steps
 from emt.streams import Split
 from emt.tasks.base import Batch
 from emt.training.objective import Objective, device_of, weights_of
@@ -41,8 +44,10 @@ class ForwardPass:
         return groups
 
     def batch(self, members: list[int], split: Split, step: int, shape: Hashable) -> Batch:
-        """Return the batch of the members at these stack positions."""
-        return self.task.batch([self.model.seeds[m] for m in members], split, step, shape, self.batch_size)
+        """Return the batch of the members at these stack positions; where inputs depend on actions, they act."""
+        seeds = [self.model.seeds[m] for m in members]
+        waiting = self.task.batch(seeds, split, step, shape, self.batch_size)
+        return played(waiting, self.model, self._stepper_of(members), len(members))
 
     def __call__(
         self, members: list[int], batch: Batch, carried: Carried
@@ -88,6 +93,19 @@ class ForwardPass:
                     counts[:, members] += steps
         loss, accuracy = totals[:, positions] / counts[:, positions]
         return loss, accuracy
+
+    def _stepper_of(self, members: list[int]) -> Callable[[int], Stepper]:
+        """Return `Model.stepper` of some members."""
+        if len(members) == len(self.model.seeds):
+            return self.model.stepper
+        weights = self._of(members, weights_of(self.model))
+
+        def forward(*call: Any) -> tuple[Tensor, State, Log]:
+            with self._seeds_of(members):
+                outputs, after, log = functional_call(self.model, weights, call)
+            return outputs, after, log
+
+        return lambda steps: Steps(forward)
 
     def _index(self, members: list[int]) -> Tensor:
         return torch.tensor(members, device=device_of(self.model))

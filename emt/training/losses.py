@@ -23,13 +23,20 @@ class Scoring(NamedTuple):
     draws
         Uniform numbers in [0, 1), (member, batch, time), for losses that sample; None where the task gives
         none.
+    actions, rewards
+        What was done, ids, and what it brought, (member, batch, time); None where nothing was done.
     """
 
     targets: Tensor
     scored: Tensor
     judged: Tensor
     draws: Tensor | None = None
+    actions: Tensor | None = None
+    rewards: Tensor | None = None
 
+
+LEAST = 1e-8
+"""Added to the probability of each action."""
 
 LossFunction = Callable[..., tuple[Tensor, Tensor]]
 """(outputs (member, batch, time, output), scoring, options of the task by name) → loss and accuracy, (member,) each."""
@@ -37,7 +44,7 @@ LossFunction = Callable[..., tuple[Tensor, Tensor]]
 
 def mean_squared_error(outputs: Tensor, scoring: Scoring) -> tuple[Tensor, Tensor]:
     """Return each member's mean squared error and share of matching signs; zero, also −0.0, has a positive sign."""
-    targets, scored, judged, _ = scoring
+    targets, scored, judged, *_ = scoring
     squares = (outputs - targets).square() * scored[..., None]
     matches = ((outputs >= 0) == (targets >= 0)) & judged[..., None]
     width = outputs.shape[-1]
@@ -51,7 +58,7 @@ def half_squares(outputs: Tensor, scoring: Scoring) -> tuple[Tensor, Tensor]:
 
     Half a sum over outputs (Schlag et al. 2021, arXiv:2102.11174): nothing costs ½, a wrong one-hot answer 1.
     """
-    targets, scored, judged, _ = scoring
+    targets, scored, judged, *_ = scoring
     given, classes = outputs[scored], _classes(targets[scored])
     answered = given.gather(-1, classes.unsqueeze(-1)).squeeze(-1)
     # ‖y − e‖² = ‖y‖² − 2 y·e + 1, without the one-hot vectors.
@@ -62,7 +69,7 @@ def half_squares(outputs: Tensor, scoring: Scoring) -> tuple[Tensor, Tensor]:
 
 def cross_entropy(outputs: Tensor, scoring: Scoring) -> tuple[Tensor, Tensor]:
     """Return each member's mean cross entropy of logits, and share of right choices: the largest, first of equals."""
-    targets, scored, judged, _ = scoring
+    targets, scored, judged, *_ = scoring
     # Few steps are scored: only these are looked at.
     surprise = functional.cross_entropy(outputs[scored], _classes(targets[scored]), reduction="none")
     right = outputs[judged].argmax(dim=-1) == _classes(targets[judged])
@@ -98,7 +105,7 @@ def actor_critic(
     normalise_returns
         Whether a row's returns are scaled to mean 0 and sample deviation 1.
     """
-    targets, scored, judged, draws = scoring
+    targets, scored, judged, draws, *_ = scoring
     log_p, value = outputs.detach()[..., :-1].log_softmax(dim=-1), outputs.detach()[..., -1]
     actions = _choose(log_p, draws)
     one_hot = targets.is_floating_point()
@@ -160,6 +167,91 @@ class _ActorCritic(torch.autograd.Function):
         return d_outputs * d_loss[:, None, None, None], None, None, None, None, None
 
 
+def advantage(
+    outputs: Tensor,
+    scoring: Scoring,
+    *,
+    discount: float,
+    entropy: float,
+    value_weight: float,
+    pooled: bool,
+) -> tuple[Tensor, Tensor]:
+    """Return minus each member's mean return, with the gradient of `advantage_loss`, and the share of right choices.
+
+    What is to be made small is minus the return, the sum of an episode's rewards, undiscounted; the loss only stands
+    for its gradient. A choice is right where the most probable action, first of equals, is the target.
+
+    Parameters
+    ----------
+    outputs
+        Logits of the actions and then, last, the value.
+    scoring
+        With actions and rewards.
+    discount, entropy, value_weight, pooled
+        As in `advantage_loss`.
+    """
+    actions, rewards = scoring.actions, scoring.rewards
+    assert actions is not None
+    assert rewards is not None
+    loss = advantage_loss(
+        outputs,
+        actions,
+        rewards,
+        discount=discount,
+        entropy=entropy,
+        value_weight=value_weight,
+        pooled=pooled,
+    )
+    right = (outputs[..., :-1].argmax(dim=-1) == _classes(scoring.targets)) & scoring.judged
+    accuracy = right.sum(dim=(1, 2)) / counts(scoring.judged)
+    return loss - loss.detach() - rewards.sum(dim=2).mean(dim=1), accuracy
+
+
+def advantage_loss(
+    outputs: Tensor,
+    actions: Tensor,
+    rewards: Tensor,
+    *,
+    discount: float,
+    entropy: float,
+    value_weight: float,
+    pooled: bool,
+) -> Tensor:
+    """Return each member's advantage actor-critic loss of what was done, (member,) (Mnih et al. 2016).
+
+    With p_t the softmax of the logits plus 1e-8, normalised, the action a_t that was done, the return R_t = Σ_k γ^k
+    reward_{t+k}, and the value v_t, a constant in the first term, it is the mean over rows and steps of
+
+        −log p_t(a_t) (R_t − v_t) − β H(p_t) + w (R_t − v_t)².
+
+    Parameters
+    ----------
+    outputs
+        Logits of the actions and then, last, the value.
+    actions, rewards
+        (member, batch, time).
+    discount, entropy, value_weight
+        γ, β and w.
+    pooled
+        Whether R_t − v_t is the mean over all pairs of a return and a value of the batch's rows at step t, each row's
+        return for the policy, as in the program of Schlag et al. (2021): values then learn the batch's mean return.
+    """
+    p = outputs[..., :-1].softmax(dim=-1) + LEAST
+    log_p = (p / p.sum(dim=-1, keepdim=True)).log()
+    done = log_p.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+    unsure = -(log_p.exp() * log_p).sum(dim=-1)
+    value, returns = outputs[..., -1], _returns(rewards.to(outputs), discount, normalise=False)
+    if pooled:
+        baseline = value.mean(dim=1, keepdim=True)
+        # mean_ij (R_j − v_i)² = Var R + Var v + (mean R − mean v)²
+        errors = returns.var(dim=1, correction=0) + value.var(dim=1, correction=0)
+        errors = errors + (returns.mean(dim=1) - baseline.squeeze(1)).square()
+    else:
+        baseline, errors = value, (returns - value).square().mean(dim=1)
+    policy = (-done * (returns - baseline).detach() - entropy * unsure).mean(dim=1)
+    return (policy + value_weight * errors).mean(dim=1)
+
+
 def _choose(log_p: Tensor, draws: Tensor | None) -> Tensor:
     """Return actions (member, batch, time), sampled from p if there are draws, else the likeliest."""
     if draws is None:
@@ -187,4 +279,5 @@ LOSSES: dict[str, LossFunction] = {
     "half_squares": half_squares,
     "cross_entropy": cross_entropy,
     "actor_critic": actor_critic,
+    "advantage": advantage,
 }

@@ -36,7 +36,7 @@ class Objective:
     def tensors(self, batch: Batch) -> dict[str, Tensor]:
         """Return what the model and the loss see of a batch, by name, in the host's memory."""
         arrays: dict[str, NDArray[Any] | None] = {"inputs": batch.inputs, "scored": batch.scored}
-        arrays |= {"judged": batch.judged, "draws": batch.draws}
+        arrays |= {name: getattr(batch, name) for name in ("judged", "draws", "actions", "rewards")}
         arrays |= batch.answers._asdict() if isinstance(batch.answers, Copies) else {"targets": batch.answers}
         arrays |= {f"context/{name}": batch.events.get(name) for name in self.model.context}
         if "needed_steps" in self.model.context:
@@ -78,7 +78,8 @@ class Objective:
         targets = (
             Copies(data["places"], data["signs"]).of(data["inputs"]) if "places" in data else data["targets"]
         )
-        scoring = Scoring(targets, data["scored"], data.get("judged", data["scored"]), data.get("draws"))
+        done = (data.get(name) for name in ("draws", "actions", "rewards"))
+        scoring = Scoring(targets, data["scored"], data.get("judged", data["scored"]), *done)
         return LOSSES[self.task.loss](outputs, scoring, **self.task.loss_options), after, log
 
 

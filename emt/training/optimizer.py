@@ -26,6 +26,8 @@ class MemberOptimizer(torch.optim.Optimizer):
         Largest norm of a member's whole gradient; 0 leaves gradients as they are.
     l2_penalty
         Weight of the L2 penalty, added to the gradient after clipping (as torch's ``weight_decay``).
+    epsilon
+        What Adam adds to the root of the mean square; others have no use for it.
 
     Attributes
     ----------
@@ -43,9 +45,10 @@ class MemberOptimizer(torch.optim.Optimizer):
         learning_rate: float | Sequence[float],
         gradient_clip: float = 0.0,
         l2_penalty: float = 0.0,
+        epsilon: float = 1e-8,
     ) -> None:
         super().__init__(params, {})
-        self.gradient_clip, self.l2_penalty = gradient_clip, l2_penalty
+        self.gradient_clip, self.l2_penalty, self.epsilon = gradient_clip, l2_penalty, epsilon
         members = self._stacked()[0].shape[0]
         rates = [learning_rate] * members if isinstance(learning_rate, float | int) else learning_rate
         self.rates = [float(rate) for rate in rates]

@@ -66,6 +66,7 @@ class Stack:
             [rates[number - 1] for number in numbers],
             config.gradient_clip,
             config.l2_penalty,
+            config.adam_epsilon,
         )
         self.state: Carried = {}
         self.best = BestWeights(model, len(numbers)) if config.keep == "best" else None
@@ -107,8 +108,9 @@ class Stack:
         for shape, members in self.forward.groups(
             "train", self.step, dict(enumerate(horizons.tolist()))
         ).items():
-            batch = self.forward.batch(members, "train", self.step, shape)
+            # Who acts has the noise that it learns with.
             self.model.noise_step = self.step
+            batch = self.forward.batch(members, "train", self.step, shape)
             losses, accuracies = self.backward(members, shape, batch, self.state)
             self.model.noise_step = None
             loss[members] = losses.cpu().double()

@@ -18,6 +18,7 @@ LIMIT = 300.0
 BINDING = "--task variable_binding --seq_length 3 --input_dim 4 --curriculum_horizons 3 5"
 RETRIEVAL = "--task associative_retrieval --pairs 3"
 TASKS = {
+    "gru": "--task graph_navigation --steps 5 --graphs 6",
     "dnd_lstm": "--task contextual_choice --trials 4 --steps 5 --t_off 2 --evidence 3",
     "ethereal": "--task characters --dataset small_palindromes",
     "ethereal_rnn": "--task characters --dataset small_palindromes --layers 1",

@@ -66,6 +66,18 @@ def test_what_requires_no_gradient_stays_whatever_the_penalty():
     assert torch.equal(parameters[0], before[0][[0, 2]])
 
 
+def test_what_is_added_to_the_root_is_given():
+    stacked, alone = problem(), problem()
+    ours = MemberAdam(stacked, 1e-2, epsilon=0.3)
+    theirs = torch.optim.Adam(alone, lr=1e-2, eps=0.3)
+    for step in range(3):
+        for parameters, optimizer in ((stacked, ours), (alone, theirs)):
+            set_gradients(parameters, step)
+            optimizer.step()
+    for found, expected in zip(stacked, alone, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
 def test_clipping_matters():
     moved = []
     for clip in (0.0, 0.5):

@@ -1,5 +1,7 @@
 """Losses and their accuracies against torch's own."""
 
+import math
+
 import pytest
 import torch
 from torch.nn import functional
@@ -9,6 +11,8 @@ from emt.training.losses import (
     LOSSES,
     Scoring,
     actor_critic,
+    advantage,
+    advantage_loss,
     cross_entropy,
     half_squares,
     mean_squared_error,
@@ -49,7 +53,8 @@ def test_steps_that_are_not_scored_do_not_matter(draw):
     outputs, classes, scored = draw
     targets = functional.one_hot(classes, OUT).double()
     changed = torch.where(scored[..., None], outputs, outputs + 3 * torch.arange(OUT))
-    for loss in LOSSES.values():
+    # An agent's steps all count.
+    for loss in (LOSSES[name] for name in LOSSES if name != "advantage"):
         scoring = Scoring(targets, scored, scored)
         for before, after in zip(loss(outputs, scoring), loss(changed, scoring), strict=True):
             torch.testing.assert_close(before, after)
@@ -178,3 +183,89 @@ def test_actions_are_drawn_from_the_policy_or_the_likeliest(draw):
         actor_critic(outputs, Scoring(torch.full((1, 1, 4000), k), scored, scored))[1] for k in range(3)
     ]
     assert greedy == [0, 1, 0]
+
+
+# Advantage actor-critic on what was done
+
+
+OPTIONS = {"discount": 0.9, "entropy": 0.03, "value_weight": 0.1, "pooled": True}
+
+
+def draw_episodes(members=2, rows=5, steps=7, actions=3):
+    generator = torch.Generator().manual_seed(8)
+    outputs = torch.randn(members, rows, steps, actions + 1, generator=generator, dtype=torch.float64)
+    done = torch.randint(actions, (members, rows, steps), generator=generator)
+    rewards = torch.randn(members, rows, steps, generator=generator, dtype=torch.float64)
+    return outputs.requires_grad_(), done, rewards
+
+
+def by_pairs(outputs, actions, rewards, discount, entropy, value_weight, pooled):
+    """The loss of one member, with each return and each value, or each pair of them, one after the other."""
+    rows, steps = rewards.shape
+    whole = 0.0
+    for t in range(steps):
+        p = outputs[:, t, :-1].softmax(-1) + 1e-8
+        p, v = p / p.sum(-1, keepdim=True), outputs[:, t, -1]
+        returns = [sum(discount**k * rewards[j, t + k] for k in range(steps - t)) for j in range(rows)]
+        pairs = [(i, j) for i in range(rows) for j in range(rows) if pooled or i == j]
+        policy = sum(-p[j, actions[j, t]].log() * (returns[j] - v[i]).detach() for i, j in pairs) / len(pairs)
+        value = sum((returns[j] - v[i]) ** 2 for i, j in pairs) / len(pairs)
+        unsure = -(p * p.log()).sum(-1).mean()
+        whole = whole + policy - entropy * unsure + value_weight * value
+    return whole / steps
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_advantages_are_of_pairs_in_the_program_and_of_rows_as_they_should_be(pooled):
+    outputs, actions, rewards = draw_episodes()
+    options = {**OPTIONS, "pooled": pooled}
+    found = advantage_loss(outputs, actions, rewards, **options)
+    each = [by_pairs(o, a, r, **options) for o, a, r in zip(outputs, actions, rewards, strict=True)]
+    torch.testing.assert_close(found, torch.stack(each), rtol=1e-12, atol=0)
+    ours, theirs = (torch.autograd.grad(loss.sum(), outputs)[0] for loss in (found, torch.stack(each)))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-14)
+    other = advantage_loss(outputs, actions, rewards, **{**options, "pooled": not pooled})
+    assert (other - found).abs().min() > 1e-3
+
+
+def test_pooled_values_learn_the_mean_return():
+    outputs, actions, rewards = draw_episodes()
+    (gradient,) = torch.autograd.grad(advantage_loss(outputs, actions, rewards, **OPTIONS).sum(), outputs)
+    returns = torch.stack([sum(0.9**k * rewards[..., t + k] for k in range(7 - t)) for t in range(7)], dim=-1)
+    expected = 2 * 0.1 / (7 * 5) * (outputs[..., -1] - returns.mean(dim=1, keepdim=True))
+    torch.testing.assert_close(gradient[..., -1], expected.detach(), rtol=0, atol=1e-14)
+
+
+def test_who_does_not_choose_is_rewarded_for_entropy_alone():
+    zero = torch.zeros(1, 4, 3, 4, dtype=torch.float64)
+    loss = advantage_loss(zero, torch.zeros(1, 4, 3, dtype=torch.long), zero[..., 0], **OPTIONS)
+    assert loss.item() == pytest.approx(-0.03 * math.log(3), abs=1e-9)
+
+
+def test_a_reward_counts_at_the_last_step_and_for_those_before_it():
+    outputs, actions, _ = draw_episodes(members=1)
+    later = torch.zeros(1, 5, 7, dtype=torch.float64)
+    later[0, 2, -1] = 10
+    base, with_reward = (
+        torch.autograd.grad(advantage_loss(outputs, actions, r, **OPTIONS).sum(), outputs)[0][..., :-1]
+        for r in (torch.zeros_like(later), later)
+    )
+    change = (with_reward - base).abs().amax(dim=-1)[0]
+    assert (change[2] > 0).all()
+    assert not change[[0, 1, 3, 4]].any()
+
+
+def test_the_figure_is_minus_the_return_and_the_gradient_is_the_losses():
+    outputs, actions, rewards = draw_episodes()
+    everywhere = torch.ones(rewards.shape, dtype=torch.bool)
+    targets = torch.nn.functional.one_hot(outputs[..., :-1].argmax(dim=-1), 3).float()
+    targets[:, 0] = targets[:, 0].roll(1, dims=-1)
+    scoring = Scoring(targets, everywhere, everywhere, None, actions, rewards)
+    loss, accuracy = advantage(outputs, scoring, **OPTIONS)
+    torch.testing.assert_close(loss.detach(), -rewards.sum(dim=2).mean(dim=1))
+    torch.testing.assert_close(accuracy, torch.full((2,), 0.8))
+    ours, theirs = (
+        torch.autograd.grad(one.sum(), outputs)[0]
+        for one in (loss, advantage_loss(outputs, actions, rewards, **OPTIONS))
+    )
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
