@@ -56,7 +56,11 @@ WITHOUT_LABEL = ("fwp", "dnd_lstm", "ethereal", "ethereal_rnn")
 LABELS = ("once", "the same again, under a label that fills more than a line of a figure")
 """Of the two sets that a command for several is given: an experiment and itself."""
 
-QUICK = {"topology": "--points 30 --null_clouds 19", "match": "--trials 1"}
+QUICK = {
+    "topology": "--points 30 --null_clouds 19",
+    "match": "--trials 1",
+    "trajectories": "--permutations 19 --demix",
+}
 """Flags that change how long a command takes, not what it does."""
 
 
@@ -191,7 +195,7 @@ def test_every_command_works_on_every_model_or_says_why_not(model, networks, dra
     found = {command: outcome(command, linear if command in LINEAR else experiment) for command in COMMANDS}
     lacks = set() if assigns(MODELS[model], "memories") else {"match", "memory", "capacity"}
     alike = {"embedding"} if model in WITHOUT_RECURRENCE else set()
-    unlabelled = {"decode"} if model in WITHOUT_LABEL else set()
+    unlabelled = WITHOUT_CLASSES if model in WITHOUT_LABEL else set()
     assert {command for command, reason in found.items() if reason} == lacks | alike | unlabelled, found
     for command in alike:
         assert "expected models whose spectra differ; all are equal" in found[command]
@@ -304,13 +308,16 @@ WITHOUT_STEPS = {"variables", "dynamics", "emergence"} | {
 }
 """Commands that need to know what a step does."""
 
+WITHOUT_CLASSES = {"decode", "trajectories"}
+"""Commands that need trials of several kinds."""
+
 LACKS = {
     "own LSTM": (own_lstm, {"match", "memory", "capacity", "variables", "emergence"}),
     "own RNN, linear task": (own_rnn, {"match", "memory", "capacity"}),
     "own delta memory": (own_delta, set()),
     "arrays": (arrays, {"match", "memory", "capacity"} | WITHOUT_STEPS),
-    "Qwen3-Next": (lambda: language("qwen3_next"), WITHOUT_STEPS | {"decode"}),
-    "Mamba-2": (lambda: language("mamba2"), WITHOUT_STEPS | {"decode"}),
+    "Qwen3-Next": (lambda: language("qwen3_next"), WITHOUT_STEPS | WITHOUT_CLASSES),
+    "Mamba-2": (lambda: language("mamba2"), WITHOUT_STEPS | WITHOUT_CLASSES),
 }
 """How to record what was not trained here, and which commands it has not enough for."""
 

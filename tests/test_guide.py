@@ -108,6 +108,7 @@ def test_every_section_is_there():
         "Similarity of states",
         "Dimensionality of states",
         "What can be read from states, and when?",
+        "Which way do states go?",
         "Variable memories",
         "Fixed points and Lyapunov exponents",
         "Did the answer depend on that write?",

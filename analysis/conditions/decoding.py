@@ -20,10 +20,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from analysis.cache import content_hash, each_item
-from analysis.conditions.folds import FEWEST_PER_FOLD, Split, deal, fold_units, relabelled, splits_of
-from analysis.conditions.labels import NONE, Integers, Labels, default_label, find_labels
+from analysis.conditions.folds import deal, fold_units, relabelled, splits_of, usable_steps
+from analysis.conditions.labels import Integers, Labels, default_label, find_labels
 from analysis.conditions.scores import Plan, Score
-from analysis.conditions.trials import Trials, find_trials
+from analysis.conditions.trials import Trials, find_trials, over_spread, trial_states
 from analysis.errors import AnalysisError
 from analysis.parallel import run_parallel
 from analysis.statistics import Interval, mean_interval, mean_text
@@ -206,7 +206,7 @@ def decode_label(
     groups = [parts, _levels(recording, trials, within, "within")] if within else [parts]
     orders = _relabellings(units, np.stack(groups, axis=1), permutations, seed, blocks=blocks, within=within)
     splits = splits_of(parts)
-    steps = _usable_steps(trials, labels, splits)
+    steps = usable_steps(trials, labels, splits)
     plan = Plan(labels, trials.present, tuple(splits), orders, steps, score, matrix)
     found = _all_members(recording, trials, plan, probe_noise, seed)
     scores = np.stack([one[: len(orders)] for one in found], axis=1)
@@ -252,26 +252,6 @@ def _relabellings(
     return orders
 
 
-def _usable_steps(trials: Trials, labels: Labels, splits: list[Split]) -> tuple[int, ...]:
-    """Return the steps at which all parts of the trials have enough of each class.
-
-    Raises
-    ------
-    AnalysisError
-        If there is none.
-    """
-    classes = np.where(trials.present, labels.classes, NONE)
-    steps = [
-        step for step in range(classes.shape[1]) if _is_usable(classes[:, step], len(labels.values), splits)
-    ]
-    if not steps:
-        raise AnalysisError(
-            f"has no step at which each part of the trials has {FEWEST_PER_FOLD} of each class",
-            parameter="label",
-        )
-    return tuple(steps)
-
-
 def _levels(recording: xr.DataTree, trials: Trials, name: str, parameter: str) -> Integers:
     """Return a number for each trial's value of an event, (trial,).
 
@@ -291,26 +271,12 @@ def _levels(recording: xr.DataTree, trials: Trials, name: str, parameter: str) -
     return levels
 
 
-def _is_usable(classes: Integers, n_classes: int, splits: list[Split]) -> bool:
-    """Whether all parts of the trials have enough of each class, of classes (trial,) at a step."""
-    counts = [
-        np.bincount(classes[part][classes[part] >= 0], minlength=n_classes)
-        for split in splits
-        for part in split
-    ]
-    return min(int(count.min()) for count in counts) >= FEWEST_PER_FOLD
-
-
 def _all_members(
     recording: xr.DataTree, trials: Trials, plan: Plan, probe_noise: float, seed: int
 ) -> list[Array]:
     """Return the scores of each member (`Plan.scores`)."""
-    variables = trace.about(recording).states
     numbers = [int(number) for number in recording["member"].to_numpy()]
-    states = [trials.of(trace.member_states(recording, variables, place)) for place in range(len(numbers))]
-    for number, values in zip(numbers, states, strict=True):
-        if not np.isfinite(values[plan.present]).all():
-            raise AnalysisError(f"model-{number}: expected finite hidden states; some are not")
+    states = trial_states(recording, trials)
 
     def compute(places: list[int]) -> Iterator[Array]:
         noisy = [
@@ -338,8 +304,7 @@ def _all_members(
 
 def _with_noise(states: Array, present: NDArray[np.bool_], share: float, seed: tuple[int, int]) -> Array:
     """Return states (trial, time, unit) over the root mean square of their units' spread, with noise of that share."""
-    spread = np.sqrt(np.mean(states[present].var(axis=0)))
-    states = states / (spread if spread > 0 else 1.0)
+    states = over_spread(states, present)
     return states + share * np.random.default_rng(seed).normal(size=states.shape) if share else states
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from analysis.conditions.labels import Integers, Labels, at_place
+from analysis.conditions.labels import NONE, Integers, Labels, at_place
 from analysis.conditions.trials import Trials
 from analysis.errors import AnalysisError
 from emt import trace
@@ -99,6 +99,36 @@ def deal(units: Integers, labels: Labels, folds: int, seed: int) -> Integers:
 def splits_of(folds: Integers) -> list[Split]:
     """Return a split for each fold, which is tested."""
     return [Split(np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)) for fold in np.unique(folds)]
+
+
+def usable_steps(trials: Trials, labels: Labels, splits: list[Split]) -> tuple[int, ...]:
+    """Return the steps at which all parts of the trials have enough of each class.
+
+    Raises
+    ------
+    AnalysisError
+        If there is none.
+    """
+    classes = np.where(trials.present, labels.classes, NONE)
+    steps = [
+        step for step in range(classes.shape[1]) if _is_usable(classes[:, step], len(labels.values), splits)
+    ]
+    if not steps:
+        raise AnalysisError(
+            f"has no step at which each part of the trials has {FEWEST_PER_FOLD} of each class",
+            parameter="label",
+        )
+    return tuple(steps)
+
+
+def _is_usable(classes: Integers, n_classes: int, splits: list[Split]) -> bool:
+    """Whether all parts of the trials have enough of each class, of classes (trial,) at a step."""
+    counts = [
+        np.bincount(classes[part][classes[part] >= 0], minlength=n_classes)
+        for split in splits
+        for part in split
+    ]
+    return min(int(count.min()) for count in counts) >= FEWEST_PER_FOLD
 
 
 def relabelled(units: Integers, groups: Integers, count: int, seed: int) -> NDArray[np.intp]:

@@ -104,7 +104,7 @@ def find_labels(recording: xr.DataTree, trials: Trials, name: str, at: str = "")
         Its trials.
     name
         An event of its trials with one number at a step, a variable of its task, or "target:k", the sign of
-        the target k, which changes on the way.
+        the target k, which changes on the way unless ``at`` says which counts.
     at
         Which of several values counts for the whole trial: "first", "last" or the number of a step.
 
@@ -120,9 +120,12 @@ def find_labels(recording: xr.DataTree, trials: Trials, name: str, at: str = "")
         raise AnalysisError(
             f"must be one of this recording's labels ({own}); got {name!r}", parameter="label"
         )
-    moving = name.startswith("target:")
-    channel = int(name.partition(":")[2]) if moving else 0
-    given = trials.of(_signs(recording, channel) if moving else recording[name].to_numpy().astype(np.int64))
+    of_target = name.startswith("target:")
+    moving = of_target and not at
+    channel = int(name.partition(":")[2]) if of_target else 0
+    given = trials.of(
+        _signs(recording, channel) if of_target else recording[name].to_numpy().astype(np.int64)
+    )
     given = np.where(trials.present.reshape(*trials.present.shape, *[1] * (given.ndim - 2)), given, NONE)
     if given.ndim == 3:
         if (given[..., 1:] >= 0).any():
@@ -130,8 +133,6 @@ def find_labels(recording: xr.DataTree, trials: Trials, name: str, at: str = "")
                 f"must name one thing at a step; {name!r} names up to {given.shape[2]}", parameter="label"
             )
         given = given[..., 0]
-    if moving and at:
-        raise AnalysisError("cannot be given for targets, which are read at every step", parameter="at")
     if not moving:
         given = np.repeat(at_place(given, at)[:, None], given.shape[1], axis=1)
     kinds = np.unique(given[given >= 0])
@@ -143,6 +144,44 @@ def find_labels(recording: xr.DataTree, trials: Trials, name: str, at: str = "")
     numbers = trials.of(recording["targets"].to_numpy()[..., channel]) if moving else given
     numbers = np.where(given >= 0, numbers, np.nan)
     return Labels(name, classes, numbers, tuple(_name(recording, name, int(kind)) for kind in kinds), moving)
+
+
+def find_factors(
+    recording: xr.DataTree, trials: Trials, names: Sequence[str], at: str = ""
+) -> tuple[Labels, ...]:
+    """Return labels with one value in each trial, of targets the first; without names the default one.
+
+    Raises
+    ------
+    AnalysisError
+        As `find_labels`, or if a name is given twice.
+    """
+    if len(set(names)) < len(names):
+        raise AnalysisError(f"must name different labels; got {', '.join(names)}", parameter="label")
+    names = names or [default_label(recording, trials)]
+    return tuple(
+        find_labels(recording, trials, name, at or ("first" if name.startswith("target:") else ""))
+        for name in names
+    )
+
+
+def combined(factors: Sequence[Labels]) -> Labels:
+    """Return the combinations of values of some labels that there are, each a class; none where a trial lacks one."""
+    levels = np.stack([factor.first for factor in factors], axis=1)
+    there = (levels >= 0).all(axis=1)
+    kinds, places = np.unique(levels[there], axis=0, return_inverse=True)
+    classes = np.full(len(levels), NONE)
+    classes[there] = places.ravel()
+    values = tuple(
+        ", ".join(
+            factor.values[level] if len(factors) == 1 else f"{factor.name} {factor.values[level]}"
+            for factor, level in zip(factors, kind, strict=True)
+        )
+        for kind in kinds
+    )
+    whole = np.repeat(classes[:, None], factors[0].classes.shape[1], axis=1)
+    name = " × ".join(factor.name for factor in factors)
+    return Labels(name, whole, np.where(whole >= 0, whole, np.nan), values, moving=False)
 
 
 def at_place(given: Integers, at: str = "") -> Integers:

@@ -7,7 +7,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from analysis.errors import AnalysisError
 from emt import trace
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,29 @@ class Trials:
     def chosen(self, trials: NDArray[np.intp]) -> "Trials":
         """Return some of the trials."""
         return Trials(self.rows[trials], self.steps[trials], self.present[trials])
+
+
+def trial_states(recording: xr.DataTree, trials: Trials) -> list[Array]:
+    """Return the states (trial, time, unit) of each member, all its variables side by side.
+
+    Raises
+    ------
+    AnalysisError
+        If one is not finite at a step that exists.
+    """
+    variables = trace.about(recording).states
+    names = trace.member_names(recording)
+    states = [trials.of(trace.member_states(recording, variables, place)) for place in range(len(names))]
+    for name, values in zip(names, states, strict=True):
+        if not np.isfinite(values[trials.present]).all():
+            raise AnalysisError(f"{name}: expected finite hidden states; some are not")
+    return states
+
+
+def over_spread(states: Array, present: NDArray[np.bool_]) -> Array:
+    """Return states (trial, time, unit) over the root mean square of their units' standard deviations."""
+    spread = np.sqrt(np.mean(states[present].var(axis=0)))
+    return states / (spread if spread > 0 else 1.0)
 
 
 def find_trials(recording: xr.DataTree) -> Trials:

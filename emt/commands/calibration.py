@@ -29,7 +29,7 @@ NULLS = (
     *("null_statistics:own_trials", "null_analyses:trajectories", "null_analyses:spectra"),
     *("null_analyses:sets_of_networks", "null_analyses:sets_of_states", "null_analyses:sets_of_noise"),
     *("null_analyses:unrelated_sets", "null_analyses:units", "null_analyses:memories", "null_analyses:lags"),
-    "null_analyses:labels_of_trials",
+    *("null_analyses:labels_of_trials", "null_analyses:paths_of_members"),
 )
 """Functions of a random generator that return p-values by the test's name, "module:function"."""
 

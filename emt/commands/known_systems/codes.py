@@ -1,11 +1,11 @@
-"""States of which it is known when a label can be read from them."""
+"""States of which it is known when a label can be read from them, and which way they go."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
 from emt.commands.known_systems.answers import Answer, analyse
-from emt.commands.known_systems.recordings import plant_states
+from emt.commands.known_systems.recordings import plant_states, random_frame
 
 MEMBERS, TRIALS, PERMUTATIONS = 6, 40, 99
 
@@ -29,3 +29,33 @@ def turning_code() -> Iterator[Answer]:
     yield Answer("decode", "recall after half a turn", 0.0, mean[0, 2], 0.0)
     yield Answer("decode", "p over trials", 1 / (1 + PERMUTATIONS), result.times["p_trials"].max(), 1e-12)
     yield Answer("decode", "p over members", 2.0**-MEMBERS, result.times["p_members"].max(), 1e-12)
+
+
+def two_circles() -> Iterator[Answer]:
+    """Three members whose states go once round a circle, in six directions of their own, at the heights 1/2 and -1/2.
+
+    The height is that of the two conditions. Along the three axes the variances of the means are 1/2, 1/2 and
+    1/4: shares of 2/5, 2/5 and 1/5, of which 4/5 is time and 1/5 the label. A step of 1/8 of a turn is 2 sin(π/8)
+    long, in units of the spread √(5/4 / 6) of six directions. At one step there are two states: one dimension. But for
+    their directions members are equal: they share 1 of their means.
+    """
+    rng = np.random.default_rng(5)
+    label, turn = np.arange(TRIALS) % 2, 2 * np.pi * np.arange(8) / 8
+    circle = np.stack([np.cos(turn), np.sin(turn), np.zeros(8)], axis=1)
+    state = circle + (label - 0.5)[:, None, None] * np.eye(3)[2]
+    hidden = np.stack([state @ random_frame(6, 3, rng).T for _ in range(3)])
+    recording = plant_states(hidden, sample=np.repeat(label[:, None], 8, axis=1))
+    result = analyse("trajectories", recording, label=("sample",), demix=True, permutations=19)
+    own = result.axes.loc["model-1", "of_means"]
+    speed = 2 * np.sin(np.pi / 8) / np.sqrt(5 / 4 / 6)
+    for quantity, expected, got in (
+        ("share that members have in common", 1.0, result.shared.loc["states", "agreement"]),
+        ("share of the third axis", 1 / 5, own.loc[3]),
+        ("share of three axes", 1.0, own.sum()),
+        ("longest step", speed, result.speed["mean"].max()),
+        ("shortest step", speed, result.speed["mean"].min()),
+        ("dimensions of states", 1.0, result.dimension["states"].max()),
+        ("dimensions of means", 1.0, result.dimension["means"].max()),
+        ("share of the label", 1 / 5, result.demixed.parts.loc["sample", "share"]),
+    ):
+        yield Answer("trajectories", quantity, expected, float(got), 1e-9)

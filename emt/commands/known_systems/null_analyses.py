@@ -150,3 +150,13 @@ def labels_of_trials(rng: np.random.Generator) -> PValues:
         "decode, trials": float(times["p_trials"].min()),
         "decode, larger p": float(times[["p_trials", "p_members"]].max(axis=1).min()),
     }
+
+
+def paths_of_members(rng: np.random.Generator) -> PValues:
+    """Four members with states of their own in 24 trials of four steps: what they share after rotation is chance."""
+    hidden = rng.normal(size=(4, 24, 4, 5))
+    label = np.repeat((np.arange(24) % 4)[:, None], 4, axis=1)
+    seed = int(rng.integers(2**31))
+    options = {"components": 3, "permutations": 19, "seed": seed}
+    shared = analyse("trajectories", plant_states(hidden, sample=label), label=("sample",), **options).shared
+    return {f"trajectories, {name}": float(p) for name, p in shared["p"].items()}

@@ -67,6 +67,7 @@ def test_conservative_tests_and_analyses_are_ones_that_are_drawn():
         "similarity",
         "dimensionality",
         "decode",
+        "trajectories",
         "match",
         "memory",
         "emergence",
