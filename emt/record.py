@@ -141,6 +141,8 @@ def record_run(loaded: Loaded, batch: Batch, length: int) -> xr.DataTree:
     states = {name: log[name] for name in loaded.model.state_dims if name in log}
     for name, tensor in {**states, **further_states(loaded.model, inputs, batch.steps, log, context)}.items():
         arrays[name] = ((*trace.MEMBER_TIME, *loaded.model.state_dims[name]), to_array(tensor))
+    if "hidden" not in arrays and "hidden" in log:
+        arrays["hidden"] = trace.RECORDED["hidden"], to_array(log["hidden"])
     memories = {memory: memory_variables(log, memory) for memory in loaded.model.memories}
     moving = [name for name in loaded.model.state_dims if name not in loaded.model.held_state]
     operator = loaded.task.operator(length)

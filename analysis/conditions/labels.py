@@ -88,7 +88,7 @@ def default_label(recording: xr.DataTree, trials: Trials) -> str:
         with contextlib.suppress(AnalysisError):
             return find_labels(recording, trials, name).name
     raise AnalysisError(
-        f"must name what to decode; this recording has {', '.join(known) or 'no label of trials'}",
+        f"must name what trials differ in; this recording has {', '.join(known) or 'no label of trials'}",
         parameter="label",
     )
 

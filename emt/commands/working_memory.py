@@ -49,7 +49,8 @@ def member_blocks(numbers: Sequence[int], member_bytes: int) -> list[tuple[int, 
 def kept_sequences(work: Work, loaded: Any) -> int:
     """Return of how many held-out sequences of each length the states are kept: the first ones, at least one."""
     weight = loaded.model.like
-    units = loaded.model.zero_state(weight.new_zeros(len(loaded.numbers), 1))["hidden"][0, 0].numel()
+    zero = loaded.model.zero_state(weight.new_zeros(len(loaded.numbers), 1))
+    units = next(iter(zero.values()))[0, 0].numel()
     steps = max(count_steps(work, loaded.task, length) for length in work.settings.seq_lengths)
     sequence_bytes = weight.element_size() * units * steps * len(work.settings.seq_lengths)
     return max(1, min(test_sequences(loaded.task), KEPT_BYTES // sequence_bytes))

@@ -4,6 +4,7 @@ MODELS = {
     "rnn": "emt.models.elman:Elman",
     "lstm": "emt.models.lstm:LSTM",
     "gru": "emt.models.gru:GRU",
+    "rate_rnn": "emt.models.rate_rnn:RateNetwork",
     "irnn": "emt.models.irnn:IRNN",
     "ar_lstm": "emt.models.ar_lstm:RetrievalLSTM",
     "alstm": "emt.models.alstm:AssociativeLSTM",

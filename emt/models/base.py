@@ -36,7 +36,8 @@ class Model(nn.Module):
     Attributes
     ----------
     state_dims
-        Names of the state's tensors and of their axes after (member, batch).
+        Names of the state's tensors and of their axes after (member, batch). Where none is called ``hidden``, the log
+        has one all the same: what the readout sees of the state, (member, batch, time, unit).
     held_state
         State tensors that Jacobians hold at their value and traces do not store: contents of associative
         memories, which a trace has as a log of writes, in the order of ``memories``; and counts of steps.

@@ -14,9 +14,16 @@ from emt.models.base import Context, Log, Model, State, as_channels, orthogonal,
 
 
 class RecurrentModel(Model):
-    """A recurrent layer with the weights W_rec (member, unit, gate · unit) and states (member, batch, unit)."""
+    """A recurrent layer with the weights W_rec (member, unit, gate · unit) and states (member, batch, unit).
+
+    Attributes
+    ----------
+    reported
+        What a run reports beside its states, with their axes.
+    """
 
     w_rec: nn.Parameter
+    reported: ClassVar[tuple[str, ...]] = ()
 
     def zero_state(self, like: Tensor) -> State:
         """Return zeros, (member, batch, unit) each."""
@@ -27,15 +34,15 @@ class RecurrentModel(Model):
     ) -> tuple[Tensor, State, Log]:
         """Run the members over a sequence; see `Model.forward`."""
         first = {name: None if state is None else state[name] for name in self.state_dims}
-        outputs, *states = self.run(x, first, steps, context)
-        log = dict(zip(self.state_dims, states, strict=True))
-        return outputs, {name: values[:, :, -1] for name, values in log.items()}, log
+        outputs, *run = self.run(x, first, steps, context)
+        log = dict(zip((*self.state_dims, *self.reported), run, strict=True))
+        return outputs, {name: log[name][:, :, -1] for name in self.state_dims}, log
 
     @abstractmethod
     def run(
         self, x: Tensor, first: Mapping[str, Tensor | None], steps: int | None, context: Context | None
     ) -> tuple[Tensor, ...]:
-        """Return outputs (member, batch, time, output), and each state at all steps (member, batch, time, unit).
+        """Return outputs (member, batch, time, output), then states and what else is reported (…, unit) at all steps.
 
         ``first`` holds the states before the first step, None for zero.
         """

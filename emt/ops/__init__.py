@@ -14,6 +14,7 @@ from emt.ops.linear_memory.sweep import last_read_weights
 from emt.ops.lstm import LSTMRun, lstm, lstm_steps
 from emt.ops.lstm_drive import lstm_of_drive
 from emt.ops.precision import fast_matmul, is_member_invariant, product_error
+from emt.ops.rate import RateRun, rate, rate_steps
 
 __all__ = [
     "AssociativeLSTMRun",
@@ -25,6 +26,7 @@ __all__ = [
     "LSTMRun",
     "LinearMemoryRun",
     "NormalisedRun",
+    "RateRun",
     "associative_lstm",
     "associative_lstm_steps",
     "dnd_lstm",
@@ -49,6 +51,8 @@ __all__ = [
     "lstm_steps",
     "normalised_delta",
     "product_error",
+    "rate",
+    "rate_steps",
     "recall_average",
     "recall_nearest",
     "similarities",

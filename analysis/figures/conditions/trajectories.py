@@ -83,7 +83,7 @@ def plot_axis(result: Trajectories, who: str, axis: int, ax: Axes | None = None)
         ax.plot(own.index, own[f"axis_{axis}"], color=color)
     _mark_starts(result, ax)
     share = result.axes["of_means"].get((who, axis), 0.0)
-    ax.set(xlabel="step", ylabel=f"axis {axis}, {share:.0%} of variance")
+    ax.set(xlabel="step", ylabel=f"axis {axis} ({share:.0%})")
     return ax
 
 
@@ -111,7 +111,8 @@ def plot_dimension(result: Trajectories, ax: Axes | None = None) -> Axes:
     ax.plot(table.index, table["chance"], color=GRAY, linewidth=0.8, label="means, labels permuted")
     ax.plot(table.index, table["states"], color=BLUE, label="states")
     ax.plot(table.index, table["means_plain"], color=VERMILION, linewidth=0.8, linestyle=":", label="means")
-    ax.plot(table.index, table["means"], color=VERMILION, label="means without noise")
+    if table["means"].notna().any():
+        ax.plot(table.index, table["means"], color=VERMILION, label="means without noise")
     if table["states"].max() > 4 * max(table["means_plain"].max(), 1):
         ax.set_yscale("log")
     ax.set(xlabel="step", ylabel="dimension")
@@ -132,7 +133,7 @@ def plot_parts(result: Trajectories, ax: Axes | None = None) -> Axes:
     ax.plot(table["plain"], places, "|", color=VERMILION, markersize=9, label="with noise")
     ax.set_yticks(places, table.index)
     ax.set(xlabel="share of variance", xlim=(min(0.0, float(np.nanmin(table["share"]))), None))
-    ax.legend(loc="lower right")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), borderpad=0)
     return ax
 
 
@@ -173,12 +174,15 @@ def _figure(result: Trajectories, who: str, whole: bool) -> Figure:
         plot_speed(result, axes["speed"])
         plot_dimension(result, axes["dimension"])
     handles = legend_of(result.conditions.values, list(result.starts))
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)))
+    figure.legend(
+        handles=handles, title=result.conditions.name, loc="outside lower center", ncols=min(6, len(handles))
+    )
     n = len(result.members)
     spread = (
         "bands: 95 % interval over members" if who == MEAN else "bands: one standard deviation over trials"
     )
     about = f"{result.label}: {result.conditions.name}, {who}; n = {n} member{'s'[: n > 1]}; {result.design}; {spread}"
+    about += "; shares: of the variance of means"
     if result.starts:
         about += "; symbols and lines: where stages start"
     figure.suptitle(fill(about, 108))
@@ -203,7 +207,9 @@ def _demixed(result: Trajectories) -> Figure:
         own = result.demixed.members.loc[(result.shown, part), "own"]
         ax.set(xlabel="step", title=f"{part}\n{own:.0%} its own", ylabel="component 1" if not place else "")
     handles = legend_of(result.conditions.values)
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)))
+    figure.legend(
+        handles=handles, title=result.conditions.name, loc="outside lower center", ncols=min(6, len(handles))
+    )
     n = len(result.members)
     figure.suptitle(
         fill(

@@ -214,7 +214,7 @@ class TestRefusals:
     def test_without_a_label_the_task_has_one_or_a_line_says_so(self, tree):
         assert decode_label(tree, permutations=39).labels.name == "sample"
         with pytest.raises(
-            AnalysisError, match="label: must name what to decode; this recording has phase, sample"
+            AnalysisError, match="label: must name what trials differ in; this recording has phase, sample"
         ):
             decode_label(tree.assign(sample=0 * tree["sample"]))
 
