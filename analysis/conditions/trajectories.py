@@ -16,7 +16,6 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from analysis.conditions.alignment import (
-    Agreement,
     compare_with_relabelled,
     principal_axes,
     rotations,
@@ -277,8 +276,12 @@ def _shared(clouds: _Clouds, permutations: int, seed: int) -> pd.DataFrame:
     if len(clouds.norms) < 2:
         return pd.DataFrame(columns=["agreement", "chance", "chance_high", "p", "smallest_p"])
     rows = {}
-    for name, pair in (("states", clouds[:2]), ("conditions", [_about_mean(part) for part in clouds[:2]])):
-        found: Agreement = compare_with_relabelled(*pair, permutations, seed)
+    pairs = {
+        "states": (clouds.first, clouds.second),
+        "conditions": (_about_mean(clouds.first), _about_mean(clouds.second)),
+    }
+    for name, (first, second) in pairs.items():
+        found = compare_with_relabelled(first, second, permutations, seed)
         rows[name] = {
             "agreement": found.value,
             "chance": found.chance,

@@ -59,6 +59,8 @@ class RateNetwork(ReadoutNetwork):
     gates = 1
     state_dims = {"potential": ("unit",)}
     reported = ("hidden",)
+    torch_names = ReadoutNetwork.torch_names | {"mask": "rnn.mask_hh_l0"}
+    mask: Tensor | None
 
     def __init__(
         self,
@@ -86,14 +88,12 @@ class RateNetwork(ReadoutNetwork):
         super().__init__(seeds, input_channels, output_channels, hidden_dim=hidden_dim, bias=bias, init=init)
         self.leak, self.noise, self.input_noise, self.activation = leak, noise, input_noise, activation
         self.excitatory = excitatory if dale else None
-        self.torch_names = dict(self.torch_names)
-        if dale or density < 1:
-            self.register_buffer("mask", self._mask(hidden_dim, density), persistent=False)
-            self.torch_names["mask"] = "rnn.mask_hh_l0"
-        if dale:
+        mask = self._mask(hidden_dim, density) if dale or density < 1 else None
+        self.register_buffer("mask", mask, persistent=False)
+        if dale and mask is not None:
             draws = [
-                _balanced(stream("weights.w_rec", seed, "train", 0), mask, excitatory)
-                for seed, mask in zip(seeds, self.mask.numpy(), strict=True)
+                _balanced(stream("weights.w_rec", seed, "train", 0), own, excitatory)
+                for seed, own in zip(seeds, mask.numpy(), strict=True)
             ]
             self.w_rec.data = torch.tensor(np.stack(draws).astype(np.float32))
             self.w_out.data[:, excitatory:] = 0
@@ -103,7 +103,7 @@ class RateNetwork(ReadoutNetwork):
     ) -> tuple[Tensor, ...]:
         """Run the layer and the readout; see `RecurrentModel.run`."""
         x, w_in = self._with_noise(self.channels(x), steps)
-        w_out = self.w_out
+        w_out: Tensor = self.w_out
         if self.excitatory is not None:
             w_out = pad(w_out[:, : self.excitatory], (0, 0, 0, w_out.shape[1] - self.excitatory))
         outputs, hidden, potential = rate(
@@ -116,7 +116,7 @@ class RateNetwork(ReadoutNetwork):
     @property
     def recurrence(self) -> Tensor:
         """W_rec as it acts, (member, unit, unit), from a unit (row) to others."""
-        if not hasattr(self, "mask"):
+        if self.mask is None:
             return self.w_rec
         return (self.w_rec if self.excitatory is None else self.w_rec.abs()) * self.mask.to(self.w_rec)
 
@@ -132,9 +132,10 @@ class RateNetwork(ReadoutNetwork):
     def _with_noise(self, x: Tensor, steps: int | None) -> tuple[Tensor, Tensor]:
         """Return inputs with noise of the training step, that of units as channels more, and weights for them.
 
-        A step of length α has noise of size 1 / √α per √time, twice as much for a stationary variance of σ².
+        The leak multiplies them by α, so that √(2α) σ ξ is √(2 / α) σ ξ here.
         """
-        w_in, scale = self.w_in, (2 / self.leak) ** 0.5
+        w_in: Tensor = self.w_in
+        scale = (2 / self.leak) ** 0.5
         if self.noise_step is None or not (self.noise or self.input_noise):
             return x, w_in
         x = lengthen(x, steps)

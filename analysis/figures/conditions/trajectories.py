@@ -30,8 +30,12 @@ MARKERS = "os^Dv<>p*X"
 MOST_NAMED = 12
 """Conditions that a legend names; of more of them the first and the last."""
 
-_SPACE = [["space", "space", "speed"], ["space", "space", "dimension"], ["axis_1", "axis_2", "axis_3"]]
-_ALONE = [["space"] * DRAWN] * 2 + [["axis_1", "axis_2", "axis_3"]]
+_SPACE: list[Any] = [
+    ["space", "space", "speed"],
+    ["space", "space", "dimension"],
+    ["axis_1", "axis_2", "axis_3"],
+]
+_ALONE: list[Any] = [["space"] * DRAWN] * 2 + [["axis_1", "axis_2", "axis_3"]]
 
 
 def draw(result: Trajectories) -> Iterator[tuple[str, Figure]]:
@@ -67,7 +71,7 @@ def plot_space(result: Trajectories, who: str, ax: Axes | None = None) -> Axes:
     space.set_xlabel("axis 1", labelpad=-12)
     space.set_ylabel("axis 2", labelpad=-12)
     space.set_zlabel("axis 3", labelpad=-12)
-    return space  # type: ignore[no-any-return]
+    return space
 
 
 @styled
