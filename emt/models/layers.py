@@ -71,13 +71,15 @@ def embed(x: Tensor, table: Tensor, bias: Tensor | None = None) -> Tensor:
         return linear(x, table, bias)
     if bias is not None:
         table = table + bias.unsqueeze(1)
+    absent = x < 0
+    if absent.any():
+        # A row of the table costs less than a choice at every step.
+        empty = table.new_zeros(len(table), table.shape[2]) if bias is None else bias
+        x = x.masked_fill(absent, table.shape[1])
+        table = torch.cat([table, empty.unsqueeze(1)], dim=1)
     members, channels, _ = table.shape
     offset = channels * torch.arange(members, device=x.device)[:, None, None]
-    rows = embedding(x.clamp(min=0) + offset, table.flatten(0, 1))
-    absent = (x < 0).unsqueeze(-1)
-    if not absent.any():
-        return rows
-    return torch.where(absent, rows.new_zeros(()) if bias is None else bias[:, None, None], rows)
+    return embedding(x + offset, table.flatten(0, 1))
 
 
 def lengthen(x: Tensor, steps: int | None) -> Tensor:

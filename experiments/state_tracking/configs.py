@@ -22,6 +22,7 @@ def run(name: str, task: dict[str, Any], model: dict[str, Any], steps: int = 150
             learning_rates=RATES,
             epochs=steps // 100,
             epoch_batches=100,
+            batch_size=32,
             curriculum=False,
             curriculum_horizons=(1,),
             validation_batches=4,
