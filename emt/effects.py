@@ -16,6 +16,8 @@ scored:
 ``probability``             member, condition, query    softmax of the right output
 ``source``                  condition, query            sequence whose content was used, -1 for none
 ``lag``                     condition, query            mean distance of changed writes from the query, in steps
+``share``                   member, condition, query    share that the changed writes have in the absolute weights of
+                                                        the query's unedited reads of linear memories
 ``linear_margin``           member, condition, query    of reads that miss writes, linear estimate of the change of
                                                         margin; see `analysis.interventions.prediction`
 ``read_error``              member, condition           how far what queries read is from what the run's log says of it,
@@ -90,6 +92,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "kept_right": _EACH,
     "margin": _EACH,
     "probability": _EACH,
+    "share": _EACH,
     "linear_margin": _EACH,
     "rescaled": ("member", "condition"),
     "read_error": ("member", "condition"),

@@ -48,6 +48,7 @@ def member_means(effects: xr.Dataset, conditions: Sequence[Said]) -> pd.DataFram
     columns |= {
         "lag": np.tile(_mean(effects["lag"].values), len(members)),
         "norm": _mean(effects["norm"].values).ravel(),
+        "share": _mean(effects["share"].values).ravel(),
     }
     sources = effects["counterfactual_right"].values.astype(float)
     columns["effect"] = _differences(conditions, right, sources).ravel()
@@ -152,7 +153,7 @@ def _row(members: pd.DataFrame, condition: Said) -> dict[str, object]:
         "p": test.p,
         "smallest_p": test.smallest_p,
     }
-    for name in (*SCORES[1:], "margin_effect", "lag", "norm", "mismatch"):
+    for name in (*SCORES[1:], "margin_effect", "lag", "norm", "share", "mismatch"):
         row[name] = own[name].mean()
     return row
 

@@ -168,6 +168,9 @@ class Interventions:
                 yield f"{_percent(swapped)} answer a swapped value (control {_percent(control)})"
         if (direct := "without queried, at the query") in rows.index:
             yield f"missed by the query's reads alone {_percent(rows.loc[direct, 'accuracy'])} are right"
+        weights = rows.loc["without queried", "share"], rows.loc["without other", "share"]
+        if not np.isnan(weights).any():
+            yield f"share of the read's weight {_percent(weights[0])} (another's {_percent(weights[1])})"
         if not np.isnan(self.norm_effect):
             yield f"through the memory's norm {number_text(100 * self.norm_effect, 1)} points"
 

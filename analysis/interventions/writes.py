@@ -45,7 +45,8 @@ def dose_table(members: pd.DataFrame, conditions: Sequence[Said]) -> pd.DataFram
 def map_table(effects: xr.Dataset, conditions: Sequence[Said]) -> pd.DataFrame:
     """Return the mean accuracy by (item, steps before the query) without the write there; items -1 where many.
 
-    Beside it ``unchanged``, that of the same queries with it, NaN where these were not asked unchanged.
+    Beside it ``unchanged``, that of the same queries with it, NaN where these were not asked unchanged, and
+    ``share``, how much of the weight of the query's reads that write has.
     """
     chosen = [k for k, c in enumerate(conditions) if c.kind == "map"]
     if not chosen:
@@ -57,6 +58,7 @@ def map_table(effects: xr.Dataset, conditions: Sequence[Said]) -> pd.DataFrame:
     places = [k for k, c in enumerate(conditions) if c.name == "unchanged"]
     given = effects["right"].values
     before = given[:, places[0]] if places else np.full_like(given[:, 0], np.nan)
+    shares = effects["share"].values
     for k in chosen:
         right = given[:, k]
         for item in np.unique(items):
@@ -66,12 +68,18 @@ def map_table(effects: xr.Dataset, conditions: Sequence[Said]) -> pd.DataFrame:
                 {
                     "item": int(item),
                     "steps_before": int(conditions[k].target.removeprefix("lag ")),
-                    "accuracy": float(values[known].mean()) if known.any() else np.nan,
-                    "unchanged": float(before[:, items == item][known].mean()) if known.any() else np.nan,
+                    "accuracy": _mean_known(values),
+                    "unchanged": _mean_known(before[:, items == item][known]),
+                    "share": _mean_known(shares[:, k][:, items == item]),
                     "queries": int(known.any(axis=0).sum()),
                 }
             )
     return pd.DataFrame(rows).set_index(["item", "steps_before"])
+
+
+def _mean_known(values: NDArray[np.float64]) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else np.nan
 
 
 def worth(members: pd.DataFrame, names: Sequence[str]) -> NDArray[np.float64]:

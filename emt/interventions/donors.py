@@ -34,15 +34,11 @@ class Donors:
         return given * (signs * self.given(signs)).unsqueeze(-1)
 
 
-def read_signs(writes: Writes, query: Tensor, reads: str) -> Tensor | None:
-    """Return the sign with which each write is read at the query, (member, batch, time, head); None if undefined.
+def read_signs(weight: Tensor) -> Tensor:
+    """Return the sign of each write in the query's reads, (member, batch, time, head), of their weights.
 
-    Of several reads that with the largest weight counts; a weight of zero has the sign 1. The parameters are
-    those of `read_weights`.
+    Of several reads that with the largest weight counts; a weight of zero has the sign 1.
     """
-    weight = read_weights(writes, query, reads)
-    if weight is None:
-        return None
     largest = weight.abs().argmax(dim=-1, keepdim=True)
     sign = weight.gather(-1, largest).squeeze(-1).sign()
     return torch.where(sign == 0, torch.ones_like(sign), sign)

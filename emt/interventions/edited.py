@@ -91,7 +91,7 @@ class Edited:
         members = self.model.members
         if missing.all():
             shape = (members, len(missing))
-            scores = {name: np.full(shape, np.nan) for name in (*SCORES, "linear_margin")}
+            scores = {name: np.full(shape, np.nan) for name in (*SCORES, "linear_margin", "share")}
             rescaled = error = np.full(members, np.nan)
         else:
             edits = self._edits_of(condition, chosen, source, generator)
@@ -102,6 +102,7 @@ class Edited:
             scores = {name: np.where(missing, np.nan, values) for name, values in scores.items()}
             rescaled, error = self._rescaled(log), to_array(self.edits.read_error(edits, log))
         known = np.where(source >= 0, self.queries.sequence[source], -1)
+        scores["share"] = self._share(condition, chosen)
         return Outcome(scores, known, self.targets.lag(chosen), self._sizes(chosen), rescaled, error)
 
     def _run(self, edits: Edits, model: Model | None = None) -> tuple[Array, Log]:
@@ -196,6 +197,13 @@ class Edited:
         keeps = [to_array(log[f"memory/{name}/write_keep"]) for name in self.model.memories]
         shares = [(keep < 1 - 1e-6).reshape(len(keep), -1).mean(axis=1) for keep in keeps]
         return np.mean(shares, axis=0)
+
+    def _share(self, condition: Condition, chosen: Mask) -> Array:
+        """Return the share of weight of chosen writes in the unedited reads, (member, query); NaN without any."""
+        if condition.edit == "freeze" or not chosen.any():
+            return np.full((self.model.members, len(chosen)), np.nan)
+        shares = to_array(self.edits.shares(self._by_sequence(chosen)))[:, self.queries.sequence]
+        return np.where(chosen.any(axis=1), shares, np.nan)
 
     def _sizes(self, chosen: Mask) -> Array:
         """Return the mean size of chosen writes, all memories together, (member, query); NaN without any."""

@@ -141,7 +141,8 @@ def _variables_of(
     """Return the variables of effects by name (`emt.effects`)."""
     each = {name: [one.scores[name] for one in outcomes] for name in SCORES}
     unknown = np.full_like(each["right"][0], np.nan)
-    each["linear_margin"] = [one.scores.get("linear_margin", unknown) for one in outcomes]
+    for name in ("linear_margin", "share"):
+        each[name] = [one.scores.get(name, unknown) for one in outcomes]
     each["norm"] = [one.norm for one in outcomes]
     for name in ("rescaled", "read_error"):
         known = [getattr(one, name) for one in outcomes]

@@ -14,10 +14,10 @@ SCORES = ("right", "counterfactual_right", "kept_right", "margin", "probability"
 class Outcome(NamedTuple):
     """What came of one condition.
 
-    ``scores`` as `score` returns them; of each query the ``source`` sequence, -1 for none, and the mean distance
-    ``lag`` of the changed writes from it, (query,), and their mean size ``norm``, (member, query); and at which
-    share of steps memories were ``rescaled``, (member,), if that is known. Scores of reads have a ``linear_margin``.
-    ``read_error``, (member,), is how far reads are from what the log says of them.
+    ``scores`` as `score` returns them, and of writes and reads ``linear_margin`` and ``share`` (`emt.effects`); of
+    each query the ``source`` sequence, -1 for none, and the mean distance ``lag`` of the changed writes from it,
+    (query,), and their mean size ``norm``, (member, query); and at which share of steps memories were ``rescaled``,
+    (member,), if that is known. ``read_error``, (member,), is how far reads are from what the log says of them.
     """
 
     scores: dict[str, Array]

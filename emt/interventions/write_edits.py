@@ -53,13 +53,32 @@ class WriteEdits:
         return torch.tensor(steps, device=self.model.like.device)
 
     @cached_property
-    def signs(self) -> dict[str, Tensor]:
-        """Sign of each write in its query's read, by memory (`emt.interventions.donors.read_signs`)."""
+    def weights(self) -> dict[str, Tensor]:
+        """Weight of each write in its query's reads, by memory (`read_weights`); without undefined ones."""
         found = {
-            name: read_signs(writes, self.query_steps, str(self.model.memories[name]["reads"]))
+            name: read_weights(writes, self.query_steps, str(self.model.memories[name]["reads"]))
             for name, writes in self.writes.items()
         }
-        return {name: signs for name, signs in found.items() if signs is not None}
+        return {name: weight for name, weight in found.items() if weight is not None}
+
+    @cached_property
+    def signs(self) -> dict[str, Tensor]:
+        """Sign of each write in its query's read, by memory (`emt.interventions.donors.read_signs`)."""
+        return {name: read_signs(weight) for name, weight in self.weights.items()}
+
+    def shares(self, rows: Rows) -> Tensor:
+        """Return the share of absolute weight that some writes (batch, time) have in the query's reads.
+
+        (member, batch), the mean over memories, heads and reads; NaN where no memory has weights or nothing is read.
+        """
+        there = torch.tensor(rows, device=self.model.like.device).to(self.model.like)[:, :, None, None]
+        found = [
+            ((weight.abs() * there).sum(dim=2) / weight.abs().sum(dim=2)).flatten(2).mean(dim=-1)
+            for weight in self.weights.values()
+        ]
+        if not found:
+            return self.model.like.new_full((self.model.members, len(rows)), torch.nan)
+        return torch.stack(found).mean(dim=0)
 
     def nothing(self) -> Edits:
         """Return the edits that change nothing: their run takes the form of computation that edited ones take."""

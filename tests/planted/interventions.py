@@ -42,6 +42,7 @@ def make_effects() -> Callable[..., Any]:
             "lag": np.full((len(conditions), queries), np.nan),
             "norm": np.full_like(each, np.nan),
             "linear_margin": np.full_like(each, np.nan),
+            "share": np.full_like(each, np.nan),
             **dict.fromkeys(("rescaled", "read_error"), np.full((members, len(conditions)), np.nan)),
         }
         about = {
@@ -135,6 +136,7 @@ def make_write_effects() -> Callable[..., Any]:
             "margin": np.broadcast_to(margin, shape).astype(np.float32),
             "norm": np.ones(shape, np.float32),
             "linear_margin": np.broadcast_to(linear, shape).astype(np.float32),
+            "share": np.full(shape, np.nan, np.float32),
             **dict.fromkeys(("rescaled", "read_error"), np.zeros(shape[:2])),
             **dict.fromkeys(("sequence", "step"), places),
             "item": places % 2,
@@ -198,7 +200,10 @@ def make_variable_effects() -> Callable[..., Any]:
         basis = np.concatenate([e, f]).T
         variables = {
             **{name: np.stack(each, axis=1) for name, each in scores.items()},
-            **{n: np.zeros(shape, np.float32) for n in ("margin", "probability", "norm", "linear_margin")},
+            **{
+                n: np.zeros(shape, np.float32)
+                for n in ("margin", "probability", "norm", "linear_margin", "share")
+            },
             **dict.fromkeys(("rescaled", "read_error"), np.zeros(shape[:2])),
             "sequence": np.arange(queries),
             "step": np.full(queries, -1),

@@ -153,6 +153,24 @@ def test_given_the_read_of_another_answer_every_sequence_answers_as_its_source()
     assert (found["margin"].sel(condition="without queried, at the query") == 0).all()
 
 
+def test_what_a_read_weighs_of_a_write_is_its_share():
+    """A signed memory weighs the queried write alone; in any memory the shares of single writes add up to 1."""
+    loaded = signed_memory(SEEDS)
+    found = intervene(loaded, loaded.task.test_batch(0, 5, 1, 60), kinds=("writes",))
+    share = found["share"]
+    assert (share.sel(condition="without queried") == 1).all()
+    assert (share.sel(condition="without other") == 0).all()
+    assert share.sel(condition="unchanged").isnull().all()
+
+    loaded, batch = retrieval()
+    steps = range(1, batch.steps)
+    single = [Condition(f"lag {lag}", "scale", target=f"lag {lag}", kind="writes") for lag in steps]
+    share = intervene(loaded, batch, single)["share"].values
+    assert np.nanmin(share) >= 0
+    np.testing.assert_allclose(np.nansum(share, axis=1), 1, atol=1e-6)
+    assert np.nanstd(share, axis=1).min() > 0.01
+
+
 def test_frozen_memories_hold_what_was_written_before():
     """Frozen after two pairs a memory answers queries of these two, and of no other."""
     loaded = signed_memory(SEEDS)
