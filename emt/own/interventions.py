@@ -10,6 +10,7 @@ from emt.codes import Codes
 from emt.errors import UserError
 from emt.interventions.condition import Condition
 from emt.interventions.intervene import intervene as intervene_on
+from emt.own.language.models import LanguageModels
 from emt.own.networks import OwnNetworks, in_evaluation_mode
 from emt.own.recording import largest_block
 from emt.own.run import Run
@@ -29,12 +30,14 @@ def intervene(
 ) -> xr.Dataset:
     """Change the states of recorded networks, let them run on, and score their answers.
 
-    Trials of different length are cut to one, as for a search for fixed points.
+    Of language models what their memories write is changed, and all that comes of it is computed by the models; states
+    are not. Trials of different length are cut to one, as for a search for fixed points, rows of tokens are not.
 
     Parameters
     ----------
     run
-        what `emt.from_torch` or `emt.from_cells` recorded, with targets
+        what `emt.from_torch` or `emt.from_cells` recorded, with targets, or `emt.from_transformers`, with classes and
+        with what steps ask for
     conditions
         what is changed (default: after up to 16 steps parts of the state are exchanged between trials, and with
         ``codes`` after up to 8 steps variables)
@@ -60,11 +63,13 @@ def intervene(
     """
     if run.networks is None:
         raise UserError(
-            "interventions: expected a run of networks, which can run again (emt.from_torch, emt.from_cells); "
-            "this one holds none"
+            "interventions: expected a run of networks, which can run again (emt.from_torch, emt.from_cells, "
+            "emt.from_transformers); this one holds none"
         )
     loaded: Loaded = run.networks
     stack: Any = loaded.model
+    if isinstance(stack, LanguageModels):
+        return _intervene_on_writes(run, loaded, stack, conditions, seed)
     if not isinstance(stack, OwnNetworks) or not stack.state_dims:
         raise UserError(
             "interventions: expected networks with a state that steps start from; these have none"
@@ -80,3 +85,17 @@ def intervene(
         batch = replace(batch, events=events)
     with in_evaluation_mode(stack.networks):
         return intervene_on(loaded, batch, conditions, {"length": run.length}, codes=codes, seed=seed)
+
+
+def _intervene_on_writes(
+    run: Run, loaded: Loaded, stack: LanguageModels, conditions: Sequence[Condition] | None, seed: int
+) -> xr.Dataset:
+    """Change what language models write; see `intervene`."""
+    if not stack.classes:
+        raise UserError(
+            "interventions: expected ids whose logits are compared; got none", parameter="classes"
+        )
+    with in_evaluation_mode(stack.networks):
+        return intervene_on(
+            loaded, run.batch, conditions, {"length": run.length}, kinds=("writes",), seed=seed
+        )

@@ -35,9 +35,9 @@ class Run:
     recording
         The Trace (`emt.trace`), which analyses of states and memories take.
     networks
-        The networks as `emt.record.Loaded`, for a search for fixed points; None where they have no steps.
+        The networks as `emt.record.Loaded`, which can run again; None where they have no steps.
     batch
-        The run that this search starts from.
+        What they are shown then.
     members
         For each member its class, and the hash of its weights.
     """
@@ -87,7 +87,7 @@ class Run:
         UserError
             If the run is of arrays, or the networks have no step in double precision.
         """
-        if self.networks is None:
+        if self.networks is None or not self.networks.model.state_dims:
             what = WITHOUT_STEPS.get(
                 trace.about(self.recording).recorded_with,
                 "a memory that a module keeps itself is no state to start from (emt.from_cells)",

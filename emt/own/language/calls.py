@@ -33,6 +33,8 @@ class Call:
         Largest difference of the two that rounding explains, relative to the largest output of the call.
     mixes
         Over how many tokens a write mixes by what precedes the call in its layer.
+    edits
+        What of its writes can be changed (`emt.own.language.edits`).
     """
 
     heads: tuple[int, ...]
@@ -48,6 +50,7 @@ class Call:
     erase_key: Tensor | None = None
     tolerance: float = 1e-5
     mixes: int = 1
+    edits: tuple[str, ...] = ()
 
     def log(self) -> dict[str, Tensor]:
         """Return what a trace stores of the call, by name, but for what is read."""

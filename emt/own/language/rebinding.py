@@ -18,7 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from emt.errors import UserError
+from emt.ops.memory_edit import MemoryEdit
 from emt.own.language.calls import Call, Chosen
+from emt.own.language.edits import EDITORS, edits_of
 from emt.own.language.readers import BACKEND, READERS, UNREAD, mlstm
 
 Seen = Callable[[str, Call], None]
@@ -34,8 +36,12 @@ _LOCK = threading.Lock()
 
 
 @contextlib.contextmanager
-def watched(model: nn.Module, chosen: Chosen, seen: Seen) -> Iterator[None]:
+def watched(
+    model: nn.Module, chosen: Chosen, seen: Seen, edits: Mapping[str, MemoryEdit] | None = None
+) -> Iterator[None]:
     """Hand each call of a recurrence of the chosen layers to ``seen``, while the model runs.
+
+    ``edits``, by node, change what is written (`emt.own.language.edits`); the calls are those of the edited run.
 
     Names of modules belong to the whole process: one model is watched at a time.
 
@@ -48,7 +54,7 @@ def watched(model: nn.Module, chosen: Chosen, seen: Seen) -> Iterator[None]:
         raise UserError(
             "from_transformers: another model is being recorded in this process; try again after it"
         )
-    watch = _Watch(chosen, seen)
+    watch = _Watch(chosen, seen, edits or {})
     bound = [(module, name, getattr(module, name)) for module, name in _functions(model)]
     hooks: list[Any] = []
     try:
@@ -88,8 +94,8 @@ def _number(path: str) -> int:
 class _Watch:
     """What is known while a model runs: which layer it is at, and how often each was called."""
 
-    def __init__(self, chosen: Chosen, seen: Seen) -> None:
-        self.chosen, self.seen = chosen, seen
+    def __init__(self, chosen: Chosen, seen: Seen, edits: Mapping[str, MemoryEdit]) -> None:
+        self.chosen, self.seen, self.edits = chosen, seen, edits
         self.layer, self.part = 0, nn.Module()
         self.calls: Counter[int] = Counter()
         self.inside = False
@@ -105,7 +111,7 @@ class _Watch:
         def hook(part: nn.Module, args: Any, kwargs: Mapping[str, Any], returned: Any) -> None:
             self.layer, self.part = number, part
             given = _arguments(part.forward, args, kwargs)
-            self._read(mlstm, returned, {**given, "eps": getattr(part.config, "eps", 1e-6)})
+            self._read(self._enter(), mlstm, returned, {**given, "eps": getattr(part.config, "eps", 1e-6)})
 
         return hook
 
@@ -113,26 +119,43 @@ class _Watch:
         def call(*args: Any, **kwargs: Any) -> Any:
             if self.inside:
                 return original(*args, **kwargs)
+            known, lost = name in READERS, None
+            given = _arguments(original, args, kwargs) if known else {}
+            node = self._enter() if known else ""
             self.inside = True
             try:
-                returned = original(*args, **kwargs)
+                if node in self.edits:
+                    given, lost = EDITORS[name](self.edits[node], given)
+                    returned = original(**given)
+                else:
+                    returned = original(*args, **kwargs)
             finally:
                 self.inside = False
-            if name in READERS:
-                self._read(READERS[name], returned, _arguments(original, args, kwargs))
+            if known:
+                self._read(node, READERS[name], returned, given, edits_of(name, self.chosen.heads is None))
             elif returned is not None:
                 raise UserError(
                     f"layer{self.layer}: computes its recurrence with {name}, whose writes cannot be read: "
                     "expected a run from the start, without fused kernels"
                 )
-            return returned
+            return returned if lost is None else _with(returned, lost)
 
         return call
 
-    def _read(self, reader: Callable[..., Call], returned: Any, given: Mapping[str, Any]) -> None:
+    def _enter(self) -> str:
+        """Return the name of the node that a call of the layer's recurrence is logged as."""
         self.calls[self.layer] += 1
         count = self.calls[self.layer]
-        node = f"layer{self.layer}" + (f"_call{count}" if count > 1 else "")
+        return f"layer{self.layer}" + (f"_call{count}" if count > 1 else "")
+
+    def _read(
+        self,
+        node: str,
+        reader: Callable[..., Call],
+        returned: Any,
+        given: Mapping[str, Any],
+        edits: tuple[str, ...] = (),
+    ) -> None:
         for name in STATES:
             if isinstance(state := given.get(name), Tensor) and bool(state.any()):
                 raise UserError(f"{node}: carries a state from before; expected a run from the start")
@@ -147,7 +170,14 @@ class _Watch:
         call = reader(self.chosen, returned, **given)
         tolerance = HALF_TOLERANCE if _is_half(call.returned, *given.values()) else call.tolerance
         mixes = max(call.mixes, _convolved(self.part))
-        self.seen(node, replace(call, tolerance=tolerance, mixes=mixes))
+        self.seen(node, replace(call, tolerance=tolerance, mixes=mixes, edits=edits))
+
+
+def _with(returned: Any, lost: Tensor) -> Any:
+    """Return outputs with what they lack; a function may also return its last state."""
+    if isinstance(returned, tuple):
+        return (returned[0] + lost.to(returned[0]), *returned[1:])
+    return returned + lost.to(returned)
 
 
 def _arguments(

@@ -53,6 +53,8 @@ class Recorder:
         The largest difference found of each proof.
     rules
         The rule of each node.
+    edits
+        What of all nodes' writes can be changed.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Recorder:
         self.hidden_layer, self.classes, self.tolerance = hidden_layer, list(classes or ()), tolerance
         self.proof = {"outputs": 0.0, "reads": 0.0}
         self.rules: dict[str, dict[str, Any]] = {}
+        self.edits: tuple[str, ...] = ("scale", "skip", "value")
         self._states: dict[str, NDArray[np.float32]] = {}
         self._nodes: dict[str, dict[str, NDArray[np.float32]]] = {}
         self._heads: dict[str, tuple[int, ...]] = {}
@@ -137,6 +140,7 @@ class Recorder:
         self.rules[node] = {"kind": "linear", "reads": "after"} | (
             {"mixes": call.mixes} if call.mixes > 1 else {}
         )
+        self.edits = tuple(name for name in self.edits if name in call.edits)
         self._heads[node] = call.heads
         arrays = self._nodes.setdefault(node, {})
         for name, tensor in {**call.log(), "read_value": read}.items():

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+import xarray as xr
 from numpy.typing import NDArray
 from torch import nn
 
@@ -14,15 +15,22 @@ from emt.errors import UserError
 from emt.own.description import describe_network
 from emt.own.language.calls import Chosen
 from emt.own.language.layout import check_size, same_layout
+from emt.own.language.models import LanguageModels
 from emt.own.language.recorder import Recorder
 from emt.own.language.tokens import Text, events, read_text, token_names
 from emt.own.networks import as_list, check_seeds, in_evaluation_mode
 from emt.own.run import Run
 from emt.own.trials import Trials, trials
 from emt.progress import Progress
+from emt.record import Loaded
+from emt.tasks.base import Batch, Task
 
 OLDEST = (5, 15)
 """Version of `transformers` that first had the functions whose names are known here."""
+
+
+LABELS = ("model", "task", "experiment", "seeds")
+"""What loaded members say of themselves."""
 
 
 def from_transformers(
@@ -122,7 +130,16 @@ def from_transformers(
     variables = {**known.variables(len(classes or ())), **recorder.states()}
     numbers = list(range(1, len(members) + 1))
     recording = trace.make(variables, numbers, about, recorder.nodes(), known.trial_ids)
-    return Run(recording, members=[describe_network(model) for model in members])
+    stack = LanguageModels(members, seeds, chosen, classes or (), recorder.rules, recorder.edits, tolerance)
+    loaded = Loaded(stack, cast("Task", known), tuple(numbers), {n: about[n] for n in LABELS})
+    return Run(recording, loaded, _batch(text, known, recording), [describe_network(m) for m in members])
+
+
+def _batch(text: Text, known: Trials, recording: xr.DataTree) -> Batch:
+    """Return the rows as a batch, which interventions run again."""
+    targets, scored = recording["targets"].to_numpy(), recording["scored"].to_numpy().astype(bool)
+    events = {name: values[None] for name, values in known.events.items()}
+    return Batch(text.ids[None], targets[None], scored[None], events)
 
 
 def check_version() -> None:
