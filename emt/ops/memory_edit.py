@@ -71,6 +71,10 @@ class MemoryEdit(NamedTuple):
         value = replaced(value, self.value)
         return value if self.scale is None else value * along(self.scale, value)
 
+    def unless_skipped(self, rate: Tensor) -> Tensor:
+        """Return rates or vectors (member, batch, time, …), zero at skipped steps."""
+        return rate if self.skip is None else rate * along(~self.skip, rate)
+
     def hidden(self, value: Tensor) -> Tensor | None:
         """Return what blind reads miss of values (member, batch, time, …); None where they miss nothing."""
         return None if self.hide is None or self.blind is None else value * along(self.hide, value)

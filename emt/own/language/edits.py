@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn.functional import silu
 
-from emt.ops.memory_edit import MemoryEdit, along
+from emt.models.memory_edits import MemoryEdit
 
 Given = dict[str, Any]
 Editor = Callable[[MemoryEdit, Given], tuple[Given, Tensor | None]]
@@ -19,9 +19,7 @@ Editor = Callable[[MemoryEdit, Given], tuple[Given, Tensor | None]]
 
 def gated_delta(edit: MemoryEdit, given: Given) -> tuple[Given, Tensor | None]:
     """Change a gated delta rule: values, or the rate with which it both writes and erases."""
-    changed = {"value": edit.value_of(given["value"])}
-    if edit.skip is not None:
-        changed["beta"] = given["beta"] * along(~edit.skip, given["beta"])
+    changed = {"value": edit.value_of(given["value"]), "beta": edit.unless_skipped(given["beta"])}
     return given | changed, None
 
 
@@ -45,16 +43,13 @@ def mamba(edit: MemoryEdit, given: Given) -> tuple[Given, Tensor | None]:
 
 def rwkv7(edit: MemoryEdit, given: Given) -> tuple[Given, Tensor | None]:
     """Change RWKV-7's recurrence: values, and for skipped steps what is looked up to be erased."""
-    changed = {"value": _values(edit, given["value"])}
-    if edit.skip is not None:
-        changed["a"] = given["a"] * along(~edit.skip, given["a"])
+    changed = {"value": _values(edit, given["value"]), "a": edit.unless_skipped(given["a"])}
     return given | changed, None
 
 
 def _values(edit: MemoryEdit, value: Tensor) -> Tensor:
     """Return values (batch, time, …) of which skipped ones are zero: a write of strength 1 or dt has no other rate."""
-    value = edit.value_of(value)
-    return value if edit.skip is None else value * along(~edit.skip, value)
+    return edit.unless_skipped(edit.value_of(value))
 
 
 EDITORS: Mapping[str, Editor] = {

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from emt.models.base import Context, Log, Model, State
-from emt.models.memory_edits import edit_of
-from emt.ops.memory_edit import MemoryEdit
+from emt.models.memory_edits import MemoryEdit, edit_of
 from emt.own.language.calls import Call, Chosen, read_values
 from emt.own.language.proof import check_reads
 from emt.own.language.rebinding import watched

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from emt.errors import UserError
-from emt.ops.memory_edit import MemoryEdit
+from emt.models.memory_edits import MemoryEdit
 from emt.own.language.calls import Call, Chosen
 from emt.own.language.edits import EDITORS, edits_of
 from emt.own.language.readers import BACKEND, READERS, UNREAD, mlstm
