@@ -59,7 +59,8 @@ def test_a_write_without_strength_takes_its_value_from_later_reads_and_nothing_e
     less = ones.clone()
     less[:, :, STEP] = 0
     edited, changed = outputs_and_log(run, {memory: MemoryEdit(scale=less)})
-    assert torch.equal(edited[:, :, :STEP], plain[:, :, :STEP])
+    # Within a chunk of KDA earlier outputs are rounded along with later ones.
+    torch.testing.assert_close(edited[:, :, :STEP], plain[:, :, :STEP], atol=1e-6, rtol=0)
     assert (edited - plain)[:, :, STEP + 1 :].abs().max() > 1e-4
     name = f"memory/{memory}/read_value"
     lost = (log[name] - changed[name]).numpy()[:, :, STEP:, 0, 0]
