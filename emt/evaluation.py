@@ -31,12 +31,13 @@ def test_sequences(task: Any) -> int:
 
 @dataclass(frozen=True)
 class Settings:
-    """What an evaluation depends on beside weights and configuration."""
+    """What an evaluation depends on beside weights and configuration; recorded runs have ``trace_sequences`` trials."""
 
     seq_lengths: tuple[int, ...]
     test_horizon: int
     accelerator: str
     figures: bool
+    trace_sequences: int = TRACE_SEQUENCES
 
 
 class MemberFile(Schema):
@@ -95,15 +96,17 @@ def write_entry(work: Work, number: int, entry: Mapping[str, Any]) -> None:
 def trace_batch(work: Work, task: Any, length: int) -> Any:
     """Return the trials of a recorded run."""
     horizon = min(TRACE_HORIZON, work.settings.test_horizon)
-    return task.test_batch(work.config.training.seed, length, horizon, TRACE_SEQUENCES)
+    return task.test_batch(work.config.training.seed, length, horizon, work.settings.trace_sequences)
 
 
 def portrait_mark(work: Work) -> str:
     """Return the hash of the models, and of the trials, that portraits are of."""
     weights = [runs.checkpoint_hash(runs.model_folder(work.experiment, n), work.step) for n in work.numbers]
     horizon = min(TRACE_HORIZON, work.settings.test_horizon)
-    config = work.config
-    return hash_of([weights, horizon, config.training.seed, config.task, config.model, runs.FORMAT_VERSION])
+    config, trials = work.config, work.settings.trace_sequences
+    return hash_of(
+        [weights, horizon, trials, config.training.seed, config.task, config.model, runs.FORMAT_VERSION]
+    )
 
 
 def forget(work: Work) -> list[Path]:

@@ -63,6 +63,7 @@ QUICK = {
     "topology": "--points 30 --null_clouds 19",
     "match": "--trials 1",
     "trajectories": "--permutations 19 --demix",
+    "geometry": "--permutations 19",
 }
 """Flags that change how long a command takes, not what it does."""
 

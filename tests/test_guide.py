@@ -109,6 +109,7 @@ def test_every_section_is_there():
         "Dimensionality of states",
         "What can be read from states, and when?",
         "Which way do states go?",
+        "How far apart are conditions?",
         "Variable memories",
         "Fixed points and Lyapunov exponents",
         "Did the answer depend on that write?",

@@ -23,7 +23,7 @@ from analysis.cache import content_hash, each_item
 from analysis.conditions.folds import deal, fold_units, relabelled, splits_of, usable_steps
 from analysis.conditions.labels import Integers, Labels, default_label, find_labels
 from analysis.conditions.scores import Plan, Score
-from analysis.conditions.trials import Trials, find_trials, over_spread, trial_states
+from analysis.conditions.trials import Trials, find_trials, trial_states, with_noise
 from analysis.errors import AnalysisError
 from analysis.parallel import run_parallel
 from analysis.statistics import Interval, mean_interval, mean_text
@@ -280,7 +280,7 @@ def _all_members(
 
     def compute(places: list[int]) -> Iterator[Array]:
         noisy = [
-            _with_noise(states[place], plan.present, probe_noise, (seed, numbers[place])) for place in places
+            with_noise(states[place], plan.present, probe_noise, (seed, numbers[place])) for place in places
         ]
         work = len(places) * len(plan.splits) * len(plan.steps) * plan.orders.size
         return run_parallel(plan.scores, noisy, "members decoded", work > SLOW)
@@ -300,12 +300,6 @@ def _all_members(
         for values, number in zip(states, numbers, strict=True)
     ]
     return each_item("decoding", keys, compute)
-
-
-def _with_noise(states: Array, present: NDArray[np.bool_], share: float, seed: tuple[int, int]) -> Array:
-    """Return states (trial, time, unit) over the root mean square of their units' spread, with noise of that share."""
-    states = over_spread(states, present)
-    return states + share * np.random.default_rng(seed).normal(size=states.shape) if share else states
 
 
 def _times(scores: Array, test: ChanceOverTime, plan: Plan) -> pd.DataFrame:

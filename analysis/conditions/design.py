@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from analysis.conditions.folds import deal, fold_units, splits_of, usable_steps
 from analysis.conditions.labels import Integers, Labels, combined, find_factors
-from analysis.conditions.trials import Trials, find_trials, over_spread, trial_states
+from analysis.conditions.trials import Trials, find_trials, trial_states, with_noise
 from analysis.errors import AnalysisError
 
 Array = NDArray[np.float64]
@@ -57,12 +57,20 @@ class Design:
         """Which trials exist at the steps, (trial, step)."""
         return self.trials.present[:, list(self.steps)]
 
-    def states(self, recording: xr.DataTree) -> list[Array]:
-        """Return each member's states (trial, step, unit) over their spread; 0 at steps that do not exist."""
+    def states(self, recording: xr.DataTree, probe_noise: float = 0.0, seed: int = 0) -> list[Array]:
+        """Return each member's states (trial, step, unit) over their spread; 0 at steps that do not exist.
+
+        ``probe_noise`` is the standard deviation of noise that is added, in units of the spread.
+        """
         whole, steps = self.trials.present, list(self.steps)
+        numbers = [int(number) for number in recording["member"].to_numpy()]
         return [
-            np.where(self.present[..., None], over_spread(values, whole)[:, steps], 0.0)
-            for values in trial_states(recording, self.trials)
+            np.where(
+                self.present[..., None],
+                with_noise(values, whole, probe_noise, (seed, number))[:, steps],
+                0.0,
+            )
+            for values, number in zip(trial_states(recording, self.trials), numbers, strict=True)
         ]
 
     def starts(self, recording: xr.DataTree) -> dict[str, int]:

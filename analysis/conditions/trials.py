@@ -63,6 +63,12 @@ def over_spread(states: Array, present: NDArray[np.bool_]) -> Array:
     return states / (spread if spread > 0 else 1.0)
 
 
+def with_noise(states: Array, present: NDArray[np.bool_], share: float, seed: tuple[int, int]) -> Array:
+    """Return states (trial, time, unit) over their spread, with noise of that share of it."""
+    states = over_spread(states, present)
+    return states + share * np.random.default_rng(seed).normal(size=states.shape) if share else states
+
+
 def find_trials(recording: xr.DataTree) -> Trials:
     """Return the trials of a recording: runs of one number of the event ``trial`` in each batch item, -1 for none."""
     exists = trace.present_steps(recording)

@@ -29,7 +29,7 @@ NULLS = (
     *("null_statistics:own_trials", "null_analyses:trajectories", "null_analyses:spectra"),
     *("null_analyses:sets_of_networks", "null_analyses:sets_of_states", "null_analyses:sets_of_noise"),
     *("null_analyses:unrelated_sets", "null_analyses:units", "null_analyses:memories", "null_analyses:lags"),
-    *("null_analyses:labels_of_trials", "null_analyses:paths_of_members"),
+    *("null_analyses:labels_of_trials", "null_analyses:paths_of_members", "null_analyses:alike_conditions"),
 )
 """Functions of a random generator that return p-values by the test's name, "module:function"."""
 
@@ -40,6 +40,8 @@ CONSERVATIVE = {
     "match, larger p": _LARGER,
     "memory, larger p": _LARGER,
     "decode, larger p": _LARGER,
+    "geometry, larger p": _LARGER,
+    "geometry, model, larger p": _LARGER,
     "match, trials": _TIES,
     **{f"similarity, {m}, larger p": _LARGER for m in ("cka", "cka_unbiased", "procrustes", "rsa")},
     "compare, smallest p after Holm": "Holm's bound on any rejection holds whatever the dependence of statistics",

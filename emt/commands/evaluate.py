@@ -22,7 +22,7 @@ from emt.config import code_of_run
 from emt.devices import choose_device
 from emt.dynamics import STARTS
 from emt.errors import UserError, renamed
-from emt.evaluation import Settings, Work, entry_path, forget, is_current, test_sequences
+from emt.evaluation import TRACE_SEQUENCES, Settings, Work, entry_path, forget, is_current, test_sequences
 from emt.interventions.conditions_file import read_conditions_file
 from emt.interventions.kinds import ALL_KINDS, KIND_TEXTS, TRIALS
 from emt.options import Parser, load, plugins
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         ]
     task = load(TASKS, config.task_name, "task")(**config.task_options())
     lengths = wanted_lengths(options.seq_length, task)
-    for name in ("test_horizon", "num_workers", "starts"):
+    for name in ("test_horizon", "trace_sequences", "num_workers", "starts"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name}: must be at least 1; got {getattr(options, name)}")
     if options.intervention_trials < 2:
@@ -57,7 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
     options.conditions = read_conditions_file(options.intervention_file) if options.intervention_file else ()
     if options.accelerator == "gpu":
         choose_device("gpu")
-    settings = Settings(lengths, options.test_horizon, options.accelerator, options.figures)
+    settings = Settings(
+        lengths, options.test_horizon, options.accelerator, options.figures, options.trace_sequences
+    )
     codes = []
     for step in options.step or [None]:
         work = Work(experiment, config, settings, tuple(numbers), step)
@@ -92,6 +94,13 @@ def parser() -> argparse.ArgumentParser:
         default=200,
         metavar="N",
         help="output steps of the accuracy sample (default: 200)",
+    )
+    add(
+        "--trace_sequences",
+        type=int,
+        default=TRACE_SEQUENCES,
+        metavar="N",
+        help=f"trials of the recorded runs that analyses read (default: {TRACE_SEQUENCES})",
     )
     add(
         "--accelerator",
@@ -207,6 +216,7 @@ def evaluation_config(work: Work, options: argparse.Namespace) -> dict[str, Any]
         "seq_lengths": settings.seq_lengths,
         "test_horizon": settings.test_horizon,
         "test_sequences": test_sequences(task),
+        "trace_sequences": settings.trace_sequences,
         "accelerator": settings.accelerator,
         "model_pattern": options.model_pattern,
         "magnitude_threshold": options.magnitude_threshold,

@@ -18,7 +18,6 @@ from emt.commands.working_memory import (
 from emt.devices import choose_device
 from emt.errors import UserError
 from emt.evaluation import (
-    TRACE_SEQUENCES,
     Work,
     entry_path,
     is_current,
@@ -256,7 +255,8 @@ def write_trace(work: Work, length: int) -> bool:
     load = partial(record.load_members, work.experiment, work.config, device=device, step=work.step)
     first = load(work.numbers[:1])
     batch = trace_batch(work, first.task, length)
-    blocks = member_blocks(work.numbers, TRACE_SEQUENCES * batch.steps * record.step_bytes(first, length))
+    member_bytes = work.settings.trace_sequences * batch.steps * record.step_bytes(first, length)
+    blocks = member_blocks(work.numbers, member_bytes)
     pieces = (record.record(load(numbers), batch, length) for numbers in blocks)
     seeds = [work.config.training.seeds()[number - 1] for number in work.numbers]
     trace.save_members(pieces, work.numbers, seeds, work.folder / "traces" / f"seq{length}.nc")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from emt.errors import UserError
-from emt.evaluation import TRACE_HORIZON, TRACE_SEQUENCES, Work, test_sequences
+from emt.evaluation import TRACE_HORIZON, Work, test_sequences
 
 PIECE_BYTES = 2**28
 """Outputs, states and memory logs that are recorded at a time."""
@@ -93,7 +93,8 @@ def estimate(work: Work, loaded: Any) -> Needs:
         step, steps = record.step_bytes(loaded, length), count_steps(work, task, length)
         pieces.append(_piece(step * steps, sequences))
         outputs += OUTPUT_COPIES * channels * steps * sequences
-        members.append(step * count_steps(work, task, length, TRACE_HORIZON) * TRACE_SEQUENCES)
+        traced = count_steps(work, task, length, TRACE_HORIZON) * work.settings.trace_sequences
+        members.append(step * traced)
     trace = max(_piece(member, len(work.numbers)) for member in members)
     states = COPIES * max(pieces)
     sample = states + min(kept, KEPT_COPIES * max(pieces)) + outputs

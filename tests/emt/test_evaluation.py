@@ -1,13 +1,24 @@
 """What an evaluation keeps, trusts and deletes."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from emt import evaluation, files, runs
 from emt.config import RunConfig
-from emt.evaluation import Settings, Work, entry_path, forget, is_current, write_entry
+from emt.evaluation import (
+    TRACE_SEQUENCES,
+    Settings,
+    Work,
+    entry_path,
+    forget,
+    is_current,
+    trace_batch,
+    write_entry,
+)
+from emt.tasks.variable_binding import VariableBinding
 
 CONFIG = RunConfig(task={"name": "variable_binding"}, model={"type": "rnn"})
 ENTRY = {
@@ -44,6 +55,14 @@ def test_an_entry_that_has_changed_is_not_current(work, change):
     assert not is_current(work, 1)
     path.write_text(json.dumps([]))
     assert not is_current(work, 1)
+
+
+def test_recorded_runs_have_as_many_trials_as_are_asked_for(work):
+    task = VariableBinding(seq_length=3, input_dim=2)
+    assert trace_batch(work, task, 3).inputs.shape[1] == TRACE_SEQUENCES
+    more = replace(work, settings=replace(work.settings, trace_sequences=45))
+    assert trace_batch(more, task, 3).inputs.shape[1] == 45
+    assert evaluation.portrait_mark(more) != evaluation.portrait_mark(work)
 
 
 def test_only_what_an_evaluation_writes_is_deleted(work, tmp_path, monkeypatch):

@@ -1,34 +1,24 @@
 """Figures of `analysis.conditions.trajectories`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from textwrap import fill
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from analysis.conditions.trajectories import DRAWN, MEAN, Trajectories
+from analysis.figures.conditions.legend import MARKERS, add_legend, colors_of
 from analysis.figures.style import (
-    BLACK,
     BLUE,
-    COLORS,
     GRAY,
-    SEQUENTIAL,
     VERMILION,
     WIDTHS,
     column_figure,
     single_axes,
     styled,
 )
-
-MARKERS = "os^Dv<>p*X"
-"""Of the stages of a trial, in turn."""
-
-MOST_NAMED = 12
-"""Conditions that a legend names; of more of them the first and the last."""
 
 _SPACE: list[Any] = [
     ["space", "space", "speed"],
@@ -141,24 +131,6 @@ def plot_parts(result: Trajectories, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def colors_of(count: int) -> Sequence[Any]:
-    """Return a colour for each condition."""
-    if count <= len(COLORS):
-        return COLORS[:count]
-    return list(mpl.colormaps[SEQUENTIAL](np.linspace(0, 0.95, count)))
-
-
-def legend_of(names: Sequence[str], starts: Sequence[str] = ()) -> list[Line2D]:
-    """Return what names the colours of conditions and the symbols of stages."""
-    colors = colors_of(len(names))
-    named = range(len(names)) if len(names) <= MOST_NAMED else (0, len(names) - 1)
-    handles = [Line2D([], [], color=colors[place], label=names[place]) for place in named]
-    return handles + [
-        Line2D([], [], color=BLACK, marker=marker, linewidth=0, markersize=3.5, label=name)
-        for name, marker in zip(starts, MARKERS, strict=False)
-    ]
-
-
 def _mark_starts(result: Trajectories, ax: Axes) -> None:
     for step in list(result.starts.values())[1:]:
         ax.axvline(step, color=GRAY, linewidth=0.4, zorder=0)
@@ -177,10 +149,7 @@ def _figure(result: Trajectories, who: str, whole: bool) -> Figure:
     if whole:
         plot_speed(result, axes["speed"])
         plot_dimension(result, axes["dimension"])
-    handles = legend_of(result.conditions.values, list(result.starts))
-    figure.legend(
-        handles=handles, title=result.conditions.name, loc="outside lower center", ncols=min(6, len(handles))
-    )
+    add_legend(figure, result.conditions, list(result.starts))
     n = len(result.members)
     spread = (
         "bands: 95 % interval over members" if who == MEAN else "bands: one standard deviation over trials"
@@ -189,7 +158,7 @@ def _figure(result: Trajectories, who: str, whole: bool) -> Figure:
     about += "; shares: of the variance of means"
     if result.starts:
         about += "; symbols and lines: where stages start"
-    figure.suptitle(fill(about, 108))
+    figure.suptitle(fill(about, 98))
     return figure
 
 
@@ -210,16 +179,13 @@ def _demixed(result: Trajectories) -> Figure:
         _mark_starts(result, ax)
         own = result.demixed.members.loc[(result.shown, part), "own"]
         ax.set(xlabel="step", title=f"{part}\n{own:.0%} its own", ylabel="component 1" if not place else "")
-    handles = legend_of(result.conditions.values)
-    figure.legend(
-        handles=handles, title=result.conditions.name, loc="outside lower center", ncols=min(6, len(handles))
-    )
+    add_legend(figure, result.conditions)
     n = len(result.members)
     figure.suptitle(
         fill(
             f"{result.label}: means of {result.conditions.name}, demixed; n = {n} member{'s'[: n > 1]}; "
             f"lines: first components of {result.shown}",
-            108,
+            98,
         )
     )
     return figure

@@ -1,4 +1,4 @@
-"""States of which it is known when a label can be read from them, and which way they go."""
+"""States of which it is known when a label can be read from them, which way they go, and how far apart they are."""
 
 from collections.abc import Iterator
 
@@ -59,3 +59,32 @@ def two_circles() -> Iterator[Answer]:
         ("share of the label", 1 / 5, result.demixed.parts.loc["sample", "share"]),
     ):
         yield Answer("trajectories", quantity, expected, float(got), 1e-9)
+
+
+def rectangle() -> Iterator[Answer]:
+    """Four conditions at the corners (±1, ±1/2) of a rectangle, in another plane of six directions in each member.
+
+    Squared sides are 4 and 1, the diagonal 5, and the spread of six directions is √(5/4 / 6), so that distances
+    over the number of directions are 16/5, 4/5 and 4. The centred second moment is 4 x xᵀ + y yᵀ with x and y of norm
+    1, those of the models x xᵀ and y yᵀ: cosines of 4/√17 and 1/√17. All members are alike, so that the best model
+    would come to 1.
+    """
+    rng = np.random.default_rng(6)
+    label = np.arange(TRIALS)
+    first, second = label % 2, label // 2 % 2
+    state = np.stack([2 * first - 1, second - 0.5], axis=1)[:, None]
+    hidden = np.stack([state @ random_frame(6, 2, rng).T for _ in range(3)])
+    recording = plant_states(hidden, first=first[:, None], second=second[:, None])
+    options = {"noise": "identity", "probe_noise": 0.0, "permutations": 19}
+    result = analyse("geometry", recording, label=("first", "second"), **options)
+    distances, models = result.matrices[0, 0], result.models.loc[0]
+    for quantity, expected, got in (
+        ("distance along the long side", 16 / 5, distances[0, 2]),
+        ("distance along the short side", 4 / 5, distances[0, 1]),
+        ("distance along the diagonal", 4.0, distances[0, 3]),
+        ("cosine with the long side", 4 / np.sqrt(17), models.loc["first", "coefficient"]),
+        ("cosine with the short side", 1 / np.sqrt(17), models.loc["second", "coefficient"]),
+        ("noise ceiling", 1.0, models.loc["first", "lower"]),
+        ("smallest p of three pairings", 1 / 3, models.loc["first", "smallest_p"]),
+    ):
+        yield Answer("geometry", quantity, expected, float(got), 1e-9)

@@ -160,3 +160,22 @@ def paths_of_members(rng: np.random.Generator) -> PValues:
     options = {"components": 3, "permutations": 19, "seed": seed}
     shared = analyse("trajectories", plant_states(hidden, sample=label), label=("sample",), **options).shared
     return {f"trajectories, {name}": float(p) for name, p in shared["p"].items()}
+
+
+def alike_conditions(rng: np.random.Generator) -> PValues:
+    """Six members whose states are those of one with noise, in 30 trials, and five conditions that mean nothing.
+
+    Pairs of conditions differ by accident, in all members alike, and so do they from what a model says.
+    """
+    hidden = rng.normal(size=(1, 30, 1, 5)) + 0.3 * rng.normal(size=(6, 30, 1, 5))
+    label = rng.permutation(np.arange(30) % 5)[:, None]
+    seed = int(rng.integers(2**31))
+    options = {"model": ("sample:difference",), "noise": "identity", "permutations": 39, "seed": seed}
+    result = analyse("geometry", plant_states(hidden, sample=label), label=("sample",), **options)
+    pairs, model = result.distances, result.models.iloc[0]
+    return {
+        "geometry, trials": float(pairs["p_trials"].min()),
+        "geometry, larger p": float(pairs[["p_trials", "p_members"]].max(axis=1).min()),
+        "geometry, conditions": float(model["p_conditions"]),
+        "geometry, model, larger p": float(model["p"]),
+    }

@@ -60,7 +60,7 @@ def refuse(capsys, *arguments):
     return lines[0]
 
 
-OTHER_TRIALS = {"variables", "decode", "trajectories"}
+OTHER_TRIALS = {"variables", "decode", "trajectories", "geometry"}
 """Commands that need another task, or more trials."""
 
 

@@ -68,6 +68,7 @@ def test_conservative_tests_and_analyses_are_ones_that_are_drawn():
         "dimensionality",
         "decode",
         "trajectories",
+        "geometry",
         "match",
         "memory",
         "emergence",

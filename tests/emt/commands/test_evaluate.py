@@ -24,6 +24,7 @@ pytestmark = pytest.mark.usefixtures("empty_folder")
         ("--models_dir RUN --horizon 5", "unrecognized arguments: --horizon 5"),
         ("--models_dir RUN --test_horizon 0", "--test_horizon: must be at least 1; got 0"),
         ("--models_dir RUN --test_horizon many", "--test_horizon: invalid int value: 'many'"),
+        ("--models_dir RUN --trace_sequences 0", "--trace_sequences: must be at least 1; got 0"),
         ("--models_dir RUN --num_workers 0", "--num_workers: must be at least 1; got 0"),
         ("--models_dir RUN --seq_length 3 4 5", "--seq_length: must be one length ≥ 1 or an ascending range"),
         ("--models_dir RUN --seq_length 7 3", "--seq_length: must be one length ≥ 1 or an ascending range"),
