@@ -50,11 +50,18 @@ LINEAR = ("variables", "emergence")
 WITHOUT_RECURRENCE = ("linear_attention", "fwp", "deltanet", "attention")
 """Models in which nothing but a memory goes from step to step: the spectra of their steps are zero, and equal."""
 
-WITHOUT_LABEL = ("fwp", "dnd_lstm")
-"""Models whose tasks here have several items asked for in each trial."""
+WITHOUT_CLASSES = {"decode", "trajectories", "geometry"}
+"""Commands that need trials of several kinds."""
 
-FEW_TRIALS = ("ethereal", "ethereal_rnn")
-"""Models whose tasks here have too few different trials for labels to be permuted."""
+FEW_KINDS = {
+    "fwp": WITHOUT_CLASSES,
+    "dnd_lstm": WITHOUT_CLASSES,
+    "ethereal": {"decode", "geometry"},
+    "ethereal_rnn": {"decode", "geometry"},
+    "fwm": {"geometry"},
+    "stacked_lstm": {"geometry"},
+}
+"""What of these refuses models whose tasks here have several items asked for in each trial, or few different trials."""
 
 LABELS = ("once", "the same again, under a label that fills more than a line of a figure")
 """Of the two sets that a command for several is given: an experiment and itself."""
@@ -199,7 +206,7 @@ def test_every_command_works_on_every_model_or_says_why_not(model, networks, dra
     found = {command: outcome(command, linear if command in LINEAR else experiment) for command in COMMANDS}
     lacks = set() if assigns(MODELS[model], "memories") else {"match", "memory", "capacity"}
     alike = {"embedding"} if model in WITHOUT_RECURRENCE else set()
-    unlabelled = WITHOUT_CLASSES if model in WITHOUT_LABEL else {"decode"} if model in FEW_TRIALS else set()
+    unlabelled = FEW_KINDS.get(model, set())
     assert {command for command, reason in found.items() if reason} == lacks | alike | unlabelled, found
     for command in alike:
         assert "expected models whose spectra differ; all are equal" in found[command]
@@ -311,9 +318,6 @@ WITHOUT_STEPS = {"variables", "dynamics", "emergence"} | {
     command.name for command in COMMANDS.values() if command.takes in ("population", "populations")
 }
 """Commands that need to know what a step does."""
-
-WITHOUT_CLASSES = {"decode", "trajectories"}
-"""Commands that need trials of several kinds."""
 
 LACKS = {
     "own LSTM": (own_lstm, {"match", "memory", "capacity", "variables", "emergence"}),

@@ -348,7 +348,8 @@ def _compare(
     seed: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the tables of models, and of members, of matrices (member, step, condition, condition)."""
-    rows, members = {}, {}
+    rows: dict[tuple[int, str], dict[str, float]] = {}
+    members: dict[tuple[str, int, str], float] = {}
     for place, step in enumerate(steps):
         lower, upper = noise_ceiling(matrices[:, place], coefficient)
         for name, model in models.items():
