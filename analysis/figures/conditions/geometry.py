@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis.conditions.dissimilarities import doubly_centred
 from analysis.conditions.geometry import Geometry
-from analysis.figures.conditions.legend import add_legend, colors_of
+from analysis.figures.conditions.trajectories import add_legend, colors_of
 from analysis.figures.style import BLACK, BLUE, GRAY, SEQUENTIAL, column_figure, single_axes, styled
 
 MOST_STEPS = 4

@@ -1,24 +1,40 @@
 """Figures of `analysis.conditions.trajectories`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from textwrap import fill
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
+from analysis.conditions.labels import Labels
 from analysis.conditions.trajectories import DRAWN, MEAN, Trajectories
-from analysis.figures.conditions.legend import MARKERS, add_legend, colors_of
 from analysis.figures.style import (
+    BLACK,
     BLUE,
+    COLORS,
     GRAY,
+    SEQUENTIAL,
     VERMILION,
     WIDTHS,
     column_figure,
     single_axes,
     styled,
 )
+
+MARKERS = "os^Dv<>p*X"
+"""Of the stages of a trial, in turn."""
+
+MOST_NAMED = 12
+"""Conditions that a legend names; of more of them the first and the last."""
+
+LINE = 110
+"""Characters that fit into a line of a legend, of which each entry takes `ENTRY` beside its name."""
+
+ENTRY = 8
 
 _SPACE: list[Any] = [
     ["space", "space", "speed"],
@@ -129,6 +145,32 @@ def plot_parts(result: Trajectories, ax: Axes | None = None) -> Axes:
     ax.set(xlabel="share of variance", xlim=(min(0.0, float(np.nanmin(table["share"]))), None))
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), borderpad=0)
     return ax
+
+
+def colors_of(count: int) -> Sequence[Any]:
+    """Return a colour for each condition."""
+    if count <= len(COLORS):
+        return COLORS[:count]
+    return list(mpl.colormaps[SEQUENTIAL](np.linspace(0, 0.95, count)))
+
+
+def legend_of(names: Sequence[str], starts: Sequence[str] = ()) -> list[Line2D]:
+    """Return what names the colours of conditions and the symbols of stages."""
+    colors = colors_of(len(names))
+    named = range(len(names)) if len(names) <= MOST_NAMED else (0, len(names) - 1)
+    handles = [Line2D([], [], color=colors[place], label=names[place]) for place in named]
+    return handles + [
+        Line2D([], [], color=BLACK, marker=marker, linewidth=0, markersize=3.5, label=name)
+        for name, marker in zip(starts, MARKERS, strict=False)
+    ]
+
+
+def add_legend(figure: Figure, conditions: Labels, starts: Sequence[str] = ()) -> None:
+    """Name conditions, and stages, below a figure of double width."""
+    handles = legend_of(conditions.values, starts)
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    columns = max(min(len(handles), LINE // (longest + ENTRY)), 1)
+    figure.legend(handles=handles, title=conditions.name, loc="outside lower center", ncols=columns)
 
 
 def _mark_starts(result: Trajectories, ax: Axes) -> None:

@@ -5,8 +5,7 @@ import pytest
 
 from analysis import follow_conditions
 from analysis.conditions.trajectories import MEAN
-from analysis.figures.conditions.legend import MOST_NAMED, legend_of
-from analysis.figures.conditions.trajectories import draw, plot_axis, plot_space
+from analysis.figures.conditions.trajectories import MOST_NAMED, draw, legend_of, plot_axis, plot_space
 from tests.planted.conditions import recording
 
 
