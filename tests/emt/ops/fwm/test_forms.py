@@ -116,12 +116,12 @@ def test_rows_are_cut_as_they_fit_the_cache(monkeypatch):
     inputs = arguments(steps=LONG, carried=True)
     twin = run(fwm_steps, inputs)
     for module, size in [
-        (fast_weight_memory, "_ROWS"),
-        (fast_weight_memory, "_READ_ROWS"),
+        (fast_weight_memory, "_NUMBERS"),
+        (fast_weight_memory, "_READ_NUMBERS"),
         (fwm_writing, "_STEPS"),
         (fwm_reading, "_READ_STEPS"),
     ]:
-        monkeypatch.setattr(module, size, 4)
+        monkeypatch.setattr(module, size, 4 * LONG * SIZE if size.endswith("NUMBERS") else 4)
     assert_same(run(fwm, inputs), twin)
 
 
