@@ -1,0 +1,1 @@
+"""Graph navigation: which agents learn a new world within an episode."""
