@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from analysis.conditions.model_matrices import read_matrix
 from analysis.population import Population, from_summary
 from analysis.report.page import report_experiment
 from analysis.report.sections import Experiment
@@ -299,6 +300,15 @@ def _read_conditions(path: Path) -> Any:
     return [condition.describe() for condition in read_conditions_file(path)]
 
 
+def _write_matrix(folder: Path) -> Path:
+    _write(folder / "model.csv", "condition,low,middle,high", "low,0,1,2", "middle,1,0,1.5", "high,2,1.5,0")
+    return folder / "model.csv"
+
+
+def _read_matrix(path: Path) -> Any:
+    return read_matrix(path, ("low", "middle", "high")).tolist()
+
+
 _json = partial(Kind, vouched=False, mutate=mutate_json)
 _lines = partial(Kind, vouched=False, mutate=mutate_lines)
 
@@ -319,6 +329,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("entry of a member", _write_entry, _entry, mutate=mutate_json),
     _json("sweep", _write_sweep, _read_sweep),
     _json("conditions of interventions", _write_conditions, _read_conditions),
+    Kind("matrix of a model", _write_matrix, _read_matrix, vouched=False, mutate=mutate_table),
     _tests("test of retrieval", RetrievalTest, _RETRIEVAL),
     _tests("test of a member", MemberTest, _MEMBER),
     _tests("test of a run", RunTest, {"starts": {"zero": dict.fromkeys(_FIGURES, _SPREAD)}}),

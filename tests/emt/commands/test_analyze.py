@@ -96,6 +96,40 @@ def test_labels_are_decoded_where_each_class_has_trials_enough(recorded, make_re
     assert (folder / "decode.png").is_file()
 
 
+def test_conditions_are_followed_and_compared_where_they_have_trials_enough(
+    recorded, make_recording, capsys, tmp_path
+):
+    given = ["--summary_file", recorded, "--label", "asked", "--permutations", "19"]
+    line = refuse(capsys, "trajectories", *given)
+    assert re.search(r"--label: asked \d has \d trials; 2 folds need 4 of each class", line)
+    line = refuse(capsys, "geometry", *given)
+    assert re.search(r"--folds: asked \d has \d trials; 2 folds need 4 of each class", line)
+    trace.save(make_recording(trials=40), recorded.parent / "traces" / "seq11.nc")
+    model = tmp_path / "order.csv"
+    model.write_text(
+        ",0,1,2,3\n" + "\n".join(f"{i}," + ",".join(str(abs(i - j)) for j in range(4)) for i in range(4))
+    )
+    assert emt(["analyze", "trajectories", *map(str, given), "--demix"]) == 0
+    printed = capsys.readouterr().out
+    assert "asked (4 conditions; n = 3 members): members share" in printed
+    assert (
+        emt(["analyze", "geometry", *map(str, given), "--times", "3", "10", "--model", "asked", str(model)])
+        == 0
+    )
+    printed = capsys.readouterr().out
+    assert "asked (4 conditions; n = 3 members)\nstep 3: " in printed
+    assert "order " in printed
+    home = recorded.parent
+    names = {path.name for path in (home / "trajectories_analysis").iterdir()}
+    tables = ("lines", "axes", "members", "shared", "speed", "dimension", "demixed", "demixed_members")
+    assert {f"trajectories_{name}.csv" for name in tables} | {"trajectories_member.png"} <= names
+    names = {path.name for path in (home / "geometry_analysis").iterdir()}
+    wanted = {"geometry_distances.csv", "geometry_models.csv", "geometry_members.csv"}
+    assert wanted | {"geometry_dissimilarities.npy", "geometry.pdf", "geometry_models.png"} <= names
+    line = refuse(capsys, "geometry", *given, "--model", str(tmp_path / "none.csv"))
+    assert f"--model: no such file: {tmp_path / 'none.csv'}" in line
+
+
 def test_variable_memories_need_a_linear_task_and_come_with_a_film(
     summary, make_circuits, make_recording, capsys, monkeypatch
 ):

@@ -7,6 +7,7 @@ import torch
 from emt.errors import UserError
 from emt.models.elman import Elman
 from emt.models.rate_rnn import SPECTRAL_RADIUS, RateNetwork
+from emt.record import state_jacobian
 
 SEEDS, BATCH, TIME, IN, UNITS, OUT = (11, 1011), 3, 5, 4, 20, 6
 
@@ -28,6 +29,14 @@ def test_without_leak_and_rectifier_it_is_an_elman_network():
     torch.testing.assert_close(log["hidden"], other_log["hidden"], rtol=0, atol=1e-6)
     torch.testing.assert_close(torch.tanh(state["potential"]), log["hidden"][:, :, -1])
     assert (build(activation="tanh")(inputs())[0] - expected).abs().max() > 0.01
+
+
+def test_the_jacobian_at_rest_is_the_leak_and_the_weights():
+    network = build(activation="tanh", leak=0.3, bias=False).double()
+    at = {"potential": torch.zeros(2, UNITS, dtype=torch.float64)}
+    found = state_jacobian(network, at, network.silence(IN))
+    expected = 0.7 * np.eye(UNITS) + 0.3 * network.w_rec.detach().numpy().swapaxes(1, 2)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 class TestNoise:
