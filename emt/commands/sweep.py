@@ -166,7 +166,7 @@ def train(populations: Mapping[Path, RunConfig], execution: ExecutionConfig, out
         renamed({"experiment": "output_dir"}),
     ):
         failures = population.train_all(populations, execution, display.show)
-    rows = sweep.members(populations)
+    rows = sweep.members(sweep.with_earlier(populations, output))
     sweep.write_members(rows, output / "members.csv")
     for name in populations:
         console.print(describe(name.name, [row for row in rows if row["experiment"] == name.name]))

@@ -24,7 +24,7 @@ from emt.config import RunConfig
 from emt.errors import UserError
 from emt.models import MODELS
 from emt.options import check, load, options_of, target_of
-from emt.schema import Schema
+from emt.schema import Schema, read
 from emt.tasks import TASKS
 from emt.tasks.base import check_task
 from emt.text import cell
@@ -94,7 +94,9 @@ def read_run(path: Path, *, partial: bool = False) -> RunConfig:
 
 
 def prepare(question: str, configs: Sequence[RunConfig], folder: Path) -> dict[Path, RunConfig]:
-    """Write ``sweep.json``, or check that the folder holds the same sweep; return its runs, complete, by folder.
+    """Write ``sweep.json``, or add the runs that it lacks; return those given, complete, by folder.
+
+    So a sweep may be run in parts, and grow.
 
     Parameters
     ----------
@@ -108,8 +110,8 @@ def prepare(question: str, configs: Sequence[RunConfig], folder: Path) -> dict[P
     Raises
     ------
     UserError
-        For wrong configurations, names that are no folder names or not unique, and a folder with another
-        sweep.
+        For wrong configurations, names that are no folder names or not unique, and a folder with the sweep of
+        another question.
     """
     names = [config.metadata.get("experiment_name", "") for config in configs]
     for name in names:
@@ -120,11 +122,26 @@ def prepare(question: str, configs: Sequence[RunConfig], folder: Path) -> dict[P
     whole = {folder / name: complete(config) for name, config in zip(names, configs, strict=True)}
     sweep = {"format_version": 1, "question": question, "experiments": names}
     folder.mkdir(parents=True, exist_ok=True)
-    if decide(folder / "sweep.json", sweep) != sweep:
+    decide(folder / "sweep.json", sweep)
+    known = read(folder / "sweep.json", Sweep)
+    if known.question != question:
         raise UserError(
-            f"{folder} contains another sweep (sweep.json); choose another folder", parameter="folder"
+            f"{folder} contains the sweep {known.question} (sweep.json); choose another folder",
+            parameter="folder",
         )
+    if new := [name for name in names if name not in known.experiments]:
+        files.write_json(folder / "sweep.json", {**sweep, "experiments": [*known.experiments, *new]})
     return whole
+
+
+def with_earlier(populations: Mapping[Path, RunConfig], folder: Path) -> dict[Path, RunConfig]:
+    """Return runs together with those of the sweep's other parts that were begun, in the sweep's order."""
+    runs_of = [folder / name for name in read(folder / "sweep.json", Sweep).experiments]
+    return {
+        run: populations[run] if run in populations else read_run(run / "config.json")
+        for run in runs_of
+        if run in populations or (run / "config.json").exists()
+    }
 
 
 def members(populations: Mapping[Path, RunConfig]) -> list[dict[str, Any]]:

@@ -118,10 +118,23 @@ def test_wrong_configurations_are_refused_before_any_work(configs, sections, mes
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_with_another_sweep_is_refused(configs, tmp_path):
+def test_a_sweep_may_be_run_in_parts_and_the_table_has_all_that_were_begun(configs, tmp_path):
+    first = sweep.prepare("question", configs[1:], tmp_path)
+    for run, config in first.items():
+        files.write_json(run / "config.json", config.model_dump())
+    second = sweep.prepare("question", configs[:1], tmp_path)
+    names = [config.metadata["experiment_name"] for config in (*configs[1:], configs[0])]
+    assert [run.name for run in second] == names[-1:]
+    assert [run.name for run in sweep.with_earlier(second, tmp_path)] == names
+    assert {row["experiment"] for row in sweep.members(sweep.with_earlier(second, tmp_path))} == set(names)
+    # What was named and never begun has no row.
+    assert [run.name for run in sweep.with_earlier(first, tmp_path)] == names[:-1]
+
+
+def test_a_folder_with_the_sweep_of_another_question_is_refused(configs, tmp_path):
     sweep.prepare("question", configs, tmp_path)
-    with pytest.raises(UserError, match="contains another sweep"):
-        sweep.prepare("question", configs[:1], tmp_path)
+    with pytest.raises(UserError, match="contains the sweep question"):
+        sweep.prepare("another", configs, tmp_path)
 
 
 def test_table_is_none_before_the_first_validation(tmp_path):
