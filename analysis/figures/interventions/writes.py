@@ -45,8 +45,11 @@ def draw_writes(result: Interventions) -> Iterator[tuple[str, Figure]]:
 def plot_writes(result: Interventions, ax: Axes | None = None) -> Axes:
     """Draw each member's answers without some writes, and with the values of others."""
     ax = single_axes(ax, "double", 2.9)
-    shown = {name: SHOWN[name] for name in SHOWN if name in result.population.index}
-    values = pd.DataFrame({name: scores_of(result, name, score) for name, (_, score) in shown.items()})
+    found = {
+        name: scores_of(result, name, SHOWN[name][1]) for name in SHOWN if name in result.population.index
+    }
+    values = pd.DataFrame(found).dropna(axis="columns", how="all")
+    shown = {name: SHOWN[name] for name in values}
     places = np.arange(len(shown))
     swaps = sum(score != "right" for _, score in shown.values())
     for part in (places[: len(places) - swaps], places[len(places) - swaps :]):
@@ -67,6 +70,9 @@ def plot_dose(result: Interventions, ax: Axes | None = None) -> Axes:
     ax = single_axes(ax)
     for target, color in _DOSE_COLORS.items():
         rows = result.doses.xs(target, level="target")
+        # All that is known without other items is what is unchanged.
+        if rows["accuracy"].notna().sum() < 2:
+            continue
         ax.plot(rows.index, rows["accuracy"], "-", color=color, label=f"{target} item")
         ax.fill_between(rows.index, rows["low"], rows["high"], color=color, alpha=0.2, linewidth=0)
         for hollow in (False, True):

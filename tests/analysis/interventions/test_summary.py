@@ -186,6 +186,20 @@ def test_figures_of_writes_show_what_was_planted(make_write_effects, layout_faul
     assert not [fault for figure in drawn.values() for fault in layout_faults(figure)]
 
 
+def test_what_no_trial_has_is_left_out_of_figures(make_write_effects):
+    """Where no trial has another item, conditions on others have no place, and their strengths no line."""
+    found = make_write_effects()
+    others = [c.name for c in effects_file.conditions(found) if c.name.startswith(("without other", "other"))]
+    unknown = found["condition"].isin(others)
+    scores = {n: found[n].where(~unknown) for n in ("right", "counterfactual_right", "margin")}
+    drawn = dict(figures.draw(summarise_interventions(found.assign(scores))))
+    ticks = [label.get_text() for label in drawn["interventions_writes"].axes[0].get_xticklabels()]
+    assert ticks == ["unchanged", "without\nqueried", "without\nany", "value\nswapped"]
+    labels = [line.get_label() for line in drawn["interventions_dose"].axes[0].lines]
+    assert "queried item" in labels
+    assert "other item" not in labels
+
+
 def test_a_prediction_that_is_known_for_no_removal_of_a_kind_has_no_panel(make_write_effects):
     found = make_write_effects()
     names = [condition.name for condition in effects_file.conditions(found)]
