@@ -14,7 +14,7 @@ from emt.record import Loaded, load_members, to_tensors
 LONG = 6
 """Words are tested at the length of training and at so many times it."""
 
-PIECE = 128
+PIECE = 16
 """Words that are run at once."""
 
 
