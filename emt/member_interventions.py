@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import xarray as xr
 
-from emt import effects
+from emt import effects, runs
 from emt.codes import Codes
 from emt.config import code_of_run
 from emt.devices import choose_device
@@ -17,6 +17,8 @@ from emt.evaluation import portrait_mark
 from emt.interventions.condition import Condition
 from emt.interventions.kinds import FITTED, KINDS, OF_VARIABLES
 from emt.member_parts import Missing, PartsWork
+from emt.options import load
+from emt.tasks import TASKS
 from emt.tasks.base import Batch, Task
 
 FindCodes = Callable[[xr.DataTree], Codes]
@@ -57,7 +59,15 @@ class InterventionWork(PartsWork):
         # What passes between members depends on all of them.
         others = portrait_mark(work) if "members" in self.kinds else ""
         given = (condition.describe() for condition in self.conditions)
-        return (self.kinds, self.trials, code, others, *given)
+        return (self.kinds, self.trials, code, others, *given, *self._player)
+
+    @property
+    def _player(self) -> tuple[str, ...]:
+        """The weights of the member whose actions all see, where inputs depend on actions."""
+        if load(TASKS, self.work.config.task_name, "task").loss != "advantage":
+            return ()
+        folder = runs.model_folder(self.work.experiment, self.work.numbers[0])
+        return (runs.checkpoint_hash(folder, self.work.step),)
 
 
 def write_parts(share: tuple[InterventionWork, Missing]) -> None:
@@ -69,29 +79,31 @@ def write_parts(share: tuple[InterventionWork, Missing]) -> None:
         If the model or the task has nothing of the kinds that are wanted.
     """
     from emt import record
+    from emt.acting import played_by
     from emt.interventions.carried import held_by, join_held
     from emt.interventions.intervene import intervene
 
     job, missing = share
     work, device = job.work, choose_device(job.work.settings.accelerator)
-    load = partial(record.load_members, work.experiment, work.config, device=device, step=work.step)
+    load_stack = partial(record.load_members, work.experiment, work.config, device=device, step=work.step)
     for length, numbers in missing.items():
-        first = load(numbers[:1])
+        first = load_stack(numbers[:1])
         batch, fitted = _batches(job, first.task, length)
+        if batch.environment is not None:
+            # What members do in the same trials compares: they are run on what the first of them did.
+            batch = played_by(load_stack(work.numbers[:1]).model, batch)
         find = partial(_codes_of, job, fitted, length)
         one = record.step_bytes(first, length) * batch.steps * batch.sequences
-        # Who acts sees what nobody else does.
-        one = one if batch.environment is None else STACK_BYTES
         partners = None
         if "members" in job.kinds and fitted is not None:
-            everyone = (load(stack) for stack in _stacks(work.numbers, one))
+            everyone = (load_stack(stack) for stack in _stacks(work.numbers, one))
             pairs = ((members, find(members)) for members in everyone)
             partners = join_held(
                 [held_by(members, batch, fitted, c) for members, c in pairs if c is not None]
             )
         for stack in _stacks(numbers, one):
             about = {"length": length, "parts": [job.hashes[n] for n in stack]}
-            members, given = load(stack), job.conditions or None
+            members, given = load_stack(stack), job.conditions or None
             with renamed({"kinds": "interventions", "conditions": "intervention_file"}):
                 found = intervene(
                     members, batch, given, about, kinds=job.kinds, codes=find(members), partners=partners

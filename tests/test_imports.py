@@ -76,7 +76,7 @@ ALLOWED = {
     "emt.member_parts": (*BASE, "emt.evaluation", "emt.runs", "emt.config"),
     "emt.member_interventions": (
         *(*BASE, "emt.evaluation", "emt.member_parts", "emt.record", "emt.effects", "emt.interventions"),
-        *("emt.devices", "emt.codes", "emt.config", "emt.tasks"),
+        *("emt.devices", "emt.codes", "emt.config", "emt.tasks", "emt.options", "emt.acting", "emt.runs"),
     ),
     "emt.member_dynamics": (
         *(*BASE, "emt.evaluation", "emt.member_parts", "emt.record", "emt.dynamics_file", "emt.dynamics"),

@@ -129,7 +129,8 @@ def _played(loaded: Loaded, batch: Batch) -> Batch:
     """
     if batch.environment is not None and len(loaded.numbers) > 1:
         raise UserError(
-            f"expected one member, since inputs depend on what it does; got {len(loaded.numbers)}",
+            "expected one member, since inputs depend on what it does, or a batch that is played; "
+            f"got {len(loaded.numbers)} members",
             parameter="loaded",
         )
     return played_by(loaded.model, batch)

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from emt import record, trace
+from emt import config as configuration
+from emt import effects, record, trace
 from emt.acting import played_by
+from emt.commands.main import main as emt
 from emt.config import TrainingConfig
 from emt.errors import UserError
 from emt.interventions.intervene import intervene
@@ -168,7 +170,9 @@ def test_a_trace_holds_what_each_member_saw_and_did():
 def test_interventions_are_on_one_member_that_acts():
     one = loaded()
     batch = one.task.test_batch(5, STEPS, 1, 12)
-    with pytest.raises(UserError, match="expected one member, since inputs depend on what it does; got 2"):
+    with pytest.raises(
+        UserError, match=r"expected one member, since inputs depend on what it does, .* got 2"
+    ):
         intervene(one, batch)
     alone = Loaded(
         build("fwm", SEEDS[:1]).requires_grad_(False), one.task, (1,), {**one.labels, "seeds": [11]}
@@ -178,4 +182,26 @@ def test_interventions_are_on_one_member_that_acts():
     # What is asked for was tried before: queries are of pairs that are chosen again.
     steps, rows = found["step"].to_numpy(), found["sequence"].to_numpy()
     np.testing.assert_array_equal(found["item"], played.events["asked"][0, rows, steps])
+    assert len(rows) > 3
+
+
+@pytest.mark.slow
+def test_interventions_run_all_members_on_what_the_first_did(tmp_path):
+    few = f"--steps {STEPS} --graphs {GRAPHS} --num_models 2 --epochs 1 --epoch_batches 2 --batch_size {ROWS}"
+    agent = (
+        f"--task graph_navigation --model_type fwm --variant meta_rl --hidden_dim {UNITS} --memory_dim {SIZE}"
+    )
+    words = (
+        f"train --experiment_name run --output_dir {tmp_path} {agent} {few} --engine inline --accelerator cpu"
+    )
+    assert emt(words.split()) == 0
+    words = f"evaluate --models_dir {tmp_path / 'run'} --no_figures --interventions writes --intervention_trials 12"
+    assert emt(words.split()) == 0
+    (file,) = (tmp_path / "run" / "interventions").glob("seq*.nc")
+    found, config = effects.load(file), configuration.read(tmp_path / "run" / "config.json")
+    first = record.load_members(tmp_path / "run", config, [1])
+    played = played_by(first.model, first.task.test_batch(0, STEPS, 1, 12))
+    steps, rows = found["step"].to_numpy(), found["sequence"].to_numpy()
+    np.testing.assert_array_equal(found["item"], played.events["asked"][0, rows, steps])
+    assert found.sizes["member"] == 2
     assert len(rows) > 3
