@@ -20,10 +20,17 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from analysis.cache import content_hash, each_item
-from analysis.conditions.folds import deal, fold_units, relabelled, splits_of, usable_steps
+from analysis.conditions.folds import (
+    check_permutations,
+    deal,
+    enough_labellings,
+    fold_units,
+    splits_of,
+    usable_steps,
+)
 from analysis.conditions.labels import Integers, Labels, default_label, find_labels
 from analysis.conditions.scores import Plan, Score
-from analysis.conditions.trials import Trials, find_trials, trial_states, with_noise
+from analysis.conditions.trials import Trials, check_noise, find_trials, trial_states, with_noise
 from analysis.errors import AnalysisError
 from analysis.parallel import run_parallel
 from analysis.statistics import Interval, mean_interval, mean_text
@@ -31,9 +38,6 @@ from analysis.statistics.over_time import ChanceOverTime, chance_over_time
 from emt import trace
 
 Array = NDArray[np.float64]
-
-FEWEST_LABELLINGS = 20
-"""Labellings of trials, the observed one included, that allow p = .05."""
 
 SLOW = 2e8
 """Numbers in (members · folds · steps · permutations · trials) from which on processes are worth starting."""
@@ -193,18 +197,14 @@ def decode_label(
     --------
     ``decode_label(trace.load(path), label="sample").times``
     """
-    if permutations < FEWEST_LABELLINGS - 1:
-        raise AnalysisError(
-            f"must be at least {FEWEST_LABELLINGS - 1}, for p = .05; got {permutations}",
-            parameter="permutations",
-        )
-    if not probe_noise >= 0:
-        raise AnalysisError(f"must be a number ≥ 0; got {probe_noise}", parameter="probe_noise")
+    check_permutations(permutations)
+    check_noise(probe_noise)
     trials, labels = _labelled(recording, label, at, score)
     units = fold_units(recording, trials, blocks)
     parts = _levels(recording, trials, across, "across") if across else deal(units, labels, folds, seed)
     groups = [parts, _levels(recording, trials, within, "within")] if within else [parts]
-    orders = _relabellings(units, np.stack(groups, axis=1), permutations, seed, blocks=blocks, within=within)
+    blame = "blocks" if blocks else "within" if within else "folds"
+    orders = enough_labellings(units, np.stack(groups, axis=1), permutations, seed, blame)
     splits = splits_of(parts)
     steps = usable_steps(trials, labels, splits)
     plan = Plan(labels, trials.present, tuple(splits), orders, steps, score, matrix)
@@ -230,26 +230,6 @@ def _labelled(recording: xr.DataTree, label: str, at: str, score: Score) -> tupl
     labels = labels.as_numbers() if score == "r2" else labels
     kept = np.flatnonzero((labels.classes >= 0).any(axis=1))
     return trials.chosen(kept), labels.of_trials(kept)
-
-
-def _relabellings(
-    units: Integers, groups: Integers, count: int, seed: int, *, blocks: str, within: str
-) -> NDArray[np.intp]:
-    """Return orders of trials (`analysis.conditions.folds.relabelled`).
-
-    Raises
-    ------
-    AnalysisError
-        If too few of them are different.
-    """
-    orders = relabelled(units, groups, count, seed)
-    if len(np.unique(orders, axis=0)) < FEWEST_LABELLINGS:
-        raise AnalysisError(
-            f"leaves fewer than {FEWEST_LABELLINGS} different labellings of trials, too few for p = .05; record more "
-            "trials or use fewer folds",
-            parameter="blocks" if blocks else "within" if within else "folds",
-        )
-    return orders
 
 
 def _levels(recording: xr.DataTree, trials: Trials, name: str, parameter: str) -> Integers:

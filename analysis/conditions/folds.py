@@ -14,6 +14,9 @@ from emt import trace
 FEWEST_PER_FOLD = 2
 """Trials of each class that each fold has."""
 
+FEWEST_LABELLINGS = 20
+"""Labellings of trials, the observed one included, that allow p = .05."""
+
 
 class Split(NamedTuple):
     """Trials to train on and trials to test on: places, (trial,)."""
@@ -149,3 +152,37 @@ def relabelled(units: Integers, groups: Integers, count: int, seed: int) -> NDAr
             for unit, donor in zip(pool, rng.permutation(pool), strict=True):
                 order[members[unit]] = members[donor]
     return orders
+
+
+def enough_labellings(
+    units: Integers, groups: Integers, count: int, seed: int, blame: str = "folds"
+) -> NDArray[np.intp]:
+    """Return `relabelled` orders of trials for a test.
+
+    Raises
+    ------
+    AnalysisError
+        Naming the parameter ``blame``, if too few of them are different.
+    """
+    orders = relabelled(units, groups, count, seed)
+    if len(np.unique(orders, axis=0)) < FEWEST_LABELLINGS:
+        raise AnalysisError(
+            f"leaves fewer than {FEWEST_LABELLINGS} different labellings of trials, too few for p = .05; record more "
+            "trials or use fewer folds",
+            parameter=blame,
+        )
+    return orders
+
+
+def check_permutations(permutations: int) -> None:
+    """Refuse fewer permutations than a p of .05 needs.
+
+    Raises
+    ------
+    AnalysisError
+    """
+    if permutations < FEWEST_LABELLINGS - 1:
+        raise AnalysisError(
+            f"must be at least {FEWEST_LABELLINGS - 1}, for p = .05; got {permutations}",
+            parameter="permutations",
+        )

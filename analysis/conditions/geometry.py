@@ -20,10 +20,10 @@ from analysis.cache import content_hash, each_item
 from analysis.conditions.agreement import compare_model, noise_ceiling
 from analysis.conditions.design import Design, find_design
 from analysis.conditions.dissimilarities import dissimilarities, second_moment
-from analysis.conditions.folds import relabelled
+from analysis.conditions.folds import FEWEST_LABELLINGS, check_permutations, enough_labellings
 from analysis.conditions.labels import Labels, default_label, label_names
 from analysis.conditions.model_matrices import find_models
-from analysis.conditions.trials import find_trials
+from analysis.conditions.trials import check_noise, find_trials
 from analysis.errors import AnalysisError
 from analysis.parallel import run_parallel
 from analysis.statistics import holm, mean_interval
@@ -34,8 +34,6 @@ Array = NDArray[np.float64]
 
 FEWEST, MOST = 3, 200
 """Conditions: two have one distance, which no model can miss."""
-
-FEWEST_LABELLINGS = 20
 
 SLOW = 2e9
 """Numbers in (members · steps · permutations · units³) from which on processes are worth starting."""
@@ -195,7 +193,8 @@ def compare_conditions(
     --------
     ``compare_conditions(trace.load(path), label=("sample", "match")).models``
     """
-    _check(permutations, probe_noise)
+    check_permutations(permutations)
+    check_noise(probe_noise)
     label = label or _default_labels(recording, at, folds, seed)
     design = find_design(recording, label, at, folds, seed, blame="folds")
     if not FEWEST <= design.count <= MOST:
@@ -206,7 +205,8 @@ def compare_conditions(
     steps = _steps(design, recording, times)
     models = find_models(recording, design, model)
     moments = _moments(recording, design, steps, noise, permutations, probe_noise, seed)
-    matrices = dissimilarities(moments[:, 0], distance)
+    found = dissimilarities(moments, distance)
+    matrices = found[:, 0]
     names = trace.member_names(recording)
     rows, members = _compare(matrices, models, steps, names, coefficient, seed)
     fold = f"{design.parts.max() + 1} folds"
@@ -214,7 +214,7 @@ def compare_conditions(
         label=trace.label(recording),
         conditions=design.conditions,
         matrices=matrices,
-        distances=_distances(dissimilarities(moments, distance), design, steps, distance, seed),
+        distances=_distances(found, design, steps, distance, seed),
         models=rows,
         members=members,
         coefficient=coefficient,
@@ -222,16 +222,6 @@ def compare_conditions(
         design=f"{len(design.classes)} trials, {fold}, {distance}, noise: {noise}"
         + (f", noise of {probe_noise:g} of the states' spread added" if probe_noise else ""),
     )
-
-
-def _check(permutations: int, probe_noise: float) -> None:
-    if permutations < FEWEST_LABELLINGS - 1:
-        raise AnalysisError(
-            f"must be at least {FEWEST_LABELLINGS - 1}, for p = .05; got {permutations}",
-            parameter="permutations",
-        )
-    if not probe_noise >= 0:
-        raise AnalysisError(f"must be a number ≥ 0; got {probe_noise}", parameter="probe_noise")
 
 
 def _default_labels(recording: xr.DataTree, at: str, folds: int, seed: int) -> tuple[str, ...]:
@@ -270,13 +260,7 @@ def _moments(
     seed: int,
 ) -> Array:
     """Return second moments (member, 1 + permutation, step, condition, condition), those of the data first."""
-    orders = relabelled(design.units, design.parts[:, None], permutations, seed)
-    if len(np.unique(orders, axis=0)) < FEWEST_LABELLINGS:
-        raise AnalysisError(
-            f"leaves fewer than {FEWEST_LABELLINGS} different labellings of trials, too few for p = .05; record more "
-            "trials or use fewer folds",
-            parameter="folds",
-        )
+    orders = enough_labellings(design.units, design.parts[:, None], permutations, seed)
     places = [design.steps.index(step) for step in steps]
     states = [values[:, places] for values in design.states(recording, probe_noise, seed)]
     there = design.present[:, places]

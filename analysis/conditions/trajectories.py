@@ -25,6 +25,7 @@ from analysis.conditions.alignment import (
 from analysis.conditions.demixing import Demixed, demix_means
 from analysis.conditions.design import Design, find_design
 from analysis.conditions.dimension import dimensions_over_time
+from analysis.conditions.folds import check_permutations
 from analysis.conditions.labels import Labels
 from analysis.conditions.means import condition_means, spreads, squared_speeds
 from analysis.errors import AnalysisError
@@ -242,8 +243,7 @@ def follow_conditions(
 def _check(recording: xr.DataTree, components: int, model: int | None, permutations: int) -> None:
     if components < DRAWN:
         raise AnalysisError(f"must be at least {DRAWN}; got {components}", parameter="components")
-    if permutations < 19:
-        raise AnalysisError(f"must be at least 19, for p = .05; got {permutations}", parameter="permutations")
+    check_permutations(permutations)
     names = trace.member_names(recording)
     if model is not None and f"model-{model}" not in names:
         raise AnalysisError(f"must be one of {', '.join(names)}; got {model}", parameter="model")

@@ -69,6 +69,17 @@ def with_noise(states: Array, present: NDArray[np.bool_], share: float, seed: tu
     return states + share * np.random.default_rng(seed).normal(size=states.shape) if share else states
 
 
+def check_noise(share: float) -> None:
+    """Refuse a share of noise that is none.
+
+    Raises
+    ------
+    AnalysisError
+    """
+    if not share >= 0:
+        raise AnalysisError(f"must be a number ≥ 0; got {share}", parameter="probe_noise")
+
+
 def find_trials(recording: xr.DataTree) -> Trials:
     """Return the trials of a recording: runs of one number of the event ``trial`` in each batch item, -1 for none."""
     exists = trace.present_steps(recording)

@@ -6,7 +6,7 @@ Rerun the same command to resume an interrupted sweep.
 import argparse
 import importlib
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -17,7 +17,7 @@ from emt import config as configuration
 from emt import engine, locks, runs
 from emt.commands.output import complain, complain_at_length, open_console
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig
-from emt.errors import renamed
+from emt.errors import UserError, renamed
 from emt.files import check_folder
 from emt.options import Option, Parser, add_flags, check, options_of_model, plugins, validate
 
@@ -126,6 +126,35 @@ def run(name: str, configs: Iterable[RunConfig], given: Mapping[str, Any]) -> in
 def folder_of(name: str, given: Mapping[str, Any]) -> Path:
     """Return where a sweep's populations are written."""
     return check_folder(Path(given.get("output_dir") or runs.default_folder()), "output_dir") / name
+
+
+def part_of(
+    configs: Sequence[RunConfig], given: Mapping[str, Any], choice: Option, of: Callable[[RunConfig], Any]
+) -> list[RunConfig]:
+    """Return the runs that a flag chooses, all without it; the others may follow in the same folder.
+
+    Parameters
+    ----------
+    configs
+        The sweep's runs.
+    given
+        The flags given.
+    choice
+        The flag: several values.
+    of
+        What each run is chosen by.
+
+    Raises
+    ------
+    UserError
+        For a value that no run has.
+    """
+    wanted = check((choice,), given_options(given, (choice,)), "the sweep", words=True)[choice.name]
+    known = list(dict.fromkeys(map(of, configs)))
+    if unknown := [value for value in wanted if value not in known]:
+        names = (" ".join(map(str, values)) for values in (known, unknown))
+        raise UserError("must be some of {}; got {}".format(*names), parameter=choice.name)
+    return [config for config in configs if not wanted or of(config) in wanted]
 
 
 def given_options(given: Mapping[str, Any], options: Sequence[Any]) -> dict[str, Any]:

@@ -8,26 +8,18 @@ import sys
 
 from emt.commands import sweep as sweeps
 from emt.commands.script import run_script
-from emt.errors import UserError
-from emt.options import Option, check
+from emt.options import Option
 from experiments.fwp_capacity import summary
 from experiments.fwp_capacity.configs import SWEEPS
 
-CHOICE = (Option("num_keys", tuple[int, ...], (), "numbers of keys to train (default: all)"),)
+CHOICE = Option("num_keys", tuple[int, ...], (), "numbers of keys to train (default: all)")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, train, test, summarise; return the exit code."""
     given = vars(parser().parse_args(arguments))
     name, configs = f"fwp_capacity_{given['question']}", SWEEPS[given["question"]]
-    keys = check(CHOICE, sweeps.given_options(given, CHOICE), "the sweep", words=True)["num_keys"]
-    known = sorted({config.task["num_keys"] for config in configs})
-    if unknown := sorted(set(keys) - set(known)):
-        raise UserError(
-            f"must be some of {' '.join(map(str, known))}; got {' '.join(map(str, unknown))}",
-            parameter="num_keys",
-        )
-    chosen = [config for config in configs if not keys or config.task["num_keys"] in keys]
+    chosen = sweeps.part_of(configs, given, CHOICE, lambda config: config.task["num_keys"])
     code = sweeps.run(name, chosen, given)
     return code or summary.main([str(sweeps.folder_of(name, given))])
 
@@ -35,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     text = "which setting; experiments/fwp_capacity/README.md describes them"
-    groups = {"part of it": CHOICE}
+    groups = {"part of it": (CHOICE,)}
     return sweeps.build_parser("python -m experiments.fwp_capacity.sweep", __doc__, SWEEPS, text, groups)
 
 

@@ -8,23 +8,18 @@ import sys
 
 from emt.commands import sweep as sweeps
 from emt.commands.script import run_script
-from emt.errors import UserError
-from emt.options import Option, check
+from emt.options import Option
 from experiments.graph_navigation import summary
 from experiments.graph_navigation.configs import SWEEPS
 
-CHOICE = (Option("agents", tuple[str, ...], (), "names of the agents to train (default: all)"),)
+CHOICE = Option("agents", tuple[str, ...], (), "names of the agents to train (default: all)")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, train, play, summarise; return the exit code."""
     given = vars(parser().parse_args(arguments))
     name, configs = f"graph_navigation_{given['question']}", SWEEPS[given["question"]]
-    agents = check(CHOICE, sweeps.given_options(given, CHOICE), "the sweep", words=True)["agents"]
-    known = [config.metadata["experiment_name"] for config in configs]
-    if unknown := [agent for agent in agents if agent not in known]:
-        raise UserError(f"must be some of {' '.join(known)}; got {' '.join(unknown)}", parameter="agents")
-    chosen = [c for c in configs if not agents or c.metadata["experiment_name"] in agents]
+    chosen = sweeps.part_of(configs, given, CHOICE, lambda config: config.metadata["experiment_name"])
     code = sweeps.run(name, chosen, given)
     return code or summary.main([str(sweeps.folder_of(name, given))])
 
@@ -32,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     text = "which agents; experiments/graph_navigation/README.md describes them"
-    groups = {"part of it": CHOICE}
+    groups = {"part of it": (CHOICE,)}
     return sweeps.build_parser("python -m experiments.graph_navigation.sweep", __doc__, SWEEPS, text, groups)
 
 

@@ -52,8 +52,8 @@ class Call:
     mixes: int = 1
     edits: tuple[str, ...] = ()
 
-    def log(self) -> dict[str, Tensor]:
-        """Return what a trace stores of the call, by name, but for what is read."""
+    def log(self, read: Tensor) -> dict[str, Tensor]:
+        """Return what a trace stores of the call and of what was read (…, value), by name: a step has one read."""
         own = {"erase_query": self.erase_query, "erase_key": self.erase_key}
         return {
             "write_key": self.key,
@@ -61,7 +61,8 @@ class Call:
             "write_strength": self.strength,
             "write_erase": self.erase,
             "write_keep": self.keep,
-            "read_query": self.query,
+            "read_query": self.query.unsqueeze(3),
+            "read_value": read.float().unsqueeze(3),
             **{name: tensor for name, tensor in own.items() if tensor is not None},
         }
 

@@ -76,8 +76,7 @@ def _layout(model: Any, text: Text, chosen: Chosen) -> Layout:
     found: dict[str, dict[str, tuple[int, ...]]] = {}
 
     def seen(node: str, call: Call) -> None:
-        log = {**call.log(), "read_value": call.value}
-        found[node] = {name: tuple(tensor.shape[2:]) for name, tensor in log.items()}
+        found[node] = {name: tuple(tensor.shape[2:]) for name, tensor in call.log(call.value).items()}
 
     ids = torch.tensor(text.ids[:1, : min(2, int(text.lengths[0]))], device=next(model.parameters()).device)
     with watched(model, chosen, seen):

@@ -87,9 +87,7 @@ class LanguageModels(Model):
                 return
             read = read_values(call)
             check_reads(node, call, read, self.tolerance)
-            for name, tensor in {**call.log(), "read_value": read.float()}.items():
-                # A step has one read.
-                log[f"memory/{node}/{name}"] = tensor[:, :, :, None] if name.startswith("read") else tensor
+            log.update({f"memory/{node}/{name}": tensor for name, tensor in call.log(read).items()})
 
         with watched(network, self.chosen, seen, edits):
             # Models are causal: what stands after a row's end changes nothing before.

@@ -143,10 +143,8 @@ class Recorder:
         self.edits = tuple(name for name in self.edits if name in call.edits)
         self._heads[node] = call.heads
         arrays = self._nodes.setdefault(node, {})
-        for name, tensor in {**call.log(), "read_value": read}.items():
-            # A step has one read.
-            one = tensor[:, :, :, None] if name.startswith("read") else tensor
-            _put(arrays, name, one, self._shape, where)
+        for name, tensor in call.log(read).items():
+            _put(arrays, name, tensor, self._shape, where)
 
     @property
     def _shape(self) -> tuple[int, int, int]:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from planted.cells import drawn, results_and_gradients
 
 from emt.ops import elman, rate, rate_steps
 
@@ -19,28 +20,7 @@ OPTIONAL = ("bias", "b_out", "potential")
 
 
 def arguments(*given, dtype=torch.float64):
-    generator = torch.Generator().manual_seed(3)
-    names = [name for name in SHAPES if name not in OPTIONAL or name in given]
-    values = {
-        name: 0.5 * torch.randn(SHAPES[name], generator=generator, dtype=torch.float64) for name in names
-    }
-    return {name: value.to(dtype).requires_grad_() for name, value in values.items()}
-
-
-def run(form, inputs, steps, use, **options):
-    """Outputs and the gradient of a weighted sum of the results named in ``use``."""
-    result = form(**inputs, steps=steps, **options)
-    generator = torch.Generator().manual_seed(4)
-    loss = sum(
-        (value * torch.randn(value.shape, generator=generator, dtype=torch.float64)).sum()
-        for name, value in result._asdict().items()
-        if name in use
-    )
-    gradients = torch.autograd.grad(loss, list(inputs.values()), allow_unused=True)
-    filled = [
-        torch.zeros_like(v) if g is None else g for v, g in zip(inputs.values(), gradients, strict=True)
-    ]
-    return {**result._asdict(), **{f"d_{name}": g for name, g in zip(inputs, filled, strict=True)}}
+    return drawn(SHAPES, [name for name in SHAPES if name not in OPTIONAL or name in given], dtype)
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
@@ -51,8 +31,10 @@ def run(form, inputs, steps, use, **options):
     "use", [("outputs",), ("hidden",), ("potential",), ("outputs", "hidden", "potential")]
 )
 def test_fast_equals_the_equation_with_gradients(given, steps, use, leak, activation):
-    options = {"leak": leak, "activation": activation}
-    fast, twin = (run(form, arguments(*given), steps, use, **options) for form in (rate, rate_steps))
+    options = {"steps": steps, "leak": leak, "activation": activation}
+    fast, twin = (
+        results_and_gradients(form, arguments(*given), use, **options) for form in (rate, rate_steps)
+    )
     for name, expected in twin.items():
         torch.testing.assert_close(
             fast[name], expected, rtol=1e-12, atol=1e-13, msg=lambda m, n=name: f"{n}: {m}"
@@ -97,7 +79,8 @@ def test_members_do_not_see_each_other():
 
 def test_float32_is_close_to_float64():
     double, single = (
-        run(rate, arguments(*OPTIONAL, dtype=d), 9, ("outputs",)) for d in (torch.float64, torch.float32)
+        results_and_gradients(rate, arguments(*OPTIONAL, dtype=d), ("outputs",), steps=9)
+        for d in (torch.float64, torch.float32)
     )
     for name, expected in double.items():
         torch.testing.assert_close(single[name].double(), expected, rtol=1e-4, atol=1e-5)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from planted.stacks import advance, content_of
 
 from emt import config as configuration
 from emt import effects, record, trace
@@ -40,18 +41,6 @@ def make_stack(name="fwm", **training):
     settings = {"num_models": 2, "batch_size": ROWS, "epoch_batches": 4, "curriculum": False}
     config = TrainingConfig(curriculum_horizons=(1,), gradient_clip=0.0, **(settings | training))
     return Stack(config, task_of(), build(name), [1, 2])
-
-
-def advance(stack, steps):
-    for _ in range(steps):
-        report = stack.gradients()
-        stack.optimizer.step()
-        stack.advance(report)
-    return stack
-
-
-def content_of(stack):
-    return {name: tensor.numpy().tobytes() for name, tensor in resume_state(stack)[0].items()}
 
 
 def context_of(model, events, axis=None):

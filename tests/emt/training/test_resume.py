@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import BINDING, RUN_OF
+from planted.stacks import advance, content_of
 from safetensors import safe_open
 from safetensors.torch import load
 
@@ -87,18 +88,6 @@ def make_stacks(mini_babi):
         return lambda numbers=everyone: chunk.build(config, numbers)
 
     return make
-
-
-def advance(stack, steps):
-    for _ in range(steps):
-        report = stack.gradients()
-        stack.optimizer.step()
-        stack.advance(report)
-    return stack
-
-
-def content_of(stack):
-    return {name: tensor.numpy().tobytes() for name, tensor in resume_state(stack)[0].items()}
 
 
 @pytest.mark.parametrize("size", [SMALL, pytest.param(LARGE, marks=pytest.mark.slow)])

@@ -11,6 +11,8 @@ from analysis.memory.replay import match_grids
 from emt.errors import UserError
 from emt.models.memory_edits import MemoryEdit, context_with
 from emt.own.language import rebinding
+from emt.own.language.edits import EDITORS
+from emt.own.language.readers import READERS
 
 WITH_ERASE = ("qwen3_next", "kimi_linear", "rwkv7")
 every_editable = pytest.mark.parametrize(
@@ -59,8 +61,9 @@ def test_a_write_without_strength_takes_its_value_from_later_reads_and_nothing_e
     less = ones.clone()
     less[:, :, STEP] = 0
     edited, changed = outputs_and_log(run, {memory: MemoryEdit(scale=less)})
-    # Within a chunk of KDA earlier outputs are rounded along with later ones.
-    torch.testing.assert_close(edited[:, :, :STEP], plain[:, :, :STEP], atol=1e-6, rtol=0)
+    # The library's chunked KDA rounds earlier outputs otherwise when later values change.
+    tolerance = 1e-6 if family == "kimi_linear" else 0
+    torch.testing.assert_close(edited[:, :, :STEP], plain[:, :, :STEP], atol=tolerance, rtol=0)
     assert (edited - plain)[:, :, STEP + 1 :].abs().max() > 1e-4
     name = f"memory/{memory}/read_value"
     lost = (log[name] - changed[name]).numpy()[:, :, STEP:, 0, 0]
@@ -119,6 +122,10 @@ def test_untrained_models_depend_on_no_write():
     assert row["effect_low"] <= 0 <= row["effect_high"]
     assert "queried skipped" in result.population.index
     assert result.population.loc["without queried", "share"] > 0
+
+
+def test_all_functions_that_are_read_can_be_changed():
+    assert set(EDITORS) == set(READERS)
 
 
 def test_what_cannot_be_changed_is_refused():
