@@ -13,6 +13,9 @@ TASKS = {
     "parity": "emt.tasks.state_tracking:Parity",
     "modular_addition": "emt.tasks.state_tracking:ModularAddition",
     "word_problem": "emt.tasks.state_tracking:WordProblem",
+    "mqar": "emt.tasks.recall:MQAR",
+    "induction": "emt.tasks.recall:Induction",
+    "selective_copy": "emt.tasks.recall:SelectiveCopy",
     "delayed_match": "emt.tasks.decisions:DelayedMatch",
     "context_integration": "emt.tasks.decisions:ContextIntegration",
 }

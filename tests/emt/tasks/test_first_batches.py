@@ -13,6 +13,9 @@ FIRST = {
     "parity": "5c817a2b3c6a0b1b",
     "modular_addition": "b57d4919594851eb",
     "word_problem": "989646c5dbf564b3",
+    "mqar": "95a05fde316efa36",
+    "induction": "b93e50707a8002e4",
+    "selective_copy": "b817249efde05ab7",
 }
 """Hashes of ids and answers of a first training batch of 8 rows, with default options."""
 
