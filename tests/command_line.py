@@ -26,9 +26,10 @@ RETRIEVAL = "--task associative_retrieval --pairs 3 --hidden_dim 8"
 STORIES = "--task catbabi --data {babi} --folder en-valid --segment 20 --tasks 1 15 --hidden_dim 8 --embedding_dim 6"
 CHOICE = "--task contextual_choice --trials 4 --steps 5 --t_off 2 --evidence 3 --hidden_dim 8"
 STRINGS = "--task characters --dataset small_palindromes --hidden_dim 8"
+CONVOLVED = ("linear_attention", "deltanet", "gated_deltanet", "mamba2", "mlstm", "kda", "attention")
 RUN_OF = {
-    **dict.fromkeys(("irnn", "ar_lstm", "alstm", "fw"), RETRIEVAL),
-    **dict.fromkeys(("linear_attention", "deltanet", "attention"), f"{RETRIEVAL} --conv_size 2"),
+    **dict.fromkeys(("irnn", "ar_lstm", "alstm", "fw", "rwkv7"), RETRIEVAL),
+    **dict.fromkeys(CONVOLVED, f"{RETRIEVAL} --conv_size 2"),
     "fwp": "--task unique_keys --num_keys 4 --hidden_dim 8",
     "fwm": f"{STORIES} --memory_dim 4",
     "stacked_lstm": STORIES,

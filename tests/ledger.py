@@ -40,5 +40,5 @@ def tensors_of(model, node):
     held = [n for n in model.held_state if model.state_dims[n]]
     own = held if len(model.memories) == 1 else [n for n in held if n.endswith(f"_{node}")]
     if model.memories[node]["kind"] == "dictionary":
-        own = [n for start in ("held", "keys", "values") for n in own if n.startswith(start)]
-    return tuple(own)
+        return tuple(n for start in ("held", "keys", "values") for n in own if n.startswith(start))
+    return (own[0],)

@@ -47,7 +47,10 @@ SMALL = (
 LINEAR = ("variables", "emergence")
 """Commands that need a task with a linear operator: their networks are trained on variable binding."""
 
-WITHOUT_RECURRENCE = ("linear_attention", "fwp", "deltanet", "attention")
+WITHOUT_RECURRENCE = (
+    *("linear_attention", "fwp", "deltanet", "gated_deltanet"),
+    *("mamba2", "mlstm", "rwkv7", "kda", "attention"),
+)
 """Models in which nothing but a memory goes from step to step: the spectra of their steps are zero, and equal."""
 
 WITHOUT_CLASSES = {"decode", "trajectories", "geometry"}

@@ -61,7 +61,8 @@ class Attention(BlockModel):
         size = head_size(hidden_dim, heads)
 
         def build(name: str) -> Mixer:
-            projections = Projections(self, name, hidden_dim, heads, conv_size, initializer_range, bias=True)
+            parts = [(heads, size)] * 3
+            projections = Projections(self, name, hidden_dim, parts, conv_size, initializer_range, bias=True)
             memory = SoftmaxMemory(heads, size, size, context_length)
             return SoftmaxMixer(self, name, projections, memory, initializer_range)
 
@@ -84,6 +85,6 @@ class SoftmaxMixer(MemoryMixer):
 
     def forward(self, x: Tensor, state: Mapping[str, Tensor] | None, sequences: Sequences) -> Mixed:
         """Mix inputs; see `Mixer.forward`."""
-        q, k, v, states = self.projections(x, state)
+        (q, k, v), states = self.projections(x, state)
         reads, last, log = self.memory.run(q, k, v, state, sequences.present, sequences.edit)
         return Mixed(linear(reads.flatten(3), self.w_out), last, states, log)

@@ -39,8 +39,8 @@ class Model(nn.Module):
         Names of the state's tensors and of their axes after (member, batch). Where none is called ``hidden``, the log
         has one all the same: what the readout sees of the state, (member, batch, time, unit).
     held_state
-        State tensors that Jacobians hold at their value and traces do not store: contents of associative
-        memories, which a trace has as a log of writes, in the order of ``memories``; and counts of steps.
+        State tensors that Jacobians hold at their value: contents of associative memories, in the order of
+        ``memories``, in whose place a trace has the log of writes; counts of steps; and scales of contents.
     smooth_state
         Those of ``held_state`` whose next contents have derivatives by all of the state.
     memories

@@ -35,13 +35,15 @@ class Sequences(NamedTuple):
 
     ``present`` (member, batch, time), bool, which steps exist, None for all: the others stand after a row's
     last one, and leave contents of memories as they are. ``seeds`` and ``noise_step`` as of the model. ``edit`` is
-    what is changed of the mixer's memory, None for nothing.
+    what is changed of the mixer's memory, None for nothing. ``first_values`` are the values of the first
+    layer's mixer, None where it reports none.
     """
 
     present: Tensor | None
     seeds: tuple[int, ...]
     noise_step: int | None
     edit: MemoryEdit | None = None
+    first_values: Tensor | None = None
 
 
 class Mixed(NamedTuple):
@@ -49,13 +51,14 @@ class Mixed(NamedTuple):
 
     ``last`` has what makes the contents of its memory after the last step; ``states`` the other parts of its
     state after each step, (member, batch, time, …); ``log`` the variables of its memory, each with an axis
-    head after (member, batch, time).
+    head after (member, batch, time); ``values`` what mixers of later layers may need of the first one's.
     """
 
     outputs: Tensor
     last: Makers
     states: Log
     log: Log
+    values: Tensor | None = None
 
 
 class Mixer(nn.Module):
@@ -175,6 +178,8 @@ class BlockModel(Model):
             memory = name if len(self.names) > 1 else "fast"
             sequences = sequences._replace(edit=edit_of(context, memory))
             mixed = mixer(rms_norm(hidden, self.gains[place]), own, sequences)
+            if place == 0:
+                sequences = sequences._replace(first_values=mixed.values)
             hidden = hidden + mixed.outputs
             if self.mlps:
                 hidden = hidden + self.mlps[place](hidden)
@@ -244,17 +249,17 @@ def scaled_normal(scale: float) -> Callable[..., NDArray[np.float64]]:
     return lambda generator, shape: scale * generator.standard_normal(shape)
 
 
-def head_size(hidden_dim: int, heads: int) -> int:
+def head_size(channels: int, heads: int, what: str = "--hidden_dim") -> int:
     """Return the channels of each head.
 
     Raises
     ------
     UserError
-        If the heads do not share all of them.
+        If the heads do not share all of them; ``what`` says which these are.
     """
-    if hidden_dim % heads:
-        raise UserError(f"must be a divisor of --hidden_dim, {hidden_dim}; got {heads}", parameter="heads")
-    return hidden_dim // heads
+    if channels % heads:
+        raise UserError(f"must be a divisor of {what}, {channels}; got {heads}", parameter="heads")
+    return channels // heads
 
 
 def _logged(variable: Tensor, present: Tensor | None) -> Tensor:

@@ -23,7 +23,7 @@ from emt.models.blocks import (
     rms_norm,
     scaled_normal,
 )
-from emt.models.head_memory import HeadMemory
+from emt.models.head_memory import HeadMemory, Rates
 from emt.models.layers import linear
 from emt.models.memory_mixer import MemoryMixer
 from emt.models.projections import Projections
@@ -70,7 +70,8 @@ class DeltaNet(BlockModel):
         initializer_range: Annotated[float, Field(gt=0)] = 0.02,
     ) -> None:
         super().__init__(seeds)
-        head_size(hidden_dim, heads)
+        size = head_size(hidden_dim, heads)
+        shape = heads, size, size
         self._make(
             input_channels,
             output_channels,
@@ -78,13 +79,23 @@ class DeltaNet(BlockModel):
             layers,
             mlp,
             initializer_range,
-            lambda name: DeltaMixer(self, name, hidden_dim, heads, conv_size, max_beta, initializer_range),
+            lambda name: DeltaMixer(self, name, hidden_dim, shape, conv_size, max_beta, initializer_range),
         )
         self.smooth_state = self.held_state
 
 
 class DeltaMixer(MemoryMixer):
-    """The delta rule for keys and queries of length one."""
+    """The delta rule for keys and queries of length one.
+
+    Parameters
+    ----------
+    model, name, width
+        The model, the layer's name, and units of the residual stream.
+    shape
+        Heads, and sizes of values and keys.
+    conv_size, max_beta, scale
+        Taps of the convolution, s, and standard deviation of initial weights.
+    """
 
     memory: HeadMemory
 
@@ -93,28 +104,38 @@ class DeltaMixer(MemoryMixer):
         model: Model,
         name: str,
         width: int,
-        heads: int,
+        shape: tuple[int, int, int],
         conv_size: int,
         max_beta: float,
         scale: float,
     ) -> None:
-        projections = Projections(model, name, width, heads, conv_size, scale, squash=True)
-        memory = HeadMemory(heads, width // heads, width // heads)
-        super().__init__(projections, memory, {"kind": "linear", "reads": "after"})
+        heads, value, key = shape
+        parts = ((heads, key), (heads, key), (heads, value))
+        projections = Projections(model, name, width, parts, conv_size, scale, squash=True)
+        super().__init__(projections, HeadMemory(*shape), {"kind": "linear", "reads": "after"})
         self.max_beta, draw = max_beta, scaled_normal(scale)
         self.w_beta = model.parameter_of(f"{name}.beta", (width, heads), draw)
-        self.w_out = model.parameter_of(f"{name}.out", (width, width), draw)
-        self.gain = model.parameter_of(f"{name}.read_norm", (width // heads,), constant(1.0))
+        self.w_out = model.parameter_of(f"{name}.out", (heads * value, width), draw)
+        self.gain = model.parameter_of(f"{name}.read_norm", (value,), constant(1.0))
         self.torch_names |= {"w_beta": "beta.weight", "w_out": "out.weight", "gain": "read_norm.weight"}
 
     def forward(self, x: Tensor, state: Mapping[str, Tensor] | None, sequences: Sequences) -> Mixed:
         """Mix inputs; see `Mixer.forward`."""
-        q, k, v, states = self.projections(x, state)
+        (q, k, v), states = self.projections(x, state)
         q, k = unit(q) * q.shape[-1] ** -0.5, unit(k)
         beta = self.max_beta * torch.sigmoid(linear(x, self.w_beta))
-        reads, last, log = self.memory.run(q, k, v, beta, state, sequences.present, edit=sequences.edit)
-        outputs = linear(rms_norm(reads, self.gain).flatten(3), self.w_out)
+        rates = Rates(self.log_keep(x), beta, beta)
+        reads, last, log = self.memory.run(q, k, v, rates, state, sequences.present, edit=sequences.edit)
+        outputs = linear(self.gated(rms_norm(reads, self.gain), x).flatten(3), self.w_out)
         return Mixed(outputs, last, states, log)
+
+    def log_keep(self, x: Tensor) -> Tensor | None:
+        """Return the decay of each step, `Rates.log_keep`; None: all is kept."""
+        return None
+
+    def gated(self, reads: Tensor, x: Tensor) -> Tensor:
+        """Return what of the reads (member, batch, time, head, value) is passed on: all of it."""
+        return reads
 
 
 def unit(x: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from torch.nn.functional import layer_norm, one_hot, pad
 from emt.errors import UserError
 from emt.models.base import Context, LazyState, Log, Model, State, normal, uniform
 from emt.models.features import FeatureMap
-from emt.models.head_memory import HeadMemory
+from emt.models.head_memory import HeadMemory, Rates
 from emt.models.layers import at_ends, embed, lengthen
 from emt.models.linear_attention import EPSILON, require_positive, sums_to_one
 from emt.models.memory_edits import EDITS, edit_of
@@ -225,8 +225,8 @@ class FastWeightProgrammer(Model):
         beta = None if beta is None else beta.unsqueeze(3)
         if self.features is None:
             return self.softmax.run(q, k, v, state, pairs.writes, edit)
-        normalised = self.write_rule == "fwm"
-        return self.memory.run(q, k, v, beta, state, pairs.writes, normalised=normalised, edit=edit)
+        normalised, rates = self.write_rule == "fwm", Rates(erase=beta, strength=beta)
+        return self.memory.run(q, k, v, rates, state, pairs.writes, normalised=normalised, edit=edit)
 
     def _answer(self, reads: Tensor) -> Tensor:
         """Return the answer (member, batch, time, value) that was read (member, batch, time, head, …)."""

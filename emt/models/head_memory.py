@@ -1,18 +1,56 @@
 """The linear memories of a layer's heads: run together, carried from batch to batch, and logged as a trace has them."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from emt.models.base import Log
 from emt.models.blocks import Makers
-from emt.ops import linear_memory, normalised_delta
+from emt.ops import LinearMemoryRun, linear_memory, normalised_delta
 from emt.ops.memory_edit import MemoryEdit, along
 
 
+class Rates(NamedTuple):
+    """What each step keeps, erases and writes, as `emt.ops.linear_memory.forms` has it.
+
+    Attributes
+    ----------
+    log_keep
+        log w, (member, batch, time, head), or with a decay for each channel of the key (…, key); None: all is kept.
+    erase
+        b, (member, batch, time, head); None: 0, or 1 with vectors of its own.
+    strength
+        c, (member, batch, time, head); None: 1.
+    erase_query, erase_key
+        x and y, (member, batch, time, head, key), both or neither.
+    """
+
+    log_keep: Tensor | None = None
+    erase: Tensor | None = None
+    strength: Tensor | None = None
+    erase_query: Tensor | None = None
+    erase_key: Tensor | None = None
+
+    def only(self, writes: Tensor | None, moves: Tensor | None, like: Tensor) -> "Rates":
+        """Return rates of which steps write, and which may keep less than all, (member, batch, time); None for all.
+
+        ``like`` has the axes and the type of queries.
+        """
+        log_keep, erase, strength = self.log_keep, self.erase, self.strength
+        if moves is not None and log_keep is not None:
+            log_keep = torch.where(moves.view(*moves.shape, *[1] * (log_keep.ndim - 3)), log_keep, 0.0)
+        if writes is not None:
+            there = writes.unsqueeze(-1).to(like).expand(like.shape[:4])
+            strength = there if strength is None else strength * there
+            if erase is not None or self.erase_query is not None:
+                erase = there if erase is None else erase * there
+        return self._replace(log_keep=log_keep, erase=erase, strength=strength)
+
+
 class HeadMemory:
-    """A matrix (value, key) for each head, without decay.
+    """A matrix (value, key) for each head.
 
     Attributes
     ----------
@@ -33,7 +71,7 @@ class HeadMemory:
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        beta: Tensor | None,
+        rates: Rates,
         state: Mapping[str, Tensor] | None,
         writes: Tensor | None,
         *,
@@ -46,14 +84,14 @@ class HeadMemory:
         ----------
         query, key, value
             (member, batch, time, head, channel).
-        beta
-            β of the delta rule, which erases and writes, (member, batch, time, head); None: values are added.
+        rates
+            What steps keep, erase and write.
         state
             What it holds before the first step; None: nothing.
         writes
-            Steps that write, (member, batch, time); None: all.
+            Steps that write, (member, batch, time); None: all. The others change nothing.
         normalised
-            Whether a memory larger than one is divided by its norm (`normalised_delta`).
+            Whether a memory larger than one is divided by its norm (`normalised_delta`, which takes b alone).
         edit
             What is changed of writes and reads; None: nothing.
 
@@ -63,40 +101,57 @@ class HeadMemory:
             (member, batch, time, head, value), what makes the state after the last step, and the log.
         """
         edit = MemoryEdit() if edit is None else edit.with_head(self.shape[0])
-        own_value = edit.value_of(value)
-        key, writes = edit.key_of(key), writing(writes, edit)
-        strength = beta
-        if writes is not None:
-            there = writes.unsqueeze(-1).to(query).expand(query.shape[:4])
-            strength = there if beta is None else beta * there
-        erase = None if beta is None else strength
+        key, value = edit.key_of(key), edit.value_of(value)
+        writes, moves = writing(writes, edit), moving(writes, edit)
+        rates = rates.only(writes, moves, query)
         held = None
         if state is not None:
             held = state["memory"] if self.shape[0] > 1 else state["memory"].unsqueeze(2)
-        q, k, v = (x.transpose(2, 3) for x in (query, key, own_value))
-        b, c = (None if x is None else x.transpose(2, 3) for x in (erase, strength))
-        log_keep = None
-        if normalised and b is not None:
+        q, k, v = (x.transpose(2, 3) for x in (query, key, value))
+        if normalised and rates.erase is not None:
             hold = None if edit.hold is None else edit.hold.transpose(2, 3)
-            reads, memory, log_keep = normalised_delta(q, k, v, b, held, hold)
+            reads, memory, log_keep = normalised_delta(q, k, v, rates.erase.transpose(2, 3), held, hold)
+            log_keep = log_keep.transpose(2, 3)
+            rates = Rates(log_keep, rates.erase, rates.erase * log_keep.exp())
         else:
-            reads, memory = linear_memory(q, k, v, None, b, c, held)
+            reads, memory = _run(q, k, v, rates, held)
         reads = reads.transpose(2, 3)
-        hidden, blind = edit.hidden(own_value), edit.blind
+        hidden, blind = edit.hidden(value), edit.blind
         if hidden is not None and blind is not None:
-            c = c if log_keep is None or c is None else c * log_keep.exp()
-            missed, _ = linear_memory(q, k, hidden.transpose(2, 3), log_keep, b, c)
+            missed, _ = _run(q, k, hidden.transpose(2, 3), rates, None)
             reads = reads - along(blind[..., 0], reads) * missed.transpose(2, 3)
         if edit.add is not None:
             reads = reads + edit.add.squeeze(4).to(reads)
-        log = head_log(query, key, own_value, reads, writes)
-        if log_keep is not None:
-            log["write_keep"] = log_keep.transpose(2, 3).exp()
-        if strength is not None:
-            log["write_strength"] = log["write_keep"] * strength
-        if erase is not None:
-            log["write_erase"] = erase
+        log = head_log(query, key, value, reads, writes) | _logged(rates)
         return reads, {"memory": lambda: memory if self.shape[0] > 1 else memory.squeeze(2)}, log
+
+
+def _run(q: Tensor, k: Tensor, v: Tensor, rates: Rates, memory: Tensor | None) -> LinearMemoryRun:
+    """Run memories (member, batch, head, value, key) over vectors (member, batch, head, time, channel)."""
+    log_keep, erase, strength, x, y = (None if rate is None else rate.transpose(2, 3) for rate in rates)
+    return linear_memory(q, k, v, log_keep, erase, strength, memory, erase_query=x, erase_key=y)
+
+
+def _logged(rates: Rates) -> Log:
+    """Return what a trace has of rates."""
+    erases = rates.erase
+    if erases is None and rates.erase_query is not None:
+        erases = rates.erase_query.new_ones(()).expand(rates.erase_query.shape[:4])
+    named = {
+        "write_keep": None if rates.log_keep is None else rates.log_keep.exp(),
+        "write_erase": erases,
+        "write_strength": rates.strength,
+        "erase_query": rates.erase_query,
+        "erase_key": rates.erase_key,
+    }
+    return {name: rate for name, rate in named.items() if rate is not None}
+
+
+def moving(writes: Tensor | None, edit: MemoryEdit) -> Tensor | None:
+    """Return which steps may keep less than all, (member, batch, time): those that are there and not frozen."""
+    if edit.freeze is None:
+        return writes
+    return ~edit.freeze if writes is None else writes & ~edit.freeze
 
 
 def writing(writes: Tensor | None, edit: MemoryEdit) -> Tensor | None:

@@ -21,7 +21,7 @@ from emt.errors import UserError
 from emt.models.base import Model
 from emt.models.blocks import BlockModel, Mixed, Mixer, Sequences, head_size, scaled_normal
 from emt.models.features import FeatureMap
-from emt.models.head_memory import HeadMemory
+from emt.models.head_memory import HeadMemory, Rates
 from emt.models.layers import linear
 from emt.models.memory_edits import EDITS
 from emt.models.memory_mixer import MemoryMixer
@@ -82,7 +82,8 @@ class LinearAttention(BlockModel):
         require_positive(features, write_rule)
 
         def build(name: str) -> Mixer:
-            projections = Projections(self, name, hidden_dim, heads, conv_size, initializer_range)
+            parts = [(heads, size)] * 3
+            projections = Projections(self, name, hidden_dim, parts, conv_size, initializer_range)
             feature_map = FeatureMap(features, size, nu, random_features, name)
             return LinearMixer(self, name, projections, feature_map, write_rule, initializer_range)
 
@@ -106,7 +107,7 @@ class LinearMixer(MemoryMixer):
         write_rule: str,
         scale: float,
     ) -> None:
-        width, heads, summed = projections.weight.shape[1], projections.heads, write_rule == "sum"
+        width, heads, summed = projections.weight.shape[1], projections.parts[0][0], write_rule == "sum"
         memory = HeadMemory(heads, features.channels + summed, features.count)
         rule = {"kind": "linear", "reads": "after"} | ({"normaliser": "last"} if summed else {})
         super().__init__(projections, memory, rule)
@@ -120,7 +121,7 @@ class LinearMixer(MemoryMixer):
 
     def forward(self, x: Tensor, state: Mapping[str, Tensor] | None, sequences: Sequences) -> Mixed:
         """Mix inputs; see `Mixer.forward`."""
-        q, k, v, states = self.projections(x, state)
+        (q, k, v), states = self.projections(x, state)
         phi = self.features.of(q, sequences.seeds, sequences.noise_step)
         q, k = phi(q), phi(k)
         beta = None if self.w_beta is None else torch.sigmoid(linear(x, self.w_beta))
@@ -130,7 +131,14 @@ class LinearMixer(MemoryMixer):
         if self.write_rule == "delta":
             q, k = q / (q.sum(dim=-1, keepdim=True) + EPSILON), sums_to_one(k)
         reads, last, log = self.memory.run(
-            q, k, v, beta, state, sequences.present, normalised=normalised, edit=sequences.edit
+            q,
+            k,
+            v,
+            Rates(erase=beta, strength=beta),
+            state,
+            sequences.present,
+            normalised=normalised,
+            edit=sequences.edit,
         )
         if self.write_rule == "sum":
             reads = reads[..., :-1] / (reads[..., -1:] + EPSILON)

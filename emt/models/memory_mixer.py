@@ -9,15 +9,20 @@ from emt.models.blocks import Mixer
 from emt.models.head_memory import HeadMemory
 from emt.models.projections import Projections
 from emt.models.softmax_memory import SoftmaxMemory
+from emt.models.token_shift import TokenShift
 
 
 class MemoryMixer(Mixer):
     """A mixer that writes and reads a memory with projections of its inputs, by the memory's ``rule``."""
 
     memory: HeadMemory | SoftmaxMemory
+    projections: Projections | TokenShift
 
     def __init__(
-        self, projections: Projections, memory: HeadMemory | SoftmaxMemory, rule: Mapping[str, Any]
+        self,
+        projections: Projections | TokenShift,
+        memory: HeadMemory | SoftmaxMemory,
+        rule: Mapping[str, Any],
     ) -> None:
         super().__init__()
         self.projections, self.memory = projections, memory

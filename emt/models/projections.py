@@ -1,6 +1,6 @@
 """Queries, keys and values of several heads, made from a layer's input with or without a short convolution."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 from torch.nn.functional import silu
@@ -12,20 +12,20 @@ from emt.models.short_convolution import ShortConvolution
 
 
 class Projections(nn.Module):
-    """[q, k, v] = x W + b, each head a share of the channels; with a convolution silu(conv(x W + b)).
+    """x W + b in parts, such as [q, k, v]; with a convolution silu(conv(x W + b)).
 
     Parameters
     ----------
-    model, name
-        The model whose parameters these are, and the layer's name.
-    width, heads
-        Channels of all heads together, and heads.
+    model, name, width
+        The model whose parameters these are, the layer's name, and channels of x.
+    parts
+        Heads of each part, and channels of each of its heads.
     conv_size
         Taps of the convolution; 0 for none.
     scale
         Standard deviation of initial weights.
-    bias
-        Whether there is b.
+    bias, conv_bias
+        Whether there is b, and whether the convolution has biases.
     squash
         Whether silu acts without a convolution, too.
 
@@ -42,24 +42,29 @@ class Projections(nn.Module):
         model: Model,
         name: str,
         width: int,
-        heads: int,
+        parts: Sequence[tuple[int, int]],
         conv_size: int,
         scale: float,
         *,
         bias: bool = False,
+        conv_bias: bool = False,
         squash: bool = False,
     ) -> None:
         super().__init__()
-        self.heads, self.squash = heads, squash or conv_size > 0
-        self.weight = model.parameter_of(f"{name}.in", (width, 3 * width), scaled_normal(scale))
+        self.parts, self.squash = tuple(parts), squash or conv_size > 0
+        self.sizes = [heads * channels for heads, channels in parts]
+        self.weight = model.parameter_of(f"{name}.in", (width, sum(self.sizes)), scaled_normal(scale))
         self.torch_names = {"weight": "in.weight"}
-        self.bias = model.parameter_of(f"{name}.in_bias", (3 * width,), constant(0.0)) if bias else None
+        self.bias = None
         if bias:
+            self.bias = model.parameter_of(f"{name}.in_bias", (sum(self.sizes),), constant(0.0))
             self.torch_names["bias"] = "in.bias"
         self.convolution = None
         if conv_size:
-            self.convolution = ShortConvolution(model, f"{name}.conv", conv_size, 3 * width)
-            self.torch_names["convolution.filters"] = "conv.weight"
+            self.convolution = ShortConvolution(
+                model, f"{name}.conv", conv_size, sum(self.sizes), bias=conv_bias
+            )
+            self.torch_names |= {f"convolution.{n}": t for n, t in self.convolution.torch_names.items()}
         self.state_dims = {"conv": ("tap", "conv_channel")} if conv_size > 1 else {}
         self.mixes = {"mixes": conv_size} if conv_size > 1 else {}
 
@@ -69,13 +74,18 @@ class Projections(nn.Module):
             return {}
         return {"conv": self.convolution.zero_state(like)}
 
-    def forward(self, x: Tensor, state: Mapping[str, Tensor] | None) -> tuple[Tensor, Tensor, Tensor, Log]:
-        """Return q, k, v (member, batch, time, head, channel) of (member, batch, time, unit), and the states."""
-        projected, states = linear(x, self.weight, self.bias), Log()
+    def forward(self, x: Tensor, state: Mapping[str, Tensor] | None) -> tuple[list[Tensor], Log]:
+        """Return the parts (member, batch, time, head, channel) of (member, batch, time, unit), and the states."""
+        _, mixed, states = self.raw_and_mixed(x, state)
+        split = zip(mixed.split(self.sizes, dim=-1), self.parts, strict=True)
+        return [part.unflatten(-1, shape) for part, shape in split], states
+
+    def raw_and_mixed(self, x: Tensor, state: Mapping[str, Tensor] | None) -> tuple[Tensor, Tensor, Log]:
+        """Return x W + b, what the convolution and silu make of it, and the states."""
+        raw, states = linear(x, self.weight, self.bias), Log()
+        mixed = raw
         if self.convolution is not None:
             window = state["conv"] if state is not None and self.state_dims else None
-            projected, windows = self.convolution(projected, window)
+            mixed, windows = self.convolution(raw, window)
             states = {"conv": windows} if self.state_dims else {}
-        projected = silu(projected) if self.squash else projected
-        q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in projected.chunk(3, dim=-1))
-        return q, k, v, states
+        return raw, silu(mixed) if self.squash else mixed, states

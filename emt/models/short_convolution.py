@@ -7,7 +7,7 @@ from emt.models.base import Model, uniform
 
 
 class ShortConvolution(nn.Module):
-    """z_t = Σ_j f_j ∘ x_{t−J+1+j}, J filters of one tap each for every channel; zeros before the first step.
+    """z_t = Σ_j f_j ∘ x_{t−J+1+j} + b, J filters of one tap each for every channel; zeros before the first step.
 
     Parameters
     ----------
@@ -17,12 +17,24 @@ class ShortConvolution(nn.Module):
         J.
     channels
         Number of channels.
+    bias
+        Whether there is b.
+
+    Attributes
+    ----------
+    torch_names
+        Names of the parameters in a weight file.
     """
 
-    def __init__(self, model: Model, name: str, taps: int, channels: int) -> None:
+    def __init__(self, model: Model, name: str, taps: int, channels: int, *, bias: bool = False) -> None:
         super().__init__()
         # torch's default for Conv1d with one input channel: U(±1/√J).
         self.filters = model.parameter_of(name, (taps, channels), uniform(taps**-0.5))
+        self.bias = None
+        self.torch_names = {"filters": "conv.weight"}
+        if bias:
+            self.bias = model.parameter_of(f"{name}_bias", (channels,), uniform(taps**-0.5))
+            self.torch_names["bias"] = "conv.bias"
 
     @property
     def taps(self) -> int:
@@ -45,6 +57,8 @@ class ShortConvolution(nn.Module):
         padded = torch.cat([self.zero_state(x) if window is None else window, x], dim=2)
         steps, filters = x.shape[2], self.filters[:, :, None, None]
         outputs = filters[:, 0] * padded[:, :, :steps]
+        if self.bias is not None:
+            outputs = outputs + self.bias[:, None, None]
         for j in range(1, self.taps):
             outputs = torch.addcmul(outputs, filters[:, j], padded[:, :, j : j + steps])
         if self.taps == 1:

@@ -17,13 +17,14 @@ LIMIT = 300.0
 
 BINDING = "--task variable_binding --seq_length 3 --input_dim 4 --curriculum_horizons 3 5"
 RETRIEVAL = "--task associative_retrieval --pairs 3"
+CONVOLVED = ("linear_attention", "deltanet", "gated_deltanet", "mamba2", "mlstm", "kda", "attention")
 TASKS = {
     "gru": "--task graph_navigation --steps 5 --graphs 6",
     "dnd_lstm": "--task contextual_choice --trials 4 --steps 5 --t_off 2 --evidence 3",
     "ethereal": "--task characters --dataset small_palindromes",
     "ethereal_rnn": "--task characters --dataset small_palindromes --layers 1",
-    **dict.fromkeys(("irnn", "ar_lstm", "alstm", "fw", "fwm", "stacked_lstm"), RETRIEVAL),
-    **dict.fromkeys(("linear_attention", "deltanet", "attention"), f"{RETRIEVAL} --conv_size 2"),
+    **dict.fromkeys(("irnn", "ar_lstm", "alstm", "fw", "fwm", "rwkv7", "stacked_lstm"), RETRIEVAL),
+    **dict.fromkeys(CONVOLVED, f"{RETRIEVAL} --conv_size 2"),
     "fwp": "--task unique_keys --num_keys 4",
 }
 """What each model is trained on, variable binding if there is no entry."""

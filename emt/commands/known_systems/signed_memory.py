@@ -21,7 +21,7 @@ def signed_memory(seeds: Sequence[int], saturation: float = 0.0) -> Any:
     from torch.nn.functional import one_hot
 
     from emt.models.base import Context, Log, Model, State
-    from emt.models.head_memory import HeadMemory
+    from emt.models.head_memory import HeadMemory, Rates
     from emt.models.memory_edits import EDITS, edit_of
     from emt.record import Loaded
     from emt.tasks.key_value_pairs import UniqueKeys
@@ -51,10 +51,10 @@ def signed_memory(seeds: Sequence[int], saturation: float = 0.0) -> Any:
             sign = (1 - 2 * ((number + value) % 2)).to(self.like)[..., None, None]
             query = one_hot(number, KEYS).to(self.like).unsqueeze(3)
             offered = one_hot(value.clamp(min=0), KEYS).to(self.like).unsqueeze(3)
-            beta = torch.ones_like(sign[..., 0])
+            rates = Rates(erase=torch.ones_like(sign[..., 0]))
             edit = edit_of(context, "fast")
             reads, last, log = self.memory.run(
-                query, sign * query, sign * offered, beta, state, value >= 0, edit=edit
+                query, sign * query, sign * offered, rates, state, value >= 0, edit=edit
             )
             outputs = torch.tanh(saturation * reads) if saturation else reads
             log = {f"memory/fast/{name}": variable.squeeze(3) for name, variable in log.items()}

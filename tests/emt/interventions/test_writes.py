@@ -253,7 +253,7 @@ def test_untrained_networks_depend_on_no_write():
     assert row["p"] > 0.05
 
 
-@pytest.mark.parametrize("name", ["fw", "fwm", "deltanet", "linear_attention"])
+@pytest.mark.parametrize("name", ["fw", "fwm", "deltanet", "gated_deltanet", "mamba2", "linear_attention"])
 def test_reads_of_edited_runs_are_what_their_logs_say(name):
     """Σ_i W_ti (1 − hide_i) v_i + add, to rounding in float32; and not where a log has other signs."""
     task = AssociativeRetrieval(pairs=3)
