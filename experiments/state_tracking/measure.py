@@ -9,13 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from emt.config import RunConfig
-from emt.record import Loaded, load_members, to_tensors
+from emt.record import Loaded, load_members
+from experiments.rates import answers
 
 LONG = 6
 """Words are tested at the length of training and at so many times it."""
-
-PIECE = 16
-"""Words that are run at once."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,6 @@ class Measured:
     eigenvalue: NDArray[np.float64] | None
 
 
-@torch.no_grad()
 def measure(folder: Path, config: RunConfig, numbers: list[int], words: int) -> Measured:
     """Run finished members on the same held-out words."""
     loaded = load_members(folder, config, numbers)
@@ -43,12 +40,8 @@ def measure(folder: Path, config: RunConfig, numbers: list[int], words: int) -> 
     batch = loaded.task.test_batch(config.training.seed, length, 1, words)
     right: NDArray[np.float64] = np.zeros((len(numbers), length))
     eigenvalues = []
-    for start in range(0, words, PIECE):
-        piece = batch.part(slice(start, start + PIECE))
-        inputs, context = to_tensors(loaded, piece)
-        outputs, _, log = loaded.model(inputs, None, length, context)
-        answers = torch.from_numpy(piece.targets)
-        right += (outputs.argmax(dim=-1) == answers).sum(dim=1).double().numpy()
+    for _, inputs, correct, log in answers(loaded, batch):
+        right += correct.sum(dim=1).double().numpy()
         if "memory/fast/write_erase" in log and log["memory/fast/write_erase"].any():
             eigenvalues.append(_smallest(loaded, inputs, log))
     eigenvalue = np.mean(eigenvalues, axis=0) if eigenvalues else None

@@ -54,7 +54,7 @@ def test_a_sweep_ends_in_tables_over_rates(tmp_path, monkeypatch, layout_faults)
     monkeypatch.setattr(summary, "WORDS", 16)
     figures = []
     draw = summary.draw_rates
-    monkeypatch.setattr(summary, "draw_rates", lambda *tables: figures.append(draw(*tables)) or figures[-1])
+    monkeypatch.setattr(summary, "draw_rates", lambda *drawn: figures.append(draw(*drawn)) or figures[-1])
     flags = f"--output_dir {tmp_path} --epochs 1 --epoch_batches 2 --engine inline --accelerator cpu"
     with pytest.raises(UserError, match="num_models: must be a multiple of 3"):
         sweep.main(["parity", *flags.split(), "--num_models", "4"])

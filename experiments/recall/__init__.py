@@ -1,0 +1,1 @@
+"""What can a memory recall that is written token by token? Three tasks over learning rates and seeds."""
