@@ -57,6 +57,9 @@ class TrainingConfig(_Section):
     adam_epsilon: Annotated[float, Field(gt=0)] = Field(
         default=1e-8, description="what Adam adds to the root of a gradient's mean square"
     )
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="training steps over which the learning rate rises in a line to its value"
+    )
     gradient_clip: Annotated[float, Field(ge=0)] = Field(
         default=1.0, description="largest gradient norm of a member; 0: no clipping"
     )

@@ -49,7 +49,7 @@ LINEAR = ("variables", "emergence")
 
 WITHOUT_RECURRENCE = (
     *("linear_attention", "fwp", "deltanet", "gated_deltanet"),
-    *("mamba2", "mlstm", "rwkv7", "kda", "attention"),
+    *("mamba2", "mlstm", "rwkv7", "kda", "attention", "transformer_xl"),
 )
 """Models in which nothing but a memory goes from step to step: the spectra of their steps are zero, and equal."""
 
@@ -63,6 +63,7 @@ FEW_KINDS = {
     "ethereal_rnn": {"decode", "geometry"},
     "fwm": {"geometry"},
     "stacked_lstm": {"geometry"},
+    "transformer_xl": {"geometry"},
 }
 """What of these refuses models whose tasks here have several items asked for in each trial, or few different trials."""
 

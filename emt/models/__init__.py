@@ -19,6 +19,7 @@ MODELS = {
     "rwkv7": "emt.models.rwkv7:RWKV7",
     "kda": "emt.models.kda:KDA",
     "attention": "emt.models.attention:Attention",
+    "transformer_xl": "emt.models.transformer_xl:TransformerXL",
     "stacked_lstm": "emt.models.stacked_lstm:StackedLSTM",
     "dnd_lstm": "emt.models.dnd_lstm:DNDLSTM",
     "ethereal": "emt.models.ethereal:EtherealRNN",

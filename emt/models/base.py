@@ -104,6 +104,10 @@ class Model(nn.Module):
         """Return the state before the first step, in the float type of ``like``, (member, batch, …)."""
         raise NotImplementedError
 
+    def activations(self, segment: int) -> int:
+        """Return how many numbers a step of a segment of so many steps depends on besides its input, at most."""
+        return sum(tensor.numel() for tensor in self.zero_state(self.like.new_empty(1, 1)).values())
+
     @abstractmethod
     def forward(
         self, x: Tensor, state: State | None = None, steps: int | None = None, context: Context | None = None

@@ -183,7 +183,7 @@ class BlockModel(Model):
             hidden = hidden + mixed.outputs
             if self.mlps:
                 hidden = hidden + self.mlps[place](hidden)
-            log |= {f"memory/{memory}/{n}": _logged(t, present) for n, t in mixed.log.items()}
+            log |= {f"memory/{memory}/{n}": logged(t, present) for n, t in mixed.log.items()}
             log |= {f"{part}_{name}": values for part, values in mixed.states.items()}
             last |= {f"{part}_{name}": maker for part, maker in mixed.last.items()}
             log["hidden" if place == len(self.names) - 1 else f"hidden_{name}"] = hidden
@@ -262,7 +262,7 @@ def head_size(channels: int, heads: int, what: str = "--hidden_dim") -> int:
     return channels // heads
 
 
-def _logged(variable: Tensor, present: Tensor | None) -> Tensor:
+def logged(variable: Tensor, present: Tensor | None) -> Tensor:
     """Return a memory's variable (member, batch, time, head, …) without a single head's axis, NaN at absent steps."""
     variable = variable.squeeze(3) if variable.shape[3] == 1 else variable
     if present is None:

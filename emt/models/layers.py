@@ -4,13 +4,16 @@ The embedding E comes before the input weights W_in without anything between the
 which are small, and the inputs only once. In a weight file it is a linear layer without bias.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, pad
 
 from emt.models.base import Context, Model, uniform
+from emt.streams import stream
 
 
 class Head(nn.Module):
@@ -110,3 +113,14 @@ def at_ends(x: Tensor, states: Tensor, before: Tensor) -> Tensor:
     length = (x >= 0).sum(dim=2)[..., None]
     last = (length - 1).clamp(min=0)[..., None].expand(-1, -1, 1, states.shape[-1])
     return torch.where(length > 0, states.gather(2, last).squeeze(2), before)
+
+
+def dropped(model: Model, values: Tensor, kind: str, rate: float, shape: Sequence[int]) -> Tensor:
+    """Return values (member, …) times each member's mask of this shape, or as they are outside training.
+
+    What is left is scaled up by 1 / (1 − rate).
+    """
+    if model.noise_step is None or rate == 0:
+        return values
+    draws = [stream(f"dropout.{kind}", seed, "train", model.noise_step).random(shape) for seed in model.seeds]
+    return values * torch.tensor((np.stack(draws) >= rate) / (1 - rate)).to(values)

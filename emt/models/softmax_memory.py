@@ -1,6 +1,7 @@
 """Softmax attention as a memory: a dictionary that returns an average of values, and holds the last ones written."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from torch.nn.functional import pad, scaled_dot_product_attention
 from emt.models.base import Log
 from emt.models.blocks import Makers
 from emt.models.head_memory import head_log, writing
-from emt.ops.memory_edit import MemoryEdit
+from emt.ops.memory_edit import MemoryEdit, along
 
 
 class SoftmaxMemory:
@@ -21,6 +22,8 @@ class SoftmaxMemory:
         Heads, and sizes of values and keys.
     capacity
         Writes that are held.
+    scale
+        What products are multiplied by; None: 1 / √d.
 
     Attributes
     ----------
@@ -30,8 +33,9 @@ class SoftmaxMemory:
         The rule as a trace has it.
     """
 
-    def __init__(self, heads: int, value: int, key: int, capacity: int) -> None:
+    def __init__(self, heads: int, value: int, key: int, capacity: int, scale: float | None = None) -> None:
         self.heads, self.value, self.key, self.capacity = heads, value, key, capacity
+        self.scale = key**-0.5 if scale is None else scale
         self.state_dims = {
             "keys": ("slot", "head", "key"),
             "values": ("slot", "head", "value"),
@@ -42,7 +46,7 @@ class SoftmaxMemory:
             "reads": "after",
             "similarity": "dot",
             "recall": "softmax",
-            "scale": key**-0.5,
+            "scale": self.scale,
             "capacity": capacity,
         }
 
@@ -97,16 +101,19 @@ class SoftmaxMemory:
         mask = None if simple else self._found(held, steps).flatten(0, 1).unsqueeze(1)
         shown = self._shown(edit, held.shape[2])
         if mask is None:
-            reads = scaled_dot_product_attention(q, k, v, is_causal=True)
+            reads = scaled_dot_product_attention(q, k, v, is_causal=True, scale=self.scale)
         else:
             # A finite number, so that a read that finds nothing has finite gradients.
             mask = mask if shown is None else mask & (shown > 0)
             bias = torch.zeros_like(mask, dtype=q.dtype) if shown is None else shown.to(q).log()
             bias = bias.masked_fill(~mask, -1e9)
-            reads = scaled_dot_product_attention(q, k, v, bias) * mask.any(dim=-1, keepdim=True)
+            reads = scaled_dot_product_attention(q, k, v, bias, scale=self.scale) * mask.any(
+                dim=-1, keepdim=True
+            )
         reads = reads.transpose(1, 2).unflatten(0, query.shape[:2])
         reads = reads if edit.add is None else reads + edit.add.squeeze(4).to(reads)
-        return reads, self._last(held, keys, values), head_log(query, key, value, reads, writes)
+        last = newest(held, self.capacity, keys=keys, values=values)
+        return reads, last, head_log(query, key, value, reads, writes)
 
     def _found(self, held: Tensor, steps: int) -> Tensor:
         """Return which writes a read finds, (member, batch, time, slot and time)."""
@@ -122,20 +129,28 @@ class SoftmaxMemory:
         hide = pad(edit.hide, (slots - edit.hide.shape[2], 0))
         return (1 - edit.blind[..., :1] * hide.unsqueeze(2)).flatten(0, 1).unsqueeze(1)
 
-    def _last(self, held: Tensor, keys: Tensor, values: Tensor) -> Makers:
-        """Return what makes the state: the last writes, the newest in the last slot."""
 
-        def of(x: Tensor) -> Tensor:
-            missing = self.capacity - held.shape[2]
-            if missing > 0:
-                x = torch.cat([x.new_zeros(*x.shape[:2], missing, *x.shape[3:]), x], dim=2)
-            order = torch.cat([held.new_zeros(*held.shape[:2], max(missing, 0)), held], dim=2)
-            order = order.byte().sort(dim=2, stable=True).indices[:, :, -self.capacity :]
-            index = order.reshape(*order.shape, *[1] * (x.ndim - 3)).expand(*order.shape, *x.shape[3:])
-            return x.gather(2, index)
+def newest(held: Tensor, capacity: int, **written: Tensor) -> Makers:
+    """Return what makes a state of the last writes, the newest in the last slot.
 
-        return {
-            "keys": lambda: of(keys * held[..., None, None]),
-            "values": lambda: of(values * held[..., None, None]),
-            "held": lambda: of(held),
-        }
+    Parameters
+    ----------
+    held
+        Which steps wrote, (member, batch, time).
+    capacity
+        Slots; those that are not needed are zero, and the first ones.
+    written
+        What was written, (member, batch, time, …) by name.
+    """
+
+    def of(x: Tensor) -> Tensor:
+        missing = capacity - held.shape[2]
+        if missing > 0:
+            x = torch.cat([x.new_zeros(*x.shape[:2], missing, *x.shape[3:]), x], dim=2)
+        order = torch.cat([held.new_zeros(*held.shape[:2], max(missing, 0)), held], dim=2)
+        order = order.byte().sort(dim=2, stable=True).indices[:, :, -capacity:]
+        index = order.reshape(*order.shape, *[1] * (x.ndim - 3)).expand(*order.shape, *x.shape[3:])
+        return x.gather(2, index)
+
+    makers = {name: partial(lambda x: of(x * along(held, x)), x) for name, x in written.items()}
+    return {**makers, "held": lambda: of(held)}

@@ -11,15 +11,13 @@ at all steps of a segment (Gal & Ghahramani 2016), those of recurrent weights to
 from collections.abc import Sequence
 from typing import Annotated
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from emt.models.base import Context, Log, Model, State, normal, uniform
-from emt.models.layers import at_ends, embed, lengthen, linear
+from emt.models.layers import at_ends, dropped, embed, lengthen, linear
 from emt.ops.lstm import lstm
-from emt.streams import stream
 
 MOST_LAYERS = 8
 
@@ -96,19 +94,19 @@ class StackedLSTM(Model):
         """Run the members over a sequence; see `Model.forward`."""
         x = lengthen(x, steps)
         state = self.zero_state(self.w_out.new_empty(x.shape[:2])) if state is None else state
-        table = self._dropped(self.embedding, "token", self.token_dropout, (self.embedding.shape[1], 1))
+        table = dropped(self, self.embedding, "token", self.token_dropout, (self.embedding.shape[1], 1))
         rows = (x.shape[1], 1)
         passed = embed(x, table)
-        passed = self._dropped(passed, "embedding", self.embedding_dropout, (*rows, passed.shape[-1]))
+        passed = dropped(self, passed, "embedding", self.embedding_dropout, (*rows, passed.shape[-1]))
         before = zip(*(state[name].chunk(len(self.stack), dim=-1) for name in self.state_dims), strict=True)
         states = []
         for i, (layer, (h0, c0)) in enumerate(zip(self.stack, before, strict=True)):
             assert isinstance(layer, _Layer)
-            w_rec = self._dropped(
-                layer.w_rec, f"recurrent.{i}", self.recurrent_dropout, layer.w_rec.shape[1:]
+            w_rec = dropped(
+                self, layer.w_rec, f"recurrent.{i}", self.recurrent_dropout, layer.w_rec.shape[1:]
             )
             _, hidden, cell = lstm(passed, layer.w_in, w_rec, w_rec[:, :, :0], layer.bias, None, h0, c0)
-            out = self._dropped(hidden, f"layer.{i}", self.layer_dropout, (*rows, hidden.shape[-1]))
+            out = dropped(self, hidden, f"layer.{i}", self.layer_dropout, (*rows, hidden.shape[-1]))
             passed = out if i == 0 else passed + out
             states.append((hidden, cell))
         log = dict(
@@ -116,15 +114,6 @@ class StackedLSTM(Model):
         )
         last = {name: at_ends(x, log[name], state[name]) for name in self.state_dims}
         return linear(passed, self.w_out, self.b_out), last, log
-
-    def _dropped(self, values: Tensor, kind: str, rate: float, shape: Sequence[int]) -> Tensor:
-        """Return values (member, …) times each member's mask of this shape, or as they are outside training."""
-        if self.noise_step is None or rate == 0:
-            return values
-        draws = [
-            stream(f"dropout.{kind}", seed, "train", self.noise_step).random(shape) for seed in self.seeds
-        ]
-        return values * torch.tensor((np.stack(draws) >= rate) / (1 - rate)).to(values)
 
 
 class _Layer(nn.Module):

@@ -28,6 +28,8 @@ class MemberOptimizer(torch.optim.Optimizer):
         Weight of the L2 penalty, added to the gradient after clipping (as torch's ``weight_decay``).
     epsilon
         What Adam adds to the root of the mean square; others have no use for it.
+    warmup_steps
+        Steps over which step sizes rise in a line to ``learning_rate``.
 
     Attributes
     ----------
@@ -46,9 +48,11 @@ class MemberOptimizer(torch.optim.Optimizer):
         gradient_clip: float = 0.0,
         l2_penalty: float = 0.0,
         epsilon: float = 1e-8,
+        warmup_steps: int = 0,
     ) -> None:
         super().__init__(params, {})
         self.gradient_clip, self.l2_penalty, self.epsilon = gradient_clip, l2_penalty, epsilon
+        self.warmup_steps = warmup_steps
         members = self._stacked()[0].shape[0]
         rates = [learning_rate] * members if isinstance(learning_rate, float | int) else learning_rate
         self.rates = [float(rate) for rate in rates]
@@ -84,8 +88,13 @@ class MemberOptimizer(torch.optim.Optimizer):
             torch._foreach_mul_(gradients, [_along(scale, g) for g in gradients])
         kept = ([self.slots(p)[name] for p in parameters] for name in self.SLOTS)
         stacked = (parameters, gradients, *kept)
+        warmth = self.warmth(self.steps.max().item())
         for rate, members in self._alike():
-            self._descend(rate, *(self._parts(tensors, members) for tensors in stacked))
+            self._descend(warmth * rate, *(self._parts(tensors, members) for tensors in stacked))
+
+    def warmth(self, step: float) -> float:
+        """Return the share of the learning rate that the step with this number, from 1, is taken at."""
+        return min(1.0, step / self.warmup_steps) if self.warmup_steps else 1.0
 
     def _descend(
         self, rate: float, parameters: list[Tensor], gradients: list[Tensor], *slots: list[Tensor]

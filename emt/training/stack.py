@@ -67,6 +67,7 @@ class Stack:
             config.gradient_clip,
             config.l2_penalty,
             config.adam_epsilon,
+            config.warmup_steps,
         )
         self.state: Carried = {}
         self.best = BestWeights(model, len(numbers)) if config.keep == "best" else None

@@ -374,10 +374,10 @@ def spread(values: Sequence[float | None], bounds: tuple[float, float]) -> dict[
 
 
 def sizes(run: Path, config: RunConfig, number: int) -> tuple[int, int]:
-    """Return how many weights a model has, and how many numbers it carries from word to word (table 1's columns)."""
+    """Return a model's weights, and the numbers that a word depends on besides itself, at most (table 1's columns)."""
     model = load_members(run, config, [number]).model
     weights = sum(p.numel() for p in model.parameters())
-    return weights, sum(s.numel() for s in model.zero_state(torch.zeros(1, 1, 1)).values())
+    return weights, model.activations(config.task["segment"])
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

@@ -32,7 +32,7 @@ from experiments.command_line import (
 )
 from experiments.training import train_in_view
 
-MODEL_TYPES = {"fwm": "fwm", "lstm": "stacked_lstm", "fw": "fw"}
+MODEL_TYPES = {"fwm": "fwm", "lstm": "stacked_lstm", "fw": "fw", "txl": "transformer_xl"}
 """The paper's models by their short names."""
 
 VARIANTS = {"10k": "en-valid-10k", "1k": "en-valid"}
@@ -47,7 +47,11 @@ RENAMED = {"variant": "rule"}
 """Options of models whose flag has another name here."""
 
 
-TRAINING = step_options(steps=7_000, batch=32, eval_every=250, out="runs/catbabi")
+TRAINING = (
+    *step_options(steps=7_000, batch=32, eval_every=250, out="runs/catbabi"),
+    Option("clip", float, 0.0, "largest gradient norm of a model; 0: no clipping"),
+    Option("warmup", int, 0, "steps over which the learning rate rises in a line"),
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -111,11 +115,12 @@ def build_config(model: str, given: Mapping[str, Any]) -> RunConfig:
     options = values_of(model_flags(model), given, f"model {model}")
     own_names = {flag: option for option, flag in RENAMED.items()}
     task = check(options_of(TASKS["catbabi"]), stories, "task catbabi")
+    training = training_of(values) | {"gradient_clip": values["clip"], "warmup_steps": values["warmup"]}
     config = RunConfig(
         metadata=metadata(Path(values["out"]).name, "experiments.catbabi.train"),
         task={"name": "catbabi", **task, "folder": VARIANTS[given["variant"]]},
         model={"type": MODEL_TYPES[model], **{own_names.get(k, k): v for k, v in options.items()}},
-        training=validate(TrainingConfig, training_of(values) | {"validation_batches": 1}, "training"),
+        training=validate(TrainingConfig, training | {"validation_batches": 1}, "training"),
         execution=execution_of(given, values["device"]),
     )
     return with_whole_validation(config)

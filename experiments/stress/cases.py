@@ -26,6 +26,7 @@ TASKS = {
     **dict.fromkeys(("irnn", "ar_lstm", "alstm", "fw", "fwm", "rwkv7", "stacked_lstm"), RETRIEVAL),
     **dict.fromkeys(CONVOLVED, f"{RETRIEVAL} --conv_size 2"),
     "fwp": "--task unique_keys --num_keys 4",
+    "transformer_xl": f"{RETRIEVAL} --layers 1 --heads 2",
 }
 """What each model is trained on, variable binding if there is no entry."""
 

@@ -19,7 +19,7 @@ from emt.tasks import TASKS
 MEMBERS, BATCH, LENGTH, HORIZON, UNITS = 3, 5, 2, 9, 8
 NUMBERS = (3, 1)
 # In these the memory alone goes from step to step.
-MEMORY_ALONE = ("fwp",)
+MEMORY_ALONE = ("fwp", "transformer_xl")
 
 every_model = pytest.mark.parametrize("model", MODELS)
 

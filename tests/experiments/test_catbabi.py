@@ -32,6 +32,13 @@ SIZES = {
     "fwm": "--hidden_dim 12 --embedding_dim 10 --memory_dim 5 --reads 2",
     "lstm": "--hidden_dim 12 --embedding_dim 10 --layers 2 --layer_dropout 0.1",
     "fw": "--hidden_dim 12 --embedding_dim 10 --inner_steps 2",
+    "txl": "--hidden_dim 12 --embedding_dim 10 --layers 2 --heads 2 --memory_length 30 --clip 0.25 --warmup 5",
+}
+ACTIVATIONS = {
+    "fwm": 5**3 + 2 * 12,
+    "lstm": 2 * 2 * 12,
+    "fw": 12**2 + 12,
+    "txl": 2 * 2 * 12 * (30 + SEGMENT - 1),
 }
 SMALL = split(
     f"--variant 1k --segment {SEGMENT} --batch 4 --steps 20 --eval_every 10 --num_models 2 --num_workers 1"
@@ -115,7 +122,7 @@ def test_a_run_is_trained_tested_and_summarised(model, mode, trained, capsys):
         assert start["words"] == (start["questions"] if mode == "qa" else all_words)
     assert result["starts"]["zero"]["loss"] != result["starts"]["first_row"]["loss"]
     whole = json.loads((folder / "test.json").read_text())
-    assert whole["activations"] == {"fwm": 5**3 + 2 * 12, "lstm": 2 * 2 * 12, "fw": 12**2 + 12}[model]
+    assert whole["activations"] == ACTIVATIONS[model]
     assert whole["starts"]["zero"]["accuracy"]["n"] == whole["validation"]["perplexity"]["n"] == 2
     assert len(rows_of(folder / "test.csv")) == 2 * 2
     assert len(rows_of(folder / "test_by_task.csv")) == 2 * 2 * 3
@@ -318,7 +325,7 @@ def test_every_shipped_run_is_valid(question, mini_babi):
         ready = sweep.with_stories(config, {"data": str(mini_babi), "folder": "en-valid"})
         whole = sweeps.complete(ready)
         assert whole.model.items() >= config.model.items()
-        assert whole.training.gradient_clip == 0
+        assert whole.training.gradient_clip == (0.25 if config.model_type == "transformer_xl" else 0)
         task = CatBabi(**whole.task_options())
         assert whole.training.validation_batches == train.count_batches(
             task, "validation", config.training.batch_size

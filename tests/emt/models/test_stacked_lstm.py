@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from emt.models.layers import dropped
 from emt.models.stacked_lstm import StackedLSTM
 
 MEMBER, BATCH, TIME, IN, EMBEDDING, UNITS, OUT = 2, 3, 5, 4, 9, 7, 6
@@ -106,19 +107,19 @@ def test_masks_are_a_function_of_seed_and_step(rate, ids):
 def test_a_dropped_token_is_no_token(ids):
     model = build(token_dropout=0.5)
     model.noise_step = 3
-    mask = model._dropped(torch.ones_like(model.embedding), "token", 0.5, (IN, 1))
+    mask = dropped(model, torch.ones_like(model.embedding), "token", 0.5, (IN, 1))
     assert set(mask.unique().tolist()) == {0.0, 2.0}
     assert (mask == mask[..., :1]).all(), "whole rows of the table are dropped"
     outputs, _, _ = model(ids)
-    dropped = build()
-    dropped.embedding.data *= mask
-    torch.testing.assert_close(outputs, dropped(ids)[0], atol=1e-6, rtol=0)
+    without = build()
+    without.embedding.data *= mask
+    torch.testing.assert_close(outputs, without(ids)[0], atol=1e-6, rtol=0)
 
 
 def test_masks_keep_the_mean_and_the_rate():
     model = build()
     model.noise_step = 0
-    kept = model._dropped(torch.ones(MEMBER, 300, 400), "recurrent.0", 0.3, (300, 400))
+    kept = dropped(model, torch.ones(MEMBER, 300, 400), "recurrent.0", 0.3, (300, 400))
     assert abs(kept.mean().item() - 1) < 0.01
     assert abs((kept == 0).float().mean().item() - 0.3) < 0.01
     assert not torch.equal(kept[0], kept[1]), "members have masks of their own"

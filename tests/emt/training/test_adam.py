@@ -168,3 +168,18 @@ def test_a_member_gets_the_same_bits_from_a_stack_as_alone(frozen):
     for m, ps in enumerate(lone):
         assert all(torch.equal(s[m], p[0]) for p, s in zip(ps, stacked, strict=True))
     assert not torch.equal(stacked[0][0], stacked[0][1])
+
+
+@every_kind
+def test_step_sizes_rise_in_a_line_and_stay(kind):
+    optimizer = kind(problem(), 1e-2, warmup_steps=1000)
+    assert [optimizer.warmth(step) for step in (0, 500, 1000, 2000)] == [0, 0.5, 1, 1]
+    moved = []
+    for warmup in (0, 4):
+        parameters = problem()
+        before = [p.detach().clone() for p in parameters]
+        set_gradients(parameters, 0)
+        kind(parameters, 1e-2, warmup_steps=warmup).step()
+        moved.append([p.detach() - b for p, b in zip(parameters, before, strict=True)])
+    for whole, part in zip(*moved, strict=True):
+        torch.testing.assert_close(part, whole / 4, rtol=1e-9, atol=1e-15)
