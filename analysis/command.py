@@ -10,6 +10,7 @@ SUBJECTS = {
     "populations": "a list of populations, one for each summary",
     "recording": "the Trace beside one summary (`emt.trace`)",
     "recordings": "label -> Trace, one for each summary",
+    "networks": "label -> `Networks`: Trace, outputs on other trials and options of each summary",
     "lengths": "sequence length -> Trace, all recorded runs beside one summary",
     "dynamics": "the fixed points and Lyapunov exponents beside one summary (`emt.dynamics_file`)",
     "interventions": "the effects of interventions beside one summary (`emt.effects`)",
@@ -18,7 +19,7 @@ SUBJECTS = {
 }
 """What the first parameter of an analysis may be given."""
 
-SEVERAL = ("populations", "recordings")
+SEVERAL = ("populations", "recordings", "networks")
 """Subjects that come from several summaries."""
 
 

@@ -5,7 +5,7 @@ request, portraits of their dynamics (`emt.dynamics_file`) and effects of interv
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -109,12 +109,17 @@ def portrait_mark(work: Work) -> str:
     )
 
 
-def forget(work: Work) -> list[Path]:
-    """Remove recorded runs that were not written now, and what is not of these models; return them."""
+def forget(work: Work, outside: Collection[int] = ()) -> list[Path]:
+    """Remove recorded runs that were not written now, and what is not of these models; return them.
+
+    ``outside`` are the lengths of the trials outside of training that were recorded now.
+    """
     from emt import dynamics_file, effects
 
-    written = {f"seq{length}.nc" for length in work.settings.seq_lengths}
-    old = [path for path in _recordings(work.folder / "traces") if path.name not in written]
+    old = []
+    for folder, lengths in (("traces", work.settings.seq_lengths), ("outside", outside)):
+        written = {f"seq{length}.nc" for length in lengths}
+        old += [path for path in _recordings(work.folder / folder) if path.name not in written]
     mark = portrait_mark(work)
     for folder, kind in (("dynamics", dynamics_file), ("interventions", effects)):
         found = _recordings(work.folder / folder)

@@ -18,7 +18,7 @@ from emt.config import RunConfig
 from emt.errors import UserError
 from emt.jacobians import jacobians
 from emt.models import MODELS
-from emt.models.base import Context, Log, Model, State, check_model
+from emt.models.base import Context, Log, Model, State, UnitWeights, check_model
 from emt.options import load
 from emt.tasks import TASKS
 from emt.tasks.base import ACCURACY, Batch, Task, one_hot
@@ -110,10 +110,39 @@ def record(loaded: Loaded, batch: Batch, length: int) -> xr.DataTree:
     The parameters are those of `record_run`.
     """
     recorded = record_run(loaded, batch, length)
-    made = recorded.assign(linear_model(loaded, recorded))
-    source = "weights" if loaded.model.recurrent_name else "mean state"
-    made.attrs["about"] = json.dumps({**json.loads(recorded.attrs["about"]), "step_matrix": source})
+    weights = loaded.model.unit_weights()
+    made = recorded.assign(linear_model(loaded, recorded) | unit_variables(weights))
+    about: dict[str, Any] = {"step_matrix": "weights" if loaded.model.recurrent_name else "mean state"}
+    if weights is not None:
+        about["symmetry"] = {name: getattr(weights, name) for name in ("acts", "signed", "blocks")}
+    made.attrs["about"] = json.dumps({**json.loads(recorded.attrs["about"]), **about})
     return made
+
+
+def record_outputs(loaded: Loaded, batch: Batch, length: int, outside: Mapping[str, str]) -> xr.DataTree:
+    """Run all members on one batch and return their Trace without states, whose axis ``unit`` has the size 0.
+
+    Parameters
+    ----------
+    loaded, batch, length
+        As of `record_run`.
+    outside
+        What is other than in the trials that were trained on (`emt.trace.About`).
+    """
+    recorded = record_run(loaded, batch, length)
+    states = {name for name, values in recorded.data_vars.items() if values.dims[:3] == trace.MEMBER_TIME}
+    variables = {
+        str(name): (tuple(map(str, values.dims)), values.to_numpy())
+        for name, values in recorded.data_vars.items()
+        if name == "outputs" or name not in states
+    }
+    variables["hidden"] = trace.RECORDED["hidden"], recorded["hidden"].to_numpy()[..., :0]
+    about = json.loads(recorded.attrs["about"]) | {
+        "states": ["hidden"],
+        "memories": {},
+        "outside": dict(outside),
+    }
+    return trace.make(variables, list(loaded.numbers), about)
 
 
 @torch.no_grad()
@@ -201,6 +230,12 @@ def linear_model(loaded: Loaded, recorded: xr.DataTree) -> dict[str, xr.Variable
             ("member", "output", "unit"), np.stack([w[readout] for w in weights]).astype(np.float64)
         )
     return variables
+
+
+def unit_variables(weights: UnitWeights | None) -> dict[str, xr.Variable]:
+    """Return the weights of units as variables of a trace."""
+    names = () if weights is None else ("recurrence", "incoming")
+    return {name: xr.Variable(trace.OPTIONAL[name], to_array(getattr(weights, name))) for name in names}
 
 
 def memory_variables(log: Log, memory: str) -> dict[str, tuple[tuple[str, ...], NDArray[Any]]]:

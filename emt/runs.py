@@ -15,6 +15,7 @@
       evaluation_summary.json            numbers of all members (below)                                evaluate
       model-k/results/                   figures of one member                                         evaluate
       traces/                            recorded runs (`emt.trace`)                                   evaluate
+      outside/                           outputs on other trials than in training; with --outside      evaluate
       dynamics/                          fixed points, exponents (`emt.dynamics_file`); with --dynamics     evaluate
       global_analysis/                   figures across members                                        evaluate
       checkpoints/step-N/                all of the above that evaluate writes, after N steps: --step  evaluate

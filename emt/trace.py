@@ -25,6 +25,9 @@ further states                  member, batch, time, …      an LSTM's ``cell``
                                                             where h_t = f(W_hh h_{t−1} + …), else the Jacobian
                                                             at the mean state; absent where no step is known
 ``readout``                     member, output, unit        linear readout of ``hidden``, if there is one
+``recurrence``                  member, gate, unit,         weights of units from units, and from inputs and biases,
+``incoming``                    from_unit / source          where it is known which changes of units change nothing
+                                                            (`Symmetry`)
 ==============================  ==========================  =========================================================
 
 What is unknown is absent: without inputs ``channel`` has the size 0, without outputs ``output``, without targets
@@ -63,6 +66,7 @@ __all__ = [
     "MEMBER_TIME",
     "MEMORY",
     "About",
+    "Symmetry",
     "TraceError",
     "about",
     "check",
@@ -101,6 +105,8 @@ OPTIONAL = dict.fromkeys(EVENTS, ("batch", "time")) | {
     "operator": ("window", "target"),
     "step_matrix": ("member", "state", "from_state"),
     "readout": ("member", "output", "unit"),
+    "recurrence": ("member", "gate", "unit", "from_unit"),
+    "incoming": ("member", "gate", "unit", "source"),
 }
 EVENT = ("batch", "time")
 RECORDED = {"outputs": (*MEMBER_TIME, "output"), "hidden": (*MEMBER_TIME, "unit")}
@@ -108,6 +114,27 @@ RECORDED = {"outputs": (*MEMBER_TIME, "output"), "hidden": (*MEMBER_TIME, "unit"
 
 Visible = Annotated[str, AfterValidator(visible)]
 """Text that is printed and drawn."""
+
+
+class Symmetry(BaseModel):
+    """Which changes of units leave what a network does as it is, beside the order of units.
+
+    Attributes
+    ----------
+    acts
+        What a unit's state may be multiplied by, its incoming and outgoing weights with it: a "sign", a positive
+        "scale", or nothing, "permutation".
+    signed
+        Gates whose incoming weights change their sign with a unit; others stay.
+    blocks
+        Sizes of the blocks of units, in order, within which units may change places; empty for one block.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    acts: Literal["sign", "scale", "permutation"]
+    signed: tuple[int, ...] = ()
+    blocks: tuple[int, ...] = ()
 
 
 class About(BaseModel):
@@ -147,6 +174,10 @@ class About(BaseModel):
         How a recorded network was checked, and by how much it failed at most (`emt.own`).
     recorded_with
         Function of `emt` that recorded networks which were not trained here; empty for those that were.
+    symmetry
+        Of the weights ``recurrence`` and ``incoming``.
+    outside
+        What is other than in the trials that were trained on, by name; empty for trials like those.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -167,6 +198,8 @@ class About(BaseModel):
     groups: tuple[str, ...] = ()
     proof: dict[str, float] = {}
     recorded_with: str = ""
+    symmetry: Symmetry | None = None
+    outside: dict[str, str] = {}
 
 
 def about(tree: xr.DataTree, where: str = "trace") -> About:
@@ -325,6 +358,10 @@ def _check_about(tree: xr.DataTree, where: str) -> None:
             raise TraceError(
                 f"{where}: about: memories: expected the rule of {name!r}; got {sorted(content.memories)}"
             )
+    if "recurrence" in tree.data_vars and content.symmetry is None:
+        raise TraceError(
+            f"{where}: about: symmetry: expected that of the units whose weights are 'recurrence'"
+        )
     _check_sizes(tree, where)
     if "operator" in tree.data_vars and "written" not in tree.data_vars:
         raise TraceError(f"{where}: expected the event 'written' beside 'operator': the windows that it maps")

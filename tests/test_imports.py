@@ -119,7 +119,17 @@ ALLOWED = {
 
 ROOMS = (
     *("errors", "command", "parallel", "statistics", "comparability", "tables", "cache", "population"),
-    *("spectra", "homology", "states", "conditions", "variables", "memory", "interventions", "accuracy"),
+    *(
+        "spectra",
+        "homology",
+        "states",
+        "conditions",
+        "degeneracy",
+        "variables",
+        "memory",
+        "interventions",
+        "accuracy",
+    ),
     *("evaluation", "report"),
 )
 """Rooms of `analysis` from the bottom up: each may import those before it, and figures those of their own kind."""

@@ -96,7 +96,7 @@ def dsa_distances(moves: Sequence[Movement]) -> Array:
     return _all_pairs("dynamical_distances", moves, keys, score)
 
 
-def input_dsa_distances(moves: Sequence[Movement], inputs: Array) -> Array:
+def input_dsa_distances(moves: Sequence[Movement], inputs: Array | Sequence[Array]) -> Array:
     """Return InputDSA distances (member, member): the same of linear models x_{t+1} = A x_t + B u_{t+1} + c.
 
     What inputs do to the states is fitted beside the dynamics, which are then compared by the eigenvalues of
@@ -108,7 +108,7 @@ def input_dsa_distances(moves: Sequence[Movement], inputs: Array) -> Array:
     moves
         How the states of members move.
     inputs
-        `input_components` of the sequences that all members saw.
+        `input_components` of the sequences that all members saw, or of those of each.
 
     Raises
     ------
@@ -118,19 +118,18 @@ def input_dsa_distances(moves: Sequence[Movement], inputs: Array) -> Array:
         If there are too few steps for a linear model of a member's states.
     """
     dsa = _package()
-    # A state is where its own step's input brought it; the package's u_t leads to the next state. The last is not used.
-    controls = np.concatenate([inputs[:, 1:], inputs[:, -1:]], axis=1)
-    controls = np.concatenate([controls, np.ones((*controls.shape[:2], 1))], axis=-1)
+    each = [inputs] * len(moves) if isinstance(inputs, np.ndarray) else inputs
+    controls = {id(move): _controls(own) for move, own in zip(moves, each, strict=True)}
     for move in moves:
         sequences, steps, rank = move.scores.shape
-        check_steps(move.name, sequences, steps, rank + controls.shape[-1], lost=LOST_WITH_INPUTS)
+        check_steps(move.name, sequences, steps, rank + controls[id(move)].shape[-1], lost=LOST_WITH_INPUTS)
 
     def score(sides: Sequence[Sequence[Movement]]) -> Any:
-        given = [x for side in sides for x in ([move.scores for move in side], [controls] * len(side))]
+        given = [x for side in sides for x in ([m.scores for m in side], [controls[id(m)] for m in side])]
         model = {
             "n_delays": 1,
             "rank": _ranks(sides),
-            "lamb": RIDGE * controls[..., 0].size,
+            "lamb": RIDGE * moves[0].scores[..., 0].size,
             "backend": "n4sid",
         }
         compared = {"compare": "state", "score_method": "wasserstein"}
@@ -140,8 +139,17 @@ def input_dsa_distances(moves: Sequence[Movement], inputs: Array) -> Array:
             return dsa.InputDSA(*given, dmd_config=model, simdist_config=compared).fit_score()
 
     # The order of the package's arguments: X, X_control, Y, Y_control.
-    keys = [content_hash(move.scores, controls) for move in moves]
+    keys = [content_hash(move.scores, controls[id(move)]) for move in moves]
     return _all_pairs("input_dynamical_distances", moves, keys, score)
+
+
+def _controls(inputs: Array) -> Array:
+    """Return inputs as the package takes them, with a constant (sequence, time, component).
+
+    A state is where its own step's input brought it; the package's u_t leads to the next state. The last is not used.
+    """
+    following = np.concatenate([inputs[:, 1:], inputs[:, -1:]], axis=1)
+    return np.concatenate([following, np.ones((*following.shape[:2], 1))], axis=-1)
 
 
 def input_components(inputs: Array) -> Array:
@@ -153,7 +161,7 @@ def input_components(inputs: Array) -> Array:
     seen = np.concatenate(list(inputs[:, LOST_WITH_INPUTS - 1 : -1]))
     mean = seen.mean(axis=0) if len(seen) else np.zeros(inputs.shape[-1])
     _, values, axes = np.linalg.svd(seen - mean, full_matrices=False)
-    rank = _rank(values, seen.shape) if len(values) else 0
+    rank = filled_dimensions(values, seen.shape) if len(values) else 0
     return np.asarray((inputs - mean) @ axes[:rank].T / values[:rank] * math.sqrt(len(seen)))
 
 
@@ -200,14 +208,14 @@ def _movement(run: Array, name: str) -> Movement:
     # Linear models have no constant term: a mean state would be taken for dynamics.
     centred = (run - run.mean(axis=(0, 1))).reshape(-1, units)
     vectors, values, _ = np.linalg.svd(centred, full_matrices=False)
-    rank = _rank(values, centred.shape)
+    rank = filled_dimensions(values, centred.shape)
     # Few states fill fewer dimensions than more states of the same network would.
     check_steps(name, sequences, steps, units if rank >= len(centred) - 1 else rank)
     scores = vectors[:, :rank] * math.sqrt(len(centred))
     return Movement(name, scores.reshape(sequences, steps, rank))
 
 
-def _rank(values: Array, shape: tuple[int, ...]) -> int:
+def filled_dimensions(values: Array, shape: tuple[int, ...]) -> int:
     """Return how many dimensions states (state, unit) with these singular values fill beyond rounding.
 
     Those count that exceed the largest times the larger size of the matrix times the rounding error.

@@ -272,7 +272,7 @@ def _add_dynamics(
     recordings: Mapping[str, xr.DataTree],
 ) -> tuple[str, str]:
     """Add ``dsa``, and ``input_dsa`` where inputs vary; return what their models are, and why one is missing."""
-    inputs = input_components(_inputs_of(next(iter(recordings.values())))[:, : runs[0].shape[1]])
+    inputs = input_components(inputs_of(next(iter(recordings.values())))[:, : runs[0].shape[1]])
     told = []
     try:
         moves = movements(runs, names)
@@ -287,7 +287,7 @@ def _add_dynamics(
     return ", ".join(told), ""
 
 
-def _inputs_of(recording: xr.DataTree) -> Array:
+def inputs_of(recording: xr.DataTree) -> Array:
     """Return what members were shown (sequence, time, channel): inputs, or tokens where inputs have no channels."""
     inputs = recording["inputs"].to_numpy().astype(float)
     if inputs.shape[-1] or "token" not in recording:

@@ -29,6 +29,7 @@ from analysis.statistics.intervals import (
     number_text,
     proportion_interval,
 )
+from analysis.statistics.pairs import Jackknife, Trend, jackknife, pair_mean, trend
 from analysis.statistics.permutation import (
     LEVEL,
     N_MATRIX_RESAMPLES,
@@ -59,6 +60,7 @@ __all__ = [
     "ChanceTest",
     "DISTANCE_TIES",
     "Interval",
+    "Jackknife",
     "LARGEST",
     "LEVEL",
     "N_MATRIX_RESAMPLES",
@@ -67,6 +69,7 @@ __all__ = [
     "RELABELLINGS",
     "ROUNDING",
     "TIES",
+    "Trend",
     "UNBOUNDED",
     "benjamini_hochberg",
     "bootstrap_interval",
@@ -76,6 +79,7 @@ __all__ = [
     "energy_test",
     "hedges_g",
     "holm",
+    "jackknife",
     "levels",
     "mantel_test",
     "mean_difference",
@@ -84,6 +88,7 @@ __all__ = [
     "monte_carlo_test",
     "number_text",
     "p_text",
+    "pair_mean",
     "paired_distance_test",
     "permutation_test",
     "pooled_std",
@@ -93,4 +98,5 @@ __all__ = [
     "scale_of",
     "sign_flip_test",
     "standard_deviation",
+    "trend",
 ]

@@ -87,7 +87,7 @@ def mean_interval(
     sample = sample / scale
     reach = float(stats.t.ppf(0.5 + confidence / 2, n - 1) * sample.std(ddof=1) / math.sqrt(n))
     mean = float(sample.mean())
-    low, high = _ends(mean, reach, bounds[0] / scale, bounds[1] / scale)
+    low, high = ends_within(mean, reach, bounds[0] / scale, bounds[1] / scale)
     return Interval(scale * mean, scale * min(low, mean), scale * max(high, mean), n)
 
 
@@ -100,7 +100,7 @@ def _within(sample: NDArray[np.float64], bounds: tuple[float, float]) -> NDArray
     return inside
 
 
-def _ends(mean: float, reach: float, lowest: float, highest: float) -> tuple[float, float]:
+def ends_within(mean: float, reach: float, lowest: float, highest: float) -> tuple[float, float]:
     """Return the ends of an interval of half-width ``reach`` about a mean, within the range of its values."""
     below, above = mean - lowest, highest - mean
     if reach <= 0 or (math.isinf(below) and math.isinf(above)):

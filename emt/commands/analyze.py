@@ -254,6 +254,37 @@ def _recording(path: Path, label: str, seq_length: int | None) -> Any:
     return recording
 
 
+def read_networks(path: Path, label: str, seq_length: int | None = None) -> Any:
+    """Return the recorded networks of an experiment with their outputs on other trials (`Networks`), and say so."""
+    from analysis.degeneracy.networks import Networks
+    from emt import trace
+
+    experiment = _experiment_of(path)
+    recording, outside = _recording(path, label, seq_length), None
+    files = _files_by_length(experiment / "outside")
+    if files:
+        file = files[max(files)]
+        check_readable(file, "summary_file")
+        outside = trace.load(file)
+        say(
+            f"  on other trials: {', '.join(f'{n} = {v}' for n, v in trace.about(outside).outside.items())} ({file})"
+        )
+    return Networks(recording, outside, _options_of(experiment))
+
+
+def _options_of(experiment: Path) -> dict[str, Any]:
+    """Return the options that an experiment was trained with, without those that name its task and its model."""
+    file = experiment / "evaluation_summary.json"
+    if not file.exists():
+        return {}
+    config = (read_summary(file, compact=True).get("evaluation_config") or {}).get("training_config") or {}
+    return {
+        name: value
+        for part in ("task", "model", "training")
+        for name, value in (config.get(part) or {}).items()
+    }
+
+
 def _recording_file(path: Path, seq_length: int | None) -> Path:
     """Return the file of a recorded run: what is given, or that of a length in the experiment."""
     if path.suffix == ".nc":
@@ -398,6 +429,7 @@ READERS: Mapping[str, Callable[[Request], Any]] = {
     "populations": lambda request: [_population(*source) for source in request.sources],
     "recording": lambda request: _recording(*request.sources[0]),
     "recordings": lambda request: {source[1]: _recording(*source) for source in request.sources},
+    "networks": lambda request: {source[1]: read_networks(*source) for source in request.sources},
     "lengths": lambda request: _lengths(*request.sources[0]),
     "dynamics": lambda request: _dynamics(*request.sources[0]),
     "interventions": lambda request: _interventions(*request.sources[0]),

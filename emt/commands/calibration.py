@@ -30,6 +30,7 @@ NULLS = (
     *("null_analyses:sets_of_networks", "null_analyses:sets_of_states", "null_analyses:sets_of_noise"),
     *("null_analyses:unrelated_sets", "null_analyses:units", "null_analyses:memories", "null_analyses:lags"),
     *("null_analyses:labels_of_trials", "null_analyses:paths_of_members", "null_analyses:alike_conditions"),
+    "null_analyses:alike_settings",
 )
 """Functions of a random generator that return p-values by the test's name, "module:function"."""
 
@@ -45,6 +46,7 @@ CONSERVATIVE = {
     "match, trials": _TIES,
     **{f"similarity, {m}, larger p": _LARGER for m in ("cka", "cka_unbiased", "procrustes", "rsa")},
     "compare, smallest p after Holm": "Holm's bound on any rejection holds whatever the dependence of statistics",
+    "degeneracy, trend": "the jackknife over members of means over pairs is a little wide",
     "emergence": "lags are multiples of the distance of checkpoints, and ties count as at least as large",
 }
 """Tests that may reject less often than the level, and why."""

@@ -2,8 +2,8 @@
 
 Writes evaluation_summary.json, which `emt analyze` reads, figures for each model in model-k/results and
 across models in global_analysis, and recorded runs in traces; with --dynamics also fixed points and Lyapunov
-exponents, with --interventions what answers depend on. Models that were evaluated before by the same code with
-the same settings are not evaluated again.
+exponents, with --interventions what answers depend on, with --outside outputs on other trials. Models that
+were evaluated before by the same code with the same settings are not evaluated again.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from typing import Any
 
 from emt import engine, files, locks, runs
 from emt.commands.evaluate_members import evaluate_share, finish_population
+from emt.commands.evaluate_outside import find_outside, write_outside
 from emt.commands.evaluate_own import evaluate_recorded
 from emt.commands.output import complain, complain_at_length, open_console
 from emt.commands.script import program, shell_command
@@ -54,6 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         raise UserError(f"--intervention_trials: must be at least 2; got {got}")
     if options.interventions and options.intervention_file:
         raise UserError("--intervention_file: expected no kinds beside it, as after --interventions")
+    options.outside = find_outside(config, options.outside) if options.outside else None
     options.conditions = read_conditions_file(options.intervention_file) if options.intervention_file else ()
     if options.accelerator == "gpu":
         choose_device("gpu")
@@ -161,6 +163,14 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="change runs by the conditions of a JSON file, and not by those of kinds",
     )
+    add(
+        "--outside",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="also record outputs on trials other than those that were trained on: options of the task with other "
+        "values, input_noise (standard deviation), horizon (output steps), as in steps=150 input_noise=0.3",
+    )
     plugins.add_flag(add)
     add("--no_figures", dest="figures", action="store_false", help="write numbers and traces only")
     return parser
@@ -203,7 +213,7 @@ def evaluate(work: Work, options: argparse.Namespace) -> int:
     finished = replace(work, numbers=tuple(n for n in work.numbers if n not in failed))
     entries = write_summary(finished, config, failed)
     has_memory = finish_together(finished, options, console)
-    remove_stale(finished, console)
+    remove_stale(finished, options, console)
     report(console, work, entries, failed, "match" if has_memory else "eigenvalue")
     return 1 if failed else 0
 
@@ -303,6 +313,8 @@ def finish_together(work: Work, options: argparse.Namespace, console: Any) -> bo
         what = "figures and traces across models"
         complain_at_length(result.details)
         raise UserError(f"{work.experiment}: {what}: {result.failure}")
+    if options.outside is not None:
+        write_outside(work, options.outside, console)
     if options.dynamics:
         from emt.commands.evaluate_dynamics import search_dynamics
 
@@ -315,9 +327,10 @@ def finish_together(work: Work, options: argparse.Namespace, console: Any) -> bo
     return bool(result.value)
 
 
-def remove_stale(work: Work, console: Any) -> None:
+def remove_stale(work: Work, options: argparse.Namespace, console: Any) -> None:
     """Remove traces and dynamics that were made from other models or at another length, and name them."""
-    for path in forget(work):
+    lengths = () if options.outside is None else (options.outside.length,)
+    for path in forget(work, outside=lengths):
         console.print(f"Deleted, left over from an earlier run with other models or lengths: {path}")
 
 

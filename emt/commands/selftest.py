@@ -21,7 +21,7 @@ SYSTEMS = (
     *("circles:roots_of_unity", "circles:rotations", "circles:loop_of_roots", "circles:points_on_a_line"),
     *("shifts:shifted_spectra", "shifts:sets_that_differ", "shifts:sets_that_do_not_differ"),
     *("states:equal_variances", "states:rotated_copy", "states:ring_and_line", "states:blobs"),
-    *("codes:turning_code", "codes:two_circles", "codes:rectangle"),
+    *("codes:turning_code", "codes:two_circles", "codes:rectangle", "differences:linear_networks"),
     *("stores:linear_memory", "stores:delta_rule", "stores:dictionary"),
     *("capacities:tight_frame", "capacities:reflections"),
     *("networks:planted_variables", "networks:no_variables"),

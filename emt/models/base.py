@@ -7,7 +7,7 @@ out)``, so that a model reads like the equation for one member.
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +28,26 @@ Stepper = Callable[[Tensor, Context], Tensor]
 
 Log = dict[str, Tensor]
 """What a forward pass reports: tensors (member, batch, time, …) by name."""
+
+
+class UnitWeights(NamedTuple):
+    """Weights of the units of a recurrent layer, for networks whose readout is linear in the states.
+
+    Attributes
+    ----------
+    recurrence
+        From units, (member, gate, unit, from_unit).
+    incoming
+        From inputs and from biases, (member, gate, unit, source).
+    acts, signed, blocks
+        Which changes of units change nothing (`emt.trace.Symmetry`).
+    """
+
+    recurrence: Tensor
+    incoming: Tensor
+    acts: Literal["sign", "scale", "permutation"]
+    signed: tuple[int, ...] = ()
+    blocks: tuple[int, ...] = ()
 
 
 class Model(nn.Module):
@@ -158,6 +178,10 @@ class Model(nn.Module):
             self.torch_names[n]: np.ascontiguousarray(w.t().numpy() if w.ndim == 2 else w.numpy())
             for n, w in weights.items()
         }
+
+    def unit_weights(self) -> UnitWeights | None:
+        """Return the weights of the members' units as they act; None where no symmetry of units is known."""
+        return None
 
     def _stored_buffers(self) -> list[tuple[str, Tensor]]:
         return [(name, buffer) for name, buffer in self.named_buffers() if name in self.torch_names]

@@ -13,6 +13,7 @@ class Elman(ReadoutNetwork):
     """Elman network: tanh units with full recurrence and a linear readout."""
 
     gates = 1
+    acts, signed = "sign", (0,)
     state_dims = {"hidden": ("unit",)}
     recurrent_name = "rnn.weight_hh_l0"
 

@@ -9,6 +9,7 @@ In the paper r_t multiplies h_{t-1} before the product with W_rec^n.
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from emt.models.base import Context
@@ -27,7 +28,20 @@ class GRU(ReadoutNetwork):
     """
 
     gates = 3
+    acts, signed = "sign", (2,)
     state_dims = {"hidden": ("unit",)}
+
+    @property
+    def acting_biases(self) -> list[Tensor]:
+        """Biases that act by themselves: those of the candidate do, of other gates their sum is one."""
+        if self.b_in is None or self.b_rec is None:
+            return []
+        split = 2 * self.w_rec.shape[1]
+        gates = self.b_in[:, :split] + self.b_rec[:, :split]
+        return [
+            torch.cat([gates, self.b_in[:, split:]], dim=1),
+            torch.cat([torch.zeros_like(gates), self.b_rec[:, split:]], dim=1),
+        ]
 
     def run(
         self, x: Tensor, first: Mapping[str, Tensor | None], steps: int | None, context: Context | None

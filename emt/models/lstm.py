@@ -22,6 +22,7 @@ class LSTM(ReadoutNetwork):
     """
 
     gates = 4
+    acts, signed = "sign", (2,)
     state_dims = {"hidden": ("unit",), "cell": ("unit",)}
 
     def run(

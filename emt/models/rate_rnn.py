@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from emt.errors import UserError
-from emt.models.base import Context
+from emt.models.base import Context, UnitWeights
 from emt.models.layers import lengthen
 from emt.models.recurrent import ReadoutNetwork
 from emt.ops.rate import rate
@@ -119,6 +119,16 @@ class RateNetwork(ReadoutNetwork):
         if self.mask is None:
             return self.w_rec
         return (self.w_rec if self.excitatory is None else self.w_rec.abs()) * self.mask.to(self.w_rec)
+
+    def unit_weights(self) -> UnitWeights:
+        """Return the weights of the members' units as they act; see `Model.unit_weights`."""
+        # Excitatory and inhibitory units differ whatever their weights.
+        blocks = () if self.excitatory is None else (self.excitatory, self.w_rec.shape[1] - self.excitatory)
+        odd = self.activation == "tanh" and not blocks
+        acts: Literal["sign", "scale", "permutation"] = "sign" if odd else "permutation"
+        if self.activation == "relu":
+            acts = "scale"
+        return super().unit_weights()._replace(acts=acts, signed=(0,) if odd else (), blocks=blocks)
 
     def _mask(self, units: int, density: float) -> Tensor:
         """Return which connections exist, (member, unit, unit), -1 for those of inhibitory units."""

@@ -7,10 +7,11 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from emt.models.base import Context, Log, Model, State, as_channels, orthogonal, uniform
+from emt.models.base import Context, Log, Model, State, UnitWeights, as_channels, orthogonal, uniform
 
 
 class RecurrentModel(Model):
@@ -64,9 +65,14 @@ class ReadoutNetwork(RecurrentModel):
     ----------
     gates
         Blocks of units in the input and the recurrent weights.
+    acts, signed
+        What a unit may be multiplied by without a change of outputs, and which gates' weights then change their
+        sign (`emt.trace.Symmetry`).
     """
 
     gates: ClassVar[int]
+    acts: Literal["sign", "scale", "permutation"] = "permutation"
+    signed: ClassVar[tuple[int, ...]] = ()
     torch_names = {
         "w_in": "rnn.weight_ih_l0",
         "w_rec": "rnn.weight_hh_l0",
@@ -101,6 +107,26 @@ class ReadoutNetwork(RecurrentModel):
     def bias(self) -> Tensor | None:
         """The two biases of the recurrent layer as they act where only their sum does, (member, gate · unit)."""
         return None if self.b_in is None or self.b_rec is None else self.b_in + self.b_rec
+
+    @property
+    def acting_biases(self) -> list[Tensor]:
+        """Biases that act by themselves, (member, gate · unit) each."""
+        return [] if self.bias is None else [self.bias]
+
+    @property
+    def recurrence(self) -> Tensor:
+        """W_rec as it acts, (member, unit, gate · unit), from a unit (row) to others."""
+        return self.w_rec
+
+    def unit_weights(self) -> UnitWeights:
+        """Return the weights of the members' units as they act; see `Model.unit_weights`."""
+        biases = [bias.unsqueeze(1) for bias in self.acting_biases]
+        recurrence, incoming = (
+            # (member, from, gate · unit) → (member, gate, unit, from)
+            weights.unflatten(2, (self.gates, -1)).permute(0, 2, 3, 1)
+            for weights in (self.recurrence, torch.cat([self.w_in, *biases], dim=1))
+        )
+        return UnitWeights(recurrence, incoming, self.acts, self.signed)
 
     def channels(self, x: Tensor) -> Tensor:
         """Return inputs (member, batch, time, channel) as the layer takes them; ids become one-hot."""

@@ -3,11 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.degeneracy.networks import Networks
 from emt.commands.known_systems.answers import analyse
 from emt.commands.known_systems.memories import plant_pairs
 from emt.commands.known_systems.null_statistics import PValues
 from emt.commands.known_systems.populations import plant_population
-from emt.commands.known_systems.recordings import plant_states
+from emt.commands.known_systems.recordings import plant_answers, plant_states
 
 NULL_CLOUDS = 19
 """As few as allow p = .05: p is then uniform on 1/20, 2/20, …, 1."""
@@ -179,3 +180,14 @@ def alike_conditions(rng: np.random.Generator) -> PValues:
         "geometry, conditions": float(model["p_conditions"]),
         "geometry, model, larger p": float(model["p"]),
     }
+
+
+def alike_settings(rng: np.random.Generator) -> PValues:
+    """Two settings of eight members each that answer at random, right with a probability of their own."""
+    sure = rng.uniform(0.5, 1.0, (2, 8, 1, 1, 1))
+    answers = np.where(rng.random((2, 8, 20, 10, 1)) < sure, 1.0, -1.0)
+    networks = {
+        name: Networks(plant_answers(own, np.ones((20, 10, 1))), options={"size": size})
+        for name, own, size in zip(("first", "second"), answers, (1, 2), strict=True)
+    }
+    return {"degeneracy, trend": float(analyse("degeneracy", networks).trends.loc["disagreement", "p"])}

@@ -28,6 +28,24 @@ def plant_states(hidden: NDArray[np.float64], **events: NDArray[np.int64]) -> An
     return trace.make(variables, numbers, {"model": {"type": "known"}, "experiment": "known"})
 
 
+def plant_answers(outputs: NDArray[np.float64], targets: NDArray[np.float64]) -> Any:
+    """Return a trace of members with these outputs (member, batch, time, output) and no states, right by their sign.
+
+    ``targets`` are (batch, time, target).
+    """
+    members, batch, time, _ = outputs.shape
+    variables: dict[str, Any] = {
+        "inputs": (("batch", "time", "channel"), np.zeros((batch, time, 0))),
+        "targets": (("batch", "time", "target"), targets),
+        "scored": (("batch", "time"), np.ones((batch, time), np.int8)),
+        "outputs": ((*trace.MEMBER_TIME, "output"), outputs),
+        "hidden": ((*trace.MEMBER_TIME, "unit"), np.zeros((members, batch, time, 0))),
+    }
+    return trace.make(
+        variables, list(range(1, members + 1)), {"model": {"type": "known"}, "accuracy": "sign"}
+    )
+
+
 def random_frame(
     rows: int, columns: int, rng: np.random.Generator, *, centred: bool = False
 ) -> NDArray[np.float64]:

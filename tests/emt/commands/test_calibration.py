@@ -69,6 +69,7 @@ def test_conservative_tests_and_analyses_are_ones_that_are_drawn():
         "decode",
         "trajectories",
         "geometry",
+        "degeneracy",
         "match",
         "memory",
         "emergence",

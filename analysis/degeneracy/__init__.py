@@ -1,0 +1,1 @@
+"""How much networks that learnt the same task differ: in answers, in dynamics, in weights."""
