@@ -110,6 +110,7 @@ def test_every_section_is_there():
         "What can be read from states, and when?",
         "Which way do states go?",
         "How far apart are conditions?",
+        "How much do seeds differ?",
         "Variable memories",
         "Fixed points and Lyapunov exponents",
         "Did the answer depend on that write?",

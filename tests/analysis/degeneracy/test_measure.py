@@ -53,7 +53,7 @@ def test_a_trend_is_found_over_the_one_number_that_settings_differ_in():
     assert (np.diff(rows["estimate"]) < 0).all()
     assert slope["slope"] == pytest.approx((rows["estimate"].iloc[2] - rows["estimate"].iloc[0]) / 2)
     assert "hidden_dim: disagreement -0." in result.headline()
-    assert "width 16 (n = 6): accuracy 0.7" in result.headline()
+    assert "width 16 (n = 6): accuracy 0.80" in result.headline()
     alike = {name: answering([0.1] * 6, hidden_dim=width) for name, width in (("a", 16), ("b", 32))}
     assert not measure_degeneracy(alike).trends.loc["disagreement", "p"] < 0.05
 

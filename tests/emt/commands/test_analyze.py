@@ -416,7 +416,7 @@ def test_two_summaries_put_into_one_are_refused_by_the_name_that_repeats(summary
     content = json.loads(summary.read_text())
     content["metrics"] += [m for m in content["metrics"] if m["model_name"] in ("model-4", "model-7")]
     summary.write_text(json.dumps(content))
-    flag = "--summary_files" if command in ("compare", "similarity") else "--summary_file"
+    flag = "--summary_files" if command in ("compare", "similarity", "degeneracy") else "--summary_file"
     line = refuse(capsys, command, flag, summary)
     assert f"{summary}: expected each model once; got model-4 (2 times), model-7 (2 times)" in line
 
