@@ -38,7 +38,7 @@ class Degeneracy:
     Attributes
     ----------
     settings
-        Indexed by (label, measure): ``level``; ``setting``, the value that settings differ in, NaN where there is none;
+        Indexed by (label, measure): ``level``; ``setting``, the value that settings differ in, NaN without one;
         ``estimate`` with its interval and standard ``error``, the jackknife's over members; of dynamics ``floor``, mean
         distance of a member to itself over halves of the trials, and whether it is at most half of the estimate,
         ``resolved``; ``n`` members. ``loss_spread`` is the standard deviation of log losses over members,
@@ -56,7 +56,7 @@ class Degeneracy:
     members
         Indexed by (label, model_name): ``loss``, ``accuracy``, and floors of dynamics.
     setting
-        Name of what settings differ in, empty where there is none.
+        Name of what settings differ in, empty without one.
     trials
         On which trials answers were compared, by label.
     components
@@ -203,7 +203,7 @@ def compare_settings(
 
 
 def _values_of(networks: Mapping[str, Networks], setting: str) -> tuple[str, Array]:
-    """Return the name of what settings differ in, and its value in each; empty and NaN where there is none."""
+    """Return the name of what settings differ in, and its value in each; empty and NaN without one."""
     options = [own.options for own in networks.values()]
     known = [
         name

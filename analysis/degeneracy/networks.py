@@ -18,7 +18,7 @@ class Networks:
     recording
         Trace of trials like those that were trained on.
     outside
-        Trace of the same members on other trials, without states; None where there is none.
+        Trace of the same members on other trials, without states; None if there is none.
     options
         Options of the task, the model and the training, by name.
     """
@@ -39,5 +39,5 @@ class Networks:
 
     @property
     def answered(self) -> xr.DataTree:
-        """The trials whose answers are compared: others than in training where there are such."""
+        """The trials whose answers are compared: other ones than in training if they were recorded."""
         return self.recording if self.outside is None else self.outside
