@@ -115,3 +115,44 @@ def test_with_fast_weights_off_the_score_is_chance(recording):
     assert (scores["asks"] == SEQUENCES).all()
     np.testing.assert_allclose(scores["score"], 1 / (STEPS - 1))
     np.testing.assert_allclose(scores["chance"], 1 / (STEPS - 1))
+
+
+def erases_at_the_key(node):
+    """KDA looks up what it erases at w ∘ k, after the decay; this at k, before it."""
+    node["erase_query"] = node["erase_key"] = node["write_key"]
+
+
+def erases_where_it_looks_up(node):
+    """RWKV-7 takes away at κ̂ ∘ a; this at κ̂."""
+    node["erase_key"] = node["erase_query"]
+
+
+def erases_nothing(node):
+    node["write_erase"] = 0 * node["write_erase"]
+
+
+def keeps_the_mean(node):
+    """One decay for all channels in place of one each."""
+    node["write_keep"] = node["write_keep"].mean("key").expand_dims(key=node.sizes["key"], axis=-1)
+
+
+WRONG = [
+    ("kda", erases_at_the_key),
+    ("kda", keeps_the_mean),
+    ("rwkv7", erases_where_it_looks_up),
+    ("rwkv7", keeps_the_mean),
+    *((name, erases_nothing) for name in ("deltanet", "gated_deltanet", "kda", "rwkv7")),
+]
+
+
+@pytest.mark.parametrize(
+    ("recording", "wrong"),
+    [((name, {"hidden_dim": 12, "initializer_range": 0.5}), wrong) for name, wrong in WRONG],
+    indirect=["recording"],
+    ids=[f"{name}-{wrong.__name__}" for name, wrong in WRONG],
+)
+def test_another_rule_than_the_cells_misses(recording, wrong):
+    [memory, *_] = memories(recording)
+    assert (recall_error(recording, memory, match_grids(recording, memory)) < 1e-5).all()
+    wrong(recording["memory/fast"])
+    assert (recall_error(recording, memory, match_grids(recording, memory)) > 1e-2).all()

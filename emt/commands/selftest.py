@@ -23,7 +23,7 @@ SYSTEMS = (
     *("states:equal_variances", "states:rotated_copy", "states:ring_and_line", "states:blobs"),
     *("codes:turning_code", "codes:two_circles", "codes:rectangle", "differences:linear_networks"),
     *("stores:linear_memory", "stores:delta_rule", "stores:dictionary"),
-    *("capacities:tight_frame", "capacities:reflections"),
+    *("capacities:tight_frame", "capacities:reflections", "cells:constant_gates"),
     *("networks:planted_variables", "networks:no_variables"),
     *(
         "attractors:line_attractor",

@@ -156,40 +156,50 @@ class MLSTMMixer(MemoryMixer):
         raw, mixed, states = self.projections.raw_and_mixed(x, state)
         q, k = (in_blocks(mixed, self.maps[part]) for part in ("query", "key"))
         v = in_blocks(raw, self.maps["value"])
-        rates, floor, states["stabiliser"] = self._rates(torch.cat([q, k, v], dim=-1), state, sequences)
+        rates, m = self._rates(torch.cat([q, k, v], dim=-1), state, sequences)
         q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in (q, k, v))
-        k, v = k * k.shape[-1] ** -0.5, torch.cat([v, torch.ones_like(v[..., :1])], dim=-1)
+        k, v = k * k.shape[-1] ** -0.5, with_one(v)
         reads, last, log = self.memory.run(q, k, v, rates, state, sequences.present, edit=sequences.edit)
-        h = reads[..., :-1] / (torch.maximum(reads[..., -1:].abs(), floor) + FLOOR)
+        h = normalised(reads, m)
         normed = layer_norm(h, h.shape[-1:], eps=EPSILON).flatten(3) * self.gain[:, None, None]
         outputs = (normed + self.skip[:, None, None] * mixed) * silu(linear(x, self.w_gate))
-        return Mixed(linear(outputs, self.w_out), last, states, log)
+        return Mixed(linear(outputs, self.w_out), last, states | {"stabiliser": m}, log)
 
     def _rates(
         self, x: Tensor, state: Mapping[str, Tensor] | None, sequences: Sequences
-    ) -> tuple[Rates, Tensor, Tensor]:
-        """Return rates, e^{−m} (member, batch, time, head, 1) and m (member, batch, time, head)."""
-        gate = {
-            name: linear(x, self.gates[f"{name}_weight"], self.gates[f"{name}_bias"])
-            for name in ("input", "forget")
-        }
-        log_keep, log_write = logsigmoid(gate["forget"]), gate["input"]
+    ) -> tuple[Rates, Tensor]:
+        """Return rates and stabilisers of the joined queries, keys and values (member, batch, time, channel)."""
+        log_keep, log_write = (
+            linear(x, self.gates[f"{gate}_weight"], self.gates[f"{gate}_bias"])
+            for gate in ("forget", "input")
+        )
+        log_keep = logsigmoid(log_keep)
         moves = moving(sequences.present, sequences.edit or MemoryEdit())
         if moves is not None:
             # Where nothing changes, not the scale either.
             log_keep = log_keep.masked_fill(~moves.unsqueeze(-1), 0.0)
             log_write = log_write.masked_fill(~moves.unsqueeze(-1), -torch.inf)
         first = torch.zeros_like(log_keep[:, :, 0]) if state is None else state["stabiliser"]
-        m = stabilisers(log_keep, log_write, first)
-        before = torch.cat([first.unsqueeze(2), m[:, :, :-1]], dim=2)
-        rates = Rates(log_keep=log_keep + before - m, strength=(log_write - m).exp())
-        return rates, (-m).clamp(max=LARGEST_EXPONENT).exp().unsqueeze(-1), m
+        return stabilised(log_keep, log_write, first)
 
 
-def stabilisers(log_keep: Tensor, log_write: Tensor, first: Tensor) -> Tensor:
-    """Return m_t = max(log f_t + m_{t-1}, ι_t), (member, batch, time, head), from m₀ (member, batch, head) on."""
-    kept = log_keep.cumsum(dim=2)
-    return kept + torch.maximum(first.unsqueeze(2), (log_write - kept).cummax(dim=2).values)
+def stabilised(log_keep: Tensor, log_write: Tensor, first: Tensor) -> tuple[Rates, Tensor]:
+    """Return rates and m of log f and ι, (member, batch, time, head), from m₀ (member, batch, head) on."""
+    kept, before = log_keep.cumsum(dim=2), first.unsqueeze(2)
+    m = kept + torch.maximum(before, (log_write - kept).cummax(dim=2).values)
+    change = torch.cat([before, m[:, :, :-1]], dim=2) - m
+    return Rates(log_keep=log_keep + change, strength=(log_write - m).exp()), m
+
+
+def with_one(value: Tensor) -> Tensor:
+    """Return values (…, value) with a last entry that sums keys."""
+    return torch.cat([value, torch.ones_like(value[..., :1])], dim=-1)
+
+
+def normalised(reads: Tensor, m: Tensor) -> Tensor:
+    """Return h of reads (…, value + 1) and stabilisers (…)."""
+    floor = (-m).clamp(max=LARGEST_EXPONENT).exp().unsqueeze(-1)
+    return reads[..., :-1] / (torch.maximum(reads[..., -1:].abs(), floor) + FLOOR)
 
 
 def in_blocks(x: Tensor, blocks: Tensor) -> Tensor:
