@@ -12,6 +12,8 @@ WIDTH: dict[str, Any] = {"hidden_dim": 32}
 MODELS: dict[str, dict[str, Any]] = {
     "linear_attention": {"type": "linear_attention", **WIDTH, "heads": 2},
     "deltanet": {"type": "deltanet", **WIDTH, "heads": 2},
+    "gated_deltanet": {"type": "gated_deltanet", **WIDTH, "heads": 2},
+    "mamba2": {"type": "mamba2", **WIDTH, "heads": 2},
     "attention": {"type": "attention", **WIDTH, "heads": 1, "context_length": 513},
 }
 """Models that are layers of a memory."""
