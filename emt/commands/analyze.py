@@ -101,8 +101,8 @@ class Request:
     folder: Path
 
 
-def run(command: Command, given: dict[str, Any]) -> None:
-    """Read what the analysis takes, analyse it, save tables and then figures, and say where they are."""
+def run(command: Command, given: dict[str, Any]) -> Any:
+    """Read what the analysis takes, analyse it, save tables and then figures, say where they are; return the result."""
     if command.takes != "experiment":
         require(f"{command.figures}:draw", f"which yields names and figures of a result of {command.name!r}")
     request = _request(command, given)
@@ -120,6 +120,7 @@ def run(command: Command, given: dict[str, Any]) -> None:
         else:
             question = {"command": command.name, "options": options, "seq_length": _length_of(subject)}
             _save(result, command, request.folder, question)
+    return result
 
 
 def _request(command: Command, given: dict[str, Any]) -> Request:

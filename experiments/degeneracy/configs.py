@@ -81,8 +81,8 @@ VARIABLE_BINDING = (
 SWEEPS = {"flip_flop": FLIP_FLOP, "variable_binding": VARIABLE_BINDING}
 
 OUTSIDE = {
-    "flip_flop": ("steps=150", "pulse_rate=0.05", "input_noise=0.3"),
-    "variable_binding": ("horizon=100", "input_noise=0.3"),
+    "flip_flop": ("steps=150", "pulse_rate=0.05", "input_noise=0.1"),
+    "variable_binding": ("horizon=100", "input_noise=0.1"),
 }
 """Trials other than in training, by task: longer, with rarer pulses, with noise."""
 

@@ -25,15 +25,17 @@ def draw_widths(groups: Mapping[str, Degeneracy]) -> Figure:
     widths = {name: own for name, own in groups.items() if own.setting == "hidden_dim"}
     loads = {name: own for name, own in groups.items() if own.setting not in ("hidden_dim", "l2_penalty")}
     rows = [part for part in (widths, loads) if part]
-    figure, axes = column_figure("double", height=0.7 + 2.0 * len(rows), rows=len(rows), columns=len(SHOWN))
+    held = set.intersection(*(set(own.settings.index.get_level_values("measure")) for own in groups.values()))
+    shown = [measure for measure in SHOWN if measure in held]
+    figure, axes = column_figure("double", height=0.7 + 2.0 * len(rows), rows=len(rows), columns=len(shown))
     for part, line in zip(rows, axes, strict=True):
         for place, (name, result) in enumerate(part.items()):
-            for measure, ax in zip(SHOWN, line, strict=True):
+            for measure, ax in zip(shown, line, strict=True):
                 _line(ax, result, measure, COLORS[place], place)
             label = f"L2 penalty {name.removeprefix('width_l2_')}"
             if part is widths:
                 line[0].plot([], [], "o-", color=COLORS[place], label=label, markersize=3)
-        for measure, ax in zip(SHOWN, line, strict=True):
+        for measure, ax in zip(shown, line, strict=True):
             ax.set_title(PANELS[measure])
             ax.set_xlabel("units" if part is widths else next(iter(part.values())).setting)
             ax.set_ylim(0, 1.1 * max(ax.dataLim.y1, 1e-12))

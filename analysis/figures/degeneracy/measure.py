@@ -23,6 +23,9 @@ PANELS = {
 }
 """Measures that are drawn, and the labels of their axes."""
 
+MOST_LETTERS = 16
+"""Of all labels below a panel."""
+
 MOST_NAMED = 8
 """Labels of settings on an axis, or in a legend; of more, numbers."""
 
@@ -63,7 +66,7 @@ def plot_settings(result: Degeneracy, measure: str, ax: Axes | None = None) -> A
     ax.set_xticks(range(len(labels)), names if len(labels) <= MOST_NAMED else [""] * len(labels))
     if len(labels) > MOST_NAMED:
         ax.set_xticks([0, len(labels) - 1], [names[0], names[-1]])
-    ax.set_xlabel(result.setting or "")
+    ax.set_xlabel(result.setting or ("" if names == labels else "setting"))
     return ax
 
 
@@ -124,15 +127,27 @@ def _levels(result: Degeneracy) -> Figure:
 
 
 def _names(result: Degeneracy) -> list[str]:
-    """Return what axes call settings: the number they differ in, else their labels."""
-    if not result.setting:
-        return [label if len(label) <= 18 else f"{label[:17]}…" for label in result.sizes]
-    values = result.settings["setting"].groupby(level="label", sort=False).first()
-    return [f"{values[label]:g}" for label in result.sizes]
+    """Return what axes call settings: the number they differ in, else their labels, or places if these are long."""
+    labels = list(result.sizes)
+    if result.setting:
+        values = result.settings["setting"].groupby(level="label", sort=False).first()
+        return [f"{values[label]:g}" for label in labels]
+    if sum(map(len, labels)) > MOST_LETTERS:
+        return [str(place + 1) for place in range(len(labels))]
+    return labels
 
 
 def _about(result: Degeneracy) -> str:
     counts = sorted(set(result.sizes.values()))
     n = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
-    where = next(iter(result.sizes)) if len(result.sizes) == 1 else f"{len(result.sizes)} settings"
+    where = next(iter(result.sizes)) if len(result.sizes) == 1 else _settings_text(result)
     return f"{where}, n = {n} networks{' each' if len(result.sizes) > 1 else ''}"
+
+
+def _settings_text(result: Degeneracy) -> str:
+    """Return "3 settings", with what places on axes stand for."""
+    labels = list(result.sizes)
+    text = f"{len(labels)} settings"
+    if result.setting or _names(result) == labels or len(labels) > MOST_NAMED:
+        return text
+    return f"{text} ({'; '.join(f'{place + 1}: {label}' for place, label in enumerate(labels))})"
