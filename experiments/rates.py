@@ -203,7 +203,7 @@ def draw_rates(
             at = seeds["learning_rate"].map(dict(zip(of_run.index, x, strict=True)))
             ax.plot(at, seeds[measure], ".", color=color, ms=2.5, alpha=0.5, lw=0)
         if chance is not None:
-            ax.axhline(chance, color=GRAY, ls="--", lw=0.8, zorder=0)
+            handles["chance"] = ax.axhline(chance, color=GRAY, ls="--", lw=0.8, zorder=0)
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(FixedLocator(values))
         ax.xaxis.set_major_formatter(FixedFormatter([f"{value:g}" for value in values]))
