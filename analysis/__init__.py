@@ -38,7 +38,7 @@ COMMANDS = by_name(
             takes="interventions",
         ),
         Command("emergence", "analysis.spectra.emergence:follow_training", takes="checkpoints"),
-        Command("report", "analysis.report.page:report_experiment", takes="experiment", results="."),
+        Command("report", "analysis.report.overview:report_experiments", takes="experiments", results="."),
     ]
 )
 """Commands of `emt analyze` by name."""
@@ -207,7 +207,8 @@ _PUBLIC = {
     ),
     "memory.write_similarity": ("WriteSimilarity", "compare_writes"),
     "interventions.summary": ("Interventions", "summarise_interventions"),
-    "report.sections": ("Experiment", "Member", "Section"),
+    "report.sections": ("Experiment", "Experiments", "Member", "Section"),
+    "report.overview": ("Overview", "report_experiments"),
     "report.page": ("Report", "report_experiment"),
     "tables": ("save_results",),
 }

@@ -15,11 +15,11 @@ SUBJECTS = {
     "dynamics": "the fixed points and Lyapunov exponents beside one summary (`emt.dynamics_file`)",
     "interventions": "the effects of interventions beside one summary (`emt.effects`)",
     "checkpoints": "training step -> `Population`, of one summary's evaluated checkpoints",
-    "experiment": "the `Experiment` of one summary with the results beside it",
+    "experiments": "the `Experiments` of all summaries with the results beside them",
 }
 """What the first parameter of an analysis may be given."""
 
-SEVERAL = ("populations", "recordings", "networks")
+SEVERAL = ("populations", "recordings", "networks", "experiments")
 """Subjects that come from several summaries."""
 
 

@@ -229,16 +229,21 @@ for (const grid of document.querySelectorAll(".removals")) {
   for (const button of grid.querySelectorAll("button")) button.addEventListener("click", () => choose(grid, button));
 }
 document.querySelectorAll("table.data").forEach(equip);
-for (const [index, map] of data.maps.entries()) {
-  document.getElementById("map-choice").append(element("option", map.name, { value: index }));
+
+function explore() {
+  for (const [index, map] of data.maps.entries()) {
+    document.getElementById("map-choice").append(element("option", map.name, { value: index }));
+  }
+  for (const [index, member] of data.members.entries()) {
+    document.getElementById("member-choice").append(element("option", member.name, { value: index }));
+  }
+  document.getElementById("map-choice").addEventListener("change", drawMap);
+  document.getElementById("member-choice").addEventListener("change", (event) => {
+    location.hash = address(data.members[event.target.value]);
+  });
+  window.addEventListener("hashchange", follow);
+  drawMap();
+  follow();
 }
-for (const [index, member] of data.members.entries()) {
-  document.getElementById("member-choice").append(element("option", member.name, { value: index }));
-}
-document.getElementById("map-choice").addEventListener("change", drawMap);
-document.getElementById("member-choice").addEventListener("change", (event) => {
-  location.hash = address(data.members[event.target.value]);
-});
-window.addEventListener("hashchange", follow);
-drawMap();
-follow();
+
+if (data.members.length) explore();

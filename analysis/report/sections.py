@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -116,6 +117,26 @@ class Experiment:
     questions: Mapping[str, str]
     commands: Mapping[str, str]
     links: str = "."
+
+    def address(self, path: str) -> str:
+        """Return the address of a path below the experiment's folder, from the page's folder."""
+        return quote(f"{self.links}/{path}")
+
+
+@dataclass(frozen=True)
+class Experiments:
+    """Evaluated experiments that one page is about.
+
+    Attributes
+    ----------
+    parts
+        One or more of them.
+    folder
+        The page's folder, in which analyses that compare them are looked for.
+    """
+
+    parts: tuple[Experiment, ...]
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -354,7 +375,9 @@ def _section(experiment: Experiment, command: str, question: str, seq_length: in
     if seq_length is not None and about.seq_length not in (None, seq_length):
         return None
     held = sorted(path for path in folder.glob("*") if is_inside(path, experiment.folder))
+    # In the order in which the analysis drew them: what says most comes first.
     files = [path for path in held if about.files is None or path.name in about.files]
+    files.sort(key=lambda path: (about.files or []).index(path.name) if about.files else 0)
     figures = tuple(path for path in files if path.suffix in (".png", ".gif"))
     tables = tuple(path for path in files if path.suffix == ".csv")
     if not figures and not tables:
@@ -368,7 +391,7 @@ def _section(experiment: Experiment, command: str, question: str, seq_length: in
     return Section(
         command=command,
         question=question,
-        headline=visible(about.headline),
+        headline=visible(about.headline, lines=True),
         options=about.options,
         n=len(named),
         sets=len({label for label, _ in named if label is not None}),

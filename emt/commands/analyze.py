@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
                 nargs="+",
                 default=[],
                 metavar="TEXT",
-                help='names of the sets (default: "Set k", of one set its folder)',
+                help='names of the sets (default: their folders; "Set k" where these have one name)',
             )
         folder = (
             f"./{command.folder}, of one summary in its folder"
@@ -103,7 +103,7 @@ class Request:
 
 def run(command: Command, given: dict[str, Any]) -> Any:
     """Read what the analysis takes, analyse it, save tables and then figures, say where they are; return the result."""
-    if command.takes != "experiment":
+    if command.takes != "experiments":
         require(f"{command.figures}:draw", f"which yields names and figures of a result of {command.name!r}")
     request = _request(command, given)
     options = check(options_of(command.function), given, f"{program('analyze')} {command.name}", words=True)
@@ -129,7 +129,8 @@ def _request(command: Command, given: dict[str, Any]) -> Request:
     if command.several:
         paths = [find(path, "summary_files") for path in given.pop("summaries")]
         alone = len(paths) == 1
-        labels = given.pop("labels") or ([_name_of(paths[0])] if alone else [])
+        names = [_name_of(path) for path in paths]
+        labels = given.pop("labels") or (names if not repeated(names) else [])
         sources = [
             (path, label, length) for path, label in zip(paths, _labels(labels, len(paths)), strict=True)
         ]
@@ -373,13 +374,19 @@ def _checkpoints(path: Path, label: str, seq_length: int | None) -> Any:
     return {step: _read_population(summaries[step], label, seq_length) for step in steps}
 
 
-def _experiment(request: Request) -> Any:
+def _experiments(request: Request) -> Any:
+    from analysis.report.sections import Experiments
+
+    parts = tuple(_experiment(*source, request.folder) for source in request.sources)
+    return Experiments(parts, request.folder)
+
+
+def _experiment(path: Path, label: str, seq_length: int | None, page: Path) -> Any:
     from analysis.population import default_length, lengths_of
     from analysis.report.sections import Experiment
 
-    [(path, label, seq_length)] = request.sources
     experiment, summary = _experiment_of(path), _summary(path, seq_length)
-    made = [command for command in COMMANDS.values() if command.takes != "experiment"]
+    made = [command for command in COMMANDS.values() if command.takes != "experiments"]
     lengths = lengths_of(summary)
     shown = default_length(lengths) if seq_length is None else seq_length
     flag = f" --seq_length {shown}" if len(lengths) > 1 else ""
@@ -390,7 +397,7 @@ def _experiment(request: Request) -> Any:
         seq_length=seq_length,
         questions={command.name: summary_of(command.function) for command in made},
         commands={command.name: _command_line(command, experiment) + flag for command in made},
-        links=Path(os.path.relpath(experiment, request.folder)).as_posix(),
+        links=Path(os.path.relpath(experiment, page)).as_posix(),
     )
 
 
@@ -435,7 +442,7 @@ READERS: Mapping[str, Callable[[Request], Any]] = {
     "dynamics": lambda request: _dynamics(*request.sources[0]),
     "interventions": lambda request: _interventions(*request.sources[0]),
     "checkpoints": lambda request: _checkpoints(*request.sources[0]),
-    "experiment": _experiment,
+    "experiments": _experiments,
 }
 """How each of `analysis.command.SUBJECTS` is read."""
 

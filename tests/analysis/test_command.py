@@ -61,4 +61,4 @@ def test_every_command_has_its_function_and_draws_or_writes_pages(command):
     [function] = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
     assert len(function.args.args) == 1, "an analysis takes its subject and keyword-only options"
     pages = any(isinstance(node, ast.FunctionDef) and node.name == "pages" for node in ast.walk(tree))
-    assert pages == (command.takes == "experiment") != file_of(command.figures).exists()
+    assert pages == (command.takes == "experiments") != file_of(command.figures).exists()

@@ -16,7 +16,8 @@ from PIL import Image
 from analysis import AnalysisError
 from analysis.figures.style import column_figure, save_figure
 from analysis.report.html import json_text, short, table
-from analysis.report.page import FIGURE_BYTES, report_experiment
+from analysis.report.page import report_experiment
+from analysis.report.results import FIGURE_BYTES
 from analysis.report.sections import CURVE_POINTS, Experiment, find_members
 from emt.commands.main import main as emt
 from emt.files import write_bytes
@@ -264,14 +265,14 @@ def test_a_large_population_shows_the_leading_eigenvalues_and_the_longest_bars(e
 
 def test_figures_take_the_room_that_the_page_has_left(experiment, monkeypatch):
     assert len(Tags(make(experiment).pages()["report"]).all("img")) == 1
-    monkeypatch.setattr("analysis.report.page.PAGE_BYTES", 1_000)
+    monkeypatch.setattr("analysis.report.results.PAGE_BYTES", 1_000)
     page = make(experiment).pages()["report"]
     assert not Tags(page).all("img")
     assert "(separate file because of its size)" in page
 
 
 def test_tables_beyond_the_pages_room_are_linked_with_their_number_of_rows(experiment, monkeypatch):
-    monkeypatch.setattr("analysis.report.page.ALL_CELLS", 30)  # the embedding has 9 rows of 3
+    monkeypatch.setattr("analysis.report.results.ALL_CELLS", 30)  # the embedding has 9 rows of 3
     page = make(experiment).pages()["report"]
     assert "<summary>Table pca_embedding</summary>" in page
     assert "persistence_diagrams</a> (3 rows, separate file)" in page

@@ -179,7 +179,7 @@ def test_accuracies_over_different_horizons_are_not_compared(write_summary, tmp_
         horizons(path, horizon)
     assert emt(["analyze", "compare", "--summary_files", *map(str, paths)]) == 0
     said = (
-        "Accuracies are not compared: sets differ in number of output steps (Set 1: 100, Set 2: 200)."
+        "Accuracies are not compared: sets differ in number of output steps (a: 100, b: 200)."
         in capsys.readouterr().out
     )
     tests = pd.read_csv(tmp_path / "comparison_analysis" / "comparison_differences.csv")
@@ -407,7 +407,7 @@ def test_results_that_would_go_into_a_file_are_refused_before_any_work(
 COMMANDS_OF_A_SUMMARY = [
     command.name
     for command in COMMANDS.values()
-    if command.takes in ("population", "populations", "experiment")
+    if command.takes in ("population", "populations", "experiments")
 ]
 
 
