@@ -7,23 +7,38 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS)
 DEMO ?= demo
+DEMO_PARTS := repeat_copy orthogonal fast_weights agents own_gru
 
 .PHONY: demo test test-slow check mutants stress clean
 
+RUN := $(BIN)/python
+SUMMARY := evaluation_summary.json
+
+# Five populations, each with the analyses that fit it, and a page about all of them.
 demo: $(VENV)/.installed
-	$(BIN)/python train_multiple.py --experiment_name repeat_copy --output_dir $(DEMO) --seq_length 8 --num_models 16 --stop_accuracy 0.96
-	$(BIN)/python evaluate_multiple.py --models_dir $(DEMO)/repeat_copy
-	$(BIN)/python train_multiple.py --experiment_name orthogonal --output_dir $(DEMO) --seq_length 8 --num_models 6 --stop_accuracy 0.96 --init orthogonal
-	$(BIN)/python evaluate_multiple.py --models_dir $(DEMO)/orthogonal --no_figures
-	$(BIN)/python analyze.py eigenvalue --summary_file $(DEMO)/repeat_copy/evaluation_summary.json
-	$(BIN)/python analyze.py embedding --summary_file $(DEMO)/repeat_copy/evaluation_summary.json
-	$(BIN)/python analyze.py persistence --summary_file $(DEMO)/repeat_copy/evaluation_summary.json
-	$(BIN)/python analyze.py compare --summary_files $(DEMO)/repeat_copy/evaluation_summary.json $(DEMO)/orthogonal/evaluation_summary.json --labels "default init" "orthogonal init" --output_dir $(DEMO)/comparison_analysis
-	$(BIN)/python analyze.py report --summary_file $(DEMO)/repeat_copy/evaluation_summary.json
+	$(RUN) train_multiple.py --experiment_name repeat_copy --output_dir $(DEMO) --seq_length 8 --num_models 8 --stop_accuracy 0.96
+	$(RUN) evaluate_multiple.py --models_dir $(DEMO)/repeat_copy
+	$(RUN) train_multiple.py --experiment_name orthogonal --output_dir $(DEMO) --seq_length 8 --num_models 4 --stop_accuracy 0.96 --init orthogonal
+	$(RUN) evaluate_multiple.py --models_dir $(DEMO)/orthogonal --no_figures
+	$(RUN) analyze.py eigenvalue --summary_file $(DEMO)/repeat_copy/$(SUMMARY)
+	$(RUN) analyze.py embedding --summary_file $(DEMO)/repeat_copy/$(SUMMARY)
+	$(RUN) analyze.py persistence --summary_file $(DEMO)/repeat_copy/$(SUMMARY)
+	$(RUN) analyze.py eigenvalue --summary_file $(DEMO)/orthogonal/$(SUMMARY)
+	$(RUN) analyze.py compare --summary_files $(DEMO)/repeat_copy/$(SUMMARY) $(DEMO)/orthogonal/$(SUMMARY) --output_dir $(DEMO)/comparison_analysis
+	$(RUN) train_multiple.py --experiment_name fast_weights --output_dir $(DEMO) --task associative_retrieval --model_type fw --num_models 4 --embedding_dim 50 --stop_accuracy 0.95
+	$(RUN) evaluate_multiple.py --models_dir $(DEMO)/fast_weights --no_figures
+	$(RUN) analyze.py match --summary_file $(DEMO)/fast_weights/$(SUMMARY)
+	$(RUN) -m experiments.contextual_choice.train --num_models 4 --out $(DEMO)/agents
+	$(RUN) evaluate_multiple.py --models_dir $(DEMO)/agents --no_figures
+	$(RUN) analyze.py match --summary_file $(DEMO)/agents/$(SUMMARY)
+	$(RUN) -m experiments.own_models.latches --out $(DEMO)/own_gru
+	$(RUN) analyze.py dynamics --summary_file $(DEMO)/own_gru
+	for one in $(DEMO_PARTS); do $(RUN) analyze.py report --summary_file $(DEMO)/$$one || exit 1; done
+	$(RUN) analyze.py report --summary_files $(DEMO_PARTS:%=$(DEMO)/%) --output_dir $(DEMO)
 	@echo
-	@echo "Demo done: 16 + 6 networks trained, evaluated and analysed. Figures (PNG, PDF) and tables (CSV, JSON) are in"
-	@echo "  $(DEMO)/repeat_copy/report.html  (one page of it all)"
-	@ls -d $(DEMO)/comparison_analysis $(DEMO)/repeat_copy/*_analysis $(DEMO)/repeat_copy/model-1/results | sed 's/^/  /'
+	@echo "Demo done: five populations trained, evaluated and analysed. Figures (PNG, PDF) and tables (CSV, JSON) are in"
+	@echo "  $(DEMO)/overview.html  (one page of it all, which leads to the others)"
+	@ls -d $(DEMO)/comparison_analysis $(DEMO)/*/*_analysis $(DEMO)/repeat_copy/model-1/results | sed 's/^/  /'
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
