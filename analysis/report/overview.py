@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from analysis import COMMANDS
 from analysis.report.page import Report, glance, report_experiment
@@ -94,7 +95,7 @@ def _page(overview: Overview) -> str:
             for k, (report, results) in enumerate(zip(overview.reports, of_each, strict=True), 1)
         ),
     ]
-    data = {"theory": [], "members": [], "maps": []}
+    data: dict[str, list[Any]] = {"theory": [], "members": [], "maps": []}
     return framed(overview.beside.label, links, data, lambda _: "\n".join(body))
 
 

@@ -45,6 +45,11 @@ def run(task: str, cell: str, keys: int, steps: int, **training: Any) -> RunConf
     )
 
 
+def cell_of(config: RunConfig) -> str:
+    """Return the name of a run's cell, without its number of keys."""
+    return str(config.metadata["experiment_name"]).rpartition("_")[0]
+
+
 UNIQUE = tuple(
     run("unique_keys", cell, keys, 7500)
     for cell in ("elu", "dpfp1", "dpfp2", "softmax")

@@ -79,7 +79,7 @@ def trained(seed: int, hidden_dim: int, steps: int) -> Net:
             inputs, bits = map(torch.from_numpy, trials("train", steps * seed + step, BATCH))
             loss = ((network(inputs) - bits) ** 2).mean()
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             progress.update(step + 1)
     return network

@@ -88,12 +88,15 @@ def test_a_sweep_ends_in_tables_beside_theory_and_the_published_runs(tmp_path, m
     flags = "--num_keys 5 --num_models 2 --epochs 1 --epoch_batches 2 --engine inline --accelerator cpu"
     with pytest.raises(UserError, match="num_keys: must be some of 5 20; got 7"):
         sweep.main(["repeated_keys", "--num_keys", "5", "7"])
+    with pytest.raises(UserError, match="cells: must be some of sum_dpfp1 .*; got elu"):
+        sweep.main(["repeated_keys", "--num_keys", "5", "--cells", "elu"])
+    flags += " --cells sum_dpfp1 delta_dpfp1 fwm_dpfp1"
     assert sweep.main(["repeated_keys", "--output_dir", str(tmp_path), *flags.split()]) == 0
     folder = tmp_path / "fwp_capacity_repeated_keys" / "summary"
     cells = pd.read_csv(folder / "fwp_capacity_cells.csv").set_index("cell")
-    assert list(cells.index) == ["sum_dpfp1", "delta_dpfp1", "delta_elu", "fwm_dpfp1"]
+    assert list(cells.index) == ["sum_dpfp1", "delta_dpfp1", "fwm_dpfp1"]
     assert (cells["n"] == 2).all()
-    assert cells["theory"].notna().tolist() == [True, True, True, False]
+    assert cells["theory"].notna().tolist() == [True, True, False]
     np.testing.assert_allclose(cells.loc["sum_dpfp1", "theory"], theory.mean_of_values(5, 10))
     members = pd.read_csv(folder / "fwp_capacity_members.csv")
     assert members["loss"].between(0, 4).all()

@@ -1,6 +1,7 @@
 """GRUs with two latches, trained by a plain loop: what is due, and that they are recorded with their fixed points."""
 
 import numpy as np
+import pytest
 
 from emt import dynamics_file, trace
 from experiments.own_models import latches
@@ -16,6 +17,7 @@ def test_a_bit_is_the_last_input_that_set_it():
     assert not np.array_equal(bits, latches.trials("test", 3, 20)[1])
 
 
+@pytest.mark.slow
 def test_networks_are_recorded_with_their_fixed_points(tmp_path):
     out = tmp_path / "run"
     small = ["--num_models", "2", "--hidden_dim", "3", "--steps", "2", "--trials", "4"]
