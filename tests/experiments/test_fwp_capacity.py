@@ -88,7 +88,7 @@ def test_a_sweep_ends_in_tables_beside_theory_and_the_published_runs(tmp_path, m
     flags = "--num_keys 5 --num_models 2 --epochs 1 --epoch_batches 2 --engine inline --accelerator cpu"
     with pytest.raises(UserError, match="num_keys: must be some of 5 20; got 7"):
         sweep.main(["repeated_keys", "--num_keys", "5", "7"])
-    with pytest.raises(UserError, match="cells: must be some of sum_dpfp1 .*; got elu"):
+    with pytest.raises(UserError, match=r"cells: must be some of sum_dpfp1 .*; got elu"):
         sweep.main(["repeated_keys", "--num_keys", "5", "--cells", "elu"])
     flags += " --cells sum_dpfp1 delta_dpfp1 fwm_dpfp1"
     assert sweep.main(["repeated_keys", "--output_dir", str(tmp_path), *flags.split()]) == 0
