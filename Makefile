@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CON
 DEMO ?= demo
 DEMO_PARTS := repeat_copy orthogonal fast_weights agents own_gru
 
-.PHONY: demo test test-slow check mutants stress clean
+.PHONY: demo test test-slow check docs mutants stress clean
 
 RUN := $(BIN)/python
 SUMMARY := evaluation_summary.json
@@ -51,6 +51,11 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The site is in build/docs; a warning is a failure.
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -q -W -c docs -b html . build/docs
+	@echo "Documentation: build/docs/index.html"
+
 # Rerun to resume: results are in mutants.json.
 mutants: $(VENV)/.installed-dev
 	$(BIN)/python -m experiments.mutants --count 60 --seed 0
@@ -68,6 +73,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) -e ".[test,dev,cluster]"
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) -e ".[docs]"
 	@touch $@
 
 clean:

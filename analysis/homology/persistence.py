@@ -270,7 +270,7 @@ def analyse_persistence(
 
 
 def unit_circle(eigenvalues: ArrayLike) -> NDArray[np.complex128]:
-    """Return λ / |λ| of all eigenvalues but zeros, which have no direction."""
+    """Return ``λ / |λ|`` of all eigenvalues but zeros, which have no direction."""
     values = np.asarray(eigenvalues, dtype=np.complex128).ravel()
     values = values[values != 0]
     # Numbers below the normal range would lose digits, or their quotient be infinite.

@@ -50,7 +50,7 @@ class Capacity:
         of that, for these values (``value_floor``) and for orthogonal ones (``rank_floor``), the expectations
         for random keys of a sum, one pass of the delta rule and least squares, and the floor of the loss.
     similarity
-        The same measurements by the largest |cosine| of a pair's key with another pair's.
+        The same measurements by the largest absolute cosine of a pair's key with another pair's.
     lags
         Answers, and the share of a write that is ``left``, by steps since the item was written.
     repeats

@@ -40,7 +40,7 @@ class QuestionGrid:
     words
         What stood at the steps of the trial up to the question.
     share
-        Share of each write in its read, Σ |share| = 1 over all writes so far, (read, word); NaN if there is
+        Share of each write in its read, ``Σ |share| = 1`` over all writes so far, (read, word); NaN if there is
         nothing to match.
     largest
         The word at each read's largest weight, -1 where that was written before the trial, (read,).

@@ -56,7 +56,7 @@ def members_data(
 
 
 def accuracy_of(member: Member) -> float | None:
-    """Return a member's accuracy, None where there is no finite one."""
+    """Return a member's accuracy, None without a finite one."""
     value = member.entry.get("accuracy")
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 

@@ -40,7 +40,7 @@ class FixedPoints:
     points
         (point, unit), in the units of the state.
     residual
-        |F(h) − h|, (point,).
+        ``|F(h) − h|``, (point,).
     jacobian
         ∂F/∂h, (point, unit, from_unit): entry (i, j) is the change of number i with number j.
     eigenvalues
@@ -78,7 +78,7 @@ class FixedPoints:
 
     @property
     def q(self) -> Array:
-        """The speed q = ½|F(h) − h|², (point,)."""
+        """The speed q = ``½|F(h) − h|²``, (point,)."""
         return self.residual**2 / 2
 
     @property
@@ -141,7 +141,7 @@ def fixed_points(
 ) -> FixedPoints:
     """Find fixed points of a step function, and their stability.
 
-    From each start q(h) = ½|F(h, x) − h|² (Sussillo & Barak 2013, eq. 1) is minimised by Levenberg–Marquardt steps
+    From each start q(h) = ``½|F(h, x) − h|²`` (Sussillo & Barak 2013, eq. 1) is minimised by Levenberg–Marquardt steps
     (Marquardt 1963) in double precision, all starts at once. Being steps for the equation F(h, x) = h they end in
     saddles as readily as in stable points, and within rounding of them. What ends elsewhere is dropped. No search
     proves that all points were found: where many points have one hit, there are more.
@@ -158,7 +158,7 @@ def fixed_points(
     inputs
         Constant input x, (channel,); None for a step that takes the state alone.
     tolerance
-        Largest |F(h, x) − h| of a fixed point.
+        Largest ``|F(h, x) − h|`` of a fixed point.
     slow_speed
         Also keep *slow* points, minima of q below this that are not fixed (1e-4 is a usual choice); None keeps none.
     merge_distance
