@@ -32,6 +32,7 @@ RUN_OF = {
     **dict.fromkeys(CONVOLVED, f"{RETRIEVAL} --conv_size 2"),
     "fwp": "--task unique_keys --num_keys 4 --hidden_dim 8",
     "fwm": f"{STORIES} --memory_dim 4",
+    "mnm": f"{STORIES} --memory_dim 4",
     "stacked_lstm": STORIES,
     "transformer_xl": f"{STORIES} --layers 1 --heads 2",
     "dnd_lstm": CHOICE,

@@ -62,6 +62,7 @@ FEW_KINDS = {
     "ethereal": {"decode", "geometry"},
     "ethereal_rnn": {"decode", "geometry"},
     "fwm": {"geometry"},
+    "mnm": {"geometry"},
     "stacked_lstm": {"geometry"},
     "transformer_xl": {"geometry"},
 }

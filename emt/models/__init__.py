@@ -20,6 +20,7 @@ MODELS = {
     "kda": "emt.models.kda:KDA",
     "attention": "emt.models.attention:Attention",
     "transformer_xl": "emt.models.transformer_xl:TransformerXL",
+    "mnm": "emt.models.mnm:NeuralMemory",
     "stacked_lstm": "emt.models.stacked_lstm:StackedLSTM",
     "dnd_lstm": "emt.models.dnd_lstm:DNDLSTM",
     "ethereal": "emt.models.ethereal:EtherealRNN",

@@ -83,7 +83,8 @@ class Model(nn.Module):
     own_gradients
         Whether the model has a learning rule of its own, which needs no graph: given targets, and wherever
         gradients are enabled, its log has a ``gradient/<parameter>`` (member, …) for each of its parameters,
-        and training takes these in place of the gradients of the loss.
+        and training takes these in place of the gradients of the loss. Other models may log an ``added_loss``
+        (member,), which training adds to the loss and evaluation does not.
     recurrent_name, readout_name
         Names in the weight file of W_hh, where the state follows h_t = f(W_hh h_{t-1} + …), and of the linear
         readout.

@@ -9,13 +9,13 @@ with the embedding and head of `emt.models.layers`. Computed without the matrix,
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor
 
 from emt.models.base import Context, LazyState, Log, Model, State, constant, identity, normal, uniform
-from emt.models.layers import Head, embed, lengthen
+from emt.models.layers import Head, LinearHead, embed, lengthen
 from emt.models.memory_edits import EDITS, edit_of, without
 from emt.ops.fast_weights import FastWeightsRun, fast_matrix, fast_weights
 from emt.ops.fast_weights_edited import fast_weights_edited
@@ -41,6 +41,8 @@ class FastWeights(Model):
         decay: share of the matrix that is left after a step.
     inner_steps
         reads of the matrix in one step.
+    head
+        two layers with 100 units between them, as Ba et al., or a linear map without a bias, as Schlag et al. 2021.
     """
 
     state_dims = {"hidden": ("unit",), "fast_weights": ("unit_out", "unit_in")}
@@ -70,6 +72,7 @@ class FastWeights(Model):
         eta: float = 0.5,
         lam: float = 0.9,
         inner_steps: Annotated[int, Field(ge=1)] = 1,
+        head: Literal["two_layers", "linear"] = "two_layers",
     ) -> None:
         super().__init__(seeds)
         self.eta, self.lam, self.inner_steps = eta, lam, inner_steps
@@ -79,7 +82,9 @@ class FastWeights(Model):
         self.w_rec = self.parameter_of("w_rec", (hidden_dim, hidden_dim), identity(IDENTITY_SCALE))
         self.gain = self.parameter_of("gain", (hidden_dim,), constant(1.0))
         self.bias = self.parameter_of("bias", (hidden_dim,), constant(0.0))
-        self.head = Head(self, hidden_dim, output_channels)
+        kind = Head if head == "two_layers" else LinearHead
+        self.head: Head | LinearHead = kind(self, hidden_dim, output_channels)
+        self.torch_names = {**self.torch_names, **kind.torch_names}
 
     def zero_state(self, like: Tensor) -> State:
         """Return zeros, (member, batch, unit) and (member, batch, unit, unit)."""

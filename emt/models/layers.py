@@ -51,6 +51,20 @@ class Head(nn.Module):
         return outputs.new_zeros(*hidden.shape[:3], outputs.shape[-1]).index_copy(2, steps, outputs)
 
 
+class LinearHead(nn.Module):
+    """y_t = h_t U for each member; in a weight file ``torch.nn.Linear`` without a bias, called ``head``."""
+
+    torch_names: ClassVar[dict[str, str]] = {"head.w_out": "head.weight"}
+
+    def __init__(self, model: Model, units: int, outputs: int) -> None:
+        super().__init__()
+        self.w_out = model.parameter_of("head.w_out", (units, outputs), uniform(units**-0.5))
+
+    def forward(self, hidden: Tensor, context: Context | None = None) -> Tensor:
+        """Return outputs (member, batch, time, output) of hidden states (member, batch, time, unit)."""
+        return linear(hidden, self.w_out)
+
+
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return x W + b: inputs (member, batch, time, in), weights (member, in, out), bias (member, out)."""
     rows = x.flatten(1, 2)

@@ -80,7 +80,10 @@ class Objective:
         )
         done = (data.get(name) for name in ("draws", "actions", "rewards"))
         scoring = Scoring(targets, data["scored"], data.get("judged", data["scored"]), *done)
-        return LOSSES[self.task.loss](outputs, scoring, **self.task.loss_options), after, log
+        losses, accuracies = LOSSES[self.task.loss](outputs, scoring, **self.task.loss_options)
+        if "added_loss" in log and torch.is_grad_enabled():
+            losses = losses + log["added_loss"]
+        return (losses, accuracies), after, log
 
 
 def weights_of(model: Model) -> dict[str, Tensor]:

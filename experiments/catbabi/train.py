@@ -32,7 +32,7 @@ from experiments.command_line import (
 )
 from experiments.training import train_in_view
 
-MODEL_TYPES = {"fwm": "fwm", "lstm": "stacked_lstm", "fw": "fw", "txl": "transformer_xl"}
+MODEL_TYPES = {"fwm": "fwm", "lstm": "stacked_lstm", "fw": "fw", "txl": "transformer_xl", "mnm": "mnm"}
 """The paper's models by their short names."""
 
 VARIANTS = {"10k": "en-valid-10k", "1k": "en-valid"}

@@ -20,7 +20,11 @@ def make_points():
 
     def make(name, **wanted):
         known = {o.name for o in options_of(MODELS[name])}
-        options = {k: v for k, v in {"hidden_dim": UNITS, "bias": True, **wanted}.items() if k in known}
+        options = {
+            k: v
+            for k, v in {"hidden_dim": UNITS, "memory_dim": 5, "bias": True, **wanted}.items()
+            if k in known
+        }
         model = load(MODELS, name, "model_type")(SEEDS, IN, OUT, **options).double().requires_grad_(False)
         draw = np.random.default_rng(2).standard_normal
         for parameter in model.parameters():

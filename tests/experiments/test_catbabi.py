@@ -18,7 +18,7 @@ from emt.models.stacked_lstm import StackedLSTM
 from emt.record import Loaded, labels_of
 from emt.tasks.catbabi import CatBabi
 from emt.training import sweep as sweeps
-from experiments.catbabi import compare, differences, evaluate, summary, sweep, train
+from experiments.catbabi import compare, differences, evaluate, sizes, summary, sweep, train
 from experiments.catbabi.configs import LABELS, PAPER_ACCURACIES, SWEEPS, run
 from experiments.catbabi.results import Answers, figures, run_through, take, whole_tasks
 
@@ -32,12 +32,14 @@ SIZES = {
     "fwm": "--hidden_dim 12 --embedding_dim 10 --memory_dim 5 --reads 2",
     "lstm": "--hidden_dim 12 --embedding_dim 10 --layers 2 --layer_dropout 0.1",
     "fw": "--hidden_dim 12 --embedding_dim 10 --inner_steps 2",
+    "mnm": "--hidden_dim 12 --embedding_dim 10 --memory_dim 5",
     "txl": "--hidden_dim 12 --embedding_dim 10 --layers 2 --heads 2 --memory_length 30 --clip 0.25 --warmup 5",
 }
 ACTIVATIONS = {
     "fwm": 5**3 + 2 * 12,
     "lstm": 2 * 2 * 12,
     "fw": 12**2 + 12,
+    "mnm": 3 * 5**2 + 2 * 12,
     "txl": 2 * 2 * 12 * (30 + SEGMENT - 1),
 }
 SMALL = split(
@@ -336,6 +338,16 @@ def test_the_table_of_the_paper_is_shipped():
     cells = {(config.model_type, config.task["mode"]) for config in SWEEPS["table1"]}
     assert cells >= set(PAPER_ACCURACIES)
     assert {model for model, _ in cells} == set(LABELS) == set(train.MODEL_TYPES.values())
+
+
+def test_the_papers_models_have_the_papers_sizes():
+    assert sizes.sizes() == {
+        "fwm": (693_985, 33_280),
+        "lstm": (8_026_312, 4_096),
+        "fw": (547_840, 262_656),
+        "txl": (10_523_336, 4_297_728),
+        "mnm": (984_905, 30_512),
+    }
 
 
 def test_ablations_see_at_least_ten_million_words_three_times():
