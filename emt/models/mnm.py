@@ -74,6 +74,15 @@ class NeuralMemory(Model):
         **{f"memory.{place}": f"memory.{name}.weight" for place, name in enumerate(NAMES)},
     }
 
+    w_interact: nn.Parameter
+    b_interact: nn.Parameter
+    w_rate: nn.Parameter
+    b_rate: nn.Parameter
+    w_target: nn.Parameter
+    b_target: nn.Parameter
+    w_out: nn.Parameter
+    b_out: nn.Parameter
+
     def __init__(
         self,
         seeds: Sequence[int],
@@ -130,17 +139,15 @@ class NeuralMemory(Model):
         x = lengthen(x, steps)
         state = self.zero_state(self.like.new_empty(x.shape[:2])) if state is None else state
         present = None if x.is_floating_point() or bool((x >= 0).all()) else x >= 0
-        base = [weight.mT.unsqueeze(1) for weight in self.memory]
-        layers = tuple(w + state[name] for w, name in zip(base, self.held_state, strict=True))
-        start = Memory(state["hidden"], state["cell"], state["recalled"], layers)
+        written = tuple(state[name] for name in self.held_state)
+        start = Memory(state["hidden"], state["cell"], state["recalled"], written)
         edits = [edit_of(context, name) for name in NAMES]
         embedding = self.embedding @ self.w_in[:, : -self.size]
         run, last = neural_memory(self._weights(), embed(x, embedding, self.bias), start, present, edits)
         outputs = linear(torch.cat([run.hidden, run.recalled], dim=-1), self.w_out, self.b_out)
         log: Log = {"hidden": run.hidden, "cell": run.cell, "recalled": run.recalled}
         after = {name: at_ends(x, values, state[name]) for name, values in log.items()}
-        written = zip(self.held_state, last.layers, base, strict=True)
-        after |= {name: layer - weight for name, layer, weight in written}
+        after |= zip(self.held_state, last.layers, strict=True)
         log["added_loss"] = self.meta_weight * self._missed(run.miss, present)
         if self.memories and ("needed_steps" not in (context or {}) or any(e is not None for e in edits)):
             log |= self._memory_log(run, present, edits)
@@ -148,8 +155,13 @@ class NeuralMemory(Model):
 
     def _weights(self) -> Weights:
         recurrent = torch.cat([self.w_rec, self.w_in[:, -self.size :]], dim=1)
-        pairs = ((getattr(self, f"w_{n}"), getattr(self, f"b_{n}")) for n in ("interact", "rate", "target"))
-        return Weights(recurrent, *pairs, tuple(self.memory))
+        return Weights(
+            recurrent,
+            (self.w_interact, self.b_interact),
+            (self.w_rate, self.b_rate),
+            (self.w_target, self.b_target),
+            tuple(self.memory),
+        )
 
     def _missed(self, miss: Tensor, present: Tensor | None) -> Tensor:
         """Return the mean over the steps that exist, (member,)."""

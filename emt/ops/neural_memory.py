@@ -36,7 +36,10 @@ class Weights(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """States: h and c (member, batch, unit), what was recalled (member, batch, value), and W_l as (value, key)."""
+    """States: h and c (member, batch, unit), what was recalled (member, batch, value), and the memory.
+
+    ``layers`` hold what is added to the first weights of each, (member, batch, value, key).
+    """
 
     hidden: Tensor
     cell: Tensor
@@ -144,12 +147,12 @@ def _step(
     beta = torch.sigmoid(_affine(rate, weights.rate)).squeeze(-1)
     strength = 2 * beta / (key.shape[2] * size)
     strength = strength if there is None else strength * there
-    keys, found = _forward(key, state.layers)
+    keys, found = _forward(key, state.layers, weights.memory)
     targets = _affine(value.flatten(1, 2), weights.target).unflatten(1, value.shape[1:3])
     errors = [g - a for g, a in zip(targets.chunk(LAYERS, dim=-1), found, strict=True)]
     layers, written, hidden = _write(state.layers, keys, errors, strength, edits, hidden)
     asked, reads, recalled = _read(query, layers, weights.memory, edits, hidden)
-    miss = (_forward(key, layers)[1][-1] - value).square().mean(dim=(2, 3))
+    miss = (_forward(key, layers, weights.memory)[1][-1] - value).square().mean(dim=(2, 3))
     step = Step(h, c, recalled, miss, strength, *written, torch.stack(asked, 2), torch.stack(reads, 2))
     return step, Memory(h, c, recalled, tuple(layers)), hidden
 
@@ -158,15 +161,23 @@ def _affine(x: Tensor, parts: tuple[Tensor, Tensor]) -> Tensor:
     return torch.baddbmm(parts[1].unsqueeze(1), x, parts[0])
 
 
-def _forward(key: Tensor, layers: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+def _forward(
+    key: Tensor, layers: Sequence[Tensor], first: Sequence[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
     """Return what each layer is given and what it makes of it, (member, batch, head, channel) each."""
     given, made = [], []
-    for place, layer in enumerate(layers):
+    for place, (layer, base) in enumerate(zip(layers, first, strict=True)):
         given.append(key)
-        key = key @ layer.mT
+        # Two products: what is written is much smaller at first than what it is added to.
+        key = _of_first(key, base) + key @ layer.mT
         key = key if place == LAYERS - 1 else key.tanh()
         made.append(key)
     return given, made
+
+
+def _of_first(key: Tensor, weight: Tensor) -> Tensor:
+    """Return keys (member, batch, head, key) times the first weights (member, key, value) of a layer."""
+    return torch.bmm(key.flatten(1, 2), weight).unflatten(1, key.shape[1:3])
 
 
 def _write(
@@ -204,8 +215,7 @@ def _read(
     asked, reads = [], []
     for place, (layer, base, edit, unseen) in enumerate(zip(layers, first, edits, hidden, strict=True)):
         asked.append(query)
-        own = query @ base.unsqueeze(1)
-        read = query @ layer.mT - own
+        own, read = _of_first(query, base), query @ layer.mT
         if edit is not None:
             missed = None if unseen is None else (query @ unseen.mT).squeeze(2)
             read = edit.read(read.squeeze(2), missed).unsqueeze(2)

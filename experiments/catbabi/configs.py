@@ -130,8 +130,8 @@ COMPARISON = tuple(
     )
     for name, changes in SMALL.items()
 )
-"""All five models at 64 units on 2 million words, three seeds each, for tasks 1, 6, 15 and 20 with 1,000 questions each:
-sizes and rates are untuned."""
+"""All five models at 64 units on 2 million words, three seeds each, for four tasks with 1,000 questions each: sizes and
+rates are untuned."""
 
 SEARCH: dict[str, Any] = {"num_models": 1, "epochs": 120}
 BATCHES = (64, 128)
@@ -193,7 +193,7 @@ SWEEPS = {
         for lam in (0.9, 0.95, 0.99)
     ),
 }
-"""What ``python -m experiments.catbabi.sweep`` can train. The searches stand for appendix F. F.1 (FWM) and F.2
-(MNM) are the paper's: batch sizes, learning rates, weights of the meta loss. F.3 (Transformer-XL) says that layers, memory,
-batch and rate were searched, of which 3 layers, 1,200 words, 64 rows and 2.5e-4 are its best; F.4 and F.5 have the paper's
-batch sizes; the other values are this project's. 30,000 steps are the paper's shortest run."""
+"""What ``python -m experiments.catbabi.sweep`` can train. The searches stand for appendix F. F.1 (FWM) and F.2 (MNM)
+are the paper's: batch sizes, learning rates, weights of the meta loss. F.3 (Transformer-XL) says that layers, memory,
+batch and rate were searched, of which 3 layers, 1,200 words, 64 rows and 2.5e-4 are its best; F.4 and F.5 have the
+paper's batch sizes; the other values are this project's. 30,000 steps are the paper's shortest run."""

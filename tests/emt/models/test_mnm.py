@@ -93,16 +93,17 @@ def test_the_error_of_the_last_layer_shrinks_by_a_known_factor():
     """With the layers below frozen, a_3 − g_3 is multiplied by 1 − 2 β |a_2|² / n in each write."""
     draw = np.random.default_rng(1).standard_normal
     layers = [torch.from_numpy(draw((2, BATCH, SIZE, SIZE))) for _ in range(3)]
+    first = [torch.from_numpy(draw((2, SIZE, SIZE))) for _ in range(3)]
     key, target = (torch.from_numpy(draw((2, BATCH, 1, SIZE))) for _ in range(2))
     beta = torch.from_numpy(np.random.default_rng(2).random((2, BATCH)))
     frozen = MemoryEdit(freeze=torch.ones(2, BATCH, dtype=torch.bool))
     for _ in range(3):
-        given, made = _forward(key, layers)
+        given, made = _forward(key, layers, first)
         error = made[2] - target
         values = [0 * error, 0 * error, -error]
         layers, _, _ = _write(layers, given, values, 2 * beta / SIZE, [frozen, frozen, None], [None] * 3)
         factor = 1 - 2 * beta * given[2].squeeze(2).square().sum(-1) / SIZE
-        left = _forward(key, layers)[1][2] - target
+        left = _forward(key, layers, first)[1][2] - target
         torch.testing.assert_close(left, factor[..., None, None] * error, rtol=0, atol=1e-12)
 
 
@@ -138,7 +139,7 @@ def test_steps_that_are_run_again_give_the_same_gradients():
     drive = torch.nn.functional.one_hot(ids, 4 * UNITS).double()
     results = []
     for kept in (3, TIME):
-        layers = tuple(weight.mT.unsqueeze(1) + zero["memory_layer1"] for weight in model.memory)
+        layers = tuple(zero[name] for name in model.held_state)
         start = Memory(zero["hidden"], zero["cell"], zero["recalled"], layers)
         run, last = neural_memory(model._weights(), drive, start, None, kept=kept)
         loss = run.recalled.square().sum() + last.layers[1].sum() + run.miss.sum()
