@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from textwrap import fill
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -25,8 +26,14 @@ N_COLUMNS = 5
 N_PLANES = 3
 """Panels in a row of the figures of statistics and of spectra."""
 
+MOST_STATISTICS = 10
+"""Panels of the figure of statistics: the others are in the tables and in the figures of differences."""
+
 MANY_POINTS = 500
 """Members of a set from which on points are an image: as vectors in thirty panels they take longer than all tests."""
+
+FIRST = ("accuracy", "spectral_error_deg", "missing_modes")
+"""Statistics that are always shown if they vary: what a reader asks for first."""
 
 _LABELS = {
     "accuracy": "accuracy",
@@ -139,7 +146,8 @@ def plot_differences(comparison: Comparison, pair: tuple[str, str], ax: Axes | N
         ax.plot([row["low"], row["high"]], [height, height], color=COLORS[0])
         face = COLORS[0] if p[statistic] < comparison.level else "white"
         ax.plot([row["difference"]], [height], "o", color=COLORS[0], markerfacecolor=face)
-    if rows[["low", "difference", "high"]].abs().max(axis=None) > 3:
+    far = rows[["low", "difference", "high"]].abs().max(axis=None) > 3
+    if far:
         ax.set_xscale("symlog", linthresh=1)
         ax.xaxis.set_major_formatter("{x:g}")
     ax.set(
@@ -147,7 +155,7 @@ def plot_differences(comparison: Comparison, pair: tuple[str, str], ax: Axes | N
         yticklabels=[_LABELS.get(s, s) for s in rows.index],
         ylim=(-0.7, len(rows) - 0.3),
     )
-    ax.set_xlabel("difference / pooled std")
+    ax.set_xlabel("difference / pooled std" + ("\n(logarithmic beyond ±1)" if far else ""))
     first, second = (_name(comparison, comparison.labels.index(label)) for label in pair)
     filled = f"filled: p < {comparison.level:.2g} after Holm's correction" + (
         ", paired" if comparison.paired else ""
@@ -181,7 +189,8 @@ def plot_set_distances(comparison: Comparison, ax: Axes | None = None) -> Axes:
     """Draw the mean distances within (diagonal) and between sets as an annotated matrix."""
     ax = single_axes(ax, height=3.2)
     labels = list(comparison.labels)
-    matrix = comparison.set_distances["mean_distance"].unstack().loc[labels, labels].to_numpy()
+    means = comparison.set_distances["mean_distance"]
+    matrix = np.array([[means[a, b] for b in labels] for a in labels])
     image = ax.imshow(matrix, cmap="Greys", vmin=0, vmax=2.2 * np.nanmax(matrix, initial=1e-12))
     if len(labels) <= 6:
         for (row, column), value in np.ndenumerate(matrix):
@@ -220,7 +229,7 @@ def _planes(comparison: Comparison) -> Figure:
 
 @styled
 def _metrics(comparison: Comparison) -> Figure:
-    shown = comparison.varying
+    shown = _most_different(comparison)
     rows = -(-len(shown) // N_COLUMNS)
     figure, axes = column_figure(
         "double", height=0.9 + 1.15 * rows, rows=rows, columns=min(N_COLUMNS, len(shown))
@@ -232,10 +241,25 @@ def _metrics(comparison: Comparison) -> Figure:
             ax.remove()
     share = f"{100 * comparison.confidence:g}"
     sizes = " and ".join(str(len(population)) for population in comparison.populations)
-    text = f"n = {sizes} members, mean and {share} % interval of the mean (not shown: statistics equal in all models)"
+    others = len(comparison.varying) - len(shown)
+    left_out = (
+        f"\nthe {len(shown)} statistics that differ most; {others} more are in the tables" if others else ""
+    )
+    text = f"n = {sizes} members, mean and {share} % interval of the mean{left_out}"
     figure.suptitle(_remarked(text, comparison))
     _legend(figure, comparison)
     return figure
+
+
+def _most_different(comparison: Comparison) -> list[str]:
+    """Return statistics that vary: accuracy and spectral errors first, then those that differ most, in any pair."""
+    largest = pd.Series(0.0, index=list(comparison.varying))
+    for pair in comparison.pairs:
+        found = comparison.standardised(pair)["difference"].abs().replace(np.inf, np.nan)
+        largest = largest.combine(found.reindex(largest.index), np.fmax)
+    ranked = largest.sort_values(ascending=False, kind="stable").index
+    first = [name for name in FIRST if name in comparison.varying]
+    return [*first, *(name for name in ranked if name not in first)][:MOST_STATISTICS]
 
 
 @styled
@@ -250,16 +274,20 @@ def _distances(comparison: Comparison) -> Figure:
     figure, axes = column_figure("double", height=3.5, columns=2)
     plot_distances(comparison, axes[0, 0])
     plot_set_distances(comparison, axes[0, 1])
-    _legend(figure, comparison)
+    _legend(figure, comparison, marker="")
     return figure
 
 
-def _legend(figure: Figure, comparison: Comparison) -> None:
+def _legend(figure: Figure, comparison: Comparison, marker: str = "o") -> None:
+    """Name the sets by their numbers, and by their colours unless ``marker`` is empty."""
     handles = [
-        Line2D([], [], color=_color(i), marker="o", linestyle="", label=fill(_name(comparison, i), 60))
+        Line2D([], [], color=_color(i), marker=marker, linestyle="", label=fill(_name(comparison, i), 60))
         for i in range(len(comparison.labels))
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3))
+    length = None if marker else 0
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(len(handles), 3), handlelength=length
+    )
 
 
 def _remarked(text: str, comparison: Comparison) -> str:

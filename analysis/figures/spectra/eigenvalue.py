@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from analysis.figures.spectra.values import legend_of_models, scatter_modes
 from analysis.figures.style import (
     BLUE,
-    VERMILION,
     WIDTHS,
     column_figure,
     complex_plane,
@@ -69,13 +69,7 @@ def plot_overlay(summary: EigenvalueSummary, ax: Axes | None = None) -> Axes:
         values.real, values.imag, s=5, color=BLUE, linewidths=0, alpha=alpha, label="models", rasterized=True
     )
     _draw_theory(summary, ax)
-    # Nothing of a spectrum lies in the corners, so the legend outside the axes needs no search for a place.
-    legend = ax.legend(
-        loc="upper left", bbox_to_anchor=(0, -0.14), ncols=2, borderaxespad=0, handletextpad=0.2
-    )
-    for handle in legend.legend_handles:
-        if handle is not None:
-            handle.set_alpha(1.0)
+    legend_of_models(ax)
     lines = [f"{population.label}: n = {len(population)} models, L = {population.seq_length}"]
     ax.set_title("\n".join([*lines, *filter(None, [share_text(len(values), len(everything))])]))
     return ax
@@ -138,17 +132,7 @@ def _scatter_matrix(summary: EigenvalueSummary) -> Figure:
 def _draw_theory(summary: EigenvalueSummary, ax: Axes) -> None:
     theory = summary.population.theory
     if theory is not None:
-        # Repeated eigenvalues are one circle.
-        unique = np.unique(np.round(theory, 9))
-        ax.scatter(
-            unique.real,
-            unique.imag,
-            s=26,
-            facecolors="none",
-            edgecolors=VERMILION,
-            linewidths=0.8,
-            label="theory",
-        )
+        scatter_modes(ax, theory)
 
 
 def _radius(summary: EigenvalueSummary) -> float:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from analysis.figures.spectra.values import jitter, scatter_modes
+from analysis.figures.spectra.values import jitter, legend_of_models, scatter_modes
 from analysis.figures.style import (
     BLACK,
     BLUE,
@@ -86,7 +86,7 @@ def plot_spectra(population: Population, magnitude_threshold: float = 0.0, ax: A
     hidden = f" with |λ| ≥ {magnitude_threshold:g}" if magnitude_threshold > 0 else ""
     drawn = f", {len(shown):,} shown" if len(shown) < len(above) else ""
     ax.set_title(f"{_title(population)}\n{len(above)} of {len(values)} eigenvalues{hidden}{drawn}")
-    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.13), ncols=2, borderaxespad=0, handletextpad=0.2)
+    legend_of_models(ax)
     return ax
 
 

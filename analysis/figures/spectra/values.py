@@ -50,9 +50,10 @@ def scatter_spectrum(ax: Axes, values: NDArray[np.complex128], color: object, la
 
 
 def scatter_modes(ax: Axes, modes: NDArray[np.complex128]) -> None:
-    """Draw the theory's modes as open circles, each once."""
+    """Draw the theory's modes as open circles, each once; the legend says how often they occur."""
     if len(modes):
-        modes = np.unique(modes.round(6))
+        modes, times = np.unique(modes.round(6), return_counts=True)
+        often = str(times[0]) if (times == times[0]).all() else f"{times.min()} to {times.max()}"
         ax.scatter(
             modes.real,
             modes.imag,
@@ -60,8 +61,19 @@ def scatter_modes(ax: Axes, modes: NDArray[np.complex128]) -> None:
             facecolors="none",
             edgecolors=VERMILION,
             linewidths=0.8,
-            label="theory",
+            label="theory" if often == "1" else f"theory (each {often} times)",
         )
+
+
+def legend_of_models(ax: Axes) -> None:
+    """Draw the legend below a plane of eigenvalues, its dots as dark as they are where many coincide."""
+    # Nothing of a spectrum lies in the corners, so the legend outside the axes needs no search for a place.
+    legend = ax.legend(
+        loc="upper left", bbox_to_anchor=(0, -0.14), ncols=2, borderaxespad=0, handletextpad=0.2
+    )
+    for handle in legend.legend_handles:
+        if handle is not None:
+            handle.set_alpha(1.0)
 
 
 def jitter(points: NDArray[Any]) -> NDArray[np.float64]:

@@ -1,8 +1,11 @@
 """Figures of comparisons."""
 
+from dataclasses import replace
+
 import pytest
 
 from analysis.figures.spectra.comparison import (
+    MOST_STATISTICS,
     draw,
     plot_differences,
     plot_set,
@@ -25,7 +28,7 @@ def test_all_figures_are_drawn_and_no_axes_are_empty(comparison):
     figures = dict(draw(comparison))
     pairs = {f"comparison_differences_{a}_{b}" for a, b in ((1, 2), (1, 3), (2, 3))}
     assert set(figures) == pairs | {"comparison_complex_plane", "comparison_metrics", "comparison_distances"}
-    assert len(figures["comparison_metrics"].axes) == len(comparison.varying)
+    assert len(figures["comparison_metrics"].axes) == MOST_STATISTICS < len(comparison.varying)
     for figure in figures.values():
         assert all(ax.has_data() for ax in figure.axes)
 
@@ -62,3 +65,15 @@ def test_a_set_of_one_has_no_distance_within(comparison):
     texts = [text.get_text() for text in plot_set_distances(comparison).texts]
     assert len(texts) == 9
     assert texts[-1] == "n = 1"
+
+
+def test_statistics_that_differ_most_are_shown(make_population):
+    """Moduli are planted to differ; angles are those of one draw."""
+    small, large = (make_population(6, label=label, seed=3, noise=0.05) for label in ("small", "large"))
+    larger = replace(large, eigenvalues=tuple(1.5 * values for values in large.eigenvalues))
+    figure = dict(draw(compare_populations([small, larger])))["comparison_metrics"]
+    titles = [ax.get_title() for ax in figure.axes]
+    assert titles[0] == "accuracy"
+    assert "mean |λ|" in titles
+    assert "mean angle (rad)" not in titles
+    assert "more are in the tables" in figure.get_suptitle()
