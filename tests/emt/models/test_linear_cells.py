@@ -76,3 +76,31 @@ def test_a_cell_is_its_equations_and_so_are_its_gradients(name, options):
 def test_heads_share_the_channels_of_values():
     with pytest.raises(UserError, match="must be a divisor of --expand times --hidden_dim, 24; got 5"):
         build("mamba2", heads=5)
+
+
+def mlstm_with(input_bias):
+    """An mLSTM whose input gates are about e^input_bias."""
+    model = build("mlstm", heads=3)
+    with torch.no_grad():
+        model.mixers[0].gates["input_bias"].fill_(input_bias)
+    return model
+
+
+def test_the_stabiliser_is_a_choice_of_units():
+    """Contents are in units of e^m: with another m, and contents to match, nothing changes beside the 1e-6."""
+    model, ids = mlstm_with(2.0), ids_of()
+    state = dict(model(ids[..., :9])[1])
+    rest = model(ids[..., 9:], state)[0]
+    other = {**state, "stabiliser_layer1": state["stabiliser_layer1"] + 3}
+    assert (model(ids[..., 9:], other)[0] - rest).abs().max() > 1e-3
+    other["memory_layer1"] = state["memory_layer1"] * np.exp(-3)
+    torch.testing.assert_close(model(ids[..., 9:], other)[0], rest, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("input_bias", [60.0, -200.0])
+def test_exponential_gates_do_not_overflow(input_bias):
+    model = mlstm_with(input_bias)
+    exact, rounded = model(ids_of())[0], model.float()(ids_of())[0]
+    torch.testing.assert_close(rounded, exact.float(), rtol=0, atol=1e-3)
+    rounded.square().sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
