@@ -12,6 +12,7 @@ RATES = RunConfig(
         epochs=24,
         epoch_batches=100,
         batch_size=32,
+        stop_accuracy=0.94,
         curriculum=False,
         curriculum_horizons=(1,),
         validation_batches=4,
