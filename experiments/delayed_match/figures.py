@@ -13,6 +13,9 @@ from analysis.figures.conditions.trajectories import add_legend, plot_axis, plot
 from analysis.figures.degeneracy.measure import plot_levels
 from analysis.figures.style import BLUE, GRAY, VERMILION, WIDTHS, styled
 
+STAGES = ("fixation", "sample", "delay", "test", "response")
+"""Of a trial, in the order of the event "stage"."""
+
 PANELS: Any = [["space", "times", "matrix"], ["axis", "shared", "pairs"]]
 
 
@@ -36,7 +39,9 @@ def draw_population(results: Mapping[str, Any]) -> Figure:
     plot_matrix(decoding, axes["matrix"]).set_title("… by one step's readout at others")
     plot_shared(trajectories, axes["shared"])
     plot_pairs(results["degeneracy"], axes["pairs"])
-    add_legend(figure, trajectories.conditions, list(trajectories.starts))
+    # It would stand on the next panel's label.
+    axes["space"].set_zlabel("")
+    add_legend(figure, trajectories.conditions, STAGES[: len(trajectories.starts)])
     n = decoding.test.n
     figure.suptitle(
         f"Delayed match to sample, n = {n} rate networks; bands: 95 % over networks, gray: labels permuted"
@@ -54,7 +59,9 @@ def plot_shared(result: Trajectories, ax: Axes) -> Axes:
     names = {"states": "states", "conditions": "what depends\non the sample"}
     ax.set_xticks(range(len(table)), [names.get(str(name), str(name)) for name in table.index])
     ax.set(
-        ylim=(0, 1), ylabel="shared after rotation", title="Seeds share their code\n(line: 95 % of permuted)"
+        ylim=(0, 1),
+        ylabel="shared after rotation",
+        title="Is the code the same in all seeds?\n(line: 95 % of permuted samples)",
     )
     return ax
 
