@@ -205,6 +205,7 @@ def draw_rates(
         if chance is not None:
             handles["chance"] = ax.axhline(chance, color=GRAY, ls="--", lw=0.8, zorder=0)
         ax.set_xscale("log")
+        ax.set_xlim(values[0] / 1.4, values[-1] * 1.4)
         ax.xaxis.set_major_locator(FixedLocator(values))
         ax.xaxis.set_major_formatter(FixedFormatter([f"{value:g}" for value in values]))
         ax.xaxis.set_minor_locator(NullLocator())
