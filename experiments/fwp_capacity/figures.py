@@ -37,6 +37,14 @@ def draw_capacity(cells: pd.DataFrame) -> Figure:
             reach = [table["mean"] - low, high - table["mean"]]
             ax.errorbar(table.index, table["mean"], reach, color=color, marker="o", ms=3, lw=1, label=cell)
             ax.plot(table.index, table["published"], "x", color=color, ms=5)
+            ax.vlines(
+                table.index,
+                table["as_published_min"],
+                table["as_published_max"],
+                color=color,
+                alpha=0.35,
+                lw=5,
+            )
             if np.isfinite(table["theory"]).any():
                 ax.plot(table.index, table["theory"], color=color, ls=":", lw=1)
         ax.set(xlabel="keys S", title=TITLES[task])
@@ -48,8 +56,9 @@ def draw_capacity(cells: pd.DataFrame) -> Figure:
     marks = [
         Line2D([], [], color=GRAY, ls=":", label="theory"),
         Line2D([], [], color=GRAY, marker="x", ls="", label="one published run"),
+        Line2D([], [], color=GRAY, alpha=0.35, lw=5, label="our range, tested as published"),
     ]
-    figure.legend(handles=marks, loc="outside lower center", ncols=2)
+    figure.legend(handles=marks, loc="outside lower center", ncols=2 if len(tasks) == 1 else 3)
     counts = sorted(set(cells["n"]))
     n = " to ".join(str(c) for c in dict.fromkeys((counts[0], counts[-1])))
     figure.suptitle(f"Capacity of fast weights: n = {n} members; mean and 95 % interval")
