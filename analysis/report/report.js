@@ -228,6 +228,76 @@ function choose(grid, chosen) {
 for (const grid of document.querySelectorAll(".removals")) {
   for (const button of grid.querySelectorAll("button")) button.addEventListener("click", () => choose(grid, button));
 }
+
+// Okabe and Ito's colours, in the order of the figures; the last is gray as in them.
+const LINES = ["#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#8c8c8c"];
+
+// Lines in three axes, scaled by their largest distance from the middle, seen from a direction that the reader turns.
+function turnable(box) {
+  const svg = box.querySelector("svg"), choice = box.querySelector("select");
+  const members = JSON.parse(box.dataset.lines);
+  let [turn, tilt, held] = [0.6, 0.4, null];
+
+  function draw() {
+    const lines = members[choice.value][1];
+    const all = lines.flatMap(([, line]) => line).filter((point) => point.every(Number.isFinite));
+    const middle = [0, 1, 2].map((axis) => all.reduce((sum, point) => sum + point[axis], 0) / (all.length || 1));
+    const reach = Math.max(...all.map((point) => Math.hypot(...point.map((v, axis) => v - middle[axis]))), 1e-12);
+    const place = (point) => {
+      const [a, b, c] = point.map((value, axis) => (value - middle[axis]) / reach);
+      const across = a * Math.cos(turn) - b * Math.sin(turn), deep = a * Math.sin(turn) + b * Math.cos(turn);
+      const up = c * Math.cos(tilt) - deep * Math.sin(tilt);
+      return [200 + 135 * across, 150 - 135 * up].map((value) => value.toFixed(1));
+    };
+    svg.replaceChildren();
+    for (const [axis, end] of [[1, 0, 0], [0, 1, 0], [0, 0, 1]].entries()) {
+      const [x, y] = place(end.map((value, k) => middle[k] + value * reach * 0.9));
+      add(svg, "path", { d: `M200,150L${x},${y}`, class: "guide" });
+      add(svg, "text", { x, y, "text-anchor": "middle" }, `axis ${axis + 1}`);
+    }
+    for (const [k, [name, line]] of lines.entries()) {
+      const points = line.filter((point) => point.every(Number.isFinite)).map(place);
+      if (!points.length) continue;
+      const color = LINES[k % LINES.length];
+      const drawn = add(svg, "path", { d: `M${points.join("L")}`, fill: "none", stroke: color, "stroke-width": 2 });
+      add(drawn, "title", {}, name);
+      add(svg, "circle", { cx: points[0][0], cy: points[0][1], r: 3.5, fill: color });
+    }
+    const names = lines.map(([name], k) => [element("span", "", { className: "key" }), name, k]);
+    box.querySelector(".legend").replaceChildren(...names.flatMap(([dot, name, k]) => {
+      dot.style.background = LINES[k % LINES.length];
+      return [dot, document.createTextNode(name)];
+    }));
+  }
+
+  function turnBy(across, up) {
+    turn += across;
+    tilt = Math.min(Math.max(tilt + up, -Math.PI / 2), Math.PI / 2);
+    draw();
+  }
+
+  for (const [index, [name]] of members.entries()) choice.append(element("option", name, { value: index }));
+  choice.addEventListener("change", draw);
+  svg.addEventListener("keydown", (event) => {
+    const [across, up] = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, 0.1], ArrowDown: [0, -0.1] }[event.key] ?? [0, 0];
+    if (!across && !up) return;
+    event.preventDefault();
+    turnBy(across, up);
+  });
+  svg.addEventListener("pointerdown", (event) => {
+    held = [event.clientX, event.clientY];
+    svg.setPointerCapture(event.pointerId);
+  });
+  svg.addEventListener("pointermove", (event) => {
+    if (!held) return;
+    turnBy((event.clientX - held[0]) / 120, (event.clientY - held[1]) / 120);
+    held = [event.clientX, event.clientY];
+  });
+  svg.addEventListener("pointerup", () => { held = null; });
+  draw();
+}
+
+document.querySelectorAll(".turnable").forEach(turnable);
 document.querySelectorAll("table.data").forEach(equip);
 
 function explore() {

@@ -12,6 +12,7 @@ from typing import Any
 from analysis.report.html import described, image, json_text, table
 from analysis.report.removals import MAP_TABLE, removal_grid
 from analysis.report.sections import Experiment, Section, read_table
+from analysis.report.turnable import LINES_TABLE, turnable_lines
 
 PAGE_BYTES = 9_500_000
 """What a page may take: figures for which there is no room beside the rest are linked."""
@@ -21,6 +22,9 @@ FIGURE_BYTES = 5_000_000
 
 TABLE_CELLS, ALL_CELLS = 8_000, 60_000
 """A table with more cells is linked, and so are those that would make more of them on the page."""
+
+DRAWN: Mapping[str, Callable[[Path], str]] = {MAP_TABLE: removal_grid, LINES_TABLE: turnable_lines}
+"""What is drawn above a table, by the table's name."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +131,8 @@ def _tables_that_fit(results: Sequence[Result]) -> dict[Path, str]:
         rows, number = read_table(path, min(TABLE_CELLS, room))
         room -= sum(map(len, rows))
         listed[path] = _listed_table(result, path, rows, max(number - 1, 0))
-        if path.stem == MAP_TABLE:
-            listed[path] = removal_grid(path) + listed[path]
+        if path.stem in DRAWN:
+            listed[path] = DRAWN[path.stem](path) + listed[path]
     return listed
 
 

@@ -262,7 +262,7 @@ def find_maps(sections: Sequence[Section]) -> dict[str, dict[str, tuple[float, f
     for command in ("embedding", "persistence"):
         for path in _tables(sections, command, "_embedding"):
             table = read_columns(path, "model_name", "dimension_1", "dimension_2", absent=True)
-            rows = {name: (_number(x, at), _number(y, at)) for at, (name, x, y) in table}
+            rows = {name: (number_in(x, at), number_in(y, at)) for at, (name, x, y) in table}
             points = {name: (x, y) for name, (x, y) in rows.items() if x is not None and y is not None}
             maps[f"{command}: {path.stem.removesuffix('_embedding').replace('_', ' ')}"] = points
     return maps
@@ -409,7 +409,7 @@ def _bars(paths: Sequence[Path], most: int) -> dict[str, tuple[list[Bar], int]]:
     number: Counter[str] = Counter()
     columns = ("model_name", "dimension", "birth", "death")
     for at, (name, *cells) in (row for path in paths for row in read_columns(path, *columns)):
-        dimension, birth, death = (_number(text, at) for text in cells)
+        dimension, birth, death = (number_in(text, at) for text in cells)
         if dimension is not None and birth is not None:
             held = bars.setdefault(name, [])
             held.append((_dimension(dimension, at), birth, death))
@@ -436,7 +436,7 @@ def _files(experiment: Path, folder: Path) -> dict[str, str]:
     return {label: path.relative_to(experiment).as_posix() for label, path in paths.items() if path.exists()}
 
 
-def _number(text: str, at: str) -> float | None:
+def number_in(text: str, at: str) -> float | None:
     """Return the number in a cell, None in an empty one or where it is not finite."""
     try:
         value = float(text or "nan")
