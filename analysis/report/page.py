@@ -147,11 +147,10 @@ def glance(report: Report) -> str:
         + (f", {len(failed)} could not be evaluated" if failed else ""),
         "accuracy": _mean((accuracy_of(member) for member in report.members), "accuracy"),
     }
-    if report.seq_length is not None:
-        errors = _mean(
-            (m.entry.get("spectral_error_deg") for m in report.members), "spectral_error_deg", " degrees"
-        )
-        facts[f"spectral error at length {report.seq_length}"] = errors
+    errors = [m.entry.get("spectral_error_deg") for m in report.members]
+    if any(error is not None for error in errors):
+        name = f"spectral error at length {report.seq_length}"
+        facts[name] = _mean(errors, "spectral_error_deg", " degrees")
     if recorded := recorded_networks(report.experiment.folder):
         facts["recorded with"] = recorded
     ends = [str(member.ending["status"]) for member in report.members if "status" in member.ending]

@@ -36,25 +36,27 @@ function axes(id, xs, ys, xLabel, yLabel, equal = false) {
   const svg = document.getElementById(id);
   const describing = svg.querySelector("title");
   svg.replaceChildren(describing);
-  const inner = { width: SIZE.width - SIZE.left - SIZE.right, height: SIZE.height - SIZE.top - SIZE.bottom };
+  // Room for the longest number beside the label.
+  const left = Math.max(SIZE.left, 28 + 7 * Math.max(...ticks(ys).map((value) => String(value).length)));
+  const inner = { width: SIZE.width - left - SIZE.right, height: SIZE.height - SIZE.top - SIZE.bottom };
   if (equal) {
     const middle = (xs[0] + xs[1]) / 2, half = ((ys[1] - ys[0]) / 2) * (inner.width / inner.height);
     xs = [middle - half, middle + half];
   }
-  const x = (value) => SIZE.left + ((value - xs[0]) / (xs[1] - xs[0])) * inner.width;
+  const x = (value) => left + ((value - xs[0]) / (xs[1] - xs[0])) * inner.width;
   const y = (value) => SIZE.top + inner.height - ((value - ys[0]) / (ys[1] - ys[0])) * inner.height;
   const base = SIZE.top + inner.height;
   const frame = add(svg, "g", { class: "axis" });
-  add(frame, "path", { d: `M${SIZE.left},${SIZE.top}V${base}H${SIZE.left + inner.width}` });
+  add(frame, "path", { d: `M${left},${SIZE.top}V${base}H${left + inner.width}` });
   for (const value of ticks(xs)) {
     add(frame, "path", { d: `M${x(value)},${base}v4` });
     add(frame, "text", { x: x(value), y: base + 16, "text-anchor": "middle" }, value);
   }
   for (const value of ticks(ys)) {
-    add(frame, "path", { d: `M${SIZE.left},${y(value)}h-4` });
-    add(frame, "text", { x: SIZE.left - 7, y: y(value) + 4, "text-anchor": "end" }, value);
+    add(frame, "path", { d: `M${left},${y(value)}h-4` });
+    add(frame, "text", { x: left - 7, y: y(value) + 4, "text-anchor": "end" }, value);
   }
-  add(frame, "text", { x: SIZE.left + inner.width / 2, y: SIZE.height - 8, "text-anchor": "middle" }, xLabel);
+  add(frame, "text", { x: left + inner.width / 2, y: SIZE.height - 8, "text-anchor": "middle" }, xLabel);
   const turn = `translate(13,${SIZE.top + inner.height / 2}) rotate(-90)`;
   add(frame, "text", { transform: turn, "text-anchor": "middle" }, yLabel);
   return { layer: add(svg, "g"), x, y, xs, ys };

@@ -96,7 +96,8 @@ def heading(result: Result) -> str:
     sets = f" of {section.sets} sets" if section.sets > 1 else ""
     n = f" n = {section.n} member{'s' if section.n > 1 else ''}{sets}." if section.n else ""
     headline = f'<p class="headline">{escape(section.headline)}</p>' if section.headline else ""
-    listed = ", ".join(f"{name} {value}" for name, value in section.options.items())
+    given = {name: value for name, value in section.options.items() if value not in (None, "", [])}
+    listed = ", ".join(f"{name} {value}" for name, value in given.items())
     options = f'<p class="faint">Options: {escape(listed)}</p>' if listed else ""
     title = f"<h{result.level}>{escape(result.title)}</h{result.level}>"
     return f"{title}<p>{escape(section.question)}{n}</p>{headline}{options}"
