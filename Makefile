@@ -29,7 +29,7 @@ demo: $(VENV)/.installed
 	$(RUN) evaluate_multiple.py --models_dir $(DEMO)/fast_weights --no_figures
 	$(RUN) analyze.py match --summary_file $(DEMO)/fast_weights/$(SUMMARY)
 	$(RUN) -m experiments.contextual_choice.train --num_models 4 --out $(DEMO)/agents
-	$(RUN) evaluate_multiple.py --models_dir $(DEMO)/agents --no_figures
+	$(RUN) evaluate_multiple.py --models_dir $(DEMO)/agents --no_figures --trace_sequences 8
 	$(RUN) analyze.py match --summary_file $(DEMO)/agents/$(SUMMARY)
 	$(RUN) -m experiments.own_models.latches --out $(DEMO)/own_gru
 	$(RUN) analyze.py dynamics --summary_file $(DEMO)/own_gru
