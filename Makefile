@@ -16,9 +16,9 @@ SUMMARY := evaluation_summary.json
 
 # Five populations, each with the analyses that fit it, and a page about all of them.
 demo: $(VENV)/.installed
-	$(RUN) train_multiple.py --experiment_name repeat_copy --output_dir $(DEMO) --seq_length 8 --num_models 8 --stop_accuracy 0.96
+	$(RUN) train_multiple.py --experiment_name repeat_copy --output_dir $(DEMO) --seq_length 8 --num_models 5 --stop_accuracy 0.96
 	$(RUN) evaluate_multiple.py --models_dir $(DEMO)/repeat_copy
-	$(RUN) train_multiple.py --experiment_name orthogonal --output_dir $(DEMO) --seq_length 8 --num_models 4 --stop_accuracy 0.96 --init orthogonal
+	$(RUN) train_multiple.py --experiment_name orthogonal --output_dir $(DEMO) --seq_length 8 --num_models 3 --stop_accuracy 0.96 --init orthogonal
 	$(RUN) evaluate_multiple.py --models_dir $(DEMO)/orthogonal --no_figures
 	$(RUN) analyze.py eigenvalue --summary_file $(DEMO)/repeat_copy/$(SUMMARY)
 	$(RUN) analyze.py embedding --summary_file $(DEMO)/repeat_copy/$(SUMMARY)
