@@ -177,7 +177,7 @@ class MQAR(Recall):
 
 
 class Induction(Recall):
-    """Induction heads: random tokens, in them once a trigger; the trigger comes again: what came after it?
+    """Induction heads: random tokens, among them a trigger, which comes again and asks what came after it.
 
     The trigger takes one of the first n - 2 places, all alike, and a last step asks for the token after it. An item
     is a place, so a read that finds it looks one step behind the trigger.

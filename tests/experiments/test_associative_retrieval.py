@@ -241,6 +241,7 @@ def test_the_defaults_are_the_published_ones(data):
         "lam": 0.9,
         "inner_steps": 1,
         "freeze_embedding": False,
+        "head": "two_layers",
     }
     assert (config.training.batch_size, config.training.learning_rate) == (128, 1e-3)
     assert (config.training.epoch_batches, config.training.validation_batches) == (500, 50)

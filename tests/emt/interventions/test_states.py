@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from planted.cells import woken
 
 from emt.errors import UserError
 from emt.interventions import states as edits
@@ -24,6 +25,8 @@ def build(name):
     model = load(MODELS, name, "model_type")(
         SEEDS, IN, OUT, **{k: v for k, v in wanted.items() if k in known}
     )
+    if name == "rwkv7":
+        model = woken(model)
     return model.double().requires_grad_(False)
 
 
