@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -17,14 +18,17 @@ SHOWN = ("disagreement", "dmdc", "weights_per_unit", "weights_relative")
 def draw_widths(groups: Mapping[str, Degeneracy]) -> Figure:
     """Return panels of measures (columns) over widths and over loads (rows) with 95 % intervals; floors are dashes.
 
+    Without either, as of a part of the sweep, they are over penalties.
+
     Parameters
     ----------
     groups
         Comparisons by the name of their group; those called width_l2_x are the lines of a penalty x.
     """
     widths = {name: own for name, own in groups.items() if own.setting == "hidden_dim"}
-    loads = {name: own for name, own in groups.items() if own.setting not in ("hidden_dim", "l2_penalty")}
-    rows = [part for part in (widths, loads) if part]
+    penalties = {name: own for name, own in groups.items() if own.setting == "l2_penalty"}
+    loads = {name: own for name, own in groups.items() if name not in widths and name not in penalties}
+    rows = [part for part in (widths, loads) if part] or [penalties]
     held = set.intersection(*(set(own.settings.index.get_level_values("measure")) for own in groups.values()))
     shown = [measure for measure in SHOWN if measure in held]
     figure, axes = column_figure("double", height=0.7 + 2.0 * len(rows), rows=len(rows), columns=len(shown))
@@ -32,14 +36,16 @@ def draw_widths(groups: Mapping[str, Degeneracy]) -> Figure:
         for place, (name, result) in enumerate(part.items()):
             for measure, ax in zip(shown, line, strict=True):
                 _line(ax, result, measure, COLORS[place], place)
-            label = f"L2 penalty {name.removeprefix('width_l2_')}"
-            if part is widths:
+            if part is not loads:
+                label = name.replace("width_l2_", "L2 penalty ").replace("penalty_units", "units: ")
                 line[0].plot([], [], "o-", color=COLORS[place], label=label, markersize=3)
         for measure, ax in zip(shown, line, strict=True):
             ax.set_title(PANELS[measure])
-            ax.set_xlabel("units" if part is widths else next(iter(part.values())).setting)
+            setting = next(iter(part.values())).setting
+            ax.set_xlabel({"hidden_dim": "units", "l2_penalty": "L2 penalty"}.get(setting, setting))
             ax.set_ylim(0, 1.1 * max(ax.dataLim.y1, 1e-12))
-    figure.legend(loc="outside lower center", ncols=3)
+    if axes[0, 0].get_legend_handles_labels()[0]:
+        figure.legend(loc="outside lower center", ncols=3)
     counts = sorted({n for own in groups.values() for n in own.sizes.values()})
     n = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
     figure.suptitle(
@@ -51,7 +57,11 @@ def draw_widths(groups: Mapping[str, Degeneracy]) -> Figure:
 def _line(ax: Axes, result: Degeneracy, measure: str, color: str, place: int) -> None:
     """Draw one measure over the values of the setting."""
     table = result.settings.xs(measure, level="measure")
-    x = np.log2(table["setting"]) if result.setting == "hidden_dim" else table["setting"].astype(float)
+    x = table["setting"].astype(float)
+    if result.setting == "hidden_dim":
+        x = np.log2(x)
+    elif result.setting == "l2_penalty":  # from one to the next, as its slopes are
+        x = pd.Series(np.arange(float(len(x))), index=x.index)
     shifted = x + 0.06 * place
     reach = [table["estimate"] - table["low"], table["high"] - table["estimate"]]
     ax.errorbar(
