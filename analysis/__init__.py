@@ -27,9 +27,9 @@ COMMANDS = by_name(
         Command("trajectories", "analysis.conditions.trajectories:follow_conditions", takes="recording"),
         Command("geometry", "analysis.conditions.geometry:compare_conditions", takes="recording"),
         Command("degeneracy", "analysis.degeneracy.measure:measure_degeneracy", takes="networks"),
-        Command("match", "analysis.memory.matching:match_memories", takes="recording"),
-        Command("memory", "analysis.memory.contents:analyse_memory", takes="recording"),
-        Command("capacity", "analysis.memory.capacity:measure_capacity", takes="lengths"),
+        Command("match", "analysis.memory.matching:match_memories", takes="recording", memory=True),
+        Command("memory", "analysis.memory.contents:analyse_memory", takes="recording", memory=True),
+        Command("capacity", "analysis.memory.capacity:measure_capacity", takes="lengths", memory=True),
         Command("variables", "analysis.variables.find:find_variables", takes="recording"),
         Command("dynamics", "analysis.states.dynamics:analyse_dynamics", takes="dynamics"),
         Command(

@@ -38,6 +38,8 @@ class Command:
     results
         Folder of its tables and figures, beside the summary or, of several summaries, in the working
         directory; NAME_analysis by default.
+    memory
+        Whether it needs an associative memory.
 
     Raises
     ------
@@ -54,6 +56,7 @@ class Command:
     function: str
     takes: str
     results: str = ""
+    memory: bool = False
 
     def __post_init__(self) -> None:
         where = f"analysis/__init__.py: command {self.name!r}"

@@ -386,7 +386,12 @@ def _experiment(path: Path, label: str, seq_length: int | None, page: Path) -> A
     from analysis.report.sections import Experiment
 
     experiment, summary = _experiment_of(path), _summary(path, seq_length)
-    made = [command for command in COMMANDS.values() if command.takes != "experiments"]
+    without = _has_no_memory(summary)
+    made = [
+        command
+        for command in COMMANDS.values()
+        if command.takes != "experiments" and not (command.memory and without)
+    ]
     lengths = lengths_of(summary)
     shown = default_length(lengths) if seq_length is None else seq_length
     flag = f" --seq_length {shown}" if len(lengths) > 1 else ""
@@ -399,6 +404,13 @@ def _experiment(path: Path, label: str, seq_length: int | None, page: Path) -> A
         commands={command.name: _command_line(command, experiment) + flag for command in made},
         links=Path(os.path.relpath(experiment, page)).as_posix(),
     )
+
+
+def _has_no_memory(summary: Mapping[str, Any]) -> bool:
+    """Whether an experiment's networks are of a model that never has an associative memory."""
+    configuration = (summary.get("evaluation_config") or {}).get("training_config") or {}
+    model = (configuration.get("model") or {}).get("type")
+    return model in MODELS and not assigns(MODELS[model], "memories")
 
 
 def _command_line(command: Command, experiment: Path) -> str:

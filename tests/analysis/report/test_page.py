@@ -305,6 +305,17 @@ def test_the_command_writes_one_page_beside_the_summary_or_elsewhere(experiment,
     assert "emt analyze similarity --summary_files" in page
 
 
+@pytest.mark.parametrize(("model", "memory"), [("rnn", False), ("fw", True), ("my_plug_in", True)])
+def test_analyses_of_a_memory_are_missing_only_from_models_that_may_have_one(experiment, model, memory):
+    summary = json.loads(experiment.read_text())
+    summary["evaluation_config"] = {"training_config": {"model": {"type": model}}}
+    experiment.write_text(json.dumps(summary))
+    assert emt(["analyze", "report", "--summary_file", str(experiment)]) == 0
+    page = experiment.parent.joinpath("report.html").read_text()
+    assert "emt analyze topology" in page
+    assert [f"emt analyze {name} " in page for name in ("match", "memory", "capacity")] == [memory] * 3
+
+
 def test_analyses_say_their_result_to_the_page(experiment, monkeypatch):
     monkeypatch.setattr("analysis.figures.style.save_figure", lambda *_: [])
     emt(["analyze", "eigenvalue", "--summary_file", str(experiment)])
