@@ -38,7 +38,7 @@ class Jackknife:
 
     @property
     def error(self) -> float:
-        """Standard error: its square is (M - 1) / M Σ_i (θ_-i - mean)² (Tukey 1958); NaN for fewer than three."""
+        """Standard error: its square is ``(M - 1) / M Σ_i (θ_-i - mean)²`` (Tukey 1958); NaN for fewer than three."""
         if self.n < 3 or not np.isfinite(self.without).all():
             return math.nan
         apart = self.without - self.without.mean()

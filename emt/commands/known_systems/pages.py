@@ -40,7 +40,7 @@ def experiment_page() -> Iterator[Answer]:
     yield Answer("report", "largest error of an eigenvalue", 0.0, max(apart), 5.1e-4)
     shares = [member["accuracy"] - by_name[member["name"]]["accuracy"] for member in members]
     yield Answer("report", "largest error of an accuracy", 0.0, max(map(abs, shares)), 1e-9)
-    sections = re.findall(r'<section id="section-(?!members|missing|configuration)', page)
+    sections = re.findall(r'<section id="section-(?!findings|members|missing|configuration)', page)
     yield Answer("report", "sections of an analysis", 1.0, len(sections), 0.0)
     fetched = re.findall(r'(?:src|href)="(?:https?:)?//', page)
     yield Answer("report", "addresses that a browser would fetch", 0.0, len(fetched), 0.0)
