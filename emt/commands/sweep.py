@@ -15,7 +15,7 @@ from typing import Any
 
 from emt import config as configuration
 from emt import engine, locks, runs
-from emt.commands.output import complain, complain_at_length, open_console
+from emt.commands.output import complain, complain_at_length, open_console, say
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig
 from emt.errors import UserError, renamed
 from emt.files import check_folder
@@ -80,6 +80,8 @@ def build_parser(
     }
     for title, options in {**(groups or {}), **smaller}.items():
         add_flags(result.add_argument_group(title), options)
+    help = "measure what training costs, say it for each population, and train nothing"
+    result.add_argument("--cost", action="store_true", help=help)
     return result
 
 
@@ -111,12 +113,15 @@ def _configs_of(name: str) -> ModuleType:
 
 
 def run(name: str, configs: Iterable[RunConfig], given: Mapping[str, Any]) -> int:
-    """Train a sweep's populations as small and where the flags say; return the exit code."""
+    """Train a sweep's populations as small and where the flags say, or say what it costs; return the exit code."""
     from emt.training import sweep
 
     smaller, execution = run_settings(given)
     folder = folder_of(name, given)
     ready = [with_overrides(config, smaller, execution) for config in configs]
+    if given["cost"]:
+        say(*map(cost_of, ready))
+        return 0
     with locks.writing_into(folder, shared=execution.part[1] > 1):
         with renamed({"folder": "output_dir"}):
             populations = sweep.prepare(name, ready, folder)
@@ -204,6 +209,18 @@ def train(populations: Mapping[Path, RunConfig], execution: ExecutionConfig, out
         complain_at_length(failure.details)
         complain(f"sweep: {failure.item.experiment.name}: {failure.item}: {failure.failure}")
     return 1 if failures else 0
+
+
+def cost_of(config: RunConfig) -> str:
+    """Return in a line what training a population costs, measured on a few steps; curricula start with cheap ones."""
+    from emt.training.cost import measure_cost
+
+    count, cost = config.training.num_models, measure_cost(config)
+    minutes = count * cost.steps * cost.seconds / 60
+    return (
+        f"{config.metadata['experiment_name']}: {1000 * cost.seconds:.1f} ms of CPU time a member-step; at most "
+        f"{minutes:.2g} minutes ({count} members, {cost.steps} steps)"
+    )
 
 
 def describe(name: str, rows: Sequence[Mapping[str, Any]]) -> str:

@@ -1,15 +1,14 @@
 """Flip-flop and variable binding over widths, penalties and task loads, with twenty seeds each."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from emt.config import RunConfig, TrainingConfig
+from emt.config import RunConfig
+from experiments.populations import tested_every_100
 
 SEEDS = 20
 WIDTHS = (16, 32, 64, 128)
 PENALTIES = (0.0, 1e-4, 1e-3)
 FLIP_FLOP_STEPS = 30
-
-ONE_HORIZON: dict[str, Any] = {"curriculum": False, "curriculum_horizons": (1,), "validation_batches": 4}
 
 
 class Factor(NamedTuple):
@@ -36,15 +35,8 @@ def flip_flop(width: int, penalty: float, bits: int = 3) -> RunConfig:
         metadata={"experiment_name": f"units{width}_bits{bits}_l2_{penalty:g}"},
         task={"name": "flip_flop", "bits": bits, "steps": FLIP_FLOP_STEPS},
         model={"type": "rnn", "hidden_dim": width, "bias": True},
-        training=TrainingConfig(
-            num_models=SEEDS,
-            learning_rate=3e-3,
-            epochs=30,
-            epoch_batches=100,
-            batch_size=32,
-            stop_loss=0.02,
-            l2_penalty=penalty,
-            **ONE_HORIZON,
+        training=tested_every_100(
+            3000, num_models=SEEDS, learning_rate=3e-3, stop_loss=0.02, l2_penalty=penalty
         ),
     )
 
@@ -55,15 +47,13 @@ def variable_binding(width: int, penalty: float, vectors: int = 4) -> RunConfig:
         metadata={"experiment_name": f"units{width}_vectors{vectors}_l2_{penalty:g}"},
         task={"name": "variable_binding", "seq_length": vectors, "input_dim": 2},
         model={"type": "rnn", "hidden_dim": width},
-        training=TrainingConfig(
+        training=tested_every_100(
+            6000,
             num_models=SEEDS,
             learning_rate=1e-3,
-            epochs=60,
-            epoch_batches=100,
-            batch_size=32,
             stop_accuracy=0.99,
             l2_penalty=penalty,
-            **ONE_HORIZON | {"curriculum_horizons": (20,)},
+            curriculum_horizons=(20,),
         ),
     )
 

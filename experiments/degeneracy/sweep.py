@@ -3,42 +3,39 @@
 Rerun the same command to resume an interrupted sweep.
 """
 
-import argparse
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
-from emt.commands import evaluate
-from emt.commands import sweep as sweeps
 from emt.commands.script import run_script
+from emt.config import RunConfig
 from emt.options import Option
 from experiments.degeneracy import summary
 from experiments.degeneracy.configs import OUTSIDE, SWEEPS
+from experiments.sweeps import Part, record, run_sweep
 
-CHOICE = Option("hidden_dim", tuple[int, ...], (), "widths to train (default: all)")
-
-TRIALS = 256
-"""Recorded trials: of fewer, dynamics are not resolved."""
+WIDTHS = Option("hidden_dim", tuple[int, ...], (), "widths to train (default: all)")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, train, record, summarise; return the exit code."""
-    given = vars(parser().parse_args(arguments))
-    question = given["question"]
-    name = f"degeneracy_{question}"
-    chosen = sweeps.part_of(SWEEPS[question], given, CHOICE, lambda config: config.model["hidden_dim"])
-    code = sweeps.run(name, chosen, given)
-    folder = sweeps.folder_of(name, given)
-    for config in () if code else chosen:
-        words = ["--models_dir", str(folder / config.metadata["experiment_name"]), "--no_figures"]
-        words += ["--trace_sequences", str(TRIALS), "--test_horizon", "20", "--num_workers", "1"]
-        code = code or evaluate.main([*words, "--accelerator", "cpu", "--outside", *OUTSIDE[question]])
-    return code or summary.main([str(folder)])
+    return run_sweep(
+        arguments,
+        "degeneracy",
+        __doc__,
+        "which task",
+        SWEEPS,
+        finish,
+        [Part(WIDTHS, lambda config: config.model["hidden_dim"])],
+    )
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the command line."""
-    text = "which task; experiments/degeneracy/README.md describes them"
-    groups = {"part of it": (CHOICE,)}
-    return sweeps.build_parser("python -m experiments.degeneracy.sweep", __doc__, SWEEPS, text, groups)
+def finish(folder: Path, configs: Sequence[RunConfig]) -> int:
+    """Record the runs, compare their seeds; return the exit code."""
+    for config in configs:
+        if code := record(folder, config, OUTSIDE[config.task_name], "--test_horizon 20"):
+            return code
+    return summary.main([str(folder)])
 
 
 if __name__ == "__main__":

@@ -1,22 +1,13 @@
 """Twenty rate networks that say whether the second of two noisy stimuli is the first one again."""
 
-from emt.config import RunConfig, TrainingConfig
+from emt.config import RunConfig
+from experiments.populations import tested_every_100
 
 RATES = RunConfig(
     metadata={"experiment_name": "rates"},
     task={"name": "delayed_match"},
     model={"type": "rate_rnn", "hidden_dim": 48},
-    training=TrainingConfig(
-        num_models=20,
-        learning_rate=1e-3,
-        epochs=15,
-        epoch_batches=100,
-        batch_size=32,
-        stop_accuracy=0.94,
-        curriculum=False,
-        curriculum_horizons=(1,),
-        validation_batches=4,
-    ),
+    training=tested_every_100(1500, num_models=20, learning_rate=1e-3, stop_accuracy=0.94),
 )
 
 SWEEPS = {"rates": (RATES,)}

@@ -3,22 +3,21 @@
 Rerun the same command to resume it.
 """
 
-import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from analysis import COMMANDS
 from analysis.figures.style import save_figure
 from emt import locks
-from emt.commands import analyze, evaluate
-from emt.commands import sweep as sweeps
+from emt.commands import analyze
 from emt.commands.output import say
 from emt.commands.script import run_script
+from emt.config import RunConfig
 from experiments.delayed_match.configs import OUTSIDE, SWEEPS
 from experiments.delayed_match.figures import draw_population
-
-TRIALS = 256
+from experiments.sweeps import name_of, record, run_sweep
 
 ANALYSES = {
     "trajectories": "--label sample",
@@ -31,16 +30,16 @@ ANALYSES = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, train, record, analyse, draw; return the exit code."""
-    given = vars(parser().parse_args(arguments))
-    name = f"delayed_match_{given['question']}"
-    code = sweeps.run(name, SWEEPS[given["question"]], given)
-    for config in () if code else SWEEPS[given["question"]]:
-        folder = sweeps.folder_of(name, given) / config.metadata["experiment_name"]
-        words = f"--no_figures --trace_sequences {TRIALS} --num_workers 1 --accelerator cpu".split()
-        code = evaluate.main(["--models_dir", str(folder), *words, "--outside", *OUTSIDE])
-        if not code:
-            draw(folder)
-    return code
+    return run_sweep(arguments, "delayed_match", __doc__, "which population", SWEEPS, finish)
+
+
+def finish(folder: Path, configs: Sequence[RunConfig]) -> int:
+    """Record the runs, analyse each and draw it; return the exit code."""
+    for config in configs:
+        if code := record(folder, config, OUTSIDE):
+            return code
+        draw(folder / name_of(config))
+    return 0
 
 
 def draw(folder: Path) -> None:
@@ -59,12 +58,6 @@ def analysed(words: list[str]) -> Any:
     """Return the result of `emt analyze`, whose tables and figures are saved."""
     given = vars(analyze.build_parser().parse_args(words))
     return analyze.run(COMMANDS[given.pop("command")], given)
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the command line."""
-    text = "which population; experiments/delayed_match/README.md describes it"
-    return sweeps.build_parser("python -m experiments.delayed_match.sweep", __doc__, SWEEPS, text)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = vars(parser().parse_args(arguments))
     name = f"ethereal_{given['question']}"
     code = sweeps.run(name, _configs(given["question"], given), given)
-    return code or summary.main([str(sweeps.folder_of(name, given))])
+    return code if code or given["cost"] else summary.main([str(sweeps.folder_of(name, given))])
 
 
 def parser() -> argparse.ArgumentParser:

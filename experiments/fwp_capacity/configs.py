@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from emt.config import RunConfig, TrainingConfig
+from emt.config import RunConfig
+from experiments.populations import tested_every_100
 
 SEEDS = 20
 
@@ -26,21 +27,17 @@ def run(task: str, cell: str, keys: int, steps: int, **training: Any) -> RunConf
         metadata={"experiment_name": f"{cell}_{keys}"},
         task={"name": task, "num_keys": keys},
         model={"type": "fwp", "hidden_dim": 64, **CELLS[cell]},
-        training=TrainingConfig(
+        training=tested_every_100(
+            steps,
             **{
                 "num_models": SEEDS,
-                "epochs": steps // 100,
-                "epoch_batches": 100,
-                "batch_size": 32,
                 "learning_rate": 1e-3,
                 "gradient_clip": 0.0,
-                "curriculum": False,
-                "curriculum_horizons": (1,),
                 "validation_batches": 1,
                 "stop_loss": 0.001,
                 "patience": 11,
                 **training,
-            }
+            },
         ),
     )
 

@@ -3,32 +3,28 @@
 Rerun the same command to resume an interrupted sweep.
 """
 
-import argparse
 import sys
 
-from emt.commands import sweep as sweeps
 from emt.commands.script import run_script
 from emt.options import Option
 from experiments.graph_navigation import summary
 from experiments.graph_navigation.configs import SWEEPS
+from experiments.sweeps import Part, name_of, run_sweep
 
-CHOICE = Option("agents", tuple[str, ...], (), "names of the agents to train (default: all)")
+AGENTS = Option("agents", tuple[str, ...], (), "names of the agents to train (default: all)")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, train, play, summarise; return the exit code."""
-    given = vars(parser().parse_args(arguments))
-    name, configs = f"graph_navigation_{given['question']}", SWEEPS[given["question"]]
-    chosen = sweeps.part_of(configs, given, CHOICE, lambda config: config.metadata["experiment_name"])
-    code = sweeps.run(name, chosen, given)
-    return code or summary.main([str(sweeps.folder_of(name, given))])
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the command line."""
-    text = "which agents; experiments/graph_navigation/README.md describes them"
-    groups = {"part of it": (CHOICE,)}
-    return sweeps.build_parser("python -m experiments.graph_navigation.sweep", __doc__, SWEEPS, text, groups)
+    return run_sweep(
+        arguments,
+        "graph_navigation",
+        __doc__,
+        "which agents",
+        SWEEPS,
+        lambda folder, _: summary.main([str(folder)]),
+        [Part(AGENTS, name_of)],
+    )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from emt.config import RunConfig, TrainingConfig
+from emt.config import RunConfig
+from experiments.populations import tested_every_100
 
 SEEDS = 10
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
@@ -41,16 +42,8 @@ def run(name: str, task: dict[str, Any], model: dict[str, Any], steps: int) -> R
         metadata={"experiment_name": name},
         task=task,
         model=model,
-        training=TrainingConfig(
-            num_models=SEEDS * len(RATES),
-            learning_rates=RATES,
-            epochs=steps // 100,
-            epoch_batches=100,
-            batch_size=16,
-            curriculum=False,
-            curriculum_horizons=(1,),
-            validation_batches=4,
-            stop_accuracy=0.99,
+        training=tested_every_100(
+            steps, num_models=SEEDS * len(RATES), learning_rates=RATES, batch_size=16, stop_accuracy=0.99
         ),
     )
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from emt.config import RunConfig, TrainingConfig
+from emt.config import RunConfig
+from experiments.populations import tested_every_100
 
 SEEDS = 20
 RATES = (3e-4, 1e-3, 3e-3)
@@ -17,16 +18,7 @@ def run(name: str, task: dict[str, Any], model: dict[str, Any], steps: int = 150
         metadata={"experiment_name": name},
         task=task,
         model=model,
-        training=TrainingConfig(
-            num_models=SEEDS * len(RATES),
-            learning_rates=RATES,
-            epochs=steps // 100,
-            epoch_batches=100,
-            batch_size=32,
-            curriculum=False,
-            curriculum_horizons=(1,),
-            validation_batches=4,
-        ),
+        training=tested_every_100(steps, num_models=SEEDS * len(RATES), learning_rates=RATES),
     )
 
 

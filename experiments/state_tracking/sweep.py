@@ -3,27 +3,24 @@
 Rerun the same command to resume an interrupted sweep.
 """
 
-import argparse
 import sys
 
-from emt.commands import sweep as sweeps
 from emt.commands.script import run_script
 from experiments.state_tracking import summary
 from experiments.state_tracking.configs import SWEEPS
+from experiments.sweeps import run_sweep
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, train, test, summarise; return the exit code."""
-    given = vars(parser().parse_args(arguments))
-    name = f"state_tracking_{given['question']}"
-    code = sweeps.run(name, SWEEPS[given["question"]], given)
-    return code or summary.main([str(sweeps.folder_of(name, given))])
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the command line."""
-    text = "which populations; experiments/state_tracking/README.md describes them"
-    return sweeps.build_parser("python -m experiments.state_tracking.sweep", __doc__, SWEEPS, text)
+    return run_sweep(
+        arguments,
+        "state_tracking",
+        __doc__,
+        "which populations",
+        SWEEPS,
+        lambda folder, _: summary.main([str(folder)]),
+    )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pytest
 from emt import runs
 from emt.errors import UserError
 from emt.models.attention import Attention
-from experiments.recall import cost, mechanism, summary, sweep
+from experiments.recall import mechanism, summary, sweep
 from experiments.recall.configs import CONDITIONS, MODELS, RATES, SEEDS, SWEEPS
 from experiments.recall.measure import measure
 
@@ -115,15 +115,3 @@ def test_a_part_of_a_sweep_ends_in_tables_over_rates(tmp_path, monkeypatch, layo
     assert (matches["chance"] < 0.1).all()
     assert len(figures) == 3
     assert [layout_faults(figure) for figure in figures] == [[]] * 3
-
-
-def test_the_cost_of_a_step_is_measured_for_the_runs_that_are_named(capsys, monkeypatch):
-    small = [
-        c.model_copy(update={"training": c.training.model_copy(update={"num_models": 4, "batch_size": 1})})
-        for c in SWEEPS["induction"]
-    ]
-    monkeypatch.setitem(SWEEPS, "induction", tuple(small))
-    assert cost.main(["induction", "--runs", "gru", "mamba2_conv"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in lines] == ["mamba2_conv", "gru"]
-    assert all(0 < float(line.split()[1]) < 1000 for line in lines)

@@ -1,6 +1,7 @@
 """The sweep command, from the command line to the table."""
 
 import csv
+import re
 
 import pytest
 
@@ -44,6 +45,31 @@ def test_a_shard_of_the_grid_does_its_part(tmp_path, capsys):
     assert done["experiment"] == rows[6]["experiment"] == "T4_hidden128_l2_0_threshold0.9"
     assert {"task_id", "hidden_dim", "l2_penalty", "curriculum_threshold"} < set(done)
     assert "T4_hidden128_l2_0_threshold0.9: 1 of 1 models done" in capsys.readouterr().out
+
+
+def test_what_training_costs_is_said_and_nothing_is_trained(tmp_path, capsys):
+    words = [
+        "recall/induction",
+        "--runs",
+        "gru",
+        "mamba2_conv",
+        "--num_models",
+        "4",
+        "--epochs",
+        "3",
+        "--cost",
+    ]
+    assert sweep.main([*words, "--output_dir", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    told = [
+        re.fullmatch(r"(\w+): (\S+) ms .* at most (\S+) minutes \(4 members, 300 steps\)", line)
+        for line in lines
+    ]
+    assert [found[1] for found in told] == ["mamba2_conv", "gru"]
+    for _, step, minutes in (found.groups() for found in told):
+        assert float(step) > 0
+        assert float(minutes) == pytest.approx(4 * 300 * float(step) / 60_000, rel=0.1)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
