@@ -70,6 +70,8 @@ class Mixer(nn.Module):
         Names of its state's tensors and of their axes after (member, batch).
     held_state
         Those that Jacobians hold at their value, the contents of its memory first.
+    smooth
+        Whether the next of these have derivatives by all of the state.
     rule
         The rule of its memory, as a trace has it.
     torch_names
@@ -78,6 +80,7 @@ class Mixer(nn.Module):
 
     state_dims: dict[str, tuple[str, ...]]
     held_state: tuple[str, ...]
+    smooth: bool
     rule: dict[str, Any]
     torch_names: dict[str, str]
 
@@ -150,6 +153,7 @@ class BlockModel(Model):
             *(f"{parts[0]}_{name}" for name, parts in held.items()),
             *(f"{part}_{name}" for name, parts in held.items() for part in parts[1:]),
         )
+        self.smooth_state = self.held_state if all(mixer.smooth for mixer in mixers.values()) else ()
         self.memories = {"fast" if layers == 1 else name: dict(mixer.rule) for name, mixer in mixers.items()}
 
     def _mixers(self) -> dict[str, Mixer]:
@@ -242,6 +246,11 @@ def rms_norm(x: Tensor, gain: Tensor) -> Tensor:
     """Return g x / √(mean x² + ε), (member, …, unit), for gains (member, unit)."""
     scale = torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + EPSILON)
     return x * scale * gain.view(len(gain), *[1] * (x.ndim - 2), -1)
+
+
+def prefixed(part: str, torch_names: Mapping[str, str]) -> dict[str, str]:
+    """Return the names in a weight file of the parameters of a module's part."""
+    return {f"{part}.{ours}": theirs for ours, theirs in torch_names.items()}
 
 
 def scaled_normal(scale: float) -> Callable[..., NDArray[np.float64]]:

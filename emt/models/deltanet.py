@@ -81,7 +81,6 @@ class DeltaNet(BlockModel):
             initializer_range,
             lambda name: DeltaMixer(self, name, hidden_dim, shape, conv_size, max_beta, initializer_range),
         )
-        self.smooth_state = self.held_state
 
 
 class DeltaMixer(MemoryMixer):

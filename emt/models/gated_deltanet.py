@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from emt.models.base import Model
-from emt.models.blocks import BlockModel, head_size, scaled_normal
+from emt.models.blocks import BlockModel, head_size, prefixed, scaled_normal
 from emt.models.decay import Decay
 from emt.models.deltanet import DeltaMixer
 from emt.models.layers import linear
@@ -75,7 +75,6 @@ class GatedDeltaNet(BlockModel):
             scale,
             lambda name: GatedDeltaMixer(self, name, hidden_dim, shape, conv_size, max_beta, scale),
         )
-        self.smooth_state = self.held_state
 
 
 class GatedDeltaMixer(DeltaMixer):
@@ -95,7 +94,7 @@ class GatedDeltaMixer(DeltaMixer):
         heads, value, _ = shape
         self.decay = Decay(model, name, width, heads, scale, smallest_rate=SMALLEST_RATE)
         self.w_gate = model.parameter_of(f"{name}.gate", (width, heads * value), scaled_normal(scale))
-        self.torch_names |= {f"decay.{n}": t for n, t in self.decay.torch_names.items()}
+        self.torch_names |= prefixed("decay", self.decay.torch_names)
         self.torch_names["w_gate"] = "gate.weight"
 
     def log_keep(self, x: Tensor) -> Tensor:

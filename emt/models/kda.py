@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from emt.models.base import Model
-from emt.models.blocks import BlockModel, head_size, scaled_normal
+from emt.models.blocks import BlockModel, head_size, prefixed, scaled_normal
 from emt.models.decay import Decay
 from emt.models.deltanet import DeltaMixer
 from emt.models.layers import linear
@@ -69,7 +69,6 @@ class KDA(BlockModel):
             initializer_range,
             lambda name: KDAMixer(self, name, hidden_dim, shape, conv_size, max_beta, initializer_range),
         )
-        self.smooth_state = self.held_state
 
 
 class KDAMixer(DeltaMixer):
@@ -90,7 +89,7 @@ class KDAMixer(DeltaMixer):
         self.decay = Decay(model, name, width, heads, scale, channels=size, rank=size)
         self.w_gate_in = model.parameter_of(f"{name}.gate_in", (width, size), draw)
         self.w_gate = model.parameter_of(f"{name}.gate", (size, heads * size), draw)
-        self.torch_names |= {f"decay.{n}": t for n, t in self.decay.torch_names.items()}
+        self.torch_names |= prefixed("decay", self.decay.torch_names)
         self.torch_names |= {"w_gate_in": "gate_in.weight", "w_gate": "gate.weight"}
 
     def log_keep(self, x: Tensor) -> Tensor:

@@ -88,7 +88,6 @@ class LinearAttention(BlockModel):
             return LinearMixer(self, name, projections, feature_map, write_rule, initializer_range)
 
         self._make(input_channels, output_channels, hidden_dim, layers, mlp, initializer_range, build)
-        self.smooth_state = self.held_state
         if write_rule == "fwm":
             self.edits = (*EDITS, "hold")
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from emt.models.base import Model, constant
-from emt.models.blocks import BlockModel, Mixed, Sequences, head_size, rms_norm, scaled_normal
+from emt.models.blocks import BlockModel, Mixed, Sequences, head_size, prefixed, rms_norm, scaled_normal
 from emt.models.decay import Decay
 from emt.models.head_memory import HeadMemory, Rates
 from emt.models.layers import linear
@@ -74,7 +74,6 @@ class Mamba2(BlockModel):
             initializer_range,
             lambda name: Mamba2Mixer(self, name, hidden_dim, shape, conv_size, initializer_range),
         )
-        self.smooth_state = self.held_state
 
 
 class Mamba2Mixer(MemoryMixer):
@@ -106,7 +105,7 @@ class Mamba2Mixer(MemoryMixer):
         self.gain = model.parameter_of(f"{name}.read_norm", (inner,), constant(1.0))
         self.torch_names |= {"w_gate": "gate.weight", "w_out": "out.weight"}
         self.torch_names |= {"passing": "passing", "gain": "read_norm.weight"}
-        self.torch_names |= {f"decay.{n}": t for n, t in self.decay.torch_names.items()}
+        self.torch_names |= prefixed("decay", self.decay.torch_names)
 
     def forward(self, x: Tensor, state: Mapping[str, Tensor] | None, sequences: Sequences) -> Mixed:
         """Mix inputs; see `Mixer.forward`."""

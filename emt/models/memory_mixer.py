@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from emt.models.blocks import Mixer
+from emt.models.blocks import Mixer, prefixed
 from emt.models.head_memory import HeadMemory
 from emt.models.projections import Projections
 from emt.models.softmax_memory import SoftmaxMemory
@@ -26,9 +26,10 @@ class MemoryMixer(Mixer):
     ) -> None:
         super().__init__()
         self.projections, self.memory = projections, memory
-        self.torch_names = {f"projections.{n}": t for n, t in projections.torch_names.items()}
+        self.torch_names = prefixed("projections", projections.torch_names)
         self.state_dims = {**memory.state_dims, **projections.state_dims}
         self.held_state = tuple(memory.state_dims)
+        self.smooth = isinstance(memory, HeadMemory)
         self.rule = {**rule, **projections.mixes}
 
     def zero_state(self, like: Tensor) -> dict[str, Tensor]:

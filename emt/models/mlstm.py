@@ -95,7 +95,6 @@ class MLSTM(BlockModel):
             initializer_range,
             lambda name: MLSTMMixer(self, name, hidden_dim, inner, heads, conv_size, down),
         )
-        self.smooth_state = self.held_state
 
 
 class MLSTMMixer(MemoryMixer):

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from emt.models.base import Log, Model, constant
-from emt.models.blocks import scaled_normal
+from emt.models.blocks import prefixed, scaled_normal
 from emt.models.layers import linear
 from emt.models.short_convolution import ShortConvolution
 
@@ -64,7 +64,7 @@ class Projections(nn.Module):
             self.convolution = ShortConvolution(
                 model, f"{name}.conv", conv_size, sum(self.sizes), bias=conv_bias
             )
-            self.torch_names |= {f"convolution.{n}": t for n, t in self.convolution.torch_names.items()}
+            self.torch_names |= prefixed("convolution", self.convolution.torch_names)
         self.state_dims = {"conv": ("tap", "conv_channel")} if conv_size > 1 else {}
         self.mixes = {"mixes": conv_size} if conv_size > 1 else {}
 

@@ -89,7 +89,6 @@ class RWKV7(BlockModel):
             return RWKV7Mixer(self, name, shape, start, rank, shifts=token_shift, first=place == 0)
 
         self._make(input_channels, output_channels, hidden_dim, layers, mlp, initializer_range, build)
-        self.smooth_state = self.held_state
 
 
 class LowRank(nn.Module):
