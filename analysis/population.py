@@ -166,7 +166,7 @@ def from_summary(
         )
     names = tuple(entry["model_name"] for entry in present)
     how = summary.get("evaluation_config") or {}
-    trained = how.get("training_config") or {}
+    trained = training_configuration(summary)
     return Population(
         label=label,
         seq_length=seq_length,
@@ -188,6 +188,11 @@ def lengths_of(summary: Mapping[str, Any]) -> list[int]:
     """Return the lengths at which some member has a spectrum, ascending."""
     keys = {key for entry in summary["metrics"] for key in entry}
     return sorted(int(found.group(1)) for key in keys if (found := _SPECTRUM_KEY.fullmatch(key)))
+
+
+def training_configuration(summary: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the configuration that a summary's models were trained with; empty where it is not recorded."""
+    return (summary.get("evaluation_config") or {}).get("training_config") or {}
 
 
 def default_length(lengths: Collection[int]) -> int:

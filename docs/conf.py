@@ -1,5 +1,8 @@
 """Sphinx configuration of the documentation: `make docs` builds it from the repository, without network."""
 
+from typing import Any
+
+import analysis
 import emt
 
 project = "EMT"
@@ -24,3 +27,23 @@ html_title = "EMT"
 html_extra_path = ["site"]
 html_math_renderer = "mathjax"
 html_show_sphinx = False
+
+
+def setup(app: Any) -> None:
+    """Let the page of the API end with what the packages offer."""
+    app.connect("source-read", add_api)
+
+
+def add_api(app: Any, page: str, source: list[str]) -> None:
+    """Add each public module of the packages with its public names to the page of the API."""
+    if page == "docs/api":
+        source[0] += "".join(
+            f"\n## {package.__name__}\n"
+            + "".join(_module(package, *held) for held in sorted(package._PUBLIC.items()))
+            for package in (emt, analysis)
+        )
+
+
+def _module(package: Any, module: str, names: tuple[str, ...]) -> str:
+    name = f"{package.__name__}.{module}"
+    return f"\n### {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members: {', '.join(names)}\n```\n"

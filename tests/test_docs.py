@@ -48,18 +48,6 @@ def test_every_picture_is_in_the_gallery():
     assert shown == {path.name for path in (ROOT / "docs").glob("*.png")}
 
 
-def test_every_public_name_is_in_the_api():
-    listed = re.findall(
-        r"automodule:: (\S+)\n   :members: (.*)", (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
-    )
-    public = {
-        f"{package.__name__}.{module}": ", ".join(names)
-        for package in (emt, analysis)
-        for module, names in package._PUBLIC.items()
-    }
-    assert dict(listed) == public
-
-
 def test_messages_are_those_of_the_program():
     """A message is looked for as a whole, since texts in the source may be cut into lines."""
     sources = (
@@ -107,4 +95,11 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "site" / "docs" / "api.html").read_text(encoding="utf-8")
-    assert 'id="analysis.spectra.eigenvalue.summarise_eigenvalues"' in page
+    described = set(re.findall(r'<dt class="sig[^>]* id="([^"]+)"', page))
+    public = {
+        f"{package.__name__}.{module}.{name}"
+        for package in (emt, analysis)
+        for module, names in package._PUBLIC.items()
+        for name in names
+    }
+    assert public <= described

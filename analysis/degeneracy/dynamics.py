@@ -13,13 +13,14 @@ resolved.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from analysis.errors import AnalysisError
+from analysis.spectra.distances import spectral_distance
 from analysis.states.dynamical_similarity import (
     dsa_distances,
     filled_dimensions,
@@ -83,7 +84,7 @@ def dynamics_distances(
             [_eigenvalues(own[half, :, :rank], inputs[half], present[half], driven) for own in scores]
             for half in halves
         ]
-        found[measure] = across(spectra[0], spectra[1], spectral_distance)
+        found[measure] = across(spectra[0], spectra[1], partial(spectral_distance, metric="emd"))
     return found | (_by_package(states, inputs, present, halves, recording) if dsa else {}), rank
 
 
@@ -100,18 +101,6 @@ def _halves(matrix: Array) -> Halves:
     both = (matrix + matrix.T) / 2
     np.fill_diagonal(both, 0.0)
     return Halves(both, np.diagonal(matrix).copy())
-
-
-def spectral_distance(first: Array, second: Array) -> float:
-    """Return the mean modulus of differences of eigenvalues after optimal assignment.
-
-    Examples
-    --------
-    >>> spectral_distance(np.array([1.0, 0.5]), np.array([0.5, 0.8]))
-    0.1
-    """
-    cost = np.abs(first[:, None] - second)
-    return float(np.round(cost[linear_sum_assignment(cost)].mean(), 15))
 
 
 def _scores(states: Array, present: NDArray[np.bool_], components: int) -> Array:

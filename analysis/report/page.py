@@ -6,14 +6,13 @@ which no tag can stand.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
 
 import pandas as pd
 
-from analysis.population import mean_over_members
+from analysis.population import mean_over_members, training_configuration
 from analysis.report.html import definitions, table
 from analysis.report.members import ACCURACY_MAP, Maps, accuracy_of, members_data, members_section
 from analysis.report.results import Result, findings, framed, results_that_fit
@@ -136,7 +135,7 @@ def _page(report: Report) -> str:
 
 def glance(report: Report) -> str:
     """Return what an experiment is, as a list of facts."""
-    configuration = _training_configuration(report)
+    configuration = training_configuration(report.experiment.summary)
     task, model = (configuration.get(part) or {} for part in ("task", "model"))
     failed = report.experiment.summary.get("failed") or []
     facts = {
@@ -175,7 +174,7 @@ def _missing(report: Report) -> str:
 
 
 def _configuration(report: Report) -> str:
-    configuration = _training_configuration(report)
+    configuration = training_configuration(report.experiment.summary)
     rows = [
         [part, key, json.dumps(value) if isinstance(value, list | dict) else str(value)]
         for part, fields in configuration.items()
@@ -188,11 +187,6 @@ def _configuration(report: Report) -> str:
         else "Not recorded."
     )
     return f'<section id="section-configuration"><h2>Configuration</h2>{content}</section>'
-
-
-def _training_configuration(report: Report) -> Mapping[str, Any]:
-    evaluation = report.experiment.summary.get("evaluation_config") or {}
-    return evaluation.get("training_config") or {}
 
 
 def _mean(values: Iterable[float | None], name: str, unit: str = "") -> str:

@@ -26,6 +26,8 @@ BESIDE = (
 )
 """What may be other than in training beside the options of a task."""
 
+BESIDE_NAMES = tuple(option.name for option in BESIDE)
+
 
 @dataclass(frozen=True)
 class Outside:
@@ -76,10 +78,10 @@ def find_outside(config: RunConfig, words: Sequence[str]) -> Outside:
         raise UserError(f"expected NAME=VALUE, as in steps=150; got {wrong[0]!r}", parameter="outside")
     given = {name: value for name, _, value in (word.partition("=") for word in words)}
     own = options_of(target_of(TASKS, config.task_name, "task"))
-    names = {option.name for option in own} | {option.name for option in BESIDE}
+    names = {option.name for option in own} | set(BESIDE_NAMES)
     if unknown := [name for name in given if name not in names]:
         raise UserError(
-            f"must be options of the task or {', '.join(o.name for o in BESIDE)}; got {unknown[0]!r} (the task has: "
+            f"must be options of the task or {', '.join(BESIDE_NAMES)}; got {unknown[0]!r} (the task has: "
             f"{', '.join(option.name for option in own) or 'none'})",
             parameter="outside",
         )
@@ -93,9 +95,6 @@ def find_outside(config: RunConfig, words: Sequence[str]) -> Outside:
     outside = Outside(given, task, beside["input_noise"], beside["horizon"])
     _check(trained, outside)
     return outside
-
-
-BESIDE_NAMES = tuple(option.name for option in BESIDE)
 
 
 def _check(trained: Any, outside: Outside) -> None:

@@ -124,11 +124,14 @@ class RateNetwork(ReadoutNetwork):
         """Return the weights of the members' units as they act; see `Model.unit_weights`."""
         # Excitatory and inhibitory units differ whatever their weights.
         blocks = () if self.excitatory is None else (self.excitatory, self.w_rec.shape[1] - self.excitatory)
-        odd = self.activation == "tanh" and not blocks
-        acts: Literal["sign", "scale", "permutation"] = "sign" if odd else "permutation"
+        acts: Literal["sign", "scale", "permutation"] = "permutation"
         if self.activation == "relu":
             acts = "scale"
-        return super().unit_weights()._replace(acts=acts, signed=(0,) if odd else (), blocks=blocks)
+        elif not blocks:
+            acts = "sign"
+        return (
+            super().unit_weights()._replace(acts=acts, signed=(0,) if acts == "sign" else (), blocks=blocks)
+        )
 
     def _mask(self, units: int, density: float) -> Tensor:
         """Return which connections exist, (member, unit, unit), -1 for those of inhibitory units."""

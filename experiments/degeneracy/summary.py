@@ -16,9 +16,9 @@ from analysis.figures.degeneracy.measure import draw
 from analysis.figures.style import save_figure
 from analysis.tables import save_results
 from emt import locks, runs
-from emt.commands.analyze import read_networks
 from emt.commands.output import say
 from emt.commands.script import run_script
+from emt.commands.subjects import read_networks
 from emt.errors import UserError
 from experiments.command_line import add_folder, build_parser, find_runs
 from experiments.degeneracy.configs import FACTORS

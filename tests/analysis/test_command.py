@@ -7,7 +7,7 @@ import pytest
 
 from analysis import COMMANDS
 from analysis.command import SEVERAL, SUBJECTS, Command, by_name
-from emt.commands.analyze import READERS
+from emt.commands.subjects import READERS
 from emt.errors import RegistrationError
 
 ROOT = Path(__file__).parents[2]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import emt
-from analysis.degeneracy.dynamics import dynamics_distances, spectral_distance
+from analysis.degeneracy.dynamics import dynamics_distances
 from analysis.errors import AnalysisError
 
 
@@ -62,12 +62,6 @@ def test_the_package_is_asked_across_halves(networks):
         assert found[measure].floor.shape == (3,)
     apart = found["input_dsa"]
     assert apart.distances[0, 2] > 2 * max(apart.distances[0, 1], apart.floor.max())
-
-
-def test_eigenvalues_are_matched_before_they_are_compared():
-    first = np.array([0.5 + 0.5j, 0.5 - 0.5j, 0.1])
-    assert spectral_distance(first, first[::-1]) == 0.0
-    assert spectral_distance(first, np.array([0.1, 0.8 - 0.5j, 0.5 + 0.5j])) == pytest.approx(0.1)
 
 
 def test_one_trial_has_no_halves(networks):

@@ -103,6 +103,12 @@ def test_hausdorff_is_the_worst_point():
     assert spectral_distance([0, 1], [0, 1, 1 + 2j], "hausdorff") == pytest.approx(2)
 
 
+def test_eigenvalues_are_matched_before_they_are_compared():
+    first = np.array([0.5 + 0.5j, 0.5 - 0.5j, 0.1])
+    assert spectral_distance(first, first[::-1], "emd") == 0.0
+    assert spectral_distance(first, [0.1, 0.8 - 0.5j, 0.5 + 0.5j], "emd") == pytest.approx(0.1)
+
+
 def test_emd_refuses_unequal_sizes_and_unknown_names_are_listed():
     with pytest.raises(AnalysisError, match="equal size"):
         spectral_distance([1], [1, 2], "emd")

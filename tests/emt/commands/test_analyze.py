@@ -521,7 +521,7 @@ def test_interruption_is_said_in_one_line(summary, monkeypatch, capsys):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("emt.commands.analyze.read_summary", interrupt)
+    monkeypatch.setattr("emt.commands.subjects.read_summary", interrupt)
     assert emt(["analyze", "eigenvalue", "--summary_file", str(summary)]) == 130
     assert len(capsys.readouterr().err.splitlines()) == 1
 

@@ -108,9 +108,12 @@ def test_a_write_hidden_from_all_reads_is_one_of_no_strength(name):
         assert torch.equal(hidden, removed)
 
 
-def close(actual, expected):
-    """Edited reads are other products, which some processors round otherwise in the last bit."""
-    torch.testing.assert_close(actual, expected, atol=1e-15, rtol=0)
+def same(actual, expected, name):
+    """Equal to the bit; of dnd_lstm within the last one, which some processors round by where an array lies."""
+    if name == "dnd_lstm":
+        torch.testing.assert_close(actual, expected, atol=1e-16, rtol=0)
+    else:
+        assert torch.equal(actual, expected)
 
 
 @with_memory
@@ -125,8 +128,8 @@ def test_nothing_changes_before_the_edit_nor_where_nothing_reads_it(name):
     ):
         outputs, _, changed = run(model, edit)
         last = WRITE if after else WRITE + 1
-        close(outputs[:, :, :last], base[:, :, :last])
-        close(changed["hidden"][:, :, :last], log["hidden"][:, :, :last])
+        same(outputs[:, :, :last], base[:, :, :last], name)
+        same(changed["hidden"][:, :, :last], log["hidden"][:, :, :last], name)
     if not after:
         last_write = run(model, MemoryEdit(scale=at(TIME - 1, 0.0, 1.0)))[0]
         assert torch.equal(last_write, base)
@@ -373,4 +376,4 @@ def test_with_its_memory_switched_off_no_edit_of_writes_matters():
         model = build(name, **options)
         base = run(model, MemoryEdit(scale=ones()))[0]
         for edit in (MemoryEdit(scale=at(WRITE, 0.0, 1.0)), MemoryEdit(skip=at(WRITE).bool())):
-            close(run(model, edit)[0], base)
+            same(run(model, edit)[0], base, name)
