@@ -32,57 +32,6 @@ NORM_EPSILON = 1e-6
 """Added to the squared length of keys and queries."""
 
 
-class DeltaNet(BlockModel):
-    """DeltaNet: a linear memory with the delta rule in each layer.
-
-    Parameters
-    ----------
-    hidden_dim
-        width: units of the residual stream, and channels of all heads together.
-    layers
-        layers, each a memory and an MLP.
-    heads
-        memories of each layer, each with its share of the channels.
-    conv_size
-        tokens that keys, values and queries are mixed from; 0: no convolution.
-    mlp
-        gated MLP after each memory, or none.
-    max_beta
-        largest write strength; 2: steps may have negative eigenvalues.
-    initializer_range
-        standard deviation of initial weights.
-    """
-
-    memories = {"fast": {"kind": "linear", "reads": "after"}}
-
-    def __init__(
-        self,
-        seeds: Sequence[int],
-        input_channels: int,
-        output_channels: int,
-        *,
-        hidden_dim: Annotated[int, Field(ge=1)] = 64,
-        layers: Annotated[int, Field(ge=1)] = 1,
-        heads: Annotated[int, Field(ge=1)] = 2,
-        conv_size: Annotated[int, Field(ge=0)] = 4,
-        mlp: Literal["swiglu", "none"] = "swiglu",
-        max_beta: Annotated[float, Field(gt=0, le=2)] = 1.0,
-        initializer_range: Annotated[float, Field(gt=0)] = 0.02,
-    ) -> None:
-        super().__init__(seeds)
-        size = head_size(hidden_dim, heads)
-        shape = heads, size, size
-        self._make(
-            input_channels,
-            output_channels,
-            hidden_dim,
-            layers,
-            mlp,
-            initializer_range,
-            lambda name: DeltaMixer(self, name, hidden_dim, shape, conv_size, max_beta, initializer_range),
-        )
-
-
 class DeltaMixer(MemoryMixer):
     """The delta rule for keys and queries of length one.
 
@@ -135,6 +84,58 @@ class DeltaMixer(MemoryMixer):
     def gated(self, reads: Tensor, x: Tensor) -> Tensor:
         """Return what of the reads (member, batch, time, head, value) is passed on: all of it."""
         return reads
+
+
+class DeltaNet(BlockModel):
+    """DeltaNet: a linear memory with the delta rule in each layer.
+
+    Parameters
+    ----------
+    hidden_dim
+        width: units of the residual stream, and channels of all heads together.
+    layers
+        layers, each a memory and an MLP.
+    heads
+        memories of each layer, each with its share of the channels.
+    conv_size
+        tokens that keys, values and queries are mixed from; 0: no convolution.
+    mlp
+        gated MLP after each memory, or none.
+    max_beta
+        largest write strength; 2: steps may have negative eigenvalues.
+    initializer_range
+        standard deviation of initial weights.
+    """
+
+    memories = {"fast": {"kind": "linear", "reads": "after"}}
+    mixer = DeltaMixer
+
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        input_channels: int,
+        output_channels: int,
+        *,
+        hidden_dim: Annotated[int, Field(ge=1)] = 64,
+        layers: Annotated[int, Field(ge=1)] = 1,
+        heads: Annotated[int, Field(ge=1)] = 2,
+        conv_size: Annotated[int, Field(ge=0)] = 4,
+        mlp: Literal["swiglu", "none"] = "swiglu",
+        max_beta: Annotated[float, Field(gt=0, le=2)] = 1.0,
+        initializer_range: Annotated[float, Field(gt=0)] = 0.02,
+    ) -> None:
+        super().__init__(seeds)
+        size = head_size(hidden_dim, heads)
+        shape = heads, size, size
+        self._make(
+            input_channels,
+            output_channels,
+            hidden_dim,
+            layers,
+            mlp,
+            initializer_range,
+            lambda name: self.mixer(self, name, hidden_dim, shape, conv_size, max_beta, initializer_range),
+        )
 
 
 def unit(x: Tensor) -> Tensor:

@@ -180,15 +180,20 @@ def require_arguments(target: str, names: Sequence[str]) -> None:
 
 
 def assigns(target: str, name: str) -> bool:
-    """Whether the body of ``"module:Class"`` itself gives ``name`` a value, without importing it."""
+    """Whether ``"module:Class"`` gives ``name`` a value in its body, or in a base's, without importing it.
+
+    An empty dict is no value: that is how a base says that a class has none of something.
+    """
     module, _, class_name = target.partition(":")
-    nodes = [
-        n
-        for n in _definition(module, class_name).body
-        if isinstance(n, ast.Assign | ast.AnnAssign) and n.value
-    ]
-    targets = [t for n in nodes for t in (n.targets if isinstance(n, ast.Assign) else [n.target])]
-    return name in map(ast.unparse, targets)
+    definition = _definition(module, class_name)
+    assert isinstance(definition, ast.ClassDef)
+    for ancestor in _ancestry(module, definition):
+        for node in ancestor.body:
+            if isinstance(node, ast.Assign | ast.AnnAssign) and node.value:
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                if name in map(ast.unparse, targets):
+                    return ast.unparse(node.value) != "{}"
+    return False
 
 
 def _without_constraints(annotation: Any) -> Any:

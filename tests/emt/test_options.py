@@ -61,12 +61,14 @@ def test_registered_options_are_those_of_the_constructor(registry):
         assert summary_of(target).endswith((".", ")"))
 
 
-def test_a_class_assigns_what_its_body_gives_a_value(tmp_path, monkeypatch):
+def test_a_class_assigns_what_its_body_or_a_bases_gives_a_value(tmp_path, monkeypatch):
     (tmp_path / "bodies.py").write_text(
-        "class C:\n    a: int\n    b: int = 1\n    c = {}\n    def f(self): d = 1\n"
+        "class C:\n    a: int\n    b: int = 1\n    c = {1: 2}\n    g = {}\n    def f(self): d = 1\n"
+        "class D(C):\n    b = {}\n    e = 3\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    assert [name for name in "abcd" if assigns("bodies:C", name)] == ["b", "c"]
+    assert [name for name in "abcdg" if assigns("bodies:C", name)] == ["b", "c"]
+    assert [name for name in "abcdef" if assigns("bodies:D", name)] == ["c", "e"]
 
 
 def test_a_constructor_may_be_inherited_with_its_help(tmp_path, monkeypatch):
