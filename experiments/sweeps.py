@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from emt.commands import evaluate
 from emt.commands import sweep as sweeps
+from emt.commands.sweep import name_of
 from emt.config import RunConfig
 from emt.options import Option
 
@@ -18,11 +19,6 @@ class Part(NamedTuple):
 
     option: Option
     of: Callable[[RunConfig], Any]
-
-
-def name_of(config: RunConfig) -> str:
-    """Return what a run is called."""
-    return str(config.metadata["experiment_name"])
 
 
 def record(folder: Path, config: RunConfig, outside: Sequence[str], flags: str = "") -> int:
@@ -55,10 +51,11 @@ def run_sweep(
     finish
         What is done with the folder of the runs after training, and their configurations; returns the exit code.
     parts
-        Flags that choose some of the runs; the others may follow in the same folder.
+        Flags besides ``--runs`` that choose some of the runs; the others may follow in the same folder.
     """
     chosen_by = f"{what}; experiments/{experiment}/README.md describes them"
-    groups = {"part of it": tuple(part.option for part in parts)} if parts else {}
+    parts = [Part(sweeps.RUNS, name_of), *parts]
+    groups = {"part of it": [part.option for part in parts]}
     program = f"python -m experiments.{experiment}.sweep"
     given = vars(sweeps.build_parser(program, text, questions, chosen_by, groups).parse_args(arguments))
     name, chosen = f"{experiment}_{given['question']}", list(questions[given["question"]])

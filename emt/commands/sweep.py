@@ -28,6 +28,9 @@ SIZES = tuple(
 )
 """What may be made smaller for a trial."""
 
+RUNS = Option("runs", tuple[str, ...], (), "populations to train, by name (default: all)")
+"""A part of a sweep; the others may follow in the same folder."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, train, report; return the exit code."""
@@ -41,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         return code
     given = vars(parser().parse_args(words))
     plugins.use(given["plugins"])
-    return run(given["question"], read(given["question"]), given)
+    return run(given["question"], part_of(read(given["question"]), given, RUNS, name_of), given)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -68,17 +71,18 @@ def build_parser(
     choices, text
         The questions, and what they are.
     groups
-        Further options, by the title of their group.
+        Further options, by the title of their group; "part of it": in the place of `RUNS` alone.
     """
     result = Parser(prog=prog, description=description)
     result.add_argument("question", choices=choices, metavar="QUESTION", help=f"{text}: {', '.join(choices)}")
     where = "folder in which to create it (default: $EXPERIMENT_OUTPUT_DIR, else here)"
     result.add_argument("--output_dir", metavar="DIR", help=where)
+    groups = {"part of it": (RUNS,), **(groups or {})}
     smaller = {
         "a smaller trial (default: as in the configs)": SIZES,
         "execution": options_of_model(ExecutionConfig),
     }
-    for title, options in {**(groups or {}), **smaller}.items():
+    for title, options in {**groups, **smaller}.items():
         add_flags(result.add_argument_group(title), options)
     help = "measure what training costs, say it for each population, and train nothing"
     result.add_argument("--cost", action="store_true", help=help)
@@ -131,6 +135,11 @@ def run(name: str, configs: Iterable[RunConfig], given: Mapping[str, Any]) -> in
 def folder_of(name: str, given: Mapping[str, Any]) -> Path:
     """Return where a sweep's populations are written."""
     return check_folder(Path(given.get("output_dir") or runs.default_folder()), "output_dir") / name
+
+
+def name_of(config: RunConfig) -> str:
+    """Return what a run is called."""
+    return str(config.metadata["experiment_name"])
 
 
 def part_of(

@@ -25,8 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
     given = vars(parser().parse_args(arguments))
     stories = values_of(STORIES, given, "task catbabi", partial=True)
     task = {**stories, "folder": VARIANTS[values_of((VARIANT,), given, "stories")["variant"]]}
-    configs = (with_stories(config, task) for config in SWEEPS[given["question"]])
-    return sweeps.run(f"catbabi_{given['question']}", configs, given)
+    chosen = sweeps.part_of(SWEEPS[given["question"]], given, sweeps.RUNS, sweeps.name_of)
+    return sweeps.run(f"catbabi_{given['question']}", [with_stories(one, task) for one in chosen], given)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -7,7 +7,9 @@ RATES = RunConfig(
     metadata={"experiment_name": "rates"},
     task={"name": "delayed_match"},
     model={"type": "rate_rnn", "hidden_dim": 48},
-    training=tested_every_100(1500, num_models=20, learning_rate=1e-3, stop_accuracy=0.94),
+    training=tested_every_100(
+        5000, num_models=20, learning_rate=1e-3, stop_accuracy=0.97, validation_batches=16
+    ),
 )
 
 SWEEPS = {"rates": (RATES,)}

@@ -14,10 +14,11 @@ from emt import locks
 from emt.commands import analyze
 from emt.commands.output import say
 from emt.commands.script import run_script
+from emt.commands.sweep import name_of
 from emt.config import RunConfig
 from experiments.delayed_match.configs import OUTSIDE, SWEEPS
 from experiments.delayed_match.figures import draw_population
-from experiments.sweeps import name_of, record, run_sweep
+from experiments.sweeps import record, run_sweep
 
 ANALYSES = {
     "trajectories": "--label sample",

@@ -6,12 +6,9 @@ Rerun the same command to resume an interrupted sweep.
 import sys
 
 from emt.commands.script import run_script
-from emt.options import Option
 from experiments.graph_navigation import summary
 from experiments.graph_navigation.configs import SWEEPS
-from experiments.sweeps import Part, name_of, run_sweep
-
-AGENTS = Option("agents", tuple[str, ...], (), "names of the agents to train (default: all)")
+from experiments.sweeps import run_sweep
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,7 +20,6 @@ def main(arguments: list[str] | None = None) -> int:
         "which agents",
         SWEEPS,
         lambda folder, _: summary.main([str(folder)]),
-        [Part(AGENTS, name_of)],
     )
 
 

@@ -6,12 +6,9 @@ Rerun the same command to resume an interrupted sweep.
 import sys
 
 from emt.commands.script import run_script
-from emt.options import Option
 from experiments.recall import summary
 from experiments.recall.configs import SWEEPS
-from experiments.sweeps import Part, name_of, run_sweep
-
-RUNS = Option("runs", tuple[str, ...], (), "populations to train, such as deltanet_conv gru (default: all)")
+from experiments.sweeps import run_sweep
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,7 +20,6 @@ def main(arguments: list[str] | None = None) -> int:
         "which task",
         SWEEPS,
         lambda folder, _: summary.main([str(folder)]),
-        [Part(RUNS, name_of)],
     )
 
 

@@ -28,6 +28,8 @@ PARITY_RUNS = (
     run("beta_to_1", PARITY, {"type": "deltanet", **SMALL, "max_beta": 1.0}),
     run("beta_to_2", PARITY, {"type": "deltanet", **SMALL, "max_beta": 2.0}),
     run("linear_attention", PARITY, {"type": "linear_attention", **SMALL}),
+    run("mlstm", PARITY, {"type": "mlstm", **SMALL}),
+    run("mamba2", PARITY, {"type": "mamba2", **SMALL}),
     run("gru", PARITY, {"type": "gru", "hidden_dim": 32, "bias": True}),
 )
 """Prefix parity of 40 bits."""

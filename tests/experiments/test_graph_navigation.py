@@ -96,8 +96,8 @@ def test_a_sweep_ends_in_tables_and_figures(tmp_path, monkeypatch, layout_faults
         draw = getattr(summary, name)
         keep = lambda *given, draw=draw: figures.append(draw(*given)) or figures[-1]  # noqa: E731
         monkeypatch.setattr(summary, name, keep)
-    with pytest.raises(UserError, match="agents: must be some of fwm lstm_128; got gru"):
-        sweep.main(["figure_5", "--agents", "gru"])
+    with pytest.raises(UserError, match="runs: must be some of fwm lstm_128; got gru"):
+        sweep.main(["figure_5", "--runs", "gru"])
     flags = "--num_models 2 --epochs 1 --epoch_batches 4 --engine inline --accelerator cpu"
     assert sweep.main(["figure_5", "--output_dir", str(tmp_path), *flags.split()]) == 0
     folder = tmp_path / "graph_navigation_figure_5" / "summary"
