@@ -307,7 +307,8 @@ def parse(text: str, source: str) -> RunConfig:
     try:
         config = RunConfig.model_validate_json(text)
     except ValidationError as error:
-        raise first_problem(error, source) from None
+        known = [name for kind in (RunConfig, TrainingConfig, ExecutionConfig) for name in kind.model_fields]
+        raise first_problem(error, source, known) from None
     return config.model_copy(update={"task": _tuples(config.task), "model": _tuples(config.model)})
 
 

@@ -3,6 +3,8 @@
 import os
 import re
 import shlex
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,22 @@ def shortened(value: Any, most: int = 60) -> str:
     """Return a value as a message shows it: in one line of at most ``most`` characters."""
     text = str(value)
     return visible(text if len(text) <= most else f"{text[: most - 1]}…")
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return what a mistyped name may have meant, as the end of a message; nothing where no known name is near.
+
+    Examples
+    --------
+    >>> suggestion("--lerning_rate", ["--learning_rate", "--seed"])
+    '; did you mean --learning_rate?'
+    >>> suggestion("--colour", ["--learning_rate", "--seed"])
+    ''
+    """
+    # Dashes alone would make any two flags similar.
+    names = {name.lstrip("-"): name for name in known}
+    near = get_close_matches(word.lstrip("-"), names, n=1)
+    return f"; did you mean {names[near[0]]}?" if near else ""
 
 
 def cell(value: Any) -> Any:

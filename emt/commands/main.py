@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from emt import __version__
 from emt.commands.output import complain, say
 from emt.commands.script import run_script
+from emt.text import suggestion
 
 STAGES = {
     "train": "train a population of models",
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0 if words else 2
     stage, *rest = words
     if stage not in STAGES:
-        complain(f"emt: no such command: {stage!r}; there are {', '.join(STAGES)}")
+        complain(f"emt: no such command: {stage!r}; there are {', '.join(STAGES)}{suggestion(stage, STAGES)}")
         return 2
     module = f"emt.commands.{MODULES.get(stage, stage)}"
     return run_script(f"emt {stage}", lambda: importlib.import_module(module).main(rest))

@@ -16,6 +16,7 @@ from pathlib import Path
 from emt import stopping
 from emt.commands.known_systems.answers import Answer
 from emt.commands.output import say
+from emt.options import Parser
 
 SYSTEMS = (
     *("circles:roots_of_unity", "circles:rotations", "circles:loop_of_roots", "circles:points_on_a_line"),
@@ -72,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    made = argparse.ArgumentParser("emt selftest", description=(__doc__ or "").partition("\n\n")[0])
+    made = Parser(prog="emt selftest", description=(__doc__ or "").partition("\n\n")[0])
     made.add_argument(
         "--calibrate", action="store_true", help="false-positive rates of all tests instead; minutes"
     )

@@ -1,13 +1,14 @@
 """Values of options checked against their types; a refusal speaks of the user's flag."""
 
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from emt.errors import UserError
 from emt.options.signatures import Option
+from emt.text import suggestion
 
 _BOUNDS = {
     "greater_than_equal": " ≥ {ge}",
@@ -58,9 +59,10 @@ def check(
     known = {o.name: o for o in options}
     for name in values:
         if name not in known:
-            raise UserError(
-                f"{where} has no such option; it has: {', '.join(known) or 'none'}", parameter=name
+            text = (
+                f"{where} has no such option; it has: {', '.join(known) or 'none'}{suggestion(name, known)}"
             )
+            raise UserError(text, parameter=name)
     given = {k: _one_or_several(known[k], v) if words else v for k, v in values.items()}
     fields: dict[str, Any] = {
         o.name: (o.annotation, o.default) for o in options if o.name in given or not partial
@@ -83,18 +85,28 @@ def validate(model: type[BaseModel], values: Mapping[str, Any], where: str) -> A
     try:
         return model(**values)
     except ValidationError as error:
-        raise first_problem(error, where) from None
+        raise first_problem(error, where, model.model_fields) from None
 
 
-def first_problem(error: ValidationError, where: str) -> UserError:
-    """Return an error that says what the first problem of a configuration is, by the name of the field."""
+def first_problem(error: ValidationError, where: str, known: Iterable[str] = ()) -> UserError:
+    """Return an error that says what the first problem of a configuration is, by the name of the field.
+
+    Parameters
+    ----------
+    error
+        What pydantic says.
+    where
+        What the configuration belongs to, for the message.
+    known
+        Names that an unknown field may be a misspelling of.
+    """
     details = error.errors(include_url=False)[0]
     refusal = details.get("ctx", {}).get("error")
     if isinstance(refusal, UserError):
         return UserError(f"{refusal.args[0]} ({where})", parameter=refusal.parameter)
     name = next((part for part in reversed(details["loc"]) if isinstance(part, str)), "config")
     if details["type"] == "extra_forbidden":
-        return UserError(f"no such field ({where})", parameter=name)
+        return UserError(f"no such field ({where}){suggestion(name, known)}", parameter=name)
     if details["type"] == "missing":
         return UserError(f"expected a value; got none ({where})", parameter=name)
     wanted = details["msg"].removeprefix("Value error, ").replace("Input should be", "must be")

@@ -1,6 +1,7 @@
 """Command-line flags made from options."""
 
 import argparse
+import sys
 import typing
 from collections.abc import Iterable, Mapping
 from textwrap import wrap
@@ -9,6 +10,7 @@ from typing import Any, NoReturn
 from emt.errors import RegistrationError, UserError
 from emt.options.checks import text_of
 from emt.options.signatures import Option
+from emt.text import suggestion
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -38,6 +40,20 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **{"formatter_class": HelpFormatter} | settings)
+        self._words: list[str] = []
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as argparse does; what was typed is kept for messages."""
+        self._words = sys.argv[1:] if args is None else [str(word) for word in args]
+        return super().parse_known_args(args, namespace)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = [str(choice) for choice in action.choices]
+            text = (
+                f"invalid choice: {value!r} (choose from {', '.join(known)}){suggestion(str(value), known)}"
+            )
+            raise argparse.ArgumentError(action, text)
 
     def format_help(self) -> str:
         """Return the help text; its usage shows what is required, and not dozens of options."""
@@ -53,8 +69,22 @@ class Parser(argparse.ArgumentParser):
         return " ".join(words)
 
     def error(self, message: str) -> NoReturn:
-        """Refuse; whoever runs the script prints the line."""
-        raise UserError(f"{message} (--help shows all flags)")
+        """Refuse, and say which flag a mistyped one may have meant; whoever runs the script prints the line."""
+        raise UserError(f"{message}{self._suggested_flag(message)} (--help shows all flags)")
+
+    def _suggested_flag(self, message: str) -> str:
+        if not message.startswith(("unrecognized arguments", "the following arguments are required")):
+            return ""
+        known = self._known_flags()
+        typed = (word.partition("=")[0] for word in self._words if word.startswith("--"))
+        return next((text for flag in typed if flag not in known and (text := suggestion(flag, known))), "")
+
+    def _known_flags(self) -> list[str]:
+        """Return all flags, of sub-commands those of the one that was typed."""
+        parts = [a.choices for a in self._actions if isinstance(a, argparse._SubParsersAction)]
+        typed = [part[word] for part in parts for word in self._words if word in part][:1]
+        own = [flag for flag in self._option_string_actions if flag.startswith("--")]
+        return own + [flag for part in typed for flag in part._known_flags()]
 
 
 def add_flags(

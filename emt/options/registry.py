@@ -10,6 +10,7 @@ from typing import Any
 from emt.errors import UserError
 from emt.options import plugins
 from emt.options.signatures import require, require_arguments
+from emt.text import suggestion
 
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "task": (),
@@ -38,7 +39,8 @@ def target_of(registry: Mapping[str, str], name: str, kind: str) -> str:
     """
     known = plugins.names(registry, kind)
     if name not in known:
-        raise UserError(f"must be one of {', '.join(known)}; got {name!r}", parameter=kind)
+        text = f"must be one of {', '.join(known)}; got {name!r}{suggestion(name, known)}"
+        raise UserError(text, parameter=kind)
     if kind in ARGUMENTS:
         require_arguments(known[name], ARGUMENTS[kind])
     return known[name]

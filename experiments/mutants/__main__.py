@@ -22,6 +22,7 @@ from typing import Any
 
 from emt.commands.script import run_script
 from emt.files import read_json, write_json
+from emt.options import Parser
 from experiments.mutants.draw import Mutant, draw_mutants, find_tests, find_user_tests
 from experiments.mutants.equivalent import EQUIVALENT
 
@@ -46,9 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        "python -m experiments.mutants", description=(__doc__ or "").partition("\n\n")[0]
-    )
+    made = Parser(prog="python -m experiments.mutants", description=(__doc__ or "").partition("\n\n")[0])
     made.add_argument("--count", type=int, default=60, help="number of faults (default: 60)")
     made.add_argument("--seed", type=int, default=0, help="seed of the draw (default: 0)")
     made.add_argument(

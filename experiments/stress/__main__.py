@@ -18,6 +18,7 @@ from typing import Any
 
 from emt.commands.script import run_script
 from emt.errors import UserError
+from emt.options import Parser
 from emt.streams import stream
 from experiments.stress import clock
 from experiments.stress.cases import Trees, cases
@@ -71,9 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        "python -m experiments.stress", description=(__doc__ or "").partition("\n\n")[0]
-    )
+    made = Parser(prog="python -m experiments.stress", description=(__doc__ or "").partition("\n\n")[0])
     add = made.add_argument
     add("--kills", type=int, default=200, metavar="N", help="killed commands (default: 200)")
     add("--losses", type=int, default=30, metavar="N", help="commands whose workers are killed (default: 30)")
