@@ -7,7 +7,7 @@ from typing import Any
 
 from emt.text import visible
 
-LINE_EVERY_S = 15.0
+LINE_EVERY_S = 10.0
 """Seconds until the first line, and between lines. After some minutes a line follows whenever a tenth more time has
 passed, so that the log of a long night stays short."""
 

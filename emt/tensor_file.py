@@ -6,6 +6,7 @@ A file without a checksum, of an earlier version or another program, is read too
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 Arrays = Mapping[str, Any]
@@ -56,6 +57,25 @@ def from_bytes(content: bytes, *, checked: bool = False) -> tuple[dict[str, Any]
     if written and written.get("sha256") != _checksum(arrays, about):
         raise ValueError("its checksum does not match its content")
     return arrays, about
+
+
+def text_of(path: Path) -> str | None:
+    """Return the text of a file by its header alone: no array is read, and no checksum.
+
+    Raises
+    ------
+    ValueError
+        If the header is damaged.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        # As long as safetensors permits.
+        header = file.read(min(length, 100_000_000))
+    try:
+        text: str | None = _written(length.to_bytes(8, "little") + header).get("about")
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"damaged header: {error}") from None
+    return text
 
 
 def has_checksum(content: bytes) -> bool:

@@ -25,6 +25,7 @@ from analysis.degeneracy.settings import (
     trends_table,
 )
 from analysis.errors import AnalysisError
+from analysis.parallel import counted
 from analysis.statistics import LEVEL, number_text
 from emt import trace
 
@@ -173,7 +174,10 @@ def measure_degeneracy(
     if components < 1:
         raise AnalysisError(f"must be at least 1; got {components}", parameter="components")
     _values_of(networks, setting)
-    found = {label: Setting.of(label, own, components, dsa, seed) for label, own in networks.items()}
+    found = {
+        label: Setting.of(label, own, components, dsa, seed)
+        for label, own in counted(list(networks.items()), "settings")
+    }
     return compare_settings(networks, found, setting=setting, scale=scale, seed=seed)
 
 

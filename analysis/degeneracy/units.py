@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from analysis.errors import AnalysisError
+from analysis.parallel import counted
 from emt import trace
 from emt.trace import Symmetry
 
@@ -228,7 +229,7 @@ def weight_distances(members: Sequence[Units], seed: int = 0) -> dict[str, Array
     names = [f"{kind}{end}" for kind in ("weights", "recurrent") for end in ("", "_per_unit", "_relative")]
     found = {name: np.zeros((count, count)) for name in (*names, "unmatched")}
     rng = np.random.default_rng(seed)
-    for i, j in itertools.combinations(range(count), 2):
+    for i, j in counted(list(itertools.combinations(range(count), 2)), "pairs of members"):
         first, second = members[i], members[j]
         matched = second.reordered(match_units(first, second))
         random = second.reordered(Matching(rng.permutation(second.count), np.ones(second.count)))

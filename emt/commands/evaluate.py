@@ -28,6 +28,7 @@ from emt.interventions.conditions_file import read_conditions_file
 from emt.interventions.kinds import ALL_KINDS, KIND_TEXTS, TRIALS
 from emt.options import Parser, load, plugins
 from emt.own.folder import read_about
+from emt.progress import Progress
 from emt.tasks import TASKS
 from emt.text import shell_path
 from emt.training.sweep import read_run
@@ -252,13 +253,9 @@ def evaluate_models(work: Work, num_workers: int, console: Any) -> dict[int, str
     UserError
         If all of them failed.
     """
-    from rich.progress import MofNCompleteColumn, Progress
-
     shares = share_out(work, num_workers)
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), *Progress.get_default_columns()[3:])
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        progress = bar.add_task("models", total=len(work.numbers))
-        tick = lambda: bar.update(progress, completed=sum(is_current(work, n) for n in work.numbers))  # noqa: E731
+    with Progress("models", len(work.numbers), console) as progress:
+        tick = lambda: progress.update(sum(is_current(work, n) for n in work.numbers))  # noqa: E731
         results = engine.run(evaluate_share, shares, len(shares), tick)
     failed = collect_failures(results)
     if len(failed) == len(work.numbers):
@@ -308,7 +305,8 @@ def finish_together(work: Work, options: argparse.Namespace, console: Any) -> bo
         If the worker process fails.
     """
     console.print("Recording runs" + (" and drawing figures across models" if work.settings.figures else ""))
-    (result,) = engine.run(finish_population, [(work, options.magnitude_threshold)], 1)
+    with Progress("recording and drawing", console=console):
+        (result,) = engine.run(finish_population, [(work, options.magnitude_threshold)], 1)
     if result.failure:
         what = "figures and traces across models"
         complain_at_length(result.details)

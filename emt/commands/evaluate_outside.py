@@ -16,6 +16,7 @@ from emt.devices import choose_device
 from emt.errors import UserError, renamed
 from emt.evaluation import TRACE_HORIZON, Work
 from emt.options import Option, check, load, options_of, target_of
+from emt.progress import Progress
 from emt.streams import stream
 from emt.tasks import TASKS
 from emt.tasks.base import Batch
@@ -126,7 +127,8 @@ def write_outside(work: Work, outside: Outside, console: Any) -> None:
     console.print(
         f"Recording outputs on other trials: {', '.join(f'{n} = {v}' for n, v in outside.words.items())}"
     )
-    (result,) = engine.run(record_outside, [(work, outside)], 1)
+    with Progress("recording on other trials", console=console):
+        (result,) = engine.run(record_outside, [(work, outside)], 1)
     if result.failure:
         complain_at_length(result.details)
         raise UserError(f"{work.experiment}: outputs on other trials: {result.failure}")

@@ -9,6 +9,7 @@ from emt.commands.output import say
 from emt.commands.script import shell_command
 from emt.errors import UserError
 from emt.own.folder import recordings, write_summary
+from emt.progress import Progress
 from emt.text import shell_path
 
 FIXED = ("seq_length", "test_horizon", "step", "model_pattern", "accelerator")
@@ -47,7 +48,8 @@ def evaluate_recorded(experiment: Path, options: argparse.Namespace, parser: arg
     with locks.writing_into(experiment):
         write_summary(experiment, summary)
         if options.figures:
-            _draw(experiment, recording, summary, options.magnitude_threshold)
+            with Progress("figures"):
+                _draw(experiment, recording, summary, options.magnitude_threshold)
     say(f"Evaluated {recording.sizes['member']} networks of {experiment} from {files[0]}")
     say(f"Summary: {experiment / 'evaluation_summary.json'}")
     states = "eigenvalue" if "step_matrix" in recording else "topology"

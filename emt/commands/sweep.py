@@ -124,7 +124,8 @@ def run(name: str, configs: Iterable[RunConfig], given: Mapping[str, Any]) -> in
     folder = folder_of(name, given)
     ready = [with_overrides(config, smaller, execution) for config in configs]
     if given["cost"]:
-        say(*map(cost_of, ready))
+        for config in ready:
+            say(cost_of(config), flush=True)
         return 0
     with locks.writing_into(folder, shared=execution.part[1] > 1):
         with renamed({"folder": "output_dir"}):
@@ -196,11 +197,15 @@ def with_overrides(config: RunConfig, smaller: Mapping[str, Any], execution: Exe
 def train(populations: Mapping[Path, RunConfig], execution: ExecutionConfig, output: Path) -> int:
     """Train with a live display and report how it ended."""
     from emt.training import population, sweep
+    from emt.training.continued import where_it_continues
     from emt.training.progress import Display
 
     console = open_console()
     count = sum(config.training.num_models for config in populations.values())
     console.print(f"Training {count} models in {output}, populations: {len(populations)}")
+    for folder, config in populations.items():
+        if begun := where_it_continues(config, folder):
+            console.print(f"Resuming {folder.name}: {begun}")
     stops = [config.training.stop_accuracy for config in populations.values()]
     with (
         Display(

@@ -187,6 +187,7 @@ def merge(
 def train(config: RunConfig, experiment: Path) -> int:
     """Train with a live display and report how it ended."""
     from emt.training import population
+    from emt.training.continued import where_it_continues
     from emt.training.progress import Display
 
     if config.execution.accelerator == "gpu" and config.execution.engine in ("local", "inline"):
@@ -194,6 +195,8 @@ def train(config: RunConfig, experiment: Path) -> int:
     console = open_console()
     members, (workers, _) = config.training.num_models, engine.capacity(config.execution)
     console.print(f"Training {members} models ({config.model_type} on {config.task_name}) in {experiment}")
+    if begun := where_it_continues(config, experiment):
+        console.print(f"Resuming: {begun}")
     with (
         Display(console, members, workers, config.training.stop_accuracy, STOP_HINT) as display,
         renamed({"experiment": "experiment_name"}),

@@ -164,7 +164,7 @@ def fixed_points(
     merge_distance
         Points nearer to each other than this, in the units of the state, are one.
     progress
-        Show a bar on a terminal, and elsewhere a line on standard error every 15 s.
+        Show a bar on a terminal, and elsewhere a line on standard error every 10 s.
     report
         Called with what has been found so far each time some of the starts are done, so that nothing is lost if
         the search is interrupted: ``report=found.append``.

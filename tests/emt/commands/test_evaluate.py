@@ -1,6 +1,7 @@
 """What evaluation refuses, in one line."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from command_line import refuse
 
-from emt import files, runs
+from emt import files, progress, runs
 from emt.commands.evaluate import collect_failures, share_out
 from emt.commands.main import main as emt
 from emt.engine.base import Result
@@ -90,12 +91,16 @@ def spoil(folder, kind):
         ("unfinished", "model-2: expected a finished model"),
     ],
 )
-def test_a_bad_model_is_named_and_the_others_are_evaluated(make_run, kind, message, capsys):
+def test_a_bad_model_is_named_and_the_others_are_evaluated(make_run, kind, message, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.01)
     folder = make_run()
     spoil(folder / "model-2", kind)
     code = emt(["evaluate", "--models_dir", str(folder), "--no_figures", "--test_horizon", "5"])
-    lines = capsys.readouterr().err.splitlines()
+    shown = capsys.readouterr()
+    lines = shown.err.splitlines()
     assert (code, len(lines)) == (1, 1), lines
+    assert re.search(r"^models \d of 3; \d+ s so far", shown.out, re.M), "evaluation is not silent"
+    assert re.search(r"^recording and drawing; \d+ s so far", shown.out, re.M)
     assert "model-2: " in lines[0]
     assert message in lines[0]
     summary = runs.read_summary(folder)

@@ -7,9 +7,11 @@ import pytest
 from signals import signal_at
 
 from emt import runs, stopping
+from emt.files import write_json
 from emt.training import chunk as chunks
 from emt.training import curriculum
 from emt.training.adam import MemberAdam
+from emt.training.continued import where_it_continues
 from emt.training.population import Chunk
 from emt.training.resume import read_resume_state
 from emt.training.stack import Stack
@@ -110,6 +112,18 @@ def interrupted_in_a_step(config, steps, tmp_path, monkeypatch):
 def test_within_a_step(interrupted_in_a_step, steps):
     assert_the_last_whole_step_is_saved(interrupted_in_a_step(), steps)
     assert steps[-1] == 6
+
+
+def test_what_is_said_of_it_is_where_it_continues(interrupted_in_a_step, steps, config, tmp_path):
+    assert where_it_continues(config, tmp_path) == "", "a new run has nothing to say"
+    work = interrupted_in_a_step()
+    write_json(tmp_path / "population" / "chunks.json", [[*NUMBERS], [4, 5]])
+    expected = f"models 1 to 3 continue after step {steps[-1]} of 40 (epoch 1 of 2) at horizon"
+    said = where_it_continues(config, tmp_path)
+    assert said.startswith(expected)
+    assert said.endswith("; models 4 and 5 start at step 0")
+    work.state_path.write_bytes(b"damaged")
+    assert where_it_continues(config, tmp_path) == "", "training refuses the file, and says so"
 
 
 def test_an_exception_within_a_step_would_lose_what_is_done(interrupted_in_a_step, steps, monkeypatch):
