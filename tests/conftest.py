@@ -1,6 +1,12 @@
 """Fixtures that tests of several folders share: planted data, scripts and runs, the check of a figure's layout."""
 
+import os
 import signal
+
+# Before numpy and torch are imported: tests' arrays are small, and workers' threads would wait for each other, which
+# makes some tests ten times as slow.
+for library in ("OMP", "MKL", "OPENBLAS"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 pytest_plugins = [
     *(

@@ -42,7 +42,11 @@ def draw_widths(groups: Mapping[str, Degeneracy]) -> Figure:
         for measure, ax in zip(shown, line, strict=True):
             ax.set_title(PANELS[measure])
             setting = next(iter(part.values())).setting
-            ax.set_xlabel({"hidden_dim": "units", "l2_penalty": "L2 penalty", "seq_length": "vectors"}.get(setting, setting))
+            ax.set_xlabel(
+                {"hidden_dim": "units", "l2_penalty": "L2 penalty", "seq_length": "vectors"}.get(
+                    setting, setting
+                )
+            )
             ax.set_ylim(0, 1.1 * max(ax.dataLim.y1, 1e-12))
     if axes[0, 0].get_legend_handles_labels()[0]:
         figure.legend(loc="outside lower center", ncols=3)

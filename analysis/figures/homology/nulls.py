@@ -4,7 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.figures.style import BLACK, BLUE, COLORS, column_figure, single_axes, styled
+from analysis.figures.style import BLACK, BLUE, COLORS, SKY, column_figure, single_axes, styled
 from analysis.homology.nulls import N_SUBSETS, BarTests
 
 _KINDS = ("gap", "loop", "void", "hole of dimension 3")
@@ -36,20 +36,22 @@ def plot_tests(tests: BarTests, dimension: int = 1, ax: Axes | None = None) -> A
     nulls = rows.index.unique("null")
     own = rows.xs(nulls[0], level="null").loc[names]
     place = range(len(names))
+    # A wide band: a thin line would look like an interval around the dot, which may lie outside.
+    low, high = own["subset_low"], own["subset_high"]
     ax.vlines(
-        place, own["subset_low"], own["subset_high"], color=BLUE, label=f"5 to 95 % of {N_SUBSETS} subsets"
+        place, low, high, color=SKY, alpha=0.5, linewidth=5, label=f"5 to 95 % of {N_SUBSETS} other subsets"
     )
     ax.plot(place, own["longest"], "o", color=BLUE, label="longest bar")
-    for null, color in zip(nulls, (*COLORS[1:4], BLACK), strict=False):
+    for null, color, marker in zip(nulls, (*COLORS[1:4], BLACK), "v^s_", strict=False):
         bound = rows.xs(null, level="null").loc[names, "null_95"]
         ax.plot(
-            place, bound, "_", color=color, markersize=6, markeredgewidth=1.2, label=f"95 % of null {null!r}"
+            place, bound, marker, color=color, markersize=4, fillstyle="none", label=f"95 % of null {null!r}"
         )
     found = ", ".join(
         f"{null} {tests.population.loc[(dimension, null), 'significant']:.0f}" for null in nulls
     )
     ax.set_title(f"members with p ≤ {tests.level:g} (B–H):\n{found}")
-    ax.set(xlabel="model", ylim=(0, None))
+    ax.set_xlabel("model")
     ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     ticks = [int(tick) for tick in ax.get_xticks() if 0 <= tick < len(names)]
     ax.set_xticks(ticks, [str(names[tick]).removeprefix("model-") for tick in ticks])

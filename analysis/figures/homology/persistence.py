@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.figures.homology.nulls import draw_tests
 from analysis.figures.style import (
+    BLACK,
     BLUE,
     COLORS,
     GRAY,
@@ -24,7 +25,6 @@ from analysis.homology.diagram_distances import Diagrams
 from analysis.homology.persistence import Persistence
 
 N_EXAMPLES = 6
-_MARKERS = "o^sD"
 _DIMENSIONS = ("components", "loops", "voids", "3-cycles")
 _COLORS_BY = {
     "accuracy": "accuracy",
@@ -36,7 +36,7 @@ _METHODS = {"mds": "MDS", "tsne": "t-SNE", "pca": "principal coordinate"}
 
 def draw(persistence: Persistence) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of a persistence analysis and their names."""
-    yield "example_persistence_diagrams", _examples(persistence)
+    yield "example_barcodes", _examples(persistence)
     yield "topological_features", _features(persistence)
     yield "persistence_betti_curves", _betti_curves(persistence)
     if persistence.tests is not None:
@@ -48,30 +48,33 @@ def draw(persistence: Persistence) -> Iterator[tuple[str, Figure]]:
 
 
 @styled
-def plot_diagram(persistence: Persistence, member: int = 0, ax: Axes | None = None) -> Axes:
-    """Draw births and deaths of the model at position ``member``; bars that never die stand on the dashed line ∞."""
-    ax = single_axes(ax, height=3.3)
+def plot_barcode(persistence: Persistence, member: int = 0, ax: Axes | None = None) -> Axes:
+    """Draw the barcode of the model at position ``member``; bars that never die end on the dashed line ∞."""
+    ax = single_axes(ax)
     # The largest scale of all models, so that panels compare.
     draw_bars(ax, persistence.diagrams[member], float(persistence.betti_curves["scale"].max()))
-    ax.set(xlabel="birth (|Δλ|)", ylabel="death (|Δλ|)")
+    ax.set(xlabel="scale (|Δλ|)", ylabel="bars")
     ax.set_title(_title(persistence, member))
     return ax
 
 
 @styled
 def draw_bars(ax: Axes, diagrams: Diagrams, largest: float) -> None:
-    """Draw one model's bars on axes up to the scale ``largest``; those that never die stand on the dashed line ∞."""
+    """Draw one model's bars from birth to death, by dimension and then by length, up to the scale ``largest``."""
     top = 1.05 * max(largest, 1e-9)
-    never = 1.1 * top
-    ax.plot([0, top], [0, top], color=GRAY, linewidth=0.6)
-    ax.axhline(never, color=GRAY, linewidth=0.6, linestyle="--")
+    never, drawn = 1.05 * top, 0
     for dimension, bars in enumerate(diagrams):
-        deaths = np.where(np.isinf(bars[:, 1]), never, bars[:, 1])
-        marker, color, label = _MARKERS[dimension], COLORS[dimension], _DIMENSIONS[dimension]
-        ax.scatter(bars[:, 0], deaths, s=9, marker=marker, color=color, linewidths=0, alpha=0.6, label=label)
-    ax.text(top, never, "∞", ha="right", va="bottom", color=GRAY)
-    ax.set(xlim=(-0.05 * top, 1.1 * top), ylim=(-0.05 * top, 1.2 * top), aspect="equal")
-    ax.locator_params(nbins=4)
+        lengths = bars[:, 1] - bars[:, 0]
+        ordered = bars[np.argsort(lengths, kind="stable")]
+        place = drawn + np.arange(len(bars))
+        deaths = np.where(np.isinf(ordered[:, 1]), never, ordered[:, 1])
+        ax.hlines(place, ordered[:, 0], deaths, color=COLORS[dimension], label=_DIMENSIONS[dimension])
+        drawn += len(bars) + max(len(bars) // 20, 1)
+    ax.axvline(never, color=GRAY, linewidth=0.6, linestyle="--")
+    ax.text(never, 1, "∞", ha="center", va="bottom", color=GRAY, transform=ax.get_xaxis_transform())
+    ax.set(xlim=(0, 1.06 * never), ylim=(-1, drawn))
+    ax.set_yticks([])
+    ax.locator_params(axis="x", nbins=4)
 
 
 @styled
@@ -87,6 +90,8 @@ def plot_feature(persistence: Persistence, feature: str, label: str, ax: Axes | 
     )
     ax.set(xlabel="accuracy", ylabel=label)
     _plain_ticks(ax)
+    if feature.endswith("_count"):
+        ax.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     return ax
 
 
@@ -103,12 +108,14 @@ def plot_histogram(persistence: Persistence, feature: str, label: str, ax: Axes 
 
 @styled
 def plot_betti_curves(persistence: Persistence, dimension: int = 0, ax: Axes | None = None) -> Axes:
-    """Draw Betti numbers against scale, a line for each model, infinite bars included."""
+    """Draw Betti numbers against scale, a line for each model and their mean, infinite bars included."""
     ax = single_axes(ax)
     curves = persistence.betti_curves[persistence.betti_curves["dimension"] == dimension]
     alpha = float(np.clip(5 / len(persistence.population), 0.1, 0.8))
     for _, curve in curves.groupby("model_name", sort=False):
         ax.plot(curve["scale"], curve["betti"], color=COLORS[dimension], alpha=alpha, drawstyle="steps-post")
+    mean = curves.groupby("scale")["betti"].mean()
+    ax.plot(mean.index, mean, color=BLACK, linewidth=1.5, drawstyle="steps-post", label="mean")
     ax.set_ylim(0, 1.05 * max(curves["betti"].max(), 1))
     ax.set(xlabel="scale (|Δλ|)", ylabel=f"β{'₀₁₂₃'[dimension]}, {_DIMENSIONS[dimension]}")
     ax.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
@@ -150,10 +157,10 @@ def _examples(persistence: Persistence) -> Figure:
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
     width: Literal["single", "double"] = "double" if columns > 1 else "single"
-    figure, axes = column_figure(width, height=0.7 + 2.6 * rows, rows=rows, columns=columns)
+    figure, axes = column_figure(width, height=0.7 + 2.0 * rows, rows=rows, columns=columns)
     for position, ax in enumerate(axes.flat):
         if position < len(shown):
-            plot_diagram(persistence, int(shown[position]), ax)
+            plot_barcode(persistence, int(shown[position]), ax)
         else:
             ax.remove()
     figure.suptitle(f"{_caption(persistence)}, {len(shown)} shown")
@@ -163,17 +170,31 @@ def _examples(persistence: Persistence) -> Figure:
 
 @styled
 def _features(persistence: Persistence) -> Figure:
-    n_dimensions = min(len(persistence.distances), 2)
     known = int(persistence.population.scalars["accuracy"].notna().sum())
-    figure, axes = column_figure("double", height=0.4 + 1.9 * n_dimensions, rows=n_dimensions, columns=3)
     plot = plot_feature if known else plot_histogram
-    for dimension, row in enumerate(axes):
-        plot(persistence, f"h{dimension}_count", f"number of {_DIMENSIONS[dimension]}", row[0])
-        plot(persistence, f"h{dimension}_total_persistence", f"H{'₀₁'[dimension]} total persistence", row[1])
-        plot_histogram(
-            persistence, f"h{dimension}_max_persistence", f"H{'₀₁'[dimension]} longest persistence", row[2]
+    features = {
+        f"h{dimension}_{name}": label
+        for dimension in range(min(len(persistence.distances), 2))
+        for name, label in (
+            ("count", f"number of {_DIMENSIONS[dimension]}"),
+            ("total_persistence", f"H{'₀₁'[dimension]} total persistence"),
+            ("max_persistence", f"H{'₀₁'[dimension]} longest persistence"),
         )
-    figure.suptitle(f"{_caption(persistence)}, {known} with an accuracy; finite bars, persistence in |Δλ|")
+    }
+    # What is the same in all models needs no panel, as the number of finite bars in dimension 0.
+    varying = [name for name in features if persistence.features[name].nunique() > 1]
+    shown = varying or list(features)
+    columns = min(3, len(shown))
+    rows = -(-len(shown) // columns)
+    width: Literal["single", "double"] = "double" if columns > 1 else "single"
+    figure, axes = column_figure(width, height=0.4 + 1.9 * rows, rows=rows, columns=columns)
+    for spare in axes.flat[len(shown) :]:
+        spare.remove()
+    for name, ax in zip(shown, axes.flat, strict=False):
+        plot(persistence, name, features[name], ax)
+    same = [f"{features[n]}: {persistence.features[n].iloc[0]:g} in all" for n in features if n not in shown]
+    title = f"{_caption(persistence)}, {known} with an accuracy; finite bars, persistence in |Δλ|"
+    figure.suptitle("\n".join([title, *filter(None, ["; ".join(same)])]))
     return figure
 
 
@@ -183,7 +204,7 @@ def _betti_curves(persistence: Persistence) -> Figure:
     figure, axes = column_figure("double" if n_dimensions > 1 else "single", height=2.4, columns=n_dimensions)
     for dimension, ax in enumerate(axes[0]):
         plot_betti_curves(persistence, dimension, ax)
-    figure.suptitle(f"{_caption(persistence)}, one line per model")
+    figure.suptitle(f"{_caption(persistence)}, one line per model; black: mean")
     return figure
 
 

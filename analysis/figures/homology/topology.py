@@ -18,17 +18,17 @@ N_EXAMPLES = 6
 def draw(topology: Topology) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of an analysis of trajectories and their names."""
     yield "topology_tests", draw_tests(topology.tests, topology.label, "distance of states")
-    yield "topology_diagrams", _examples(topology)
+    yield "topology_barcodes", _examples(topology)
 
 
 @styled
-def plot_diagram(topology: Topology, member: int = 0, ax: Axes | None = None) -> Axes:
-    """Draw births and deaths of the model at position ``member``."""
-    ax = single_axes(ax, height=3.3)
+def plot_barcode(topology: Topology, member: int = 0, ax: Axes | None = None) -> Axes:
+    """Draw the barcode of the model at position ``member``."""
+    ax = single_axes(ax)
     draw_bars(
         ax, topology.diagrams[member], largest_scale([bars for model in topology.diagrams for bars in model])
     )
-    ax.set(xlabel="birth (distance)", ylabel="death (distance)")
+    ax.set(xlabel="scale (distance)", ylabel="bars")
     ax.set_title(topology.model_names[member])
     return ax
 
@@ -40,11 +40,11 @@ def _examples(topology: Topology) -> Figure:
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
     figure, axes = column_figure(
-        "double" if columns > 1 else "single", height=0.7 + 2.6 * rows, rows=rows, columns=columns
+        "double" if columns > 1 else "single", height=0.7 + 2.0 * rows, rows=rows, columns=columns
     )
     for position, ax in enumerate(axes.flat):
         if position < len(shown):
-            plot_diagram(topology, int(shown[position]), ax)
+            plot_barcode(topology, int(shown[position]), ax)
         else:
             ax.remove()
     points = f"{topology.n_points} of {topology.n_states} states"

@@ -8,10 +8,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
-from analysis.figures.spectra.values import legend_of_models, scatter_modes
+from analysis.figures.spectra.values import legend_below, scatter_modes
 from analysis.figures.style import (
     BLUE,
+    GRAY,
+    MOST_POINTS,
     WIDTHS,
     column_figure,
     complex_plane,
@@ -21,9 +24,16 @@ from analysis.figures.style import (
     styled,
     thinned,
 )
+from analysis.population import Population
 from analysis.spectra.eigenvalue import EigenvalueSummary
 
 N_EXAMPLES = 5
+CUT = 15
+"""Degrees below 0 at which angles are cut."""
+
+NEAR = 0.1
+"""Distance from the unit circle within which half of the eigenvalues are to be, for a closer look."""
+
 SCATTERED = ("spectral_radius", "mag_mean", "mag_std", "n_unstable")
 _LABELS = {
     "spectral_radius": "spectral radius",
@@ -36,9 +46,7 @@ _LABELS = {
 def draw(summary: EigenvalueSummary) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of an eigenvalue summary and their names."""
     yield "complex_plane_examples", _examples(summary)
-    figure, axes = column_figure("single", height=3.5)
-    plot_overlay(summary, axes[0, 0])
-    yield "spectra_overlay", figure
+    yield "spectra_overlay", _overlay(summary)
     if len(summary.population) > 1:
         yield "statistics_scatter_matrix", _scatter_matrix(summary)
 
@@ -57,22 +65,61 @@ def plot_spectrum(summary: EigenvalueSummary, member: int = 0, ax: Axes | None =
 
 
 @styled
-def plot_overlay(summary: EigenvalueSummary, ax: Axes | None = None) -> Axes:
-    """Draw the spectra of all members on one plane, and the theory's as open circles."""
-    ax = single_axes(ax, height=3.5)
+def plot_overlay(summary: EigenvalueSummary, ax: Axes | None = None, *, closely: bool = False) -> Axes:
+    """Draw the moduli of all members' eigenvalues over their angles, and the theory's as open circles.
+
+    ``closely`` cuts the moduli to twice the distance from 1 of the nearer half of them.
+    """
+    ax = single_axes(ax, "double", height=2.6)
     population = summary.population
-    complex_plane(ax, _radius(summary))
     everything = np.concatenate(population.eigenvalues)
     values = thinned(everything)
     alpha = float(np.clip(200 / len(values), 0.15, 0.8))
+    ax.axhline(1, color=GRAY, linewidth=0.6, zorder=0)
     ax.scatter(
-        values.real, values.imag, s=5, color=BLUE, linewidths=0, alpha=alpha, label="models", rasterized=True
+        _angles(values),
+        np.abs(values),
+        s=5,
+        color=BLUE,
+        linewidths=0,
+        alpha=alpha,
+        label="models",
+        rasterized=True,
     )
-    _draw_theory(summary, ax)
-    legend_of_models(ax)
-    lines = [f"{population.label}: n = {len(population)} models, L = {population.seq_length}"]
-    ax.set_title("\n".join([*lines, *filter(None, [share_text(len(values), len(everything))])]))
+    if population.theory is not None:
+        scatter_modes(ax, population.theory[np.abs(population.theory) > 0], _angles, np.abs)
+    if closely:
+        far = _half_distance(population)
+        ax.set_ylim(1 - 2 * far, 1 + 2 * far)
+    ax.set(xlabel="angle of λ (degrees)", ylabel="modulus |λ|", xticks=range(0, 360, 90))
     return ax
+
+
+def _half_distance(population: Population) -> float:
+    """Return the distance of moduli from 1 that half of the eigenvalues keep, at least a thousandth."""
+    return max(float(np.median(np.abs(np.abs(np.concatenate(population.eigenvalues)) - 1))), 1e-3)
+
+
+def _angles(values: NDArray[np.complex128]) -> NDArray[np.float64]:
+    """Return angles in degrees, from a little below 0 on, so that modes around 0 stand together."""
+    angle: NDArray[np.float64] = (np.degrees(np.angle(values)) + CUT) % 360 - CUT
+    return angle
+
+
+@styled
+def _overlay(summary: EigenvalueSummary) -> Figure:
+    population = summary.population
+    many_near = _half_distance(population) < NEAR
+    figure, axes = column_figure("double" if many_near else "single", height=2.7, columns=1 + many_near)
+    for place, ax in enumerate(axes[0]):
+        plot_overlay(summary, ax, closely=place == 1)
+    if many_near:
+        axes[0, 1].set_title("near the unit circle")
+    legend_below(figure, axes[0, 0])
+    count = sum(map(len, population.eigenvalues))
+    lines = [f"{population.label}: n = {len(population)} models, L = {population.seq_length}"]
+    figure.suptitle("\n".join([*lines, *filter(None, [share_text(min(count, MOST_POINTS), count)])]))
+    return figure
 
 
 @styled
@@ -84,7 +131,7 @@ def plot_statistics_pair(summary: EigenvalueSummary, x: str, y: str, ax: Axes | 
         ax.set_ylabel("models")
         ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     else:
-        ax.scatter(summary.statistics[x], summary.statistics[y], s=7, color=BLUE, linewidths=0, alpha=0.8)
+        ax.scatter(summary.statistics[x], summary.statistics[y], s=14, color=BLUE, linewidths=0, alpha=0.8)
         ax.set_ylabel(_LABELS.get(y, y))
         ax.yaxis.set_major_locator(MaxNLocator(4, integer=y.startswith("n_")))
     ax.set_xlabel(_LABELS.get(x, x))
@@ -117,11 +164,14 @@ def _scatter_matrix(summary: EigenvalueSummary) -> Figure:
     size = len(SCATTERED)
     figure, axes = column_figure("double", height=6.4, rows=size, columns=size, sharex="col")
     for row, column in product(range(size), repeat=2):
+        if column > row:
+            # The other half would say the same.
+            axes[row, column].remove()
+            continue
         ax = plot_statistics_pair(summary, SCATTERED[column], SCATTERED[row], axes[row, column])
         if row < size - 1:
             ax.set_xlabel("")
-        # The first panel of a row that shows the row's statistic carries its label.
-        if column not in (row, 0 if row else 1):
+        if 0 < column < row:
             ax.set_ylabel("")
             ax.tick_params(labelleft=False)
     figure.suptitle(f"{summary.population.label}: n = {len(summary.population)} models")

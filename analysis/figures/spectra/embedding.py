@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from analysis.figures.style import BLUE, GRAY, SEQUENTIAL, VERMILION, column_figure, single_axes, styled
 from analysis.spectra.embedding import Embedding
@@ -17,6 +18,9 @@ _COLOR_LABELS = {
     "frob_error": "Frobenius error",
     "spectral_error": "spectral error (degrees)",
 }
+LEAST_ACCURACIES = 0.1
+"""Range of accuracies that the colours span at least."""
+
 MANY_BARS = 100
 """Components from which on bars, each an object that is drawn by itself, are one outline."""
 
@@ -47,7 +51,8 @@ def plot_embedding(embedding: Embedding, ax: Axes | None = None) -> Axes:
             x[~known], y[~known], s=14, color=BLUE if plain else GRAY, label=None if plain else "no value"
         )
     if known.any():
-        points = ax.scatter(x[known], y[known], s=14, c=color[known], cmap=SEQUENTIAL)
+        low, high = _color_range(embedding.color_by, color[known])
+        points = ax.scatter(x[known], y[known], s=14, c=color[known], cmap=SEQUENTIAL, vmin=low, vmax=high)
         bar = ax.figure.colorbar(
             points, ax=ax, label=_COLOR_LABELS[embedding.color_by], fraction=0.05, pad=0.02
         )
@@ -104,6 +109,15 @@ def _annotate(embedding: Embedding, ax: Axes) -> None:
         )
 
 
+def _color_range(name: str, values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the range of colours: of accuracies at least a tenth, so that small differences look small."""
+    low, high = float(values.min()), float(values.max())
+    if name == "accuracy" and high - low < LEAST_ACCURACIES:
+        high = min(max((low + high + LEAST_ACCURACIES) / 2, high), 1.0)
+        low = high - LEAST_ACCURACIES
+    return low, high
+
+
 def _label_axes(embedding: Embedding, ax: Axes) -> None:
     labels = [f"{_METHODS[embedding.method]} {i}" for i in (1, 2)]
     if embedding.method == "pca":
@@ -116,6 +130,11 @@ def _label_axes(embedding: Embedding, ax: Axes) -> None:
     )
     # Equal scales without room at the edge would cut the markers.
     ax.margins(0.12)
-    ax.set_title(
-        f"{embedding.population.label}: n = {len(embedding.population)} models\n{fill(embedding.measure, 52)}"
-    )
+    lines = [
+        f"{embedding.population.label}: n = {len(embedding.population)} models",
+        fill(embedding.measure, 52),
+    ]
+    shown = float(embedding.variance_ratio[:2].sum()) if embedding.method == "pca" else 1.0
+    if shown < 0.5:
+        lines.append(f"two axes show {100 * shown:.0f} % of the variance: near here need not be near")
+    ax.set_title("\n".join(lines))

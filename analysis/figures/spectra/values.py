@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from numpy.typing import NDArray
 
 from analysis.evaluation.inspection import Inspection
@@ -49,14 +50,19 @@ def scatter_spectrum(ax: Axes, values: NDArray[np.complex128], color: object, la
     ax.scatter(values.real, values.imag, s=7, color=color, linewidths=0, label=label)
 
 
-def scatter_modes(ax: Axes, modes: NDArray[np.complex128]) -> None:
+def scatter_modes(
+    ax: Axes,
+    modes: NDArray[np.complex128],
+    across: Callable[[NDArray[np.complex128]], NDArray[np.float64]] = np.real,
+    up: Callable[[NDArray[np.complex128]], NDArray[np.float64]] = np.imag,
+) -> None:
     """Draw the theory's modes as open circles, each once; the legend says how often they occur."""
     if len(modes):
         modes, times = np.unique(modes.round(6), return_counts=True)
         often = str(times[0]) if (times == times[0]).all() else f"{times.min()} to {times.max()}"
         ax.scatter(
-            modes.real,
-            modes.imag,
+            across(modes),
+            up(modes),
             s=26,
             facecolors="none",
             edgecolors=VERMILION,
@@ -68,12 +74,9 @@ def scatter_modes(ax: Axes, modes: NDArray[np.complex128]) -> None:
 def legend_of_models(ax: Axes) -> None:
     """Draw the legend below a plane of eigenvalues, its dots as dark as they are where many coincide."""
     # Nothing of a spectrum lies in the corners, so the legend outside the axes needs no search for a place.
-    legend = ax.legend(
-        loc="upper left", bbox_to_anchor=(0, -0.14), ncols=2, borderaxespad=0, handletextpad=0.2
+    _darken(
+        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.14), ncols=2, borderaxespad=0, handletextpad=0.2)
     )
-    for handle in legend.legend_handles:
-        if handle is not None:
-            handle.set_alpha(1.0)
 
 
 def jitter(points: NDArray[Any]) -> NDArray[np.float64]:
@@ -84,9 +87,17 @@ def jitter(points: NDArray[Any]) -> NDArray[np.float64]:
 def legend_below(figure: Figure, ax: Axes, columns: int = 6) -> None:
     """Draw the legend of one panel below all of them."""
     handles, labels = ax.get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=min(len(labels), columns), handletextpad=0.2
+    _darken(
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=min(len(labels), columns), handletextpad=0.2
+        )
     )
+
+
+def _darken(legend: Legend) -> None:
+    for handle in legend.legend_handles:
+        if handle is not None:
+            handle.set_alpha(1.0)
 
 
 def length_colors(inspection: Inspection) -> NDArray[np.float64]:

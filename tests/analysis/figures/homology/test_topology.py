@@ -3,7 +3,7 @@
 import pytest
 
 from analysis.figures.homology.nulls import plot_tests
-from analysis.figures.homology.topology import draw, plot_diagram
+from analysis.figures.homology.topology import draw, plot_barcode
 from analysis.homology.topology import analyse_topology
 
 
@@ -12,12 +12,12 @@ def test_all_figures_are_drawn_and_no_axes_are_empty(make_recording, members, ma
     recording = make_recording(members=members, trials=2)
     result = analyse_topology(recording, null_clouds=19, max_dimension=max_dimension)
     figures = dict(draw(result))
-    assert set(figures) == {"topology_tests", "topology_diagrams"}
-    assert len(figures["topology_diagrams"].axes) == min(members, 6)
+    assert set(figures) == {"topology_tests", "topology_barcodes"}
+    assert len(figures["topology_barcodes"].axes) == min(members, 6)
     assert len(figures["topology_tests"].axes) == max_dimension + 1
     assert f"n = {members} " in figures["topology_tests"].get_suptitle().replace("\n", " ")
     for figure in figures.values():
         assert all(ax.has_data() for ax in figure.axes)
-    assert plot_diagram(result).get_title() == "model-1"
+    assert plot_barcode(result).get_title() == "model-1"
     ax = plot_tests(result.tests, max_dimension)
     assert len(ax.get_legend_handles_labels()[1]) == 5
