@@ -33,10 +33,10 @@ def draw_population(results: Mapping[str, Any]) -> Figure:
     who = MEAN if trajectories.aligned else trajectories.shown
     plot_space(trajectories, who, axes["space"]).set_title(f"States by sample, {who}")
     plot_axis(trajectories, who, 1, axes["axis"]).set_title("Along the first axis")
-    plot_times(decoding, axes["times"]).set_title("The sample is read from states")
+    plot_times(decoding, axes["times"]).set_title("The sample is read from states\n(bar: both tests find it)")
     for step in list(trajectories.starts.values())[1:]:
         axes["times"].axvline(step, color=GRAY, linewidth=0.4, zorder=0)
-    plot_matrix(decoding, axes["matrix"]).set_title("… by one step's readout at others")
+    plot_matrix(decoding, axes["matrix"]).set_title("… by one step's readout\nat other steps")
     plot_shared(trajectories, axes["shared"])
     plot_pairs(results["degeneracy"], axes["pairs"])
     # It would stand on the next panel's label.

@@ -63,9 +63,9 @@ def plot_trial(inspection: Inspection, what: str = "prediction", ax: Axes | None
     outputs, targets = (a[member.scored][:N_STEPS].T for a in (member.predictions, member.targets))
     if what == "error":
         largest = 2 if member.rule == "sign" else 1
-        image = ax.imshow(np.abs(outputs - targets), cmap="cividis", vmin=0, vmax=largest, aspect="auto")
+        image = ax.imshow(np.abs(outputs - targets), cmap="Greys", vmin=0, vmax=largest, aspect="auto")
         bit, step = np.nonzero(wrong_outputs(outputs.T, targets.T, member.rule).T)
-        ax.plot(step, bit, "x", color=VERMILION, markersize=4, markeredgewidth=1.2)
+        ax.plot(step, bit, "x", color=VERMILION, markersize=5, markeredgewidth=1.5)
     else:
         shown = outputs if what == "prediction" else targets
         scale: dict[str, Any] = (

@@ -31,7 +31,7 @@ def draw(inspection: Inspection) -> Iterator[tuple[str, Figure]]:
             _matrices(
                 inspection,
                 plot_transition,
-                f"empirical Φ = Ψ* W_hh Ψ (κ: condition of Ψ){inspection.member.states_shown}",
+                f"empirical Φ = Ψ* W_hh Ψ{inspection.member.states_shown}\nκ: condition of Ψ; lines: end of the window",
             ),
         )
         yield "transition_func_all_lengths", _transition_functions(inspection)
@@ -105,14 +105,16 @@ def _variable_spectra(inspection: Inspection) -> Figure:
     spectra = [at.variables.eigenvalues for at in inspection.lengths if at.variables is not None]
     complex_plane(plane, max(float(np.abs(values).max()) for values in spectra))
     rows = zip(inspection.lengths, spectra, length_colors(inspection), strict=True)
-    for height, (at, values, color) in enumerate(rows):
+    several = len(spectra) > 1
+    for place, (at, values, color) in enumerate(rows):
         rank = np.arange(1, len(values) + 1)
         scatter_spectrum(plane, values, color, f"L = {at.length}")
         moduli.plot(rank, np.sort(np.abs(values))[::-1], ".-", color=color, linewidth=0.6, markersize=3)
-        angles.plot(np.degrees(np.angle(values)), height + jitter(values), ".", color=color, markersize=2.5)
+        heights = place + jitter(values) if several else np.abs(values)
+        angles.plot(np.degrees(np.angle(values)), heights, ".", color=color, markersize=2.5)
         angles.plot(
             np.degrees(np.angle(at.modes)),
-            np.full(len(at.modes), height),
+            np.full(len(at.modes), place if several else 1),
             "|",
             color=VERMILION,
             markersize=14,
@@ -121,9 +123,12 @@ def _variable_spectra(inspection: Inspection) -> Figure:
     scatter_modes(plane, np.concatenate([at.modes for at in inspection.lengths]))
     moduli.axhline(1.0, color=VERMILION, linewidth=0.6)
     moduli.set(xlabel="rank", ylabel="modulus |λ|", ylim=(0, None))
-    angles.set(xlabel="angle of λ (degrees)", xticks=[-180, -90, 0, 90, 180], ylabel="length L")
-    angles.set_yticks(range(len(spectra)), [str(at.length) for at in inspection.lengths])
-    angles.set_ylim(-0.6, len(spectra) - 0.4)
+    angles.set(xlabel="angle of λ (degrees)", xticks=[-180, -90, 0, 90, 180])
+    if several:
+        angles.set_yticks(range(len(spectra)), [str(at.length) for at in inspection.lengths])
+        angles.set(ylabel="length L", ylim=(-0.6, len(spectra) - 0.4))
+    else:
+        angles.set(ylabel="modulus |λ|", ylim=(0, None))
     legend_below(figure, plane)
     counts = ", ".join(str(len(values)) for values in spectra)
     figure.suptitle(
