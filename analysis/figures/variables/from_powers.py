@@ -128,7 +128,7 @@ def _variable_spectra(inspection: Inspection) -> Figure:
         angles.set_yticks(range(len(spectra)), [str(at.length) for at in inspection.lengths])
         angles.set(ylabel="length L", ylim=(-0.6, len(spectra) - 0.4))
     else:
-        angles.set(ylabel="modulus |λ|", ylim=(0, None))
+        angles.set(ylabel="modulus |λ|", ylim=(0, 1.2 * max(float(np.abs(spectra[0]).max()), 1)))
     legend_below(figure, plane)
     counts = ", ".join(str(len(values)) for values in spectra)
     figure.suptitle(
