@@ -4,6 +4,7 @@ TASKS = {
     "variable_binding": "emt.tasks.variable_binding:VariableBinding",
     "associative_retrieval": "emt.tasks.associative_retrieval:AssociativeRetrieval",
     "catbabi": "emt.tasks.catbabi:CatBabi",
+    "words": "emt.tasks.words:Words",
     "contextual_choice": "emt.tasks.contextual_choice:ContextualChoice",
     "graph_navigation": "emt.tasks.graph_navigation:GraphNavigation",
     "characters": "emt.tasks.characters:Characters",

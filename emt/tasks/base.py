@@ -101,6 +101,8 @@ class Batch:
         Uniform numbers in [0, 1), (member, batch, time), for a loss that samples choices.
     fresh
         Whether members start anew; if not, they go on from their state after the split's previous batch.
+    pace
+        What the learning rate is multiplied with in a training step on this batch.
     actions, rewards
         What agents did, (member, batch, time), integers, and what it brought them, float32; None where nothing
         is played.
@@ -116,6 +118,7 @@ class Batch:
     judged: NDArray[np.bool_] | None = None
     draws: NDArray[np.float32] | None = None
     fresh: bool = True
+    pace: float = 1.0
     actions: NDArray[np.int64] | None = None
     rewards: NDArray[np.float32] | None = None
     environment: Environment | None = None
@@ -221,7 +224,9 @@ class Task(Protocol):
     carries
         Whether there are batches that are not fresh.
 
-    A task may also have ``test_sequences``, the number of held-out sequences that it is tested on.
+    A task may also have ``test_sequences``, the number of held-out sequences that it is tested on; and
+    ``epoch_end(epochs, size)``, the number of training steps in its first so many epochs at a batch size, in place of
+    ``epoch_batches``.
     """
 
     input_channels: int

@@ -1,5 +1,6 @@
 """The members of one chunk in training: weights, optimiser, place in the curriculum; one real step at a time."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -72,15 +73,27 @@ class Stack:
         self.state: Carried = {}
         self.best = BestWeights(model, len(numbers)) if config.keep == "best" else None
 
+    def epoch_end(self, epochs: int) -> int:
+        """Return how many training steps the first so many epochs have."""
+        own = getattr(self.task, "epoch_end", None)
+        if own is None or self.config.epoch_batches is not None:
+            return epochs * (self.config.epoch_batches or self.task.epoch_batches)
+        return int(own(epochs, self.config.batch_size))
+
     @property
-    def epoch_steps(self) -> int:
-        """Training steps in an epoch."""
-        return self.config.epoch_batches or self.task.epoch_batches
+    def epochs_done(self) -> int:
+        """Epochs whose steps are all done."""
+        return bisect_right(range(1, self.config.epochs + 1), self.step, key=self.epoch_end)
+
+    @property
+    def in_epoch(self) -> bool:
+        """Whether some but not all steps of an epoch are done."""
+        return self.step != self.epoch_end(self.epochs_done)
 
     @property
     def total_steps(self) -> int:
         """Training steps in all."""
-        return self.config.epochs * self.epoch_steps
+        return self.epoch_end(self.config.epochs)
 
     @property
     def device(self) -> torch.device:

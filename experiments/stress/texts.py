@@ -25,6 +25,7 @@ from emt.interventions.conditions_file import read_conditions_file
 from emt.options import load
 from emt.tasks import TASKS, characters
 from emt.tasks.babi_data import read_babi
+from emt.tasks.word_files import read_texts
 from emt.training import population
 from emt.training.progress import standing
 from emt.training.sweep import complete, read_run
@@ -245,6 +246,20 @@ def _stories(path: Path) -> Any:
     return " ".join(found.vocabulary), [asdict(stories) for stories in found.splits.values()]
 
 
+def _write_articles(folder: Path) -> Path:
+    for split in ("train", "valid", "test"):
+        _write(folder / f"wiki.{split}.tokens", "", " = Ada = ", "", *[" Ada likes <unk> . "] * 9)
+    return folder / "wiki.train.tokens"
+
+
+def _articles(path: Path) -> Any:
+    # Not from its cache.
+    found = read_texts.__wrapped__(path.parent)
+    return found.vocabulary, *(
+        {k: v.tolist() for k, v in part.items()} for part in (found.splits, found.articles)
+    )
+
+
 def _write_text(folder: Path) -> Path:
     _write(folder / "text.txt", *["the quick brown fox jumps over it"] * 30)
     return folder / "text.txt"
@@ -334,6 +349,7 @@ KINDS: tuple[Kind, ...] = (
     _tests("test of a member", MemberTest, _MEMBER),
     _tests("test of a run", RunTest, {"starts": {"zero": dict.fromkeys(_FIGURES, _SPREAD)}}),
     _lines("stories", _write_stories, _stories),
+    _lines("articles", _write_articles, _articles),
     _lines("text", _write_text, lambda path: characters._read(str(path), 7)),
     Kind("arrays of a data set", make_data_set, read_data_set, vouched=False, mutate=_mutate_arrays),
 )

@@ -56,6 +56,30 @@ def mini_babi(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder.parents[1]
 
 
+NAMES, VERBS = ("ada", "ben", "cleo", "dan", "eve", "fay"), ("likes", "knows", "sees")
+
+
+def articles(count: int, seed: int) -> str:
+    """Return articles with a title between empty lines, a section and sentences, each about a name of its own."""
+    draw = np.random.default_rng(seed)
+    text = ""
+    for number in range(count):
+        hero = NAMES[number % len(NAMES)]
+        text += f" \n = {hero} = \n \n = = friends = = \n \n"
+        for _ in range(4):
+            text += f" {hero} {draw.choice(VERBS)} {draw.choice(NAMES)} . \n"
+    return text
+
+
+@pytest.fixture(scope="session")
+def mini_texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of three generated texts under the names of WikiText-2: 18, 8 and 9 articles of 34 words."""
+    folder = tmp_path_factory.mktemp("texts")
+    for seed, (split, count) in enumerate({"train": 18, "valid": 8, "test": 9}.items()):
+        (folder / f"wiki.{split}.tokens").write_text(articles(count, seed))
+    return folder
+
+
 SENTENCE, SENTENCES = 4, 5
 STORY = SENTENCE * SENTENCES + 4
 """Words of a story: its sentences, a question of three and an answer."""
