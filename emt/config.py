@@ -60,6 +60,19 @@ class TrainingConfig(_Section):
     warmup_steps: Annotated[int, Field(ge=0)] = Field(
         default=0, description="training steps over which the learning rate rises in a line to its value"
     )
+    average_rate: Annotated[float, Field(gt=0)] | None = Field(
+        default=None,
+        description="learning rate of averaged gradient descent, which takes over after --average_after or "
+        "--average_patience; a member's weights are then their average (default: never)",
+    )
+    average_after: Positive | None = Field(
+        default=None, description="epochs after which --average_rate takes over (default: off)"
+    )
+    average_patience: Positive | None = Field(
+        default=None,
+        description="--average_rate takes over once a validation loss is above the lowest of all but so many before it "
+        "(default: off)",
+    )
     gradient_clip: Annotated[float, Field(ge=0)] = Field(
         default=1.0, description="largest gradient norm of a member; 0: no clipping"
     )
@@ -88,9 +101,10 @@ class TrainingConfig(_Section):
         description="stop each member after so many validations in a row without a lower loss (default: off)",
     )
     validation_batches: Positive = Field(default=20, description="fixed validation batches after each epoch")
-    keep: Literal["last", "best"] = Field(
+    keep: Literal["last", "best", "lowest_loss"] = Field(
         default="last",
-        description="weights to save: the last, or those with the highest validation accuracy",
+        description="weights to save: the last, or those with the highest validation accuracy or the lowest "
+        "validation loss",
     )
 
     keep_checkpoints: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
@@ -123,6 +137,17 @@ class TrainingConfig(_Section):
             raise UserError(
                 f"must be a multiple of {len(rates)}, the number of --learning_rates; got {self.num_models}",
                 parameter="num_models",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _averages_begin(self) -> "TrainingConfig":
+        begins = self.average_after is not None or self.average_patience is not None
+        if begins != (self.average_rate is not None):
+            raise UserError(
+                "must go with average_after or average_patience, and these with it; "
+                f"got {self.average_rate}, {self.average_after} and {self.average_patience}",
+                parameter="average_rate",
             )
         return self
 

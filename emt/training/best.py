@@ -1,6 +1,7 @@
 """The best weights that each member of a stack has had."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import torch
@@ -9,7 +10,17 @@ from torch import Tensor, nn
 
 
 class BestWeights:
-    """Each member's weights at its highest validation accuracy; of equal ones, those with the lower loss.
+    """Each member's weights at its highest validation accuracy, of equal ones those with the lower loss; or at its
+    lowest validation loss.
+
+    Parameters
+    ----------
+    model
+        The members.
+    members
+        Their number.
+    by
+        "best" by accuracy, "lowest_loss" by loss alone.
 
     Attributes
     ----------
@@ -23,8 +34,8 @@ class BestWeights:
         In the host's memory, as ``state``.
     """
 
-    def __init__(self, model: nn.Module, members: int) -> None:
-        self.model = model
+    def __init__(self, model: nn.Module, members: int, by: Literal["best", "lowest_loss"] = "best") -> None:
+        self.model, self.by = model, by
         self.step = np.zeros(members, np.int64)
         self.accuracy, self.loss = np.full(members, -np.inf), np.full(members, np.inf)
         self.weights = {name: p.detach().to("cpu", copy=True) for name, p in model.named_parameters()}
@@ -43,8 +54,11 @@ class BestWeights:
 
         ``state`` is what the first rows of all members carry.
         """
-        higher, equal = accuracy > self.accuracy[positions], accuracy == self.accuracy[positions]
-        better = np.isfinite(loss) & (higher | (equal & (loss < self.loss[positions])))
+        better = loss < self.loss[positions]
+        if self.by == "best":
+            higher, equal = accuracy > self.accuracy[positions], accuracy == self.accuracy[positions]
+            better = higher | (equal & better)
+        better &= np.isfinite(loss)
         chosen = positions[better]
         self.step[chosen], self.accuracy[chosen], self.loss[chosen] = step, accuracy[better], loss[better]
         index = torch.tensor(chosen)

@@ -30,6 +30,10 @@ class MemberProgress(NamedTuple):
         Lowest validation loss, infinite before the first, (member,).
     waited
         Validations since then, (member,).
+    recent
+        Losses of the last ``average_patience`` validations, the latest last, (member, validation); infinite for none.
+    earlier
+        Lowest loss of all validations before these, infinite for none, (member,).
     """
 
     level: NDArray[np.int64]
@@ -38,13 +42,16 @@ class MemberProgress(NamedTuple):
     window: NDArray[np.float64]
     lowest: NDArray[np.float64]
     waited: NDArray[np.int64]
+    recent: NDArray[np.float64]
+    earlier: NDArray[np.float64]
 
     @classmethod
-    def initial(cls, members: int, level: int) -> "MemberProgress":
+    def initial(cls, members: int, level: int, patience: int = 0) -> "MemberProgress":
         """Return the progress of members that have done no step."""
         zeros = np.zeros((3, members), np.int64)
         window, lowest = np.full((members, STOP_WINDOW), np.nan), np.full(members, np.inf)
-        return cls(np.full(members, level), zeros[0], zeros[1], window, lowest, zeros[2])
+        recent, earlier = np.full((members, patience), np.inf), np.full(members, np.inf)
+        return cls(np.full(members, level), zeros[0], zeros[1], window, lowest, zeros[2], recent, earlier)
 
 
 class Curriculum:
@@ -70,7 +77,9 @@ class Curriculum:
         self.config = config
         self.moves = config.curriculum and task.curriculum
         self.last = len(config.curriculum_horizons) - 1
-        self.progress = MemberProgress.initial(members, 0 if self.moves else self.last)
+        self.progress = MemberProgress.initial(
+            members, 0 if self.moves else self.last, config.average_patience or 0
+        )
 
     def horizons(self) -> NDArray[np.int64]:
         """Return the number of output steps at which each member trains, (member,)."""
@@ -97,6 +106,19 @@ class Curriculum:
         lower = loss < lowest[positions]
         waited[positions] = np.where(lower, 0, waited[positions] + 1)
         lowest[positions] = np.where(lower, loss, lowest[positions])
+
+    def stalls(self, positions: NDArray[np.intp], loss: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Take up validation losses of members; return whose is above all but its last ``average_patience``.
+
+        The non-monotonic trigger of Merity et al. (2018, algorithm 1), without a patience, no one's.
+        """
+        recent, earlier = self.progress.recent, self.progress.earlier
+        if not recent.shape[1]:
+            return np.zeros(len(positions), bool)
+        stalled = loss > earlier[positions]
+        earlier[positions] = np.fmin(earlier[positions], recent[positions, 0])
+        recent[positions] = np.column_stack([recent[positions, 1:], loss])
+        return stalled
 
     def may_stop(self, frozen: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which members meet ``stop_accuracy``, ``stop_loss`` or ``patience``, (member,); unset ones, none."""

@@ -81,7 +81,7 @@ class Journal:
 
     def record_validation(self, stack: Stack, positions: NDArray[np.intp]) -> None:
         """Validate the members at these stack positions and take up the figures."""
-        horizon = stack.config.curriculum_horizons[-1]
+        horizon, averaged = stack.config.curriculum_horizons[-1], stack.optimizer.averaged.clone()
         for position, loss, accuracy in zip(positions, *stack.validate(positions), strict=True):
             number = stack.numbers[position]
             self._add_point(number, stack.step)
@@ -93,6 +93,8 @@ class Journal:
                 stack.step,
                 f"validation at horizon {horizon}: loss {loss:.4f}, accuracy {accuracy:.4f}",
             )
+            if averaged[position] < 0 <= stack.optimizer.averaged[position]:
+                self.note(number, stack.step, "averaged gradient descent from here")
 
     def keep_checkpoint(self, stack: Stack) -> None:
         """Write the weights of all members as they are after this step."""
@@ -122,8 +124,8 @@ class Journal:
             "train_acc": self._recent[number][1],
         }
         state = stack.first_rows()
+        weights = stack.export(position)
         if stack.best is not None:
-            stack.best.restore(position)
             state = stack.best.state
             about |= {
                 "best_step": int(stack.best.step[position]),
@@ -131,7 +133,7 @@ class Journal:
             }
         if state:
             runs.write_state(folder, {name: s[position].cpu().numpy() for name, s in state.items()})
-        runs.write_weights(folder, stack.model.export(position), about)
+        runs.write_weights(folder, weights, about)
 
     def save(self, stack: Stack) -> None:
         """Write the resume state of the whole chunk in one piece, and the members' curves and logs."""

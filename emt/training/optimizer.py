@@ -1,10 +1,14 @@
 """Gradient descent over stacked members: each member keeps its own step count, gradient norm and fate."""
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
+
+AVERAGE = "average"
+"""Slot of the mean of a parameter's values in averaged gradient descent."""
 
 VECTOR = 16
 """Numbers that a processor handles at once, or a multiple of them."""
@@ -30,13 +34,19 @@ class MemberOptimizer(torch.optim.Optimizer):
         What Adam adds to the root of the mean square; others have no use for it.
     warmup_steps
         Steps over which step sizes rise in a line to ``learning_rate``.
+    average_rate
+        Step size of averaged gradient descent, to which members may switch (`begin_average`); None if they never do.
 
     Attributes
     ----------
     SLOTS
-        Names of what is kept for each parameter, tensors of its shape.
+        Names of what is kept for each parameter, tensors of its shape; of all members, ``slot_names``.
     rates
         Step size of each member in the stack.
+    pace
+        What step sizes are multiplied with in the next step, (member,).
+    averaged
+        Steps of averaged gradient descent that each member has done, -1 before its switch, (member,).
     """
 
     SLOTS: tuple[str, ...] = ()
@@ -49,15 +59,19 @@ class MemberOptimizer(torch.optim.Optimizer):
         l2_penalty: float = 0.0,
         epsilon: float = 1e-8,
         warmup_steps: int = 0,
+        average_rate: float | None = None,
     ) -> None:
         super().__init__(params, {})
         self.gradient_clip, self.l2_penalty, self.epsilon = gradient_clip, l2_penalty, epsilon
-        self.warmup_steps = warmup_steps
+        self.warmup_steps, self.average_rate = warmup_steps, average_rate
+        self.slot_names = (*self.SLOTS, *(() if average_rate is None else (AVERAGE,)))
         members = self._stacked()[0].shape[0]
         rates = [learning_rate] * members if isinstance(learning_rate, float | int) else learning_rate
         self.rates = [float(rate) for rate in rates]
         self.frozen = torch.zeros(members, dtype=torch.bool)
         self.steps = torch.zeros(members, dtype=torch.float64)
+        self.pace = torch.ones(members, dtype=torch.float64)
+        self.averaged = torch.full((members,), -1)
 
     def _stacked(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
@@ -66,7 +80,7 @@ class MemberOptimizer(torch.optim.Optimizer):
         """Return what is kept for a parameter, by name; zeros before the first step."""
         state: dict[str, Tensor] = self.state[parameter]
         if not state:
-            state |= {name: torch.zeros_like(parameter) for name in self.SLOTS}
+            state |= {name: torch.zeros_like(parameter) for name in self.slot_names}
         return state
 
     @torch.no_grad()
@@ -86,11 +100,17 @@ class MemberOptimizer(torch.optim.Optimizer):
         if self.gradient_clip:
             scale = (self.gradient_clip / (norms + 1e-6)).clamp(max=1.0)
             torch._foreach_mul_(gradients, [_along(scale, g) for g in gradients])
-        kept = ([self.slots(p)[name] for p in parameters] for name in self.SLOTS)
+        kept = ([self.slots(p)[name] for p in parameters] for name in self.slot_names)
         stacked = (parameters, gradients, *kept)
-        warmth = self.warmth(self.steps.max().item())
-        for rate, members in self._alike():
-            self._descend(warmth * rate, *(self._parts(tensors, members) for tensors in stacked))
+        for (rate, averaged), members in self._alike():
+            parts = [self._parts(tensors, members) for tensors in stacked]
+            if averaged < 0:
+                self._descend(rate, *parts[: 2 + len(self.SLOTS)])
+            else:
+                self._descend_plainly(rate, *parts[:2])
+                # The mean of all weights from the second step on.
+                torch._foreach_lerp_(parts[-1], parts[0], 1 / max(1, averaged))
+        self.averaged += (self.averaged >= 0) & ~self.frozen
 
     def warmth(self, step: float) -> float:
         """Return the share of the learning rate that the step with this number, from 1, is taken at."""
@@ -102,11 +122,50 @@ class MemberOptimizer(torch.optim.Optimizer):
         """Move parameters; all lists, one for each of `SLOTS` too, are of parts of members that move."""
         raise NotImplementedError
 
-    def _alike(self) -> Iterator[tuple[float, list[int]]]:
-        """Yield a learning rate and the members in a row that have it and are not frozen."""
+    def _descend_plainly(self, rate: float, parameters: list[Tensor], gradients: list[Tensor]) -> None:
+        """Move parameters against their gradients, w ← w − η (g + penalty w)."""
+        if self.l2_penalty:
+            torch._foreach_add_(gradients, parameters, alpha=self.l2_penalty)
+        torch._foreach_add_(parameters, gradients, alpha=-rate)
+
+    def _alike(self) -> Iterator[tuple[tuple[float, int], list[int]]]:
+        """Yield step size and averaged steps, and the members in a row that have these and are not frozen."""
+        warmth, pace, averaged = (
+            self.warmth(self.steps.max().item()),
+            self.pace.tolist(),
+            self.averaged.tolist(),
+        )
+
+        def step_of(member: int) -> tuple[float, int]:
+            rate = warmth * self.rates[member] if averaged[member] < 0 else self.average_rate or 0.0
+            return pace[member] * rate, averaged[member]
+
         moving = (~self.frozen).nonzero().flatten().tolist()
-        for rate, members in itertools.groupby(moving, key=self.rates.__getitem__):
-            yield rate, list(members)
+        for step, members in itertools.groupby(moving, key=step_of):
+            yield step, list(members)
+
+    def begin_average(self, positions: Tensor) -> None:
+        """Let the members at these stack positions switch to averaged gradient descent, if they have not yet."""
+        self.averaged[positions] = self.averaged[positions].clamp(min=0)
+
+    @contextlib.contextmanager
+    def averages(self) -> Iterator[None]:
+        """Put each member's average in the place of its weights, if it has one, and the weights back at the end."""
+        self._exchange()
+        try:
+            yield
+        finally:
+            self._exchange()
+
+    @torch.no_grad()
+    def _exchange(self) -> None:
+        chosen = (self.averaged > 0).nonzero().flatten()
+        if not len(chosen):
+            return
+        for parameter in self._stacked():
+            index, slots = chosen.to(parameter.device), self.slots(parameter)
+            weights, slots[AVERAGE][index] = slots[AVERAGE][index], parameter[index]
+            parameter[index] = weights
 
     def _parts(self, tensors: Iterable[Tensor], members: list[int]) -> list[Tensor]:
         """Return the parts of stacked tensors that belong to some members, views.
@@ -132,6 +191,7 @@ class MemberOptimizer(torch.optim.Optimizer):
             self.state[parameter] = {name: slot[index] for name, slot in self.slots(parameter).items()}
             parameter.data, parameter.grad = parameter.data[index], None
         self.steps, self.frozen = self.steps[positions], self.frozen[positions]
+        self.pace, self.averaged = self.pace[positions], self.averaged[positions]
         self.rates = [self.rates[position] for position in positions.tolist()]
 
 
@@ -141,9 +201,7 @@ class MemberSGD(MemberOptimizer):
     def _descend(
         self, rate: float, parameters: list[Tensor], gradients: list[Tensor], *slots: list[Tensor]
     ) -> None:
-        if self.l2_penalty:
-            torch._foreach_add_(gradients, parameters, alpha=self.l2_penalty)
-        torch._foreach_add_(parameters, gradients, alpha=-rate)
+        self._descend_plainly(rate, parameters, gradients)
 
 
 def _along(per_member: Tensor, like: Tensor) -> Tensor:

@@ -13,6 +13,9 @@ from emt import tensor_file
 from emt.training.curriculum import MemberProgress
 from emt.training.stack import Stack
 
+OF_MEMBERS = ("steps", "frozen", "averaged")
+"""What an optimiser keeps for each member, (member,)."""
+
 
 def resume_state(stack: Stack) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return everything that `restore` needs: tensors by name, and plain values."""
@@ -20,7 +23,7 @@ def resume_state(stack: Stack) -> tuple[dict[str, Tensor], dict[str, Any]]:
     for name, parameter in stack.model.named_parameters():
         slots = stack.optimizer.slots(parameter)
         tensors |= {f"weight.{name}": parameter.detach()} | {f"{slot}.{name}": s for slot, s in slots.items()}
-    tensors |= {"steps": stack.optimizer.steps, "frozen": stack.optimizer.frozen}
+    tensors |= {name: getattr(stack.optimizer, name) for name in OF_MEMBERS}
     tensors |= {f"state.{name}": s for name, s in stack.state.items()}
     tensors |= {name: torch.tensor(array) for name, array in stack.progress._asdict().items()}
     tensors |= stack.best.state_dict() if stack.best is not None else {}
@@ -87,5 +90,7 @@ def _restore_weights(stack: Stack, tensors: Mapping[str, Tensor]) -> None:
     for name, parameter in stack.model.named_parameters():
         device = parameter.device
         parameter.data = tensors[f"weight.{name}"].to(device)
-        optimizer.state[parameter] = {slot: tensors[f"{slot}.{name}"].to(device) for slot in optimizer.SLOTS}
-    optimizer.steps, optimizer.frozen = tensors["steps"], tensors["frozen"]
+        slots = {slot: tensors[f"{slot}.{name}"].to(device) for slot in optimizer.slot_names}
+        optimizer.state[parameter] = slots
+    for name in OF_MEMBERS:
+        setattr(optimizer, name, tensors[name])

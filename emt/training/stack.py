@@ -69,9 +69,10 @@ class Stack:
             config.l2_penalty,
             config.adam_epsilon,
             config.warmup_steps,
+            config.average_rate,
         )
         self.state: Carried = {}
-        self.best = BestWeights(model, len(numbers)) if config.keep == "best" else None
+        self.best = None if config.keep == "last" else BestWeights(model, len(numbers), config.keep)
 
     def epoch_end(self, epochs: int) -> int:
         """Return how many training steps the first so many epochs have."""
@@ -125,6 +126,7 @@ class Stack:
             # Who acts has the noise that it learns with.
             self.model.noise_step = self.step
             batch = self.forward.batch(members, "train", self.step, shape)
+            self.optimizer.pace[members] = batch.pace
             losses, accuracies = self.backward(members, shape, batch, self.state)
             self.model.noise_step = None
             loss[members] = losses.cpu().double()
@@ -163,12 +165,29 @@ class Stack:
         return {name: s[:, 0] for name, s in self.state.items()}
 
     def validate(self, positions: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return loss and accuracy on the fixed validation batches, one for each stack position; remember the best."""
-        loss, accuracy = self.measure("validation", self.config.validation_batches, positions)
+        """Return loss and accuracy on the fixed validation batches, one for each stack position; remember the best.
+
+        They are those of a member's average, once it has one. Members that are due to do so begin to average.
+        """
+        with self.optimizer.averages():
+            loss, accuracy = self.measure("validation", self.config.validation_batches, positions)
+            if self.best is not None:
+                self.best.update(positions, self.step, loss, accuracy, self.first_rows())
         self.curriculum.validated(positions, loss)
-        if self.best is not None:
-            self.best.update(positions, self.step, loss, accuracy, self.first_rows())
+        due, after = self.curriculum.stalls(positions, loss), self.config.average_after
+        if after is not None and self.epochs_done >= after:
+            due[:] = True
+        self.optimizer.begin_average(torch.tensor(positions[due]))
         return loss, accuracy
+
+    def export(self, position: int) -> dict[str, NDArray[np.float32]]:
+        """Return a member's weights as in its file: its best or, without these, its average, if it has one."""
+        if self.best is not None:
+            self.best.restore(position)
+            return self.model.export(position)
+        with self.optimizer.averages():
+            # Some arrays are the weights themselves, which are put back.
+            return {name: array.copy() for name, array in self.model.export(position).items()}
 
     def measure(
         self, split: Split, batches: int, positions: NDArray[np.intp]
