@@ -142,7 +142,7 @@ def fit(module: PopulationModule, config: RunConfig) -> None:
         # Where SLURM is installed it wants to be started by srun.
         warnings.filterwarnings("ignore", "The `srun` command is available")
         trainer = pl.Trainer(
-            max_epochs=stack.config.epochs - stack.epochs_done,
+            max_epochs=stack.config.epochs - stack.epochs.done(stack.step),
             accelerator={"cpu": "cpu", "cuda": "gpu"}[choose_device(config.execution.accelerator)],
             devices=1,
             reload_dataloaders_every_n_epochs=1,

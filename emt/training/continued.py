@@ -12,6 +12,7 @@ from emt.errors import UserError
 from emt.options import load
 from emt.schema import checked
 from emt.tasks import TASKS
+from emt.training.epochs import Epochs
 from emt.training.population import Chunk
 
 
@@ -62,9 +63,9 @@ def _saved(chunk: Chunk, done: Iterable[int]) -> dict[str, Any]:
 def _place(config: RunConfig, about: dict[str, Any]) -> str:
     task = load(TASKS, config.task_name, "task")(**config.task_options())
     training, step = config.training, about["step"]
-    epoch_steps = training.epoch_batches or task.epoch_batches
+    epochs = Epochs(training, task)
     text = f"{named(about['numbers'])} continue{'s' if len(about['numbers']) == 1 else ''} after step {step:,} of "
-    text += f"{training.epochs * epoch_steps:,} (epoch {step // epoch_steps + 1} of {training.epochs})"
+    text += f"{epochs.end(training.epochs):,} (epoch {epochs.done(step) + 1} of {training.epochs})"
     at = about.get("course", {}).get("at", {})
     horizons = sorted({at[str(n)][0] for n in about["numbers"] if str(n) in at})
     if not horizons or not training.curriculum or len(training.curriculum_horizons) == 1:

@@ -38,7 +38,8 @@ class PopulationModule(pl.LightningModule):
 
     def train_dataloader(self) -> list[int]:
         """Return the numbers of real steps of this epoch's calls; batches are drawn in the stack."""
-        left = self.stack.epoch_end(self.stack.epochs_done + 1) - self.stack.step
+        stack = self.stack
+        left = stack.epochs.end(stack.epochs.done(stack.step) + 1) - stack.step
         return [min(STEPS_PER_CALL, left - start) for start in range(0, left, STEPS_PER_CALL)]
 
     def training_step(self, steps: int, _index: int) -> None:
@@ -122,7 +123,7 @@ class PopulationModule(pl.LightningModule):
         for position in np.flatnonzero(stack.frozen & ~frozen):
             text = "diverged: loss or gradient is not finite; frozen at its last finite weights"
             self.journal.note(stack.numbers[position], stack.step, text)
-        if stack.in_epoch:
+        if not stack.epochs.ends_at(stack.step):
             stopped = stack.finished() | stack.frozen.all()
             if stopped.any():
                 self.journal.record_validation(stack, np.flatnonzero(stopped))

@@ -1,6 +1,5 @@
 """The members of one chunk in training: weights, optimiser, place in the curriculum; one real step at a time."""
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from emt.training.adam import MemberAdam
 from emt.training.backward import BackwardPass
 from emt.training.best import BestWeights
 from emt.training.curriculum import Curriculum, MemberProgress
+from emt.training.epochs import Epochs
 from emt.training.forward import Carried, ForwardPass
 from emt.training.objective import Objective, device_of
 from emt.training.optimizer import MemberOptimizer, MemberSGD
@@ -42,6 +42,8 @@ class Stack:
         Model numbers of the members still in the stack, in stack order.
     step
         Real steps done; the same for all members.
+    epochs
+        Where epochs end.
     curriculum
         Where each member stands.
     forward, backward, replay
@@ -55,7 +57,7 @@ class Stack:
 
     def __init__(self, config: TrainingConfig, task: Task, model: Model, numbers: Sequence[int]) -> None:
         self.config, self.task, self.model = config, task, model
-        self.numbers = list(numbers)
+        self.numbers, self.epochs = list(numbers), Epochs(config, task)
         self.step = 0
         self.curriculum = Curriculum(config, task, len(numbers))
         objective = Objective(task, model)
@@ -74,27 +76,10 @@ class Stack:
         self.state: Carried = {}
         self.best = None if config.keep == "last" else BestWeights(model, len(numbers), config.keep)
 
-    def epoch_end(self, epochs: int) -> int:
-        """Return how many training steps the first so many epochs have."""
-        own = getattr(self.task, "epoch_end", None)
-        if own is None or self.config.epoch_batches is not None:
-            return epochs * (self.config.epoch_batches or self.task.epoch_batches)
-        return int(own(epochs, self.config.batch_size))
-
-    @property
-    def epochs_done(self) -> int:
-        """Epochs whose steps are all done."""
-        return bisect_right(range(1, self.config.epochs + 1), self.step, key=self.epoch_end)
-
-    @property
-    def in_epoch(self) -> bool:
-        """Whether some but not all steps of an epoch are done."""
-        return self.step != self.epoch_end(self.epochs_done)
-
     @property
     def total_steps(self) -> int:
         """Training steps in all."""
-        return self.epoch_end(self.config.epochs)
+        return self.epochs.end(self.config.epochs)
 
     @property
     def device(self) -> torch.device:
@@ -175,7 +160,7 @@ class Stack:
                 self.best.update(positions, self.step, loss, accuracy, self.first_rows())
         self.curriculum.validated(positions, loss)
         due, after = self.curriculum.stalls(positions, loss), self.config.average_after
-        if after is not None and self.epochs_done >= after:
+        if after is not None and self.epochs.done(self.step) >= after:
             due[:] = True
         self.optimizer.begin_average(torch.tensor(positions[due]))
         return loss, accuracy

@@ -73,7 +73,7 @@ def together(agents: int, model: dict[str, Any]) -> Epoch:
     stack = build(config, tuple(range(1, agents + 1)))
 
     def epoch() -> None:
-        for _ in range(stack.epoch_end(1)):
+        for _ in range(stack.epochs.end(1)):
             report = stack.gradients()
             stack.optimizer.step()
             stack.advance(report)

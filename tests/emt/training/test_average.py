@@ -151,7 +151,7 @@ def test_an_epoch_is_a_pass_and_what_is_validated_and_kept_is_the_average(config
 
 def test_a_run_that_was_cut_in_its_averaged_phase_ends_with_the_same_bytes(config, tmp_path, monkeypatch):
     train_chunk(Chunk(tmp_path / "whole", config, (1, 2)))
-    original, cut = Stack.gradients, build(config, (1,)).epoch_end(2) + 3
+    original, cut = Stack.gradients, build(config, (1,)).epochs.end(2) + 3
 
     def interrupted(stack):
         if stack.step == cut:
@@ -178,7 +178,7 @@ def test_without_a_kept_best_a_member_ends_with_its_average(config, tmp_path):
     train_chunk(Chunk(tmp_path, last, (1,)))
     stack = build(last, (1,))
     for step in range(stack.total_steps):
-        if step == stack.epoch_end(1):
+        if step == stack.epochs.end(1):
             stack.optimizer.begin_average(torch.tensor([0]))
         report = stack.gradients()
         stack.optimizer.step()
