@@ -35,6 +35,8 @@ RUN_OF = {
     "fwm": f"{STORIES} --memory_dim 4",
     "mnm": f"{STORIES} --memory_dim 4",
     "stacked_lstm": STORIES,
+    "awd_lstm": STORIES,
+    "awd_fwm": f"{STORIES} --memory_dim 4",
     "transformer_xl": f"{STORIES} --layers 1 --heads 2",
     "dnd_lstm": CHOICE,
     "ethereal": STRINGS,

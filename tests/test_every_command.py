@@ -64,6 +64,8 @@ FEW_KINDS = {
     "fwm": {"geometry"},
     "mnm": {"geometry"},
     "stacked_lstm": {"geometry"},
+    "awd_lstm": {"geometry"},
+    "awd_fwm": {"geometry"},
     "transformer_xl": {"geometry"},
 }
 """What of these refuses models whose tasks here have several items asked for in each trial, or few different trials."""

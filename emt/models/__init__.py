@@ -22,6 +22,8 @@ MODELS = {
     "transformer_xl": "emt.models.transformer_xl:TransformerXL",
     "mnm": "emt.models.mnm:NeuralMemory",
     "stacked_lstm": "emt.models.stacked_lstm:StackedLSTM",
+    "awd_lstm": "emt.models.awd_lstm:AWDLSTM",
+    "awd_fwm": "emt.models.awd_fwm:AWDFastWeightMemory",
     "dnd_lstm": "emt.models.dnd_lstm:DNDLSTM",
     "ethereal": "emt.models.ethereal:EtherealRNN",
     "ethereal_rnn": "emt.models.ethereal_rnn:SimpleRNN",

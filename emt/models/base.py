@@ -50,6 +50,27 @@ class UnitWeights(NamedTuple):
     blocks: tuple[int, ...] = ()
 
 
+class Factored(NamedTuple):
+    """Outputs that have not been computed: of a readout with many outputs, a loss takes some at a time.
+
+    Attributes
+    ----------
+    hidden
+        What is read out, h, (member, batch, time, unit).
+    table, bias
+        E (member, output, unit) and b (member, output): outputs are E h + b.
+    """
+
+    hidden: Tensor
+    table: Tensor
+    bias: Tensor
+
+    def outputs(self) -> Tensor:
+        """Return the outputs, (member, batch, time, output)."""
+        rows = torch.baddbmm(self.bias.unsqueeze(1), self.hidden.flatten(1, 2), self.table.mT)
+        return rows.unflatten(1, self.hidden.shape[1:3])
+
+
 class Model(nn.Module):
     """A stack of equal architectures: every parameter and every buffer has a leading member axis.
 
@@ -75,7 +96,8 @@ class Model(nn.Module):
         `emt.ops.memory_edit.MemoryEdit`.
     context
         What `forward` needs of the batch besides its inputs: names of the batch's events; "needed_steps", the
-        steps whose outputs are used; and "targets" for models that learn from them
+        steps whose outputs are used; "factored", which says that outputs may be given as `Factored`; and
+        "targets" for models that learn from them
         (`Batch.training_targets`): ids of the correct classes, -1 if nothing is scored, or vectors that
         outputs should equal, NaN if nothing is scored.
     noise_step

@@ -72,6 +72,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return y.unflatten(1, x.shape[1:3])
 
 
+def linear_by_time(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return x W + b as `linear`, of inputs and to outputs that lie in memory with time before batch."""
+    return linear(x.transpose(1, 2), weight, bias).transpose(1, 2)
+
+
 def embed(x: Tensor, table: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return x E + b, (member, batch, time, out): a table (member, channel, out) applied to channels or to ids.
 

@@ -8,6 +8,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from emt.models.base import Factored
+from emt.ops.wide_readout import wide_cross_entropy
+
 
 class Scoring(NamedTuple):
     """What outputs are scored against.
@@ -67,13 +70,34 @@ def half_squares(outputs: Tensor, scoring: Scoring) -> tuple[Tensor, Tensor]:
     return _mean(costs, scored), _mean(right.to(outputs), judged)
 
 
-def cross_entropy(outputs: Tensor, scoring: Scoring) -> tuple[Tensor, Tensor]:
-    """Return each member's mean cross entropy of logits, and share of right choices: the largest, first of equals."""
+def cross_entropy(outputs: Tensor | Factored, scoring: Scoring) -> tuple[Tensor, Tensor]:
+    """Return each member's mean cross entropy of logits, and share of right choices: the largest, first of equals.
+
+    Logits that are given as `Factored` are never held all at once.
+    """
+    if isinstance(outputs, Factored):
+        return _factored_cross_entropy(outputs, scoring)
     targets, scored, judged, *_ = scoring
     # Few steps are scored: only these are looked at.
     surprise = functional.cross_entropy(outputs[scored], _classes(targets[scored]), reduction="none")
     right = outputs[judged].argmax(dim=-1) == _classes(targets[judged])
     return _mean(surprise, scored), _mean(right.to(outputs), judged)
+
+
+def _factored_cross_entropy(outputs: Factored, scoring: Scoring) -> tuple[Tensor, Tensor]:
+    hidden, table, bias = outputs
+    targets, scored, judged, *_ = scoring
+    used, classes = scored | judged, _classes(targets)
+    weights = scored.to(hidden) / counts(scored)[:, None, None]
+    losses, accuracies = [], []
+    for m in range(len(hidden)):
+        chosen = used[m]
+        loss, _, right = wide_cross_entropy(
+            hidden[m, chosen], table[m], bias[m], classes[m, chosen], weights[m, chosen]
+        )
+        losses.append(loss)
+        accuracies.append((right & judged[m, chosen]).sum())
+    return torch.stack(losses), torch.stack(accuracies).to(hidden) / counts(judged)
 
 
 def actor_critic(

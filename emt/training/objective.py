@@ -41,6 +41,8 @@ class Objective:
         arrays |= {f"context/{name}": batch.events.get(name) for name in self.model.context}
         if "needed_steps" in self.model.context:
             arrays["context/needed_steps"] = batch.scored | batch.judged_steps
+        if "factored" in self.model.context and self.task.loss == "cross_entropy":
+            arrays["context/factored"] = np.zeros(0, np.float32)
         if "targets" in self.model.context:
             arrays["context/targets"] = batch.training_targets(self.task.loss)
         return {n: torch.tensor(np.ascontiguousarray(a)) for n, a in arrays.items() if a is not None}

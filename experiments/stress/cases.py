@@ -23,7 +23,10 @@ TASKS = {
     "dnd_lstm": "--task contextual_choice --trials 4 --steps 5 --t_off 2 --evidence 3",
     "ethereal": "--task characters --dataset small_palindromes",
     "ethereal_rnn": "--task characters --dataset small_palindromes --layers 1",
-    **dict.fromkeys(("irnn", "ar_lstm", "alstm", "fw", "fwm", "rwkv7", "mnm", "stacked_lstm"), RETRIEVAL),
+    **dict.fromkeys(
+        ("irnn", "ar_lstm", "alstm", "fw", "fwm", "rwkv7", "mnm", "stacked_lstm", "awd_lstm", "awd_fwm"),
+        RETRIEVAL,
+    ),
     **dict.fromkeys(CONVOLVED, f"{RETRIEVAL} --conv_size 2"),
     "fwp": "--task unique_keys --num_keys 4",
     "transformer_xl": f"{RETRIEVAL} --layers 1 --heads 2",

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from emt.models import fwm as model_file
-from emt.models.fwm import VARIANTS, FastWeightMemory
+from emt.models import fwm_memory as model_file
+from emt.models.fwm import FastWeightMemory
+from emt.models.fwm_memory import VARIANTS
 from emt.ops import fwm, fwm_steps
 
 BATCH, TIME, IN, UNITS, EMBEDDING, SIZE, READS, OUT = 4, 11, 6, 8, 9, 5, 3, 7
