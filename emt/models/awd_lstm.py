@@ -187,5 +187,5 @@ class _Layer(nn.Module):
 
 
 def _mean(values: Tensor, present: Tensor) -> Tensor:
-    """Return each member's mean over the steps that are present; 0 where there are none."""
+    """Return each member's mean over the steps that are present; 0 if there is none."""
     return (values * present).sum(dim=(1, 2)) / present.sum(dim=(1, 2)).clamp(min=1)
