@@ -1,5 +1,6 @@
 """Sphinx configuration of the documentation: `make docs` builds it from the repository, without network."""
 
+from pathlib import Path
 from typing import Any
 
 import analysis
@@ -23,15 +24,37 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 
 html_theme = "furo"
+html_theme_options = {"top_of_page_buttons": []}
 html_title = "EMT"
 html_extra_path = ["site"]
 html_math_renderer = "mathjax"
 html_show_sphinx = False
 
 
+ACCESSIBLE = {
+    '<aside class="sidebar-drawer">': '<aside class="sidebar-drawer" aria-label="Contents">',
+    '<aside class="toc-drawer">': '<aside class="toc-drawer" aria-label="On this page">',
+    '<aside class="toc-drawer no-toc">': '<aside class="toc-drawer no-toc" aria-label="On this page">',
+    '<p class="caption" role="heading">': '<p class="caption" role="heading" aria-level="2">',
+    "<pre>": '<pre tabindex="0">',
+    '<div class="table-wrapper': '<div tabindex="0" class="table-wrapper',
+}
+"""What the theme leaves out: names of landmarks, levels of headings, scrolling of lines and tables by keyboard."""
+
+
 def setup(app: Any) -> None:
-    """Let the page of the API end with what the packages offer."""
+    """Let the page of the API end with what the packages offer, and pages be accessible."""
     app.connect("source-read", add_api)
+    app.connect("build-finished", make_accessible)
+
+
+def make_accessible(app: Any, error: Exception | None) -> None:
+    """Add to all pages what the theme leaves out."""
+    for page in Path(app.outdir).rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        for theirs, ours in ACCESSIBLE.items():
+            text = text.replace(theirs, ours)
+        page.write_text(text, encoding="utf-8")
 
 
 def add_api(app: Any, page: str, source: list[str]) -> None:

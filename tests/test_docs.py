@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from accessibility import BROWSER, violations
 
 import analysis
 import emt
@@ -74,7 +75,7 @@ def test_code_runs(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_site_is_built_without_a_warning(tmp_path):
+def test_the_site_is_built_without_a_warning_and_accessible(tmp_path):
     pytest.importorskip("sphinx", reason="the extra docs is not installed")
     command = [
         sys.executable,
@@ -103,3 +104,6 @@ def test_the_site_is_built_without_a_warning(tmp_path):
         for name in names
     }
     assert public <= described
+    if BROWSER is not None:
+        for page in ("docs/start", "docs/gallery", "docs/api", "README", "experiments/recall/README"):
+            assert violations(tmp_path / "site" / f"{page}.html", tmp_path / "browser") == [], page

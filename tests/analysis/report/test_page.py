@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import shutil
 import subprocess
 import zlib
 from html.parser import HTMLParser
@@ -11,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from accessibility import BROWSER, needs_browser, violations
 from PIL import Image
 
 from analysis import AnalysisError
@@ -24,10 +24,6 @@ from emt.files import write_bytes
 from emt.runs import read_summary
 
 EVIL = "model-<script>alert(1)</script>"
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-needs_browser = pytest.mark.skipif(
-    BROWSER is None, reason="expected chromium or google-chrome on the path; found none"
-)
 
 
 class Tags(HTMLParser):
@@ -434,3 +430,21 @@ def test_a_wide_table_does_not_shrink_the_printed_page(experiment, tmp_path):
     whole = scale_on_paper("<p>x</p>", tmp_path)
     assert scale_on_paper(page, tmp_path) == pytest.approx(whole)
     assert scale_on_paper(page.replace("white-space: normal", ""), tmp_path) < 0.95 * whole
+
+
+@needs_browser
+@pytest.mark.slow
+@pytest.mark.parametrize("look", [{}, {"dark": True}, {"width": 390}], ids=["light", "dark", "phone"])
+def test_the_page_is_accessible(experiment, tmp_path, look):
+    page = tmp_path / "report.html"
+    page.write_text(make(experiment).pages()["report"], encoding="utf-8")
+    assert violations(page, tmp_path / "browser", **look) == []
+
+
+@needs_browser
+@pytest.mark.slow
+def test_what_is_not_accessible_is_found(experiment, tmp_path):
+    page = tmp_path / "report.html"
+    text = make(experiment).pages()["report"]
+    page.write_text(text.replace("</body>", '<img src="data:,"></body>'), encoding="utf-8")
+    assert "image-alt" in dict(violations(page, tmp_path / "browser"))

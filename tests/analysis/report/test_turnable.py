@@ -3,10 +3,10 @@
 import html
 import json
 import re
-import shutil
 import subprocess
 
 import pytest
+from accessibility import BROWSER, needs_browser
 
 from analysis import AnalysisError
 from analysis.report import results, turnable
@@ -20,7 +20,6 @@ ROWS = "".join(
     for condition in ("left", "right")
     for step in range(4)
 )
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture
@@ -58,7 +57,7 @@ def test_a_cell_without_a_number_is_refused_and_another_table_has_no_drawing(lin
     assert results.DRAWN["trajectories_lines"] is turnable.turnable_lines
 
 
-@pytest.mark.skipif(BROWSER is None, reason="expected chromium or google-chrome on the path; found none")
+@needs_browser
 @pytest.mark.slow
 def test_arrow_keys_turn_the_lines(write_summary, tmp_path):
     summary = write_summary(tmp_path / "run", 3)
