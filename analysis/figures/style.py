@@ -1,4 +1,4 @@
-"""How figures look: column widths, fonts, colours; and how they are saved.
+"""Figures at the width of a column, styled as `analysis.figures.house` says; and how they are saved.
 
 Figures are made without pyplot: nothing is registered globally, no window opens, and the user's own
 matplotlib settings stay as they are. Decorate each drawing function with `styled`; `column_figure` and
@@ -22,57 +22,27 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.figures.house import chosen_house
 from emt.files import write_bytes
 from emt.text import visible
 
-WIDTHS = {"single": 3.5, "double": 7.1}
+_HOUSE = chosen_house()
+
+WIDTHS = _HOUSE.widths
 """Column widths in inches."""
 
-# Okabe & Ito (2008), yellow last because it is faint on white.
-BLUE, VERMILION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
-PURPLE, SKY, BLACK, YELLOW = "#CC79A7", "#56B4E9", "#000000", "#F0E442"
+BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, YELLOW, GRAY, SEQUENTIAL, DIVERGING = (
+    _HOUSE.colors.values()
+)
 COLORS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, YELLOW)
-GRAY = "#8C8C8C"
-"""For what is missing, and for guide lines."""
-
-SEQUENTIAL = "viridis"
-"""The colour map of scalar values."""
-
-DIVERGING = "PuOr"
-"""The colour map of values of both signs."""
 
 MOST_POINTS = 50_000
 """Points of one cloud: more of them hide each other, and take minutes to draw."""
 
 _SETTINGS: Any = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7,
-    "figure.titlesize": 9,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "lines.linewidth": 1.0,
-    "lines.markersize": 3.5,
-    "patch.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.prop_cycle": cycler(color=COLORS),
-    "axes.axisbelow": True,
-    "axes.formatter.limits": (-3, 6),
     "image.cmap": SEQUENTIAL,
-    "legend.frameon": False,
-    "legend.handlelength": 1.2,
-    "figure.dpi": 150,
-    "savefig.dpi": 300,
-    "savefig.bbox": "standard",
-    "pdf.fonttype": 42,
-    "svg.fonttype": "none",
+    "axes.prop_cycle": cycler(color=COLORS),
+    **_HOUSE.matplotlib,
 }
 
 MATH_SCALES = ("log", "symlog")

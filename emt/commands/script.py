@@ -70,6 +70,14 @@ def _lost_output() -> str | None:
     return None
 
 
+def _check_style() -> None:
+    """Refuse a wrong file of figures' style before any work is done, rather than after it."""
+    if os.environ.get("EMT_STYLE"):
+        from analysis.figures.house import chosen_house
+
+        chosen_house()
+
+
 def _outcome(name: str, main: Callable[[], int]) -> int:
     from emt.errors import UserError
     from emt.files import explain_os_error
@@ -77,6 +85,7 @@ def _outcome(name: str, main: Callable[[], int]) -> int:
     try:
         with stopping.handled():
             try:
+                _check_style()
                 return main()
             except Exception:
                 # Compiled code and libraries may turn an interruption into an error of their own.
