@@ -76,7 +76,9 @@ class TrainingConfig(_Section):
     gradient_clip: Annotated[float, Field(ge=0)] = Field(
         default=1.0, description="largest gradient norm of a member; 0: no clipping"
     )
-    l2_penalty: Annotated[float, Field(ge=0)] = Field(default=0.0, description="L2 penalty (weight decay)")
+    l2_penalty: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="L2 penalty (weight decay), of models of blocks on matrices only"
+    )
     curriculum: bool = Field(
         default=True, description="start at the first of --curriculum_horizons and increase it with accuracy"
     )

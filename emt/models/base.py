@@ -206,6 +206,10 @@ class Model(nn.Module):
         """Return the weights of the members' units as they act; None where no symmetry of units is known."""
         return None
 
+    def spared(self) -> list[nn.Parameter]:
+        """Return the parameters on which a penalty of weights does not act."""
+        return []
+
     def _stored_buffers(self) -> list[tuple[str, Tensor]]:
         return [(name, buffer) for name, buffer in self.named_buffers() if name in self.torch_names]
 

@@ -156,6 +156,10 @@ class BlockModel(Model):
         self.smooth_state = self.held_state if all(mixer.smooth for mixer in mixers.values()) else ()
         self.memories = {"fast" if layers == 1 else name: dict(mixer.rule) for name, mixer in mixers.items()}
 
+    def spared(self) -> list[nn.Parameter]:
+        """Return norms' gains, biases and rates of decay: a penalty would slow forgetting and silence layers."""
+        return [parameter for parameter in self.parameters() if parameter.ndim == 2]
+
     def _mixers(self) -> dict[str, Mixer]:
         return dict(zip(self.names, cast("list[Mixer]", list(self.mixers)), strict=True))
 

@@ -28,7 +28,7 @@ class MemberAdam(MemberOptimizer):
             lr=rate,
             beta1=self.BETAS[0],
             beta2=self.BETAS[1],
-            weight_decay=self.l2_penalty,
+            weight_decay=0.0,
             eps=self.epsilon,
             amsgrad=False,
             maximize=False,

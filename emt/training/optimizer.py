@@ -36,6 +36,8 @@ class MemberOptimizer(torch.optim.Optimizer):
         Steps over which step sizes rise in a line to ``learning_rate``.
     average_rate
         Step size of averaged gradient descent, to which members may switch (`begin_average`); None if they never do.
+    spared
+        Parameters on which the penalty does not act.
 
     Attributes
     ----------
@@ -60,8 +62,10 @@ class MemberOptimizer(torch.optim.Optimizer):
         epsilon: float = 1e-8,
         warmup_steps: int = 0,
         average_rate: float | None = None,
+        spared: Iterable[Tensor] = (),
     ) -> None:
         super().__init__(params, {})
+        self._spared = set(map(id, spared))
         self.gradient_clip, self.l2_penalty, self.epsilon = gradient_clip, l2_penalty, epsilon
         self.warmup_steps, self.average_rate = warmup_steps, average_rate
         self.slot_names = (*self.SLOTS, *(() if average_rate is None else (AVERAGE,)))
@@ -100,6 +104,11 @@ class MemberOptimizer(torch.optim.Optimizer):
         if self.gradient_clip:
             scale = (self.gradient_clip / (norms + 1e-6)).clamp(max=1.0)
             torch._foreach_mul_(gradients, [_along(scale, g) for g in gradients])
+        if self.l2_penalty:
+            acted_on = [i for i, p in enumerate(parameters) if id(p) not in self._spared]
+            torch._foreach_add_(
+                [gradients[i] for i in acted_on], [parameters[i] for i in acted_on], alpha=self.l2_penalty
+            )
         kept = ([self.slots(p)[name] for p in parameters] for name in self.slot_names)
         stacked = (parameters, gradients, *kept)
         for (rate, averaged), members in self._alike():
@@ -119,13 +128,11 @@ class MemberOptimizer(torch.optim.Optimizer):
     def _descend(
         self, rate: float, parameters: list[Tensor], gradients: list[Tensor], *slots: list[Tensor]
     ) -> None:
-        """Move parameters; all lists, one for each of `SLOTS` too, are of parts of members that move."""
+        """Move parameters against gradients, which have the penalty's; lists are of parts of members that move."""
         raise NotImplementedError
 
     def _descend_plainly(self, rate: float, parameters: list[Tensor], gradients: list[Tensor]) -> None:
-        """Move parameters against their gradients, w ← w − η (g + penalty w)."""
-        if self.l2_penalty:
-            torch._foreach_add_(gradients, parameters, alpha=self.l2_penalty)
+        """Move parameters against their gradients, which have the penalty's, w ← w − η g."""
         torch._foreach_add_(parameters, gradients, alpha=-rate)
 
     def _alike(self) -> Iterator[tuple[tuple[float, int], list[int]]]:
@@ -196,7 +203,7 @@ class MemberOptimizer(torch.optim.Optimizer):
 
 
 class MemberSGD(MemberOptimizer):
-    """Plain gradient descent, w ← w − η (g + penalty w); parameters as in `MemberOptimizer`."""
+    """Plain gradient descent; parameters as in `MemberOptimizer`."""
 
     def _descend(
         self, rate: float, parameters: list[Tensor], gradients: list[Tensor], *slots: list[Tensor]

@@ -72,6 +72,7 @@ class Stack:
             config.adam_epsilon,
             config.warmup_steps,
             config.average_rate,
+            model.spared(),
         )
         self.state: Carried = {}
         self.best = None if config.keep == "last" else BestWeights(model, len(numbers), config.keep)

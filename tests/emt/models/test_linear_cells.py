@@ -104,3 +104,16 @@ def test_exponential_gates_do_not_overflow(input_bias):
     torch.testing.assert_close(rounded, exact.float(), rtol=0, atol=1e-3)
     rounded.square().sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["attention", "deltanet", *CELLS])
+def test_a_penalty_acts_on_matrices_and_not_on_norms_biases_or_rates(name):
+    model = load(MODELS, name, "model_type")(SEEDS, IN, OUT, hidden_dim=UNITS)
+    spared = {id(parameter) for parameter in model.spared()}
+    files = {model.torch_names[n]: id(p) in spared for n, p in model.named_parameters()}
+    assert files["embedding.weight"] is files["readout.weight"] is False
+    assert files["norm.weight"] is True
+    for file, is_spared in files.items():
+        vector = file.endswith(("norm.weight", "bias", "log_rate", "step", "passing", "skip"))
+        assert is_spared or not vector, file
+    assert load(MODELS, "gru", "model_type")(SEEDS, IN, OUT).spared() == []

@@ -53,6 +53,19 @@ def test_each_member_follows_torchs_optimiser_with_its_own_clipping(kind, torch_
             torch.testing.assert_close(s[m], p, rtol=1e-12, atol=1e-12)
 
 
+@every_kind
+def test_the_penalty_spares_what_it_should_not_act_on(kind):
+    parameters = problem()
+    before = [p.detach().clone() for p in parameters]
+    optimizer = kind(parameters, 1e-2, 1.0, 0.1, spared=parameters[:1])
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    assert torch.equal(parameters[0], before[0])
+    for parameter, value in zip(parameters[1:], before[1:], strict=True):
+        assert (parameter.abs() < value.abs()).all()
+
+
 def test_what_requires_no_gradient_stays_whatever_the_penalty():
     parameters = problem()
     parameters[0].requires_grad_(False)
