@@ -1,17 +1,19 @@
-"""What all runs share, typed, strict and complete; reads and writes ``config.json``.
+"""What all runs share, typed, strict and complete; reads and writes ``config.json``, and reads the same as YAML.
 
 The options of a task or a model are the keyword parameters of its constructor (`emt.options`); they stand
 here as mappings, beside their ``name`` or ``type``, and their registry checks them before any work.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from emt import yaml_file
 from emt.errors import UserError
 from emt.files import parse_json
 from emt.identity import code_of, packages_of
@@ -269,6 +271,10 @@ class RunConfig(_Section):
         return self
 
 
+KNOWN = tuple(name for kind in (RunConfig, TrainingConfig, ExecutionConfig) for name in kind.model_fields)
+"""Names of all fields of a configuration but those of tasks and models."""
+
+
 def metadata(name: str, script: str) -> dict[str, str]:
     """Return what identifies a run of this name: its script, the time, the code (`emt.identity`)."""
     now = datetime.now().astimezone().isoformat(timespec="seconds")
@@ -334,26 +340,56 @@ def parse(text: str, source: str) -> RunConfig:
     try:
         config = RunConfig.model_validate_json(text)
     except ValidationError as error:
-        known = [name for kind in (RunConfig, TrainingConfig, ExecutionConfig) for name in kind.model_fields]
-        raise first_problem(error, source, known) from None
+        raise first_problem(error, source, KNOWN) from None
     return config.model_copy(update={"task": _tuples(config.task), "model": _tuples(config.model)})
 
 
 def read(path: Path) -> RunConfig:
-    """Read a ``config.json``.
+    """Read a ``config.json``, or the same as YAML from a file called ``.yaml`` or ``.yml``.
 
     Raises
     ------
     UserError
-        If the file is missing or no valid configuration.
+        If the file is missing or no valid configuration; the message names the line of a wrong field.
     """
+    is_yaml = path.suffix in yaml_file.SUFFIXES
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
     except UnicodeDecodeError:
-        raise UserError(f"{path}: not valid JSON: not UTF-8 text") from None
-    return parse(text, str(path))
+        kind = "YAML" if is_yaml else "JSON"
+        raise UserError(f"{path}: not valid {kind}: not UTF-8 text") from None
+    with located(path, text):
+        return parse(yaml_file.to_json(text, str(path)) if is_yaml else text, str(path))
+
+
+@contextmanager
+def located(path: Path, text: str | None = None, overridden: Iterable[str] = ()) -> Iterator[None]:
+    """Let errors about a field of a configuration file name the line on which it stands.
+
+    Parameters
+    ----------
+    path, text
+        The file, and its text, by default what it holds now.
+    overridden
+        Fields that have another value than that of the file.
+    """
+    try:
+        yield
+    except UserError as error:
+        name = error.parameter
+        if name is not None and name not in overridden:
+            line = _line_of(name, path.read_text(encoding="utf-8") if text is None else text)
+            message = error.args[0].removesuffix(f" ({path})")
+            error.args = (f"{message} ({path}{f', line {line}' if line else ''})",)
+        raise
+
+
+def _line_of(name: str, text: str) -> int | None:
+    """Return the line on which a field stands in JSON or YAML, from 1; None where it does not stand there."""
+    found = re.search(rf"""(?:^|[\s{{,])["']?{re.escape(name)}["']?\s*:""", text)
+    return text.count("\n", 0, found.end()) + 1 if found else None
 
 
 def fields(config: RunConfig) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import emt.models
 import emt.tasks
 from analysis import COMMANDS
 from analysis.command import Command
-from emt import engine, identity
+from emt import engine, files, identity
 from emt.commands.main import main as run_emt
 from emt.engine import inline
 from emt.options import plugins, signatures
@@ -146,6 +146,20 @@ TRAIN = (
 )
 EVALUATE = "evaluate --models_dir run --test_horizon 4 --num_workers 1 --no_figures"
 ANALYZE = "analyze speed --summary_file run --first 1"
+
+
+def test_a_run_and_a_sweep_of_a_file_train(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("run.yaml", "my_sweep.py"):
+        text = re.search(rf"^```\w+\n# {re.escape(name)}\n(.*?)^```", TEXT, re.S | re.M)[1]
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    lines = re.findall(r"^emt (?:train .*--config|sweep my_sweep.py).*", TEXT, re.M)
+    assert len(lines) == 3
+    for line in lines:
+        quickly = [] if "--cost" in line else ["--engine", "inline"]
+        assert run_emt([*shlex.split(line, comments=True)[1:], *quickly]) == 0, line
+    assert {p.parent.name for p in tmp_path.rglob("config.json")} == {"from_file", "width_8", "width_16"}
+    assert files.read_json(tmp_path / "from_file" / "config.json")["training"]["learning_rate"] == 5e-3
 
 
 def test_the_examples_are_whole():

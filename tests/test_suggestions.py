@@ -54,7 +54,9 @@ def test_nothing_is_guessed_where_no_name_is_near(words):
 def test_fields_of_a_configuration_and_commands_have_suggestions_too(tmp_path, capsys):
     file = tmp_path / "config.json"
     file.write_text('{"task": {"seq_length": 8}, "model": {}, "training": {"lerning_rate": 0.1}}')
-    with pytest.raises(UserError, match=r"lerning_rate: no such field .*; did you mean learning_rate\?"):
+    with pytest.raises(
+        UserError, match=r"lerning_rate: no such field; did you mean learning_rate\? \(.*, line 1\)"
+    ):
         train.main(["--experiment_name", "a", "--config", str(file)])
     assert main.main(["evalute"]) == 2
     assert "did you mean evaluate?" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from typing import Any
 
 from emt import config as configuration
 from emt import engine, locks, runs
+from emt.commands import sweep_file
 from emt.commands.output import complain, complain_at_length, open_console, say
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig
 from emt.errors import UserError, renamed
@@ -42,15 +43,22 @@ def main(arguments: list[str] | None = None) -> int:
         words[words.index(several)] = question
         code: int = importlib.import_module(f"experiments.{experiment}.sweep").main(words)
         return code
-    given = vars(parser().parse_args(words))
+    own = [word for word in words if sweep_file.is_named(word)]
+    given = vars(parser(own).parse_args(words))
     plugins.use(given["plugins"])
-    return run(given["question"], part_of(read(given["question"]), given, RUNS, name_of), given)
+    question = given["question"]
+    name, configs = sweep_file.read(question) if question in own else (question, read(question))
+    return run(name, part_of(configs, given, RUNS, name_of), given)
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the command line."""
-    text = "folder below experiments/, and in it the sweep; of those with a slash, QUESTION --help shows more flags"
-    result = build_parser("emt sweep", __doc__, questions(), text)
+def parser(own: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the command line; ``own`` are sweeps in files of the user's."""
+    text = (
+        "a Python file of yours with CONFIGS, a tuple of RunConfig, or with SWEEPS, such tuples by name "
+        "(my_sweep.py:NAME); or a folder below experiments/, and in it the sweep; of those with a slash, QUESTION "
+        "--help shows more flags"
+    )
+    result = build_parser("emt sweep", __doc__, [*questions(), *own], text)
     plugins.add_flag(result.add_argument)
     return result
 

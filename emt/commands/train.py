@@ -7,6 +7,7 @@ interrupted run.
 import argparse
 import re
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -62,7 +63,8 @@ def parse(arguments: list[str]) -> tuple[RunConfig, Path]:
     first, base = first_pass(arguments)
     task, model = target_of(TASKS, first.task, "task"), target_of(MODELS, first.model_type, "model_type")
     given = vars(second_pass(task, model, first, base).parse_args(arguments))
-    config = build_config(given, task, model, base)
+    with configuration.located(Path(first.config), overridden=given) if base else nullcontext():
+        config = build_config(given, task, model, base)
     folder = given.get("output_dir") or str(runs.default_folder())
     name = given.get("experiment_name") or (base.metadata.get("experiment_name") if base else None)
     if not name:
@@ -131,7 +133,9 @@ def second_pass(
         help="folder in which to create it (default: $EXPERIMENT_OUTPUT_DIR, else here)",
     )
     run.add_argument(
-        "--config", metavar="FILE", help="a config.json to start from; flags on the command line override it"
+        "--config",
+        metavar="FILE",
+        help="a config.json to start from, or the same as .yaml; flags on the command line override it",
     )
     plugins.add_flag(run.add_argument)
     for flag, registry, default in (("--task", TASKS, DEFAULT_TASK), ("--model_type", MODELS, DEFAULT_MODEL)):

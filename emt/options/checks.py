@@ -106,7 +106,7 @@ def first_problem(error: ValidationError, where: str, known: Iterable[str] = ())
         return UserError(f"{refusal.args[0]} ({where})", parameter=refusal.parameter)
     name = next((part for part in reversed(details["loc"]) if isinstance(part, str)), "config")
     if details["type"] == "extra_forbidden":
-        return UserError(f"no such field ({where}){suggestion(name, known)}", parameter=name)
+        return UserError(f"no such field{suggestion(name, known)} ({where})", parameter=name)
     if details["type"] == "missing":
         return UserError(f"expected a value; got none ({where})", parameter=name)
     wanted = details["msg"].removeprefix("Value error, ").replace("Input should be", "must be")

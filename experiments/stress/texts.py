@@ -133,6 +133,14 @@ def _write_config(folder: Path) -> Path:
     return folder / "config.json"
 
 
+def _write_yaml(folder: Path) -> Path:
+    import yaml
+
+    content = json.loads(files.to_json(complete(CONFIG).model_dump()))
+    (folder / "config.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    return folder / "config.yaml"
+
+
 def _read_config(path: Path) -> Any:
     config = read_run(path)
     task = load(TASKS, config.task_name, "task")(**config.task_options())
@@ -338,6 +346,7 @@ KINDS: tuple[Kind, ...] = (
     _in_experiment("done marker on the page", "model-1/checkpoint/done.json", mutate_json),
     _in_experiment("picture", "eigenvalue_analysis/spectra.png", damage),
     _json("configuration", _write_config, _read_config),
+    Kind("configuration in YAML", _write_yaml, _read_config, vouched=False, mutate=mutate_lines),
     _json("chunks", _write_chunks, _read_chunks),
     _json("status", _write_status, _standing),
     _json("done marker", _write_marker, _read_marker),

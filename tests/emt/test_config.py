@@ -97,8 +97,8 @@ def test_options_come_without_the_name(config):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"trainnig": {}}, "trainnig: no such field (file.json)"),
-        ({"training": {"epoch": 3}}, "epoch: no such field (file.json)"),
+        ({"trainnig": {}}, "trainnig: no such field; did you mean training? (file.json)"),
+        ({"training": {"epoch": 3}}, "epoch: no such field; did you mean epochs? (file.json)"),
         ({"training": {"epochs": 0}}, "epochs: must be ≥ 1; got 0 (file.json)"),
         ({"training": {"epochs": "3"}}, "epochs: must be a valid integer; got 3 (file.json)"),
         ({"training": {"epochs": True}}, "epochs: must be a valid integer; got True (file.json)"),

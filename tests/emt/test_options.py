@@ -286,7 +286,7 @@ def test_fields_of_a_model_are_options():
     ("values", "message"),
     [
         ({"label": "x", "depth": 0}, "depth: must be ≥ 1; got 0 (there)"),
-        ({"label": "x", "deep": 0}, "deep: no such field (there); did you mean depth?"),
+        ({"label": "x", "deep": 0}, "deep: no such field; did you mean depth? (there)"),
         ({}, "label: expected a value; got none (there)"),
     ],
 )
