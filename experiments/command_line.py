@@ -91,7 +91,7 @@ def renamed(options: Iterable[Option], names: Mapping[str, str]) -> list[Option]
 def step_options(*, steps: int, batch: int, eval_every: int, out: str) -> tuple[Option, ...]:
     """Return the flags of a training that counts steps; `training_of` reads them."""
     return (
-        Option("steps", Count, steps, "training steps"),
+        Option("steps", Count, steps, "training steps", ("training_steps",)),
         Option("batch", Count, batch, "sequences in a batch"),
         Option("lr", float, 1e-3, "learning rate of Adam"),
         Option("seed", int, 0, "seed of the first model; each further model adds 1000"),

@@ -16,16 +16,21 @@ from typing import Any
 from emt import config as configuration
 from emt import engine, locks, runs
 from emt.commands import sweep_file
+from emt.commands.length import TRAINING_STEPS, in_epochs
 from emt.commands.output import complain, complain_at_length, open_console, say
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig
 from emt.errors import UserError, renamed
 from emt.files import check_folder
-from emt.options import Option, Parser, add_flags, check, options_of_model, plugins, validate
+from emt.options import Option, Parser, add_flags, check, load, options_of_model, plugins, validate
+from emt.tasks import TASKS
 
-SIZES = tuple(
-    replace(option, default=None)
-    for option in options_of_model(TrainingConfig)
-    if option.name in ("num_models", "epochs", "epoch_batches")
+SIZES = (
+    *(
+        replace(option, default=None)
+        for option in options_of_model(TrainingConfig)
+        if option.name in ("num_models", "epochs", "epoch_batches")
+    ),
+    TRAINING_STEPS,
 )
 """What may be made smaller for a trial."""
 
@@ -197,7 +202,11 @@ def run_settings(given: Mapping[str, Any]) -> tuple[dict[str, Any], ExecutionCon
 def with_overrides(config: RunConfig, smaller: Mapping[str, Any], execution: ExecutionConfig) -> RunConfig:
     """Return a configuration as it is run now."""
     name = config.metadata.get("experiment_name", "")
-    training = validate(TrainingConfig, {**config.training.model_dump(), **smaller}, name)
+    sizes = dict(smaller)
+    if (steps := sizes.pop(TRAINING_STEPS.name, None)) is not None:
+        task = load(TASKS, config.task_name, "task")(**config.task_options())
+        sizes |= in_epochs(steps, sizes, config.training.epoch_batches or task.epoch_batches)
+    training = validate(TrainingConfig, {**config.training.model_dump(), **sizes}, name)
     metadata = configuration.metadata(name, "experiments/sweep.py")
     return config.model_copy(update={"metadata": metadata, "training": training, "execution": execution})
 

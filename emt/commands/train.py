@@ -14,6 +14,7 @@ from typing import Any
 
 from emt import config as configuration
 from emt import engine, runs
+from emt.commands.length import TRAINING_STEPS, in_epochs
 from emt.commands.output import complain, complain_at_length, open_console
 from emt.commands.script import program, shell_command
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig
@@ -149,7 +150,7 @@ def second_pass(
         required=base is None,
     )
     add_flags(parser.add_argument_group(f"model {first.model_type}", summary_of(model)), options_of(model))
-    add_flags(parser.add_argument_group("training"), options_of_model(TrainingConfig))
+    add_flags(parser.add_argument_group("training"), (TRAINING_STEPS, *options_of_model(TrainingConfig)))
     add_flags(parser.add_argument_group("execution"), options_of_model(ExecutionConfig))
     return parser
 
@@ -164,18 +165,23 @@ def build_config(given: dict[str, Any], task: str, model: str, base: RunConfig |
     task_name, model_name = ({v: k for k, v in plugins.names(r, kind).items()}[t] for r, kind, t in places)
     task_base = base.task_options() if base and base.task_name == task_name else {}
     model_base = base.model_options() if base and base.model_type == model_name else {}
-    sections: dict[str, Any] = {}
-    for section, kind in (("training", TrainingConfig), ("execution", ExecutionConfig)):
-        values = getattr(base, section).model_dump() if base else {}
-        words = check(
-            options_of_model(kind), given_options(options_of_model(kind)), section, words=True, partial=True
-        )
-        sections[section] = validate(kind, values | words, section)
     task_values = merge(options_of(task), task_base, given_options(options_of(task)), f"task {task_name}")
     model_values = merge(
         options_of(model), model_base, given_options(options_of(model)), f"model {model_name}"
     )
-    check_task(load(TASKS, task_name, "task")(**task_values), task_name)
+    made = load(TASKS, task_name, "task")(**task_values)
+    check_task(made, task_name)
+    sections: dict[str, Any] = {}
+    for section, kind in (("training", TrainingConfig), ("execution", ExecutionConfig)):
+        values = getattr(base, section).model_dump() if base else {}
+        options = options_of_model(kind)
+        words = check(options, given_options(options), section, words=True, partial=True)
+        if section == "training" and TRAINING_STEPS.name in given:
+            (steps,) = check(
+                (TRAINING_STEPS,), given_options((TRAINING_STEPS,)), section, words=True
+            ).values()
+            words |= in_epochs(steps, words, values.get("epoch_batches") or made.epoch_batches)
+        sections[section] = validate(kind, values | words, section)
     return RunConfig(
         task={"name": task_name, **task_values}, model={"type": model_name, **model_values}, **sections
     )

@@ -115,7 +115,8 @@ def add_flags(
             common |= {"choices": option.choices}
         else:
             common |= {"metavar": _metavar(option)}
-        parser.add_argument(f"--{option.name}", required=required and option.required, help=text, **common)
+        flags = [f"--{name}" for name in (option.name, *option.aliases)]
+        parser.add_argument(*flags, required=required and option.required, help=text, **common)
 
 
 def help_text(option: Option) -> str:
@@ -135,7 +136,8 @@ def _usage_of_values(action: argparse.Action) -> str:
 
 
 def _check_free(parser: argparse._ActionsContainer, option: Option) -> None:
-    flags = [f"--{option.name}"] + ([f"--no_{option.name}"] if option.annotation is bool else [])
+    flags = [f"--{name}" for name in (option.name, *option.aliases)]
+    flags += [f"--no_{option.name}"] if option.annotation is bool else []
     taken = [flag for flag in flags if flag in parser._option_string_actions]
     if taken:
         group = getattr(parser, "title", None) or "this command"

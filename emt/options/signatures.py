@@ -41,6 +41,8 @@ class Option:
     annotation: Any
     default: Any = REQUIRED
     help: str = ""
+    aliases: tuple[str, ...] = ()
+    """Further names of its flag."""
 
     @property
     def required(self) -> bool:

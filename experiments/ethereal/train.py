@@ -141,7 +141,7 @@ def training_options(model_type: str, setting: Setting) -> tuple[Option, ...]:
     clip = Option("grad_clip", float, 0.0, "largest gradient norm; 0: no clipping")
     return (
         Option("batch_size", Count, setting.batch_size, "strings in a batch"),
-        Option("n_iters", Count, setting.n_iters, "training steps"),
+        Option("n_iters", Count, setting.n_iters, "training steps", ("training_steps",)),
         Option("learning_rate", float, setting.learning_rate, rate),
         *([clip] if model_type == "rnn" else []),
         Option(
