@@ -201,6 +201,11 @@ class ExecutionConfig(_Section):
     scheduler: str | None = Field(
         default=None, exclude=True, description="address of the Dask scheduler, such as tcp://host:8786"
     )
+    loggers: tuple[Literal["tensorboard", "wandb", "csv"], ...] = Field(
+        default=("tensorboard",),
+        description="where curves go besides training_curve.csv: tensorboard, into lightning_logs; wandb, to Weights & "
+        "Biases when all is trained (WANDB_MODE=offline keeps them here); csv, nowhere else",
+    )
     allow_other_code: bool = Field(
         default=False,
         exclude=True,

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emt import engine, files, runs
+from emt import files, runs
+from emt.commands import in_view
 from emt.commands.output import complain, complain_at_length, open_console
 from emt.config import RunConfig
-from emt.errors import UserError, renamed
+from emt.errors import UserError
 from emt.schema import Schema, read
 
 if TYPE_CHECKING:
@@ -25,16 +26,11 @@ def train_in_view(config: RunConfig, folder: Path) -> "Outcome":
         As `emt.training.population.train`; the folder is that of the flag ``--out``.
     """
     from emt.training import population
-    from emt.training.progress import Display
 
-    console = open_console()
-    members, (workers, _) = config.training.num_models, engine.capacity(config.execution)
-    console.print(f"Training {members} models ({config.model_type} on {config.task_name}) in {folder}")
-    with (
-        Display(console, members, workers, config.training.stop_accuracy) as display,
-        renamed({"experiment": "out"}),
-    ):
-        outcome = population.train(config, folder, display.show)
+    console, members = open_console(), config.training.num_models
+    first = f"Training {members} models ({config.model_type} on {config.task_name}) in {folder}"
+    failures = in_view.train_in_view({folder: config}, config.execution, console, first, flag="out")
+    outcome = population.Outcome(population.done_markers(config, folder), failures)
     diverged = [f"model-{n}" for n, marker in outcome.done.items() if marker["status"] == "diverged"]
     if diverged:
         console.print(f"{len(diverged)} of {members} models diverged: {', '.join(diverged)}")

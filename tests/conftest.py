@@ -14,6 +14,7 @@ pytest_plugins = [
         for subject in ("circuits", "dynamics", "interventions", "memories", "spectra", "stories")
     ),
     "command_line",
+    "fake_wandb",
     "figure_faults",
 ]
 

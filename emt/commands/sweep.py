@@ -14,8 +14,9 @@ from types import ModuleType
 from typing import Any
 
 from emt import config as configuration
-from emt import engine, locks, runs
+from emt import locks, runs
 from emt.commands import sweep_file
+from emt.commands.in_view import train_in_view
 from emt.commands.length import TRAINING_STEPS, in_epochs
 from emt.commands.output import complain, complain_at_length, open_console, say
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig
@@ -213,24 +214,12 @@ def with_overrides(config: RunConfig, smaller: Mapping[str, Any], execution: Exe
 
 def train(populations: Mapping[Path, RunConfig], execution: ExecutionConfig, output: Path) -> int:
     """Train with a live display and report how it ended."""
-    from emt.training import population, sweep
-    from emt.training.continued import where_it_continues
-    from emt.training.progress import Display
+    from emt.training import sweep
 
     console = open_console()
     count = sum(config.training.num_models for config in populations.values())
-    console.print(f"Training {count} models in {output}, populations: {len(populations)}")
-    for folder, config in populations.items():
-        if begun := where_it_continues(config, folder):
-            console.print(f"Resuming {folder.name}: {begun}")
-    stops = [config.training.stop_accuracy for config in populations.values()]
-    with (
-        Display(
-            console, count, engine.capacity(execution)[0], max(filter(None, stops), default=None)
-        ) as display,
-        renamed({"experiment": "output_dir"}),
-    ):
-        failures = population.train_all(populations, execution, display.show)
+    first = f"Training {count} models in {output}, populations: {len(populations)}"
+    failures = train_in_view(populations, execution, console, first, flag="output_dir")
     rows = sweep.members(sweep.with_earlier(populations, output))
     sweep.write_members(rows, output / "members.csv")
     for name in populations:

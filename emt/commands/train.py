@@ -13,13 +13,14 @@ from statistics import median
 from typing import Any
 
 from emt import config as configuration
-from emt import engine, runs
+from emt import runs
+from emt.commands.in_view import train_in_view
 from emt.commands.length import TRAINING_STEPS, in_epochs
 from emt.commands.output import complain, complain_at_length, open_console
 from emt.commands.script import program, shell_command
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig
 from emt.devices import choose_device
-from emt.errors import UserError, renamed
+from emt.errors import UserError
 from emt.files import check_folder
 from emt.models import MODELS
 from emt.options import (
@@ -197,21 +198,15 @@ def merge(
 def train(config: RunConfig, experiment: Path) -> int:
     """Train with a live display and report how it ended."""
     from emt.training import population
-    from emt.training.continued import where_it_continues
-    from emt.training.progress import Display
 
     if config.execution.accelerator == "gpu" and config.execution.engine in ("local", "inline"):
         choose_device("gpu")
-    console = open_console()
-    members, (workers, _) = config.training.num_models, engine.capacity(config.execution)
-    console.print(f"Training {members} models ({config.model_type} on {config.task_name}) in {experiment}")
-    if begun := where_it_continues(config, experiment):
-        console.print(f"Resuming: {begun}")
-    with (
-        Display(console, members, workers, config.training.stop_accuracy, STOP_HINT) as display,
-        renamed({"experiment": "experiment_name"}),
-    ):
-        outcome = population.train(config, experiment, display.show)
+    console, members = open_console(), config.training.num_models
+    first = f"Training {members} models ({config.model_type} on {config.task_name}) in {experiment}"
+    failures = train_in_view(
+        {experiment: config}, config.execution, console, first, flag="experiment_name", hint=STOP_HINT
+    )
+    outcome = population.Outcome(population.done_markers(config, experiment), failures)
     for status in ("finished", "stopped early", "diverged"):
         numbers = [n for n, marker in outcome.done.items() if marker["status"] == status]
         if numbers:

@@ -130,6 +130,8 @@ def _describe(option: Option) -> str:
             return f"one of {', '.join(map(str, typing.get_args(annotation)))}"
         if typing.get_origin(annotation) is tuple:
             items = typing.get_args(annotation)
+            if option.item_choices:
+                return f"some of {', '.join(option.item_choices)}"
             return f"{'some' if Ellipsis in items else len(items)} {plural[items[0]]}"
         return singular[annotation]
 

@@ -110,7 +110,7 @@ def add_flags(
             parser.add_argument(f"--no_{option.name}", action="store_false", help=off_help, **common)
             continue
         if option.takes_several:
-            common |= {"nargs": "+", "metavar": _metavar(option)}
+            common |= {"nargs": "+", "metavar": _metavar(option), "choices": option.item_choices}
         elif option.choices:
             common |= {"choices": option.choices}
         else:
@@ -151,4 +151,4 @@ def _metavar(option: Option) -> str:
     first = option.alternatives[0]
     if typing.get_origin(first) is tuple:
         first = typing.get_args(first)[0]
-    return names.get(first, "VALUE")
+    return "NAME" if option.item_choices else names.get(first, "VALUE")

@@ -64,6 +64,12 @@ class Option:
         return None
 
     @property
+    def item_choices(self) -> tuple[str, ...] | None:
+        """The permitted values of each of several words where they are Literals, else None."""
+        items = [i for a in self.alternatives for i in typing.get_args(a) if typing.get_origin(i) is Literal]
+        return tuple(c for i in items for c in typing.get_args(i)) or None
+
+    @property
     def takes_several(self) -> bool:
         """Whether the flag takes several words (any alternative is a tuple)."""
         return any(typing.get_origin(a) is tuple for a in self.alternatives)

@@ -32,6 +32,8 @@ class Journal:
     curves
         For each model number, rows as `emt.files.CurvePoint`: figures of training or of a validation, the
         others NaN.
+    times
+        When each row was made, in seconds since 1970.
     code
         The code that is at work.
     course
@@ -47,7 +49,9 @@ class Journal:
             chunk.status_path,
         )
         numbers, self.code = chunk.numbers, code_of_run(chunk.config)
+        self.loggers = chunk.config.execution.loggers
         self.curves: dict[int, list[list[float]]] = {n: [] for n in numbers}
+        self.times: dict[int, list[float]] = {n: [] for n in numbers}
         self.notes: dict[int, list[str]] = {n: [] for n in numbers}
         self._sums: dict[int, NDArray[np.float64]] = {n: np.zeros(3) for n in numbers}
         self._recent: dict[int, tuple[int, float]] = dict.fromkeys(numbers, (0, 0.0))
@@ -74,10 +78,12 @@ class Journal:
         loss, accuracy, count = self._sums[number].tolist()
         if count:
             horizon, _ = self._recent[number]
-            self.curves[number].append(
-                [float(step), float(horizon), loss / count, accuracy / count, np.nan, np.nan]
-            )
+            self._append(number, [step, horizon, loss / count, accuracy / count, np.nan, np.nan])
             self._sums[number] = np.zeros(3)
+
+    def _append(self, number: int, row: list[float]) -> None:
+        self.curves[number].append([float(figure) for figure in row])
+        self.times[number].append(time.time())
 
     def record_validation(self, stack: Stack, positions: NDArray[np.intp]) -> None:
         """Validate the members at these stack positions and take up the figures."""
@@ -85,9 +91,7 @@ class Journal:
         for position, loss, accuracy in zip(positions, *stack.validate(positions), strict=True):
             number = stack.numbers[position]
             self._add_point(number, stack.step)
-            self.curves[number].append(
-                [float(stack.step), float(horizon), np.nan, np.nan, float(loss), float(accuracy)]
-            )
+            self._append(number, [stack.step, horizon, np.nan, np.nan, loss, accuracy])
             self.note(
                 number,
                 stack.step,
@@ -144,6 +148,7 @@ class Journal:
             tensors[f"curve.{number}"] = torch.tensor(self.curves[number], dtype=torch.float64).reshape(
                 -1, len(files.CurvePoint._fields)
             )
+            tensors[f"times.{number}"] = torch.tensor(self.times[number], dtype=torch.float64)
             tensors[f"sums.{number}"] = torch.tensor(self._sums[number])
         about |= {
             "code": self.code,
@@ -182,6 +187,9 @@ class Journal:
             self.course = Course.from_json(about.get("course", {}))
             for number in stack.numbers:
                 self.curves[number] = tensors[f"curve.{number}"].tolist()
+                # States of earlier versions say no times.
+                now = torch.full((len(self.curves[number]),), time.time(), dtype=torch.float64)
+                self.times[number] = tensors.get(f"times.{number}", now).tolist()
                 self._sums[number] = tensors[f"sums.{number}"].numpy().copy()
                 self.notes[number] = about["notes"][str(number)]
                 self.note(number, stack.step, f"resumed after an interruption{_other_code(about, self.code)}")
@@ -226,7 +234,8 @@ class Journal:
         )
         files.write_curve(folder / "training_curve.csv", points)
         files.write_text(folder / "training.log", "\n".join(self.notes[number]) + "\n")
-        write_events(folder / "lightning_logs" / "version_0", self.curves[number])
+        if "tensorboard" in self.loggers:
+            write_events(folder / "lightning_logs" / "version_0", self.curves[number], self.times[number])
 
 
 def _other_code(about: Mapping[str, Any], code: Mapping[str, str]) -> str:
@@ -237,8 +246,8 @@ def _other_code(about: Mapping[str, Any], code: Mapping[str, str]) -> str:
     return f" by other code: {other}" if other else ""
 
 
-def write_events(folder: Path, curve: list[list[float]]) -> None:
-    """Write a member's curve as one TensorBoard event file, in one piece.
+def write_events(folder: Path, curve: list[list[float]], times: list[float]) -> None:
+    """Write a member's curve and when its rows were made as one TensorBoard event file, in one piece.
 
     One file is rewritten in turn for each member: an open TensorBoard writer is a thread, and a population
     has hundreds of members.
@@ -249,13 +258,13 @@ def write_events(folder: Path, curve: list[list[float]]) -> None:
 
     buffer = io.BytesIO()
     writer = RecordWriter(buffer)
-    writer.write(Event(wall_time=0.0, file_version="brain.Event:2").SerializeToString())
-    for step, *figures in curve:
+    writer.write(Event(wall_time=min(times, default=0.0), file_version="brain.Event:2").SerializeToString())
+    for (step, *figures), made in zip(curve, times, strict=True):
         values = [
             Summary.Value(tag=tag, simple_value=value)
             for tag, value in zip(files.CurvePoint._fields[1:], figures, strict=True)
             if not np.isnan(value)
         ]
-        event = Event(wall_time=step, step=int(step), summary=Summary(value=values))
+        event = Event(wall_time=made, step=int(step), summary=Summary(value=values))
         writer.write(event.SerializeToString())
     files.write_bytes(folder / "events.out.tfevents.0.emt", buffer.getvalue())

@@ -31,7 +31,6 @@ from experiments.command_line import (
     require_device,
     values_of,
 )
-from experiments.ethereal import tracking
 from experiments.ethereal.results import describe_levels, report, write_results
 from experiments.ethereal.settings import (
     DATASET,
@@ -75,17 +74,21 @@ RUN = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, train, test, report; return the exit code."""
+    from emt.training import tracking
+
     config, folder, run = parse(sys.argv[1:] if arguments is None else arguments)
     require_device(config.execution)
     track = _truth(run["track"])
     if track:
-        tracking.require()
+        tracking.require("track")
     say(*describe_levels(config))
     outcome = train_in_view(config, folder)
     results = write_results(folder, config)
     report(results)
     if track:
-        tracking.send(config, folder, results, **{option.name: run[option.name] for option in TRACKING})
+        tracking.send(
+            config, folder, figures=results, **{option.name: run[option.name] for option in TRACKING}
+        )
     if results:
         say(f"Next: python -m experiments.ethereal.summary {shell_path(folder)}")
     return 1 if outcome.failures else 0

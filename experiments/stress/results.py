@@ -10,8 +10,8 @@ from emt.files import TEMPORARY, sha256
 TIMES = ("created_at", "evaluated_at", "timestamp")
 """Values of JSON files that are times of day."""
 
-OWN = ("population", "training.log")
-"""Names of what does not belong to the results: resume states, and logs with times of day."""
+OWN = ("population", "training.log", "lightning_logs")
+"""Names of what does not belong to the results: resume states, and logs and events with times of day."""
 
 
 def results_of(folder: Path) -> dict[str, str]:

@@ -2,9 +2,7 @@
 
 import csv
 import json
-import sys
 from shlex import split
-from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -213,44 +211,26 @@ def test_what_does_not_fit_is_refused_by_flag(flags, message, refused):
         config_of(*flags.split())
 
 
-def test_tracking_needs_its_package(tmp_path, monkeypatch, refused):
-    monkeypatch.setitem(sys.modules, "wandb", None)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with refused(r'--track: expected the package wandb; .* pip install "emt-workbench\[track\]"'):
+@pytest.mark.usefixtures("without_wandb")
+def test_tracking_needs_its_package(tmp_path, refused):
+    with refused(r'track: expected the package wandb; .* pip install "emt-workbench\[track\]"'):
         train.main(["--track", "True", "--out", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()
 
 
-def test_tracking_sends_each_member_once(tmp_path, monkeypatch):
-    sent = []
-
-    class Run:
-        def __init__(self, **about):
-            self.about, self.points, self.summary, self.finished = about, {}, {}, False
-            sent.append(self)
-
-        def log(self, figures, step):
-            self.points.setdefault(step, {}).update(figures)
-
-        def finish(self):
-            self.finished = True
-
-    wandb = ModuleType("wandb")
-    wandb.init = Run
-    wandb.__spec__ = type(sys.__spec__)("wandb", None)
-    monkeypatch.setitem(sys.modules, "wandb", wandb)
+def test_tracking_sends_each_member_once(tmp_path, wandb_runs):
     flags = split("--track True --log_freq 100 --group fast --tags a b --notes why")
     folder = start(tmp_path / "run", *flags)
-    assert [run.about["name"] for run in sent] == ["run-model-1", "run-model-2"]
-    first = sent[0]
+    assert [run.about["name"] for run in wandb_runs] == ["run-model-1", "run-model-2"]
+    first = wandb_runs[0]
     assert first.about["tags"] == ["a", "b", "finished"]
     assert (first.about["group"], first.about["notes"]) == ("fast", "why")
     assert set(first.points) == {100, 200}
     assert {"train_loss", "train_acc", "val_loss"} < set(first.points[200])
     assert first.summary["optimal_accuracy"] == 0.875
-    assert all(run.finished for run in sent)
+    assert all(run.finished for run in wandb_runs)
     start(folder, *flags)
-    assert len(sent) == 2, "what was sent is not sent again"
+    assert len(wandb_runs) == 2, "what was sent is not sent again"
 
 
 def test_a_log_averages_over_its_steps():

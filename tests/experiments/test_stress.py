@@ -217,14 +217,15 @@ def break_of(what):
     def before():
         from emt.training import population
 
-        train = population.train
+        train_all = population.train_all
 
-        def faulty(config, experiment, tick):
-            outcome = train(config, experiment, tick)
-            what(experiment)
-            return outcome
+        def faulty(populations, execution, tick):
+            failures = train_all(populations, execution, tick)
+            for experiment in populations:
+                what(experiment)
+            return failures
 
-        population.train = faulty
+        population.train_all = faulty
 
     return before
 
