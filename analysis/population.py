@@ -1,5 +1,6 @@
 """The object every analysis takes: one evaluated population at one sequence length, as arrays."""
 
+import html
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 
 from analysis.comparability import SAME_THEORY, Conditions
 from analysis.errors import AnalysisError
+from analysis.result import as_html
 from analysis.statistics import UNBOUNDED, Interval, mean_interval
 from emt.errors import repeated
+from emt.text import visible
 
 RANGES = {
     "accuracy": (0.0, 1.0),
@@ -120,6 +123,13 @@ class Population:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def __repr__(self) -> str:
+        return f"Population {self.label!r}: {len(self)} members at sequence length {self.seq_length}"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        return f"<p>{html.escape(visible(repr(self)))}</p>\n{as_html(self.scalars)}"
 
     @property
     def conditions(self) -> Conditions:

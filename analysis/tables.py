@@ -29,7 +29,7 @@ def save_results(result: Any, folder: str | Path) -> list[Path]:
         The files written.
     """
     folder = Path(folder)
-    tables, documents, arrays = (_contents(result, kind) for kind in ("tables", "documents", "arrays"))
+    tables, documents, arrays = (contents_of(result, kind) for kind in ("tables", "documents", "arrays"))
     contents: dict[str, bytes] = {}
     for name, table in tables.items():
         contents[f"{name}.csv"] = to_csv(table)
@@ -99,7 +99,8 @@ def _column(values: pd.Series) -> list[Any]:
     )
 
 
-def _contents(result: Any, kind: str) -> Mapping[str, Any]:
+def contents_of(result: Any, kind: str) -> Mapping[str, Any]:
+    """Return what a result's method of that name returns; nothing where it has none."""
     return getattr(result, kind)() if hasattr(result, kind) else {}
 
 

@@ -138,13 +138,13 @@ def check(portrait: xr.Dataset, where: str = "portrait") -> None:
         raise TraceError(f"{where}: expected the coordinate 'drive' to be {list(DRIVES)}")
 
 
-def save(portrait: xr.Dataset, path: Path) -> None:
+def save(portrait: xr.Dataset, path: str | Path) -> None:
     """Write a portrait as one NetCDF file that appears only when whole."""
     check(portrait, str(path))
-    write(portrait, path)
+    write(portrait, Path(path))
 
 
-def load(path: Path) -> xr.Dataset:
+def load(path: str | Path) -> xr.Dataset:
     """Read a portrait into memory and check it.
 
     Raises
@@ -152,7 +152,7 @@ def load(path: Path) -> xr.Dataset:
     TraceError
         If the file is missing, broken or no portrait.
     """
-    portrait = read(path, xr.open_dataset, "portrait")
+    portrait = read(Path(path), xr.open_dataset, "portrait")
     check(portrait, str(path))
     return portrait
 

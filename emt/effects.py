@@ -217,13 +217,13 @@ def _said(effects: xr.Dataset, where: str) -> About:
         raise TraceError(str(error)) from None
 
 
-def save(effects: xr.Dataset, path: Path) -> None:
+def save(effects: xr.Dataset, path: str | Path) -> None:
     """Write effects as one NetCDF file that appears only when whole."""
     check(effects, str(path))
-    write(effects, path)
+    write(effects, Path(path))
 
 
-def load(path: Path) -> xr.Dataset:
+def load(path: str | Path) -> xr.Dataset:
     """Read effects into memory and check them.
 
     Raises
@@ -231,7 +231,7 @@ def load(path: Path) -> xr.Dataset:
     TraceError
         If the file is missing, broken or holds something else.
     """
-    effects = read(path, xr.open_dataset, "effects of interventions")
+    effects = read(Path(path), xr.open_dataset, "effects of interventions")
     check(effects, str(path))
     return effects
 

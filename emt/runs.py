@@ -125,7 +125,7 @@ def find(path: str | Path, flag: str) -> Path:
     raise UserError(f"no such file: {candidates[0]}{tried}", parameter=flag)
 
 
-def read_summary(path: Path, *, compact: bool = False) -> dict[str, Any]:
+def read_summary(path: str | Path, *, compact: bool = False) -> dict[str, Any]:
     """Read an ``evaluation_summary.json``, ours or the reference implementation's, members sorted by number.
 
     Parameters
@@ -143,6 +143,7 @@ def read_summary(path: Path, *, compact: bool = False) -> dict[str, Any]:
     """
     from emt.summary import check_entry, check_summary
 
+    path = Path(path)
     path = path / "evaluation_summary.json" if path.is_dir() else path
     summary = read_long_list(path, "metrics", compact_entry) if compact else read_json(path)
     metrics = summary.get("metrics") if isinstance(summary, dict) else None

@@ -379,10 +379,10 @@ def _check_sizes(tree: xr.DataTree, where: str) -> None:
         raise TraceError(f"{where}: expected 'units' from 1 to {most}; got {list(unit_counts(tree))}")
 
 
-def save(tree: xr.DataTree, path: Path) -> None:
+def save(tree: xr.DataTree, path: str | Path) -> None:
     """Write a trace as one NetCDF file that appears only when whole."""
     check(tree, str(path))
-    write(tree, path)
+    write(tree, Path(path))
 
 
 def save_members(
@@ -422,7 +422,7 @@ def save_members(
     write_members(itertools.chain([first], stream), len(numbers), whole, path)
 
 
-def load(path: Path) -> xr.DataTree:
+def load(path: str | Path) -> xr.DataTree:
     """Read a trace into memory and check it.
 
     Raises
@@ -430,6 +430,6 @@ def load(path: Path) -> xr.DataTree:
     TraceError
         If the file is missing, broken or no trace.
     """
-    tree = read(path, xr.open_datatree, "trace")
+    tree = read(Path(path), xr.open_datatree, "trace")
     check(tree, str(path))
     return tree

@@ -22,6 +22,7 @@ from torch import nn
 import emt
 from analysis import COMMANDS
 from analysis.figures import style
+from emt.commands import analyze
 from emt.commands import evaluate as evaluate_multiple
 from emt.commands import train as train_multiple
 from emt.commands.main import main as run_emt
@@ -105,6 +106,17 @@ def drawn(layout_faults, monkeypatch):
         saved["/".join(stem.parts[-3:])] = style.caption(figure), layout_faults(figure)
         return paths
 
+    def save_and_look(result, *rest):
+        text, page = repr(result), result._repr_html_()
+        assert len(text) < 300, text
+        assert "\n" not in text
+        assert result.headline().splitlines()[0][:50] in text, "a result is its headline"
+        assert "<table" in page
+        assert len(page) < 20_000
+        return save_result(result, *rest)
+
+    save_result = analyze._save
+    monkeypatch.setattr(analyze, "_save", save_and_look)
     monkeypatch.setattr(style, "save_figure", save_coarsely)
     monkeypatch.setattr(style, "save_film", lambda film, stem: save_coarsely(film.figure, stem))
     return saved

@@ -119,7 +119,17 @@ ALLOWED = {
 """Layer -> what of ours it may import besides itself."""
 
 ROOMS = (
-    *("errors", "command", "parallel", "statistics", "comparability", "tables", "cache", "population"),
+    *(
+        "errors",
+        "command",
+        "parallel",
+        "statistics",
+        "comparability",
+        "tables",
+        "result",
+        "cache",
+        "population",
+    ),
     *(
         "spectra",
         "homology",

@@ -33,6 +33,7 @@ from analysis.conditions.scores import Plan, Score
 from analysis.conditions.trials import Trials, check_noise, find_trials, trial_states, with_noise
 from analysis.errors import AnalysisError
 from analysis.parallel import run_parallel
+from analysis.result import Result
 from analysis.statistics import Interval, mean_interval, mean_text
 from analysis.statistics.over_time import ChanceOverTime, chance_over_time
 from emt import trace
@@ -44,7 +45,7 @@ SLOW = 2e8
 
 
 @dataclass(frozen=True)
-class Decoding:
+class Decoding(Result):
     """What a label's decoding found.
 
     Attributes

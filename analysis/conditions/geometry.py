@@ -26,6 +26,7 @@ from analysis.conditions.model_matrices import find_models
 from analysis.conditions.trials import check_noise, find_trials
 from analysis.errors import AnalysisError
 from analysis.parallel import run_parallel
+from analysis.result import Result
 from analysis.statistics import holm, mean_interval
 from analysis.statistics.over_time import chance_over_time
 from emt import trace
@@ -40,7 +41,7 @@ SLOW = 2e9
 
 
 @dataclass(frozen=True)
-class Geometry:
+class Geometry(Result):
     """Dissimilarities of conditions, and how models agree with them.
 
     Attributes

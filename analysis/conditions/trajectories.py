@@ -29,6 +29,7 @@ from analysis.conditions.folds import check_permutations
 from analysis.conditions.labels import Labels
 from analysis.conditions.means import condition_means, spreads, squared_speeds
 from analysis.errors import AnalysisError
+from analysis.result import Result
 from analysis.statistics import mean_interval
 from emt import trace
 
@@ -55,7 +56,7 @@ class _Clouds(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Trajectories:
+class Trajectories(Result):
     """Means of states by condition, over time.
 
     Attributes

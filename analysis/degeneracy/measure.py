@@ -26,6 +26,7 @@ from analysis.degeneracy.settings import (
 )
 from analysis.errors import AnalysisError
 from analysis.parallel import counted
+from analysis.result import Result
 from analysis.statistics import LEVEL, number_text
 from emt import trace
 
@@ -33,7 +34,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Degeneracy:
+class Degeneracy(Result):
     """Differences between seeds, over settings.
 
     Attributes

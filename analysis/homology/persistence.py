@@ -43,6 +43,7 @@ from analysis.homology.nulls import (
 from analysis.homology.rips import rips_bars
 from analysis.parallel import counted
 from analysis.population import Population
+from analysis.result import Result
 from analysis.spectra.embedding import classical_scaling, embed_distances
 from analysis.spectra.values import check_eigenvalues
 from analysis.statistics import ROUNDING, bootstrap_interval, standard_deviation
@@ -59,7 +60,7 @@ LARGEST_DIMENSION = 3
 
 
 @dataclass(frozen=True)
-class Persistence:
+class Persistence(Result):
     """Topology of a population's spectra.
 
     Attributes

@@ -26,6 +26,7 @@ from analysis.homology.nulls import (
     shuffle_time,
 )
 from analysis.homology.persistence import bar_table, check_dimension, distance_diagrams
+from analysis.result import Result
 from analysis.spectra.sliced import euclidean_distances
 from analysis.statistics import LARGEST
 from emt import trace
@@ -33,7 +34,7 @@ from emt.errors import renamed
 
 
 @dataclass(frozen=True)
-class Topology:
+class Topology(Result):
     """Topology of a population's hidden trajectories.
 
     Attributes

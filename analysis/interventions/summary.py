@@ -20,6 +20,7 @@ from analysis.interventions.prediction import prediction_points, prediction_tabl
 from analysis.interventions.variables import codes_table, variables_table, variables_text
 from analysis.interventions.writes import dose_table, map_table, worth
 from analysis.population import undefined_text
+from analysis.result import Result
 from analysis.statistics import Interval, mean_text, number_text, p_text
 from emt import effects as files
 
@@ -36,7 +37,7 @@ PART_TEXTS = {"moving": "the moving state", "memory": "the contents of memories"
 
 
 @dataclass(frozen=True)
-class Interventions:
+class Interventions(Result):
     """What answers of a population depend on.
 
     Attributes

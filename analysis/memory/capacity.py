@@ -14,6 +14,7 @@ from analysis.memory.capacity_lines import delta_rule, least_squares, mean_of_va
 from analysis.memory.capacity_points import Points, measure
 from analysis.memory.log import further_text, memory_names, memory_rule, most_interesting, select
 from analysis.parallel import counted
+from analysis.result import Result
 from analysis.statistics import UNBOUNDED, mean_interval
 from emt import trace
 
@@ -34,7 +35,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @dataclass(frozen=True)
-class Capacity:
+class Capacity(Result):
     """How much the memories of a population hold.
 
     Numbers are means over members with 95 % intervals (Student t) in ``NAME_low`` and ``NAME_high``.

@@ -37,6 +37,7 @@ from analysis.memory.separation import class_separation, component_auc
 from analysis.memory.write_similarity import WriteSimilarity, compare_writes
 from analysis.parallel import counted
 from analysis.population import median_over_members, undefined_text
+from analysis.result import Result
 from analysis.states.dimensionality import effective_rank
 from analysis.statistics import (
     ChanceTest,
@@ -144,7 +145,7 @@ class MemoryContents:
 
 
 @dataclass(frozen=True)
-class MemoryAnalysis:
+class MemoryAnalysis(Result):
     """What the memories of a population hold.
 
     Attributes

@@ -35,6 +35,7 @@ from analysis.memory.question_grids import (
 from analysis.memory.replay import MatchGrids, match_grids
 from analysis.parallel import counted
 from analysis.population import undefined_text
+from analysis.result import Result
 from analysis.statistics import ChanceTest, chance_test, mean_interval
 from emt import trace
 
@@ -81,7 +82,7 @@ class TrialGrid:
 
 
 @dataclass(frozen=True)
-class Match:
+class Match(Result):
     """How well reads match the queried items.
 
     Attributes

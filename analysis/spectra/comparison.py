@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from analysis.comparability import ACCURACY, Conditions, differences, remark
 from analysis.errors import AnalysisError
 from analysis.population import Population, mean_over_members, undefined_text
+from analysis.result import Result
 from analysis.spectra.distances import pairwise_distances, transport_method
 from analysis.spectra.values import RANGES, check_eigenvalues, corrected_statistics, eigenvalue_statistics
 from analysis.statistics import (
@@ -43,7 +44,7 @@ OF_A_LENGTH = ("mag_", "real_", "imag_", "spectral_radius")
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Result):
     """Sets of models side by side; tables of pairs are empty if there is one set.
 
     Attributes

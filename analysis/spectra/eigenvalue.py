@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from analysis.parallel import run_parallel
 from analysis.population import Population, mean_over_members
+from analysis.result import Result
 from analysis.spectra.values import (
     RANGES,
     check_eigenvalues,
@@ -24,7 +25,7 @@ MANY_PAIRS = 300_000_000
 
 
 @dataclass(frozen=True)
-class EigenvalueSummary:
+class EigenvalueSummary(Result):
     """Statistics of the spectra of one population.
 
     Attributes
@@ -37,6 +38,8 @@ class EigenvalueSummary:
         A row for each member: `corrected_statistics`, and, where the task has a linear operator,
         ``spectral_error_deg``, ``spectral_relative_error`` and ``missing_modes``.
     """
+
+    main_figure = "spectra_overlay"
 
     population: Population
     statistics: pd.DataFrame

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from analysis.errors import AnalysisError
 from analysis.population import Population
+from analysis.result import Result
 from analysis.spectra.distances import (
     ROUNDING,
     distance_statistics,
@@ -37,7 +38,7 @@ _PROPORTIONAL = ("euclidean", "cityblock", "chebyshev", "minkowski")
 
 
 @dataclass(frozen=True)
-class Embedding:
+class Embedding(Result):
     """One population as points in the plane.
 
     Attributes

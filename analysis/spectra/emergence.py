@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from analysis.comparability import MEASUREMENT, check_same
 from analysis.errors import AnalysisError
 from analysis.population import Population, mean_over_members, undefined_text
+from analysis.result import Result
 from analysis.statistics import (
     RELABELLINGS,
     ChanceTest,
@@ -32,7 +33,7 @@ MEASURES = ("accuracy", "spectral_error_deg", "spectral_relative_error", "missin
 
 
 @dataclass(frozen=True)
-class Emergence:
+class Emergence(Result):
     """A population along its training.
 
     Attributes

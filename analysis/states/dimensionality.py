@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from analysis.cache import content_hash, each_item
 from analysis.errors import AnalysisError
+from analysis.result import Result
 from analysis.statistics import Interval, holm, mean_interval, mean_text, scale_of, sign_flip_test
 from emt import trace
 
@@ -40,7 +41,7 @@ NO_VARIANCE = 1e-12
 
 
 @dataclass(frozen=True)
-class Dimensionality:
+class Dimensionality(Result):
     """Dimensionality of the states of a population.
 
     Attributes

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from analysis.errors import AnalysisError
 from analysis.population import undefined_text
+from analysis.result import Result
 from analysis.states.resolution import eigenvalue_errors, place_errors
 from analysis.statistics import UNBOUNDED, mean_interval
 from emt import dynamics_file as portraits
@@ -61,7 +62,7 @@ class MemberPlane:
 
 
 @dataclass(frozen=True)
-class Dynamics:
+class Dynamics(Result):
     """Dynamics of a population.
 
     Attributes

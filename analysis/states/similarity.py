@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from analysis.comparability import Conditions, remark
 from analysis.errors import AnalysisError
+from analysis.result import Result
 from analysis.states.dynamical_similarity import (
     TooFewStepsError,
     dsa_distances,
@@ -62,7 +63,7 @@ BESIDE = ("seq_length", "accuracy_rule", "task", "theory")
 
 
 @dataclass(frozen=True)
-class Similarity:
+class Similarity(Result):
     """Distances of all pairs of members.
 
     Attributes

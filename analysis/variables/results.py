@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.result import Result
 from analysis.statistics import UNBOUNDED, Interval, mean_interval, mean_text
 from analysis.variables.from_trajectories import Array, Code
 from emt.codes import Codes
@@ -105,7 +106,7 @@ class TrialVariables:
 
 
 @dataclass(frozen=True)
-class VariableMemories:
+class VariableMemories(Result):
     """Variable memories of a population.
 
     Attributes
@@ -133,6 +134,8 @@ class VariableMemories:
     readers
         D of each, (member, variable, state) (`analysis.variables.from_trajectories.fit_reader`).
     """
+
+    drawn_by = "analysis.figures.variables.find"
 
     label: str
     theory: Theory

@@ -26,7 +26,7 @@ def in_epochs(steps: int, given: Mapping[str, Any], task_batches: int) -> dict[s
     given
         What else was given; ``epoch_batches`` among it holds.
     task_batches
-        Steps of an epoch where nothing was given.
+        Steps of an epoch where nothing was given; 0 where an epoch is a pass over the task's data.
 
     Raises
     ------
@@ -41,6 +41,9 @@ def in_epochs(steps: int, given: Mapping[str, Any], task_batches: int) -> dict[s
     if "epochs" in given:
         raise UserError("expected no --epochs beside it; got both", parameter="training_steps")
     batches: int = given.get("epoch_batches") or min(task_batches, steps)
+    if not batches:
+        text = "expected --epoch_batches beside it: an epoch of this task is a pass over its data"
+        raise UserError(text, parameter="training_steps")
     if steps % batches:
         text = f"must be a multiple of --epoch_batches {batches}, the steps of an epoch; got {steps}"
         raise UserError(text, parameter="training_steps")

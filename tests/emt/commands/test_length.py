@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from emt.commands import sweep, train
+from emt.commands.length import in_epochs
 from emt.config import ExecutionConfig, RunConfig, TrainingConfig
 from emt.errors import UserError
 
@@ -45,6 +46,12 @@ def test_it_is_epochs_of_the_task_or_of_what_is_said(words, epochs, batches):
 def test_what_is_no_whole_number_of_epochs_is_refused(words, message):
     with pytest.raises(UserError, match=f"^training_steps: {message}"):
         train.parse([*WORDS.split(), *words.split()])
+
+
+def test_of_a_task_whose_epochs_are_passes_the_steps_of_an_epoch_are_asked_for():
+    with pytest.raises(UserError, match=r"^training_steps: expected --epoch_batches beside it"):
+        in_epochs(100, {}, 0)
+    assert in_epochs(100, {"epoch_batches": 50}, 0) == {"epochs": 2, "epoch_batches": 50}
 
 
 def test_a_file_below_gives_the_epochs_steps():
