@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.errors import AnalysisError
 from analysis.parallel import run_parallel
 from analysis.population import Population, mean_over_members
 from analysis.result import Result
@@ -37,6 +38,8 @@ class EigenvalueSummary(Result):
     corrected
         A row for each member: `corrected_statistics`, and, where the task has a linear operator,
         ``spectral_error_deg``, ``spectral_relative_error`` and ``missing_modes``.
+    magnitude_threshold
+        Modulus below which figures show no eigenvalue; all count.
     """
 
     main_figure = "spectra_overlay"
@@ -44,6 +47,15 @@ class EigenvalueSummary(Result):
     population: Population
     statistics: pd.DataFrame
     corrected: pd.DataFrame
+    magnitude_threshold: float = 0.0
+
+    def shown(self, values: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        """Return the eigenvalues that figures show."""
+        return values[np.abs(values) >= self.magnitude_threshold]
+
+    def shown_text(self) -> str:
+        """Return what figures say of the eigenvalues that they leave out; empty where they show all."""
+        return f", |λ| ≥ {self.magnitude_threshold:g} shown" if self.magnitude_threshold > 0 else ""
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return all statistics by member; over members mean with its 95 % interval, std (by n - 1), min, max and n."""
@@ -78,15 +90,27 @@ class EigenvalueSummary(Result):
         )
 
 
-def summarise_eigenvalues(population: Population) -> EigenvalueSummary:
+def summarise_eigenvalues(population: Population, *, magnitude_threshold: float = 0.0) -> EigenvalueSummary:
     """Summarise eigenvalue distributions: statistics of every member and their distance from theory.
+
+    Parameters
+    ----------
+    population
+        The members.
+    magnitude_threshold
+        hide eigenvalues of smaller modulus in figures; statistics count all
 
     Raises
     ------
     AnalysisError
-        If a member's spectrum is empty or not finite; the message names the member.
+        If a member's spectrum is empty or not finite, and the message names the member; or if
+        ``magnitude_threshold`` is negative, or so large that no eigenvalue is left.
     """
     spectra = [check_eigenvalues(v, n) for n, v in zip(population.names, population.eigenvalues, strict=True)]
+    largest = max((float(np.abs(v).max(initial=0)) for v in spectra), default=0.0)
+    if not 0 <= magnitude_threshold <= largest:
+        text = f"must be from 0 to {largest:.3g}, the largest modulus; got {magnitude_threshold:g}"
+        raise AnalysisError(text, parameter="magnitude_threshold")
     index = pd.Index(population.names, name="model_name")
     # Assignments of a million pairs take longer than it takes to start processes.
     many = sum(len(values) ** 2 for values in spectra) > MANY_PAIRS
@@ -95,6 +119,7 @@ def summarise_eigenvalues(population: Population) -> EigenvalueSummary:
         population=population,
         statistics=pd.DataFrame([eigenvalue_statistics(v) for v in spectra], index=index),
         corrected=pd.DataFrame(list(corrected), index=index),
+        magnitude_threshold=magnitude_threshold,
     )
 
 

@@ -58,7 +58,7 @@ def plot_spectrum(summary: EigenvalueSummary, member: int = 0, ax: Axes | None =
     population = summary.population
     complex_plane(ax, _radius(summary))
     _draw_theory(summary, ax)
-    values = population.eigenvalues[member]
+    values = summary.shown(population.eigenvalues[member])
     ax.scatter(values.real, values.imag, s=7, color=BLUE, linewidths=0, alpha=0.8, label="model")
     ax.set_title(population.names[member])
     return ax
@@ -72,7 +72,7 @@ def plot_overlay(summary: EigenvalueSummary, ax: Axes | None = None, *, closely:
     """
     ax = single_axes(ax, "double", height=2.6)
     population = summary.population
-    everything = np.concatenate(population.eigenvalues)
+    everything = summary.shown(np.concatenate(population.eigenvalues))
     values = thinned(everything)
     alpha = float(np.clip(200 / len(values), 0.15, 0.8))
     ax.axhline(1, color=GRAY, linewidth=0.6, zorder=0)
@@ -116,8 +116,10 @@ def _overlay(summary: EigenvalueSummary) -> Figure:
     if many_near:
         axes[0, 1].set_title("near the unit circle")
     legend_below(figure, axes[0, 0])
-    count = sum(map(len, population.eigenvalues))
-    lines = [f"{population.label}: n = {len(population)} models, L = {population.seq_length}"]
+    count = len(summary.shown(np.concatenate(population.eigenvalues)))
+    lines = [
+        f"{population.label}: n = {len(population)} models, L = {population.seq_length}{summary.shown_text()}"
+    ]
     figure.suptitle("\n".join([*lines, *filter(None, [share_text(min(count, MOST_POINTS), count)])]))
     return figure
 
@@ -155,6 +157,7 @@ def _examples(summary: EigenvalueSummary) -> Figure:
     figure.suptitle(
         f"{summary.population.label}: n = {number} models"
         + (f", the first {shown}" if shown < number else "")
+        + summary.shown_text()
     )
     return figure
 
