@@ -16,7 +16,7 @@ from emt import locks, runs, stopping
 from emt.config import RunConfig
 from emt.devices import choose_device
 from emt.models import MODELS
-from emt.models.base import check_model
+from emt.models.base import Factored, check_model
 from emt.ops import fast_matmul, is_member_invariant, keep_freed_memory
 from emt.options import load
 from emt.tasks import TASKS
@@ -118,8 +118,12 @@ def bits_depend_on_stack(stack: Stack) -> bool:
     batch = stack.task.batch(seeds, "train", 0, shape, stack.config.batch_size)
 
     def gradients(x: Tensor, training_targets: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
-        call = x, None, batch.steps, {"targets": training_targets} if stack.model.own_gradients else None
+        context = {"targets": training_targets} if stack.model.own_gradients else {"factored": x.new_zeros(0)}
+        call = x, None, batch.steps, context
         outputs, _, log = functional_call(stack.model, dict(zip(constants, weights, strict=True)), call)
+        if isinstance(outputs, Factored):
+            # The rest is done for each member by itself.
+            outputs = outputs.hidden
         if stack.model.own_gradients:
             return outputs, *(log[f"gradient/{name}"] for name, _ in stack.model.named_parameters())
         trained = [weight for weight in weights if weight.requires_grad]
