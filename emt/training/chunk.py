@@ -127,7 +127,8 @@ def bits_depend_on_stack(stack: Stack) -> bool:
         if stack.model.own_gradients:
             return outputs, *(log[f"gradient/{name}"] for name, _ in stack.model.named_parameters())
         trained = [weight for weight in weights if weight.requires_grad]
-        return outputs, *torch.autograd.grad(outputs.square().mean(dim=(1, 2, 3)).sum(), trained)
+        loss = outputs.square().mean(dim=(1, 2, 3)).sum()
+        return outputs, *torch.autograd.grad(loss, trained, materialize_grads=True)
 
     data = torch.tensor(batch.inputs), torch.tensor(batch.training_targets(stack.task.loss))
     return not is_member_invariant(gradients, *data, *constants.values())

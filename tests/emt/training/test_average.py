@@ -91,14 +91,14 @@ def test_a_rate_without_a_beginning_and_the_reverse_are_refused():
 
 @pytest.fixture
 def config(mini_texts):
-    """Two LSTMs on a small text; the first epoch by Adam, three more averaged."""
+    """Two models on a small text; the first epoch by Adam, three more averaged."""
     return RunConfig(
         task={"name": "words", "data": str(mini_texts), "segment": 12, "validation_rows": 2},
         model={
-            "type": "stacked_lstm",
+            "type": "awd_fwm",
             "hidden_dim": 6,
             "embedding_dim": 5,
-            "layers": 1,
+            "memory_dim": 3,
             "recurrent_dropout": 0.2,
         },
         training=TrainingConfig(
@@ -183,8 +183,8 @@ def test_without_a_kept_best_a_member_ends_with_its_average(config, tmp_path):
         report = stack.gradients()
         stack.optimizer.step()
         stack.advance(report)
-    found = runs.read_weights(tmp_path / "model-1")[0]["readout.bias"]
+    found = runs.read_weights(tmp_path / "model-1")[0]["decoder.bias"]
     assert_close(
-        torch.tensor(found), stack.optimizer.slots(stack.model.b_out)["average"][0], rtol=1e-4, atol=1e-5
+        torch.tensor(found), stack.optimizer.slots(stack.model.b_decoder)["average"][0], rtol=1e-4, atol=1e-5
     )
-    assert np.abs(found - stack.model.b_out[0].detach().numpy()).max() > 1e-3
+    assert np.abs(found - stack.model.b_decoder[0].detach().numpy()).max() > 1e-3
