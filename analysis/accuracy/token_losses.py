@@ -49,12 +49,15 @@ class TokenLosses:
     difference
         Mean over stories of each story's mean difference, with its 95 % t interval: ``mean``, ``low``,
         ``high``, ``stories``.
+    pieces
+        What figures call the pieces of the text that count as stories.
     """
 
     labels: tuple[str, str]
     tokens: pd.DataFrame
     models: pd.DataFrame
     difference: dict[str, float]
+    pieces: str = "stories"
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return the losses by token and by model."""
@@ -65,8 +68,8 @@ class TokenLosses:
         return {"token_loss_difference": {"models": self.labels, **self.difference}}
 
 
-def compare_losses(a: Losses, b: Losses) -> TokenLosses:
-    """Compare what two models lost on the same tokens.
+def compare_losses(a: Losses, b: Losses, *, pieces: str = "stories") -> TokenLosses:
+    """Compare what two models lost on the same tokens; ``pieces`` is what stories are called.
 
     Raises
     ------
@@ -93,4 +96,5 @@ def compare_losses(a: Losses, b: Losses) -> TokenLosses:
         tokens,
         pd.DataFrame(models, index=pd.Index([a.label, b.label], name="label")),
         {"mean": by_story.estimate, "low": by_story.low, "high": by_story.high, "stories": by_story.n},
+        pieces,
     )

@@ -76,10 +76,15 @@ class Words:
         """Return the next words of each row; a batch of validation or test after a row's last word is empty."""
         if split == "train":
             return self._batch(len(seeds), split, size, self.passes(size).segment(step))
-        rows = min(size, self.validation_rows) if split == "validation" else size
-        left = len(self.splits[split]) // rows - 1 - step * shape
-        segment = Segment(step * shape, min(max(left, 0), shape), shape, fresh=step == 0)
-        return self._batch(len(seeds), split, rows, segment, pace=False)
+        return self.held_out(
+            split, step, min(size, self.validation_rows) if split == "validation" else size, len(seeds)
+        )
+
+    def held_out(self, split: Split, step: int, rows: int, members: int = 1) -> Batch:
+        """Return a segment of a text in so many rows, without the words that are too few for one more each."""
+        left = len(self.splits[split]) // rows - 1 - step * self.segment
+        segment = Segment(step * self.segment, min(max(left, 0), self.segment), self.segment, fresh=step == 0)
+        return self._batch(members, split, rows, segment, pace=False)
 
     def test_batch(self, seed: int, length: int, horizon: int, size: int) -> Batch:
         """Return the first ``length`` words of the rows of the test text, one member wide."""

@@ -73,7 +73,7 @@ def articles(count: int, seed: int) -> str:
 
 @pytest.fixture(scope="session")
 def mini_texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of three generated texts under the names of WikiText-2: 18, 8 and 9 articles of 34 words."""
+    """Folder of three generated texts under the names of WikiText-2: 18, 8 and 9 articles of 33 words."""
     folder = tmp_path_factory.mktemp("texts")
     for seed, (split, count) in enumerate({"train": 18, "valid": 8, "test": 9}.items()):
         (folder / f"wiki.{split}.tokens").write_text(articles(count, seed))

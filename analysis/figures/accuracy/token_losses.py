@@ -75,6 +75,6 @@ def _figure(result: TokenLosses, first: int) -> Figure:
     interval = "" if np.isnan(d["low"]) else f" (95 %: {d['low']:.3f} to {d['high']:.3f})"
     figure.suptitle(
         f"Loss of {b} minus loss of {a}: {d['mean']:.3f} nats{interval}, "
-        f"n = {d['stories']:.0f} stories, {len(result.tokens)} tokens"
+        f"n = {d['stories']:.0f} {result.pieces}, {len(result.tokens)} tokens"
     )
     return figure
