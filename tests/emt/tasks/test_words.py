@@ -6,9 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from emt.config import TrainingConfig
 from emt.errors import UserError
+from emt.models import MODELS
+from emt.options import load
 from emt.tasks.word_files import read_texts
 from emt.tasks.words import Passes, Words
+from emt.training.stack import Stack
 
 
 def write(folder, train, valid="b a\n", test="c\n", form="{}.txt"):
@@ -126,3 +130,23 @@ def test_wikitext_2_has_the_published_counts():
     assert len(texts.vocabulary) == 33_278
     assert [len(ids) for ids in texts.splits.values()] == [2_088_628, 217_646, 245_569]
     assert [articles.max() + 1 for articles in texts.articles.values()] == [600, 60, 60]
+
+
+@pytest.mark.parametrize("name", ["fwm", "stacked_lstm", "transformer_xl", "awd_lstm", "awd_fwm"])
+def test_every_model_of_words_learns_a_text(name, mini_texts):
+    task = Words(data=str(mini_texts), segment=12, vary_segments=False)
+    options = {
+        "transformer_xl": {"hidden_dim": 8, "heads": 2, "layers": 1, "memory_length": 10},
+        "fwm": {"memory_dim": 3},
+    }
+    sizes = {"hidden_dim": 8, "embedding_dim": 8, **options.get(name, {})}
+    model = load(MODELS, name, "model_type")((3, 1003), task.input_channels, task.output_channels, **sizes)
+    settings = {"num_models": 2, "batch_size": 9, "learning_rate": 0.02, "curriculum_horizons": (1,)}
+    stack = Stack(TrainingConfig(**settings), task, model, (1, 2))
+    before = stack.measure("validation", 30, np.arange(2))[0]
+    for _ in range(25):
+        report = stack.gradients()
+        stack.optimizer.step()
+        stack.advance(report)
+    after = stack.measure("validation", 30, np.arange(2))[0]
+    assert (after < before - 0.1).all(), (before, after)
