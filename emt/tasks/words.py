@@ -20,6 +20,9 @@ from emt.tasks.word_files import read_texts
 HALVED, SPREAD, SHORTEST, LONGEST = 0.05, 5.0, 5, 10
 """Share of segments around half the length; standard deviation of lengths; the shortest; words above the length."""
 
+TEST_SEQUENCES = 256
+"""Rows of the test text that `emt evaluate` reads the beginnings of."""
+
 
 class Words:
     """A text, word by word; the next word is to be named. All seeds read the same text in the same order.
@@ -63,6 +66,8 @@ class Words:
         self.segment, self.vary_segments, self.validation_rows = segment, vary_segments, validation_rows
         self.input_channels = self.output_channels = len(self.tokens)
         self.lengths = (segment,)
+        # So many rows of the test text have a segment and a word more each.
+        self.test_sequences = max(1, min(TEST_SEQUENCES, len(self.splits["test"]) // (segment + 1)))
         self._passes: dict[int, Passes] = {}
 
     def operator(self, length: int) -> None:

@@ -24,9 +24,10 @@ TASKS = {
     "ethereal": "--task characters --dataset small_palindromes",
     "ethereal_rnn": "--task characters --dataset small_palindromes --layers 1",
     **dict.fromkeys(
-        ("irnn", "ar_lstm", "alstm", "fw", "fwm", "rwkv7", "mnm", "stacked_lstm", "awd_lstm", "awd_fwm"),
+        ("irnn", "ar_lstm", "alstm", "fw", "fwm", "rwkv7", "mnm", "stacked_lstm"),
         RETRIEVAL,
     ),
+    **dict.fromkeys(("awd_lstm", "awd_fwm"), f"{RETRIEVAL} --embedding_dim 5"),
     **dict.fromkeys(CONVOLVED, f"{RETRIEVAL} --conv_size 2"),
     "fwp": "--task unique_keys --num_keys 4",
     "transformer_xl": f"{RETRIEVAL} --layers 1 --heads 2",
