@@ -58,6 +58,8 @@ class About(Schema):
         Its answer in words.
     command, options, seq_length
         What was asked.
+    summaries
+        What was analysed, as paths from this folder; None where it does not say.
     files
         What it wrote; None where it does not say.
     sha256
@@ -68,6 +70,7 @@ class About(Schema):
     command: str | None = None
     options: dict[str, Any] = {}
     seq_length: Positive | None = None
+    summaries: list[str] | None = None
     files: list[FileName] | None = None
     sha256: dict[FileName, str] = {}
 

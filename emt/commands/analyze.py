@@ -5,6 +5,7 @@ import importlib
 import inspect
 import itertools
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
                 help='names of the sets (default: their folders; "Set k" where these have one name)',
             )
         folder = (
-            f"./{command.folder}, of one summary in its folder"
+            f"./{command.folder}, with _2, … for further sets; of one summary in its folder"
             if command.several
             else f"{command.folder} in the folder of the summary file"
         )
@@ -100,7 +101,12 @@ def run(command: Command, given: dict[str, Any]) -> Any:
         if hasattr(result, "pages"):
             _save_pages(result, request.folder)
         else:
-            question = {"command": command.name, "options": options, "seq_length": _length_of(subject)}
+            question = {
+                "command": command.name,
+                "options": options,
+                "seq_length": _length_of(subject),
+                "summaries": _from_folder([source[0] for source in request.sources], request.folder),
+            }
             _save(result, command, request.folder, question)
     return result
 
@@ -117,8 +123,8 @@ def _request(command: Command, given: dict[str, Any]) -> Request:
             (path, label, length) for path, label in zip(paths, _labels(labels, len(paths)), strict=True)
         ]
         # What is found in one experiment belongs to it, and its report looks for it there.
-        home = experiment_of(paths[0]) if alone else Path()
-        return Request(sources, check_folder(Path(folder or home / command.folder), "output_dir"))
+        home = experiment_of(paths[0]) / command.folder if alone else _folder_of(command, paths)
+        return Request(sources, check_folder(Path(folder) if folder else home, "output_dir"))
     first, *others = given.pop("summaries")
     if others:
         several = ", ".join(name for name, other in COMMANDS.items() if other.several)
@@ -128,6 +134,31 @@ def _request(command: Command, given: dict[str, Any]) -> Request:
     experiment = experiment_of(path)
     output = check_folder(Path(folder or experiment / command.folder), "output_dir")
     return Request([(path, visible(name_of(path)), length)], output)
+
+
+def _folder_of(command: Command, paths: Sequence[Path]) -> Path:
+    """Return a folder here for results of several sets: that of the same sets, or one without results of others."""
+    if command.takes == "experiments":
+        return Path(command.folder)
+    candidates = (Path(f"{command.folder}{f'_{k}' if k > 1 else ''}") for k in itertools.count(1))
+    return next(
+        folder for folder in candidates if _analysed_in(folder) in (None, _from_folder(paths, folder))
+    )
+
+
+def _analysed_in(folder: Path) -> list[str] | None:
+    """Return what the results in a folder are of; None if there are no results, or they do not say."""
+    from analysis.report.sections import read_about
+
+    try:
+        return read_about(folder).summaries
+    except UserError:
+        return None
+
+
+def _from_folder(paths: Sequence[Path], folder: Path) -> list[str]:
+    """Return paths as they are from a folder: they hold when all is moved together."""
+    return [Path(os.path.relpath(path.absolute(), folder.absolute())).as_posix() for path in paths]
 
 
 def _length_of(subject: Any) -> int | None:

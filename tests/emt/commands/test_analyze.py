@@ -326,6 +326,20 @@ def test_embedding_takes_its_flags_and_makes_nested_folders(summary, tmp_path):
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_results_of_other_sets_stay(write_summary, tmp_path, monkeypatch, capsys):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    a, b, c = (str(write_summary(tmp_path / name)) for name in "abc")
+    for second in (b, c, b):
+        assert emt(["analyze", "compare", "--summary_files", a, second]) == 0
+    folders = sorted(path.name for path in Path().iterdir())
+    assert folders == ["comparison_analysis", "comparison_analysis_2"]
+    told = [json.loads((Path(name) / "about.json").read_text())["summaries"] for name in folders]
+    assert told == [[f"../../{x}/evaluation_summary.json" for x in pair] for pair in ("ab", "ac")]
+    assert f"tables in {folders[1]}: " in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_compare_names_sets_that_have_no_label(write_summary, tmp_path, capsys):
     files = [str(write_summary(tmp_path / name, 4, noise=noise)) for name, noise in (("a", 0.1), ("b", 0.3))]
     assert emt(["analyze", "compare", "--summary_files", *files, "--labels", "quiet"]) == 0
