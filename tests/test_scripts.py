@@ -8,11 +8,12 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
-from command_line import TINY, command, refuse, start, succeed
+from command_line import ROOT, TINY, command, refuse, start, succeed
 
 from emt import runs
 
@@ -338,3 +339,18 @@ def test_the_analyses_as_documented(ranged, tmp_path, words, table):
     names = os.listdir(tmp_path / "out")
     assert {Path(n).suffix for n in names} >= {".png", ".pdf", ".csv", ".json"}
     assert table is None or table in {Path(n).stem for n in names}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["test_data_ar", "test_unified_updates"])
+def test_tests_of_earlier_programs_run_as_scripts(name, monkeypatch):
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests" / f"{name}.py"],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout

@@ -5,6 +5,11 @@ Also a script: ``python tests/test_unified_updates.py``. UNIFIED_UPDATES.md has 
 
 import sys
 from math import erf, exp, pi, sqrt
+from pathlib import Path
+
+if __name__ == "__main__":
+    # A script's own folder comes first, and the folder of the tests of `emt` there is called as the package is.
+    sys.path[0] = str(Path(__file__).parents[1])
 
 import numpy as np
 import pytest
