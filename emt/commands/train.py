@@ -125,6 +125,7 @@ def second_pass(
         description=__doc__,
         argument_default=argparse.SUPPRESS,
     )
+    parser.elsewhere = _others_with
     run = parser.add_argument_group("run")
     run.add_argument(
         "--experiment_name", metavar="NAME", required=base is None, help="name of the run's folder"
@@ -154,6 +155,20 @@ def second_pass(
     add_flags(parser.add_argument_group("training"), (TRAINING_STEPS, *options_of_model(TrainingConfig)))
     add_flags(parser.add_argument_group("execution"), options_of_model(ExecutionConfig))
     return parser
+
+
+def _others_with(flag: str) -> str:
+    """Return, as the end of a message, which tasks or models have a flag; nothing where none has."""
+    if flag == "--steps":
+        return f"; did you mean --{TRAINING_STEPS.name}? --steps is the length of a trial of some tasks"
+    for kind, registry in REGISTRIES.items():
+        targets = plugins.names(registry, kind).items()
+        named = [
+            name for name, target in targets if flag[2:] in {option.name for option in options_of(target)}
+        ]
+        if named:
+            return f"; --{kind} {' or '.join(filter(None, [', '.join(named[:-1]), named[-1]]))} has it"
+    return ""
 
 
 def build_config(given: dict[str, Any], task: str, model: str, base: RunConfig | None) -> RunConfig:

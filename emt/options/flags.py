@@ -3,7 +3,7 @@
 import argparse
 import sys
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from textwrap import wrap
 from typing import Any, NoReturn
 
@@ -41,6 +41,8 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **{"formatter_class": HelpFormatter} | settings)
         self._words: list[str] = []
+        self.elsewhere: Callable[[str], str] = lambda flag: ""
+        """Says, as the end of a message, where else there is a flag that is none of this command line."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse as argparse does; what was typed is kept for messages."""
@@ -76,8 +78,10 @@ class Parser(argparse.ArgumentParser):
         if not message.startswith(("unrecognized arguments", "the following arguments are required")):
             return ""
         known = self._known_flags()
-        typed = (word.partition("=")[0] for word in self._words if word.startswith("--"))
-        return next((text for flag in typed if flag not in known and (text := suggestion(flag, known))), "")
+        typed = [word.partition("=")[0] for word in self._words if word.startswith("--")]
+        unknown = [flag for flag in typed if flag not in known]
+        texts = (self.elsewhere(flag) or suggestion(flag, known) for flag in unknown)
+        return next(filter(None, texts), "")
 
     def _known_flags(self) -> list[str]:
         """Return all flags, of sub-commands those of the one that was typed."""
