@@ -4,16 +4,28 @@ import json
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+from pydantic import Field
+
+from emt import config as configuration
 from emt import files, runs, tensor_file
 from emt.config import RunConfig
 from emt.errors import UserError
 from emt.options import load
-from emt.schema import checked
+from emt.schema import Count, Positive, Schema, checked
 from emt.tasks import TASKS
 from emt.training.epochs import Epochs
 from emt.training.population import Chunk
+from emt.training.progress import CourseStatus
+
+
+class Saved(Schema):
+    """What the text of a resume state says, as far as it is told."""
+
+    step: Count
+    numbers: Annotated[list[Positive], Field(min_length=1)]
+    course: CourseStatus = CourseStatus()
 
 
 def where_it_continues(config: RunConfig, experiment: Path) -> str:
@@ -32,13 +44,15 @@ def where_it_continues(config: RunConfig, experiment: Path) -> str:
         Such as "models 1 to 3 are done; models 4 to 6 continue after step 2,400 of 4,000 (epoch 13 of 20) at
         horizons 20 to 40; models 7 and 8 start at step 0".
     """
-    plan = experiment / "population" / "chunks.json"
+    plan, begun = experiment / "population" / "chunks.json", experiment / "config.json"
     try:
-        numbers = checked(files.read_json(plan), list[list[int]], plan) if plan.exists() else []
+        if not plan.exists() or configuration.differences(configuration.read(begun), config):
+            return ""
+        numbers = checked(files.read_json(plan), list[list[int]], plan)
     except UserError:
-        # Training reads the same file, and says what is wrong with it.
+        # Training reads the same files, and says what is wrong with them.
         return ""
-    chunks = [Chunk(experiment, config, tuple(n)) for n in numbers]
+    chunks = [Chunk(experiment, config, tuple(n)) for n in numbers if n]
     done = [n for chunk in chunks for n in chunk.numbers if runs.is_done(experiment, n)]
     states = [(chunk, _saved(chunk, done)) for chunk in chunks if not set(chunk.numbers) <= set(done)]
     if not done and not any(about for _, about in states):
@@ -50,24 +64,23 @@ def where_it_continues(config: RunConfig, experiment: Path) -> str:
     return "; ".join(parts)
 
 
-def _saved(chunk: Chunk, done: Iterable[int]) -> dict[str, Any]:
-    """Return what a chunk's resume state says of itself; nothing where it has none that training would take."""
+def _saved(chunk: Chunk, done: Iterable[int]) -> Saved | None:
+    """Return what a chunk's resume state says of itself; None where it has none that training would take."""
     try:
-        about: dict[str, Any] = json.loads(tensor_file.text_of(chunk.state_path) or "{}")
-        left = set(chunk.numbers) - set(about["numbers"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-    return about if left <= set(done) else {}
+        text = tensor_file.text_of(chunk.state_path)
+        about: Saved = checked(json.loads(text or "{}"), Saved, chunk.state_path)
+    except (OSError, ValueError):
+        return None
+    return about if set(chunk.numbers) - set(about.numbers) <= set(done) else None
 
 
-def _place(config: RunConfig, about: dict[str, Any]) -> str:
+def _place(config: RunConfig, about: Saved) -> str:
     task = load(TASKS, config.task_name, "task")(**config.task_options())
-    training, step = config.training, about["step"]
-    epochs = Epochs(training, task)
-    text = f"{named(about['numbers'])} continue{'s' if len(about['numbers']) == 1 else ''} after step {step:,} of "
-    text += f"{epochs.end(training.epochs):,} (epoch {epochs.done(step) + 1} of {training.epochs})"
-    at = about.get("course", {}).get("at", {})
-    horizons = sorted({at[str(n)][0] for n in about["numbers"] if str(n) in at})
+    training, epochs = config.training, Epochs(config.training, task)
+    text = f"{named(about.numbers)} continue{'s' if len(about.numbers) == 1 else ''} after step {about.step:,} of "
+    text += f"{epochs.end(training.epochs):,} (epoch {epochs.done(about.step) + 1} of {training.epochs})"
+    at = about.course.at
+    horizons = sorted({at[str(n)][0] for n in about.numbers if str(n) in at})
     if not horizons or not training.curriculum or len(training.curriculum_horizons) == 1:
         return text
     several = f"horizons {horizons[0]} to {horizons[-1]}"

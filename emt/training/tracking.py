@@ -9,10 +9,18 @@ from typing import Any
 from emt import files, runs
 from emt.config import RunConfig
 from emt.errors import UserError, install_hint
+from emt.schema import Schema, read
 from emt.training.population import done_markers
 
 PROJECT = "emt"
 """Project of the runs, unless ``$WANDB_PROJECT`` names another."""
+
+
+class Sent(Schema):
+    """Content of a member's tracked.json: what was sent of it."""
+
+    name: str
+    weights_sha256: str
 
 
 def require(parameter: str = "loggers") -> None:
@@ -65,7 +73,7 @@ def send(
     for number, marker in done_markers(config, experiment).items():
         folder = runs.model_folder(experiment, number)
         sent = folder / "tracked.json"
-        if sent.exists() and files.read_json(sent).get("weights_sha256") == marker["sha256"]:
+        if sent.exists() and read(sent, Sent).weights_sha256 == marker["sha256"]:
             continue
         name = f"{experiment.name}-model-{number}"
         curve = [

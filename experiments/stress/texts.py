@@ -23,12 +23,14 @@ from emt.config import RunConfig, TrainingConfig
 from emt.evaluation import Settings, Work
 from emt.interventions.conditions_file import read_conditions_file
 from emt.options import load
+from emt.schema import read
 from emt.tasks import TASKS, characters
 from emt.tasks.babi_data import read_babi
 from emt.tasks.word_files import read_texts
 from emt.training import population
 from emt.training.progress import standing
 from emt.training.sweep import complete, read_run
+from emt.training.tracking import Sent
 from experiments.associative_retrieval.results import RetrievalTest
 from experiments.catbabi.results import MemberTest, RunTest
 from experiments.command_line import find_runs
@@ -180,6 +182,15 @@ def _write_marker(folder: Path) -> Path:
     for number in (1, 2, 3):
         _write_member(folder, number)
     return runs.marker_path(runs.model_folder(folder, 2))
+
+
+def _write_sent(folder: Path) -> Path:
+    files.write_json(folder / "tracked.json", {"name": "run-model-1", "weights_sha256": "0" * 64})
+    return folder / "tracked.json"
+
+
+def _read_sent(path: Path) -> Any:
+    return read(path, Sent)
 
 
 def _work(folder: Path) -> Work:
@@ -351,6 +362,7 @@ KINDS: tuple[Kind, ...] = (
     _json("status", _write_status, _standing),
     _json("done marker", _write_marker, _read_marker),
     Kind("entry of a member", _write_entry, _entry, mutate=mutate_json),
+    _json("what was sent", _write_sent, _read_sent),
     _json("sweep", _write_sweep, _read_sweep),
     _json("conditions of interventions", _write_conditions, _read_conditions),
     Kind("matrix of a model", _write_matrix, _read_matrix, vouched=False, mutate=mutate_table),

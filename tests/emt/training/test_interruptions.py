@@ -13,7 +13,7 @@ from emt.training import curriculum
 from emt.training.adam import MemberAdam
 from emt.training.continued import where_it_continues
 from emt.training.population import Chunk
-from emt.training.resume import read_resume_state
+from emt.training.resume import read_resume_state, resume_file
 from emt.training.stack import Stack
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -118,10 +118,15 @@ def test_what_is_said_of_it_is_where_it_continues(interrupted_in_a_step, steps, 
     assert where_it_continues(config, tmp_path) == "", "a new run has nothing to say"
     work = interrupted_in_a_step()
     write_json(tmp_path / "population" / "chunks.json", [[*NUMBERS], [4, 5]])
+    write_json(tmp_path / "config.json", config.model_dump())
     expected = f"models 1 to 3 continue after step {steps[-1]} of 40 (epoch 1 of 2) at horizon"
     said = where_it_continues(config, tmp_path)
     assert said.startswith(expected)
     assert said.endswith("; models 4 and 5 start at step 0")
+    other = config.model_copy(update={"model": {**config.model, "hidden_dim": 12}})
+    assert where_it_continues(other, tmp_path) == "", "training refuses another run in the folder"
+    work.state_path.write_bytes(resume_file({}, {"numbers": [1, 2, 3], "step": "6"}))
+    assert where_it_continues(config, tmp_path) == "", "training refuses the file, and says so"
     work.state_path.write_bytes(b"damaged")
     assert where_it_continues(config, tmp_path) == "", "training refuses the file, and says so"
 

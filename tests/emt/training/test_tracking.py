@@ -45,6 +45,9 @@ def test_each_member_is_sent_once_with_its_options_its_curve_and_its_end(start, 
     assert second.finished
     start("--loggers wandb tensorboard")
     assert len(wandb_runs) == 2, "what was sent is not sent again"
+    (folder / "model-1" / "tracked.json").write_text("[]")
+    with pytest.raises(UserError, match=r"model-1/tracked\.json: expected"):
+        start("--loggers wandb")
 
 
 def test_a_run_that_is_done_can_be_sent_later(start, wandb_runs):
