@@ -4,7 +4,7 @@ A text is cut into as many rows as a batch has, one after the other, and a netwo
 names the next one. Its state is carried from segment to segment; it is zero at the start of each pass over the text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -44,7 +44,7 @@ class Words:
     """
 
     loss: Literal["cross_entropy"] = "cross_entropy"
-    loss_options: dict[str, float] = {}
+    loss_options: Mapping[str, float] = {}
     curriculum = False
     carries = True
     epoch_batches = 0

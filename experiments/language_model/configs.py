@@ -135,7 +135,7 @@ def comparison(
 
 
 REDUCED = comparison("reduced", 10_000, {"hidden_dim": 400, "embedding_dim": 200}, 32, epochs=3)
-SMALL = comparison("small", 5_000, {"hidden_dim": 128, "embedding_dim": 64}, 16, epochs=2, epoch_batches=250)
+SMALL = comparison("small", 5_000, {"hidden_dim": 128, "embedding_dim": 64}, 16, epochs=1, epoch_batches=500)
 """Comparisons of the two models among themselves: sizes, rates of dropout and of learning are untuned. The small one
 is a third of a pass, 0.68 million words."""
 
