@@ -12,7 +12,9 @@ y divided by the temperature, before the readout, that is best on the validation
 """
 
 import json
+from bisect import bisect_left
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -161,7 +163,9 @@ def losses_of(text: Readouts, temperature: float = 1.0) -> NDArray[np.float64]:
 
 
 def best_temperature(losses: Any, grid: Sequence[float] = TEMPERATURES) -> tuple[float, float]:
-    """Return the temperature before the first rise of a loss over the grid, and that loss.
+    """Return the temperature before the first rise of a loss over the grid, and that loss, by bisection.
+
+    Cross entropy is convex in the factor of the logits, so that once it rises with the temperature it goes on to rise.
 
     Parameters
     ----------
@@ -175,13 +179,9 @@ def best_temperature(losses: Any, grid: Sequence[float] = TEMPERATURES) -> tuple
     >>> best_temperature(lambda t: (t - 1.05) ** 2)[0]
     1.05
     """
-    best, lowest = grid[0], losses(grid[0])
-    for temperature in grid[1:]:
-        loss = losses(temperature)
-        if loss > lowest:
-            break
-        best, lowest = temperature, loss
-    return best, lowest
+    known = cache(losses)
+    place = bisect_left(range(len(grid) - 1), True, key=lambda i: known(grid[i + 1]) > known(grid[i]))
+    return grid[place], known(grid[place])
 
 
 def _test_member(

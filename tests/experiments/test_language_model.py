@@ -73,8 +73,21 @@ def test_y_is_divided_by_the_temperature_and_the_bias_is_not(temperature):
 
 
 def test_the_temperature_is_the_one_before_the_first_rise():
-    losses = {0.8: 3.0, 0.81: 2.0, 0.82: 2.5, 0.83: 1.0}
+    losses = {0.8: 3.0, 0.81: 2.0, 0.82: 2.5, 0.83: 2.6}
     assert best_temperature(losses.__getitem__, tuple(losses)) == (0.81, 2.0)
+    text = readouts(9, 70)
+    # Words as they come at the temperature 1.1.
+    chances = (text.hidden @ text.table.mT / 1.1 + text.bias).softmax(dim=-1)
+    drawn = np.random.default_rng(2).random((9, 70, 1))
+    text = text._replace(
+        targets=(chances.cumsum(dim=-1) < torch.tensor(drawn)).sum(dim=-1).clamp(max=WORDS - 1)
+    )
+    grid = tuple(round(0.8 + 0.02 * i, 2) for i in range(40))
+    all_losses = [float(losses_of(text, t).mean()) for t in grid]
+    first = next(i for i in range(39) if all_losses[i + 1] > all_losses[i])
+    assert 3 < first < 36
+    found = best_temperature(lambda t: float(losses_of(text, t).mean()), grid)
+    assert found == (grid[first], all_losses[first])
     assert best_temperature(lambda _: 1.0, (0.8, 0.9)) == (0.9, 1.0), "no rise, no stop"
 
 
