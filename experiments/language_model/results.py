@@ -165,7 +165,7 @@ def losses_of(text: Readouts, temperature: float = 1.0) -> NDArray[np.float64]:
 def best_temperature(losses: Any, grid: Sequence[float] = TEMPERATURES) -> tuple[float, float]:
     """Return the temperature before the first rise of a loss over the grid, and that loss, by bisection.
 
-    Cross entropy is convex in the factor of the logits, so that once it rises with the temperature it goes on to rise.
+    Cross entropy is convex in the factor of the logits, so that it rises with all temperatures above the best one.
 
     Parameters
     ----------
