@@ -21,10 +21,15 @@ WITH_MEMORY = [name for name, target in MODELS.items() if assigns(target, "memor
 every_memory = pytest.mark.parametrize("recording", WITH_MEMORY, indirect=True)
 
 
+SMALLER = {"awd_fwm": {"hidden_dim": 12, "embedding_dim": 400}}
+"""Sizes of a model whose defaults are those of a language model; keys of a small last layer would be near zero."""
+
+
 @pytest.fixture
 def recording(request, tmp_path: Path):
     """Record untrained members of a model, its name with options or without, on associative retrieval."""
     name, options = request.param if isinstance(request.param, tuple) else (request.param, {})
+    options = {**SMALLER.get(name, {}), **options}
     config = RunConfig(
         metadata={"experiment_name": "planted"},
         task={"name": "associative_retrieval", "pairs": PAIRS},

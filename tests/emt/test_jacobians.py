@@ -22,7 +22,13 @@ def make_points():
         known = {o.name for o in options_of(MODELS[name])}
         options = {
             k: v
-            for k, v in {"hidden_dim": UNITS, "memory_dim": 5, "bias": True, **wanted}.items()
+            for k, v in {
+                "hidden_dim": UNITS,
+                "embedding_dim": 7,
+                "memory_dim": 5,
+                "bias": True,
+                **wanted,
+            }.items()
             if k in known
         }
         model = load(MODELS, name, "model_type")(SEEDS, IN, OUT, **options).double().requires_grad_(False)

@@ -26,7 +26,7 @@ every_model = pytest.mark.parametrize("model", MODELS)
 
 def options_for(model):
     known = {o.name for o in options_of(MODELS[model])}
-    return {k: v for k, v in {"hidden_dim": UNITS, "bias": True}.items() if k in known}
+    return {k: v for k, v in {"hidden_dim": UNITS, "embedding_dim": 7, "bias": True}.items() if k in known}
 
 
 @pytest.fixture

@@ -61,7 +61,9 @@ def test_a_sweep_ends_in_tables_over_rates(tmp_path, monkeypatch, layout_faults)
     assert sweep.main(["parity", *flags.split(), "--num_models", "6"]) == 0
     folder = tmp_path / "state_tracking_parity" / "summary"
     rates = pd.read_csv(folder / "state_tracking_rates.csv")
-    assert rates.groupby("run", sort=False)["learning_rate"].apply(list).tolist() == [list(RATES)] * 4
+    assert rates.groupby("run", sort=False)["learning_rate"].apply(list).tolist() == [list(RATES)] * len(
+        PARITY_RUNS
+    )
     assert (rates["n"] == 2).all()
     assert rates["trained"].between(0.2, 0.8).all()
     erasing = rates["run"].str.startswith("beta")

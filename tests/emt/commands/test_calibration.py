@@ -12,6 +12,7 @@ from analysis import COMMANDS, statistics
 from emt.commands import calibration, selftest
 from emt.commands.calibration import NULLS, Rate, draw, rate_of
 from emt.commands.known_systems import null_statistics
+from emt.errors import UserError
 
 STATISTICS = [name for name in NULLS if name.startswith("null_statistics")]
 
@@ -135,7 +136,6 @@ def test_a_test_that_misses_by_accident_is_repeated_on_new_data(monkeypatch, cap
 
 
 @pytest.mark.parametrize("words", [["--draws", "0"], ["--draws", "many"]])
-def test_draws_are_a_positive_number(words, capsys):
-    with pytest.raises(SystemExit):
+def test_draws_are_a_positive_number(words):
+    with pytest.raises(UserError, match=f"--draws: must be an integer ≥ 1; got {words[1]}"):
         selftest.main(["--calibrate", *words])
-    assert f"--draws: must be an integer ≥ 1; got {words[1]}" in capsys.readouterr().err
