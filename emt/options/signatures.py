@@ -83,6 +83,8 @@ class Option:
 def options_of(target: str) -> tuple[Option, ...]:
     """Options of ``"module:Class"`` or ``"module:function"``: its keyword-only parameters, in order.
 
+    A constructor that ends with ``**others`` hands them to that of its base, whose options stand before its own.
+
     Raises
     ------
     RegistrationError
@@ -92,21 +94,19 @@ def options_of(target: str) -> tuple[Option, ...]:
     module, _, name = target.partition(":")
     definition = _definition(module, name)
     if isinstance(definition, ast.ClassDef):
-        constructor, texts = _constructor(module, definition)
-        if constructor is None:
-            return ()
+        functions, texts = _constructors(module, definition)
     else:
-        constructor, texts = definition, _parameter_help(ast.get_docstring(definition) or "")
-    arguments = constructor.args
-    return tuple(
-        Option(
-            argument.arg,
-            _evaluate_annotation(argument, target),
-            REQUIRED if default is None else _literal(default, argument.arg, target),
-            texts.get(argument.arg, ""),
-        )
-        for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-    )
+        functions, texts = [definition], _parameter_help(ast.get_docstring(definition) or "")
+    found: dict[str, Option] = {}
+    for function in reversed(functions):
+        for argument, default in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True):
+            found[argument.arg] = Option(
+                argument.arg,
+                _evaluate_annotation(argument, target),
+                REQUIRED if default is None else _literal(default, argument.arg, target),
+                texts.get(argument.arg, ""),
+            )
+    return tuple(found.values())
 
 
 def options_of_model(model: type[BaseModel]) -> tuple[Option, ...]:
@@ -172,9 +172,10 @@ def require_arguments(target: str, names: Sequence[str]) -> None:
     module, _, name = target.partition(":")
     definition = _definition(module, name)
     is_class = isinstance(definition, ast.ClassDef)
-    function = _constructor(module, definition)[0] if isinstance(definition, ast.ClassDef) else definition
-    if function is None:
+    functions = _constructors(module, definition)[0] if isinstance(definition, ast.ClassDef) else [definition]
+    if not functions:
         return
+    function = functions[0]
     taken = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)][is_class:]
     if len(taken) > len(names):
         raise RegistrationError(
@@ -254,20 +255,32 @@ def _file(module: str) -> str:
     return module.replace(".", "/") + ".py"
 
 
-def _constructor(module: str, definition: ast.ClassDef) -> tuple[ast.FunctionDef | None, dict[str, str]]:
-    """Return the constructor that a class has or inherits, and what is said of its parameters, last by the class."""
+def _constructors(module: str, definition: ast.ClassDef) -> tuple[list[ast.FunctionDef], dict[str, str]]:
+    """Return the constructor that a class has or inherits, and what is said of its parameters, last by the class.
+
+    After one with ``**others`` the one of its base follows.
+    """
+    found: list[ast.FunctionDef] = []
     texts: dict[str, str] = {}
     for ancestor in _ancestry(module, definition):
         texts = _parameter_help(ast.get_docstring(ancestor) or "") | texts
         for node in ancestor.body:
             if isinstance(node, ast.FunctionDef) and node.name == "__init__":
-                return node, texts | _parameter_help(ast.get_docstring(node) or "")
-    return None, texts
+                found.append(node)
+                texts = _parameter_help(ast.get_docstring(node) or "") | texts
+                if node.args.kwarg is None:
+                    return found, texts
+    return found, texts
 
 
-def _ancestry(module: str, definition: ast.ClassDef) -> Iterator[ast.ClassDef]:
-    """Yield a class and, each before its own, the bases that modules of the same package, or of this one, define."""
-    yield definition
+def _ancestry(module: str, definition: ast.ClassDef) -> list[ast.ClassDef]:
+    """Return a class and the bases that modules of the same package, or of this one, define, in Python's order."""
+    last_first = dict.fromkeys(reversed([definition, *_bases(module, definition)]))
+    return list(reversed(last_first))
+
+
+def _bases(module: str, definition: ast.ClassDef) -> Iterator[ast.ClassDef]:
+    """Yield the bases of a class, each before its own, one as often as it is reached."""
     imported = {
         alias.asname or alias.name: (node.module, alias.name)
         for node in _tree(module).body
@@ -281,7 +294,8 @@ def _ancestry(module: str, definition: ast.ClassDef) -> Iterator[ast.ClassDef]:
                 (n for n in _tree(where).body if isinstance(n, ast.ClassDef) and n.name == name), None
             )
             if found is not None:
-                yield from _ancestry(where, found)
+                yield found
+                yield from _bases(where, found)
 
 
 def _evaluate_annotation(argument: ast.arg, target: str) -> Any:

@@ -1,6 +1,7 @@
 """Options read from signatures, checked, and turned into flags."""
 
 import argparse
+import inspect
 import re
 from typing import Annotated, Literal
 
@@ -19,6 +20,7 @@ from emt.options import (
     names_text,
     options_of,
     options_of_model,
+    require_arguments,
     summary_of,
     target_of,
     validate,
@@ -51,13 +53,26 @@ def settled(*words):
     return check(OPTIONS, parse(*words), "here", words=True)
 
 
+def defaults_of(kind):
+    """Return the defaults of a constructor, and of those that it hands further ones to, as Python finds them."""
+    defaults = {}
+    for ancestor in kind.__mro__:
+        constructor = ancestor.__dict__.get("__init__")
+        if constructor is not None and ancestor is not object:
+            defaults = (constructor.__kwdefaults__ or {}) | defaults
+            if not constructor.__code__.co_flags & inspect.CO_VARKEYWORDS:
+                break
+    return defaults
+
+
 @pytest.mark.parametrize("registry", [TASKS, MODELS])
 def test_registered_options_are_those_of_the_constructor(registry):
     for name, target in registry.items():
         options = options_of(target)
         assert all(o.help for o in options), f"{name}: an option without a help text"
-        defaults = load(registry, name, "kind").__init__.__kwdefaults__ or {}
-        assert {o.name: o.default for o in options if not o.required} == defaults
+        assert {o.name: o.default for o in options if not o.required} == defaults_of(
+            load(registry, name, "kind")
+        )
         assert summary_of(target).endswith((".", ")"))
 
 
@@ -69,6 +84,31 @@ def test_a_class_assigns_what_its_body_or_a_bases_gives_a_value(tmp_path, monkey
     monkeypatch.syspath_prepend(tmp_path)
     assert [name for name in "abcdg" if assigns("bodies:C", name)] == ["b", "c"]
     assert [name for name in "abcdef" if assigns("bodies:D", name)] == ["c", "e"]
+
+
+def test_a_constructor_with_others_hands_them_to_the_next_one_in_pythons_order(tmp_path, monkeypatch):
+    section = '"""{}.\n\nParameters\n----------\n{}\n"""'
+    texts = (
+        section.format("Base", "size\n    units.\nrate\n    how fast."),
+        section.format("Child", "rate\n    slow."),
+    )
+    (tmp_path / "handed.py").write_text(
+        "class Root:\n    def __init__(self, x): ...\n"
+        f"class Base(Root):\n    {texts[0]!r}\n    def __init__(self, x, *, size: int = 3, rate: float = 0.5): ...\n"
+        "class Mixin(Root): ...\n"
+        f"class Child(Mixin, Base):\n    {texts[1]!r}\n"
+        "    def __init__(self, x, *, rate: float = 2.0, deep: bool = True, **others): ...\n"
+        "class Closed(Base):\n    def __init__(self, x, *, deep: bool = True): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    options = options_of("handed:Child")
+    assert [(o.name, o.default, o.help) for o in options] == [
+        ("size", 3, "units."),
+        ("rate", 2.0, "slow."),
+        ("deep", True, ""),
+    ]
+    assert [o.name for o in options_of("handed:Closed")] == ["deep"]
+    require_arguments("handed:Child", ("x",))
 
 
 def test_a_constructor_may_be_inherited_with_its_help(tmp_path, monkeypatch):
