@@ -7,7 +7,7 @@ for each head of d channels, with learned positions added to the embedding and t
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 from torch import Tensor
@@ -25,8 +25,6 @@ class Attention(BlockModel):
 
     Parameters
     ----------
-    hidden_dim
-        width: units of the residual stream, and channels of all heads together.
     layers
         layers, each attention and an MLP.
     heads
@@ -37,8 +35,6 @@ class Attention(BlockModel):
         gated MLP after each layer's attention, or none.
     context_length
         steps that attention looks back, and learned positions; later steps have the last position.
-    initializer_range
-        standard deviation of initial weights.
     """
 
     memories = {"fast": {"kind": "dictionary", "reads": "after"}}
@@ -49,25 +45,21 @@ class Attention(BlockModel):
         input_channels: int,
         output_channels: int,
         *,
-        hidden_dim: Annotated[int, Field(ge=1)] = 64,
-        layers: Annotated[int, Field(ge=1)] = 1,
-        heads: Annotated[int, Field(ge=1)] = 2,
         conv_size: Annotated[int, Field(ge=0)] = 4,
-        mlp: Literal["swiglu", "none"] = "swiglu",
         context_length: Annotated[int, Field(ge=1)] = 256,
-        initializer_range: Annotated[float, Field(gt=0)] = 0.02,
+        **others: Any,
     ) -> None:
-        super().__init__(seeds)
-        size = head_size(hidden_dim, heads)
+        super().__init__(seeds, input_channels, output_channels, **others)
+        size = head_size(self.hidden_dim, self.heads)
 
         def build(name: str) -> Mixer:
-            parts = [(heads, size)] * 3
-            projections = Projections(self, name, hidden_dim, parts, conv_size, initializer_range, bias=True)
-            memory = SoftmaxMemory(heads, size, size, context_length)
-            return SoftmaxMixer(self, name, projections, memory, initializer_range)
+            parts = [(self.heads, size)] * 3
+            projections = Projections(self, name, self.hidden_dim, parts, conv_size, self.scale, bias=True)
+            memory = SoftmaxMemory(self.heads, size, size, context_length)
+            return SoftmaxMixer(self, name, projections, memory, self.scale)
 
-        self._make(input_channels, output_channels, hidden_dim, layers, mlp, initializer_range, build)
-        self.add_positions(context_length, initializer_range)
+        self.add_layers(build)
+        self.add_positions(context_length, self.scale)
 
 
 class SoftmaxMixer(MemoryMixer):

@@ -8,13 +8,14 @@ steps.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 
 from emt.errors import UserError
@@ -98,25 +99,42 @@ class Mixer(nn.Module):
 class BlockModel(Model):
     """Embedding, layers of a mixer and an MLP, norm and readout.
 
-    A subclass calls `_make` with what builds a layer's mixer.
+    A subclass hands ``**others`` to this constructor, and then calls `add_layers` with what builds a layer's mixer.
+
+    Parameters
+    ----------
+    hidden_dim
+        width: units of the residual stream, and channels of all heads together.
+    layers
+        layers, each a memory and an MLP.
+    heads
+        memories of each layer, each with its share of the channels.
+    mlp
+        gated MLP after each memory, or none.
+    initializer_range
+        standard deviation of initial weights.
     """
 
     edits = EDITS
     readout_name = None
     positions: nn.Parameter | None
-    names: tuple[str, ...]
 
-    def _make(
+    def __init__(
         self,
+        seeds: Sequence[int],
         input_channels: int,
         output_channels: int,
-        hidden_dim: int,
-        layers: int,
-        mlp: str,
-        initializer_range: float,
-        build: Callable[[str], Mixer],
+        *,
+        hidden_dim: Annotated[int, Field(ge=1)] = 64,
+        layers: Annotated[int, Field(ge=1)] = 1,
+        heads: Annotated[int, Field(ge=1)] = 2,
+        mlp: Literal["swiglu", "none"] = "swiglu",
+        initializer_range: Annotated[float, Field(gt=0)] = 0.02,
     ) -> None:
-        draw = scaled_normal(initializer_range)
+        super().__init__(seeds)
+        self.hidden_dim, self.layers, self.heads, self.mlp = hidden_dim, layers, heads, mlp
+        self.scale, draw = initializer_range, scaled_normal(initializer_range)
+        self.names = tuple(f"layer{number}" for number in range(1, layers + 1))
         self.embedding = self.parameter_of("embedding", (input_channels, hidden_dim), draw)
         self.readout = self.parameter_of("readout", (hidden_dim, output_channels), draw)
         self.gain = self.parameter_of("norm", (hidden_dim,), constant(1.0))
@@ -127,24 +145,25 @@ class BlockModel(Model):
         }
         self.mixers, self.mlps, self.gains = nn.ModuleList(), nn.ModuleList(), nn.ParameterList()
         self.register_parameter("positions", None)
+
+    def add_layers(self, build: Callable[[str], Mixer]) -> None:
+        """Add the layers, in which ``build`` makes the mixer of a name."""
         self.state_dims = {"hidden": ("unit",)}
-        names = [f"layer{number}" for number in range(1, layers + 1)]
-        for place, name in enumerate(names):
+        for place, name in enumerate(self.names):
             mixer = build(name)
             self.mixers.append(mixer)
-            self.gains.append(self.parameter_of(f"{name}.norm", (hidden_dim,), constant(1.0)))
+            self.gains.append(self.parameter_of(f"{name}.norm", (self.hidden_dim,), constant(1.0)))
             self.torch_names[f"gains.{place}"] = f"{name}.norm.weight"
             self.torch_names |= {
                 f"mixers.{place}.{n}": f"{name}.mixer.{t}" for n, t in mixer.torch_names.items()
             }
-            if mlp == "swiglu":
-                self.mlps.append(GatedMLP(self, name, hidden_dim, draw))
+            if self.mlp == "swiglu":
+                self.mlps.append(GatedMLP(self, name, self.hidden_dim, scaled_normal(self.scale)))
                 self.torch_names |= {
                     f"mlps.{place}.{n}": f"{name}.mlp.{t}" for n, t in GatedMLP.torch_names.items()
                 }
-        self.names = tuple(names)
         mixers = self._mixers()
-        self.state_dims |= {f"hidden_{name}": (f"unit_{name}",) for name in names[:-1]}
+        self.state_dims |= {f"hidden_{name}": (f"unit_{name}",) for name in self.names[:-1]}
         for name, mixer in mixers.items():
             self.state_dims |= {f"{part}_{name}": dims for part, dims in mixer.state_dims.items()}
         held = {name: mixer.held_state for name, mixer in mixers.items()}
@@ -154,7 +173,9 @@ class BlockModel(Model):
             *(f"{part}_{name}" for name, parts in held.items() for part in parts[1:]),
         )
         self.smooth_state = self.held_state if all(mixer.smooth for mixer in mixers.values()) else ()
-        self.memories = {"fast" if layers == 1 else name: dict(mixer.rule) for name, mixer in mixers.items()}
+        self.memories = {
+            "fast" if self.layers == 1 else name: dict(mixer.rule) for name, mixer in mixers.items()
+        }
 
     def spared(self) -> list[nn.Parameter]:
         """Return norms' gains, biases and rates of decay: a penalty would slow forgetting and silence layers."""

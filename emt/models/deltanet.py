@@ -8,7 +8,7 @@ step may be negative, without which no parity can be learned (Grazzi et al. 2025
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -91,20 +91,10 @@ class DeltaNet(BlockModel):
 
     Parameters
     ----------
-    hidden_dim
-        width: units of the residual stream, and channels of all heads together.
-    layers
-        layers, each a memory and an MLP.
-    heads
-        memories of each layer, each with its share of the channels.
     conv_size
         tokens that keys, values and queries are mixed from; 0: no convolution.
-    mlp
-        gated MLP after each memory, or none.
     max_beta
         largest write strength; 2: steps may have negative eigenvalues.
-    initializer_range
-        standard deviation of initial weights.
     """
 
     memories = {"fast": {"kind": "linear", "reads": "after"}}
@@ -116,25 +106,15 @@ class DeltaNet(BlockModel):
         input_channels: int,
         output_channels: int,
         *,
-        hidden_dim: Annotated[int, Field(ge=1)] = 64,
-        layers: Annotated[int, Field(ge=1)] = 1,
-        heads: Annotated[int, Field(ge=1)] = 2,
         conv_size: Annotated[int, Field(ge=0)] = 4,
-        mlp: Literal["swiglu", "none"] = "swiglu",
         max_beta: Annotated[float, Field(gt=0, le=2)] = 1.0,
-        initializer_range: Annotated[float, Field(gt=0)] = 0.02,
+        **others: Any,
     ) -> None:
-        super().__init__(seeds)
-        size = head_size(hidden_dim, heads)
-        shape = heads, size, size
-        self._make(
-            input_channels,
-            output_channels,
-            hidden_dim,
-            layers,
-            mlp,
-            initializer_range,
-            lambda name: self.mixer(self, name, hidden_dim, shape, conv_size, max_beta, initializer_range),
+        super().__init__(seeds, input_channels, output_channels, **others)
+        size = head_size(self.hidden_dim, self.heads)
+        shape = self.heads, size, size
+        self.add_layers(
+            lambda name: self.mixer(self, name, self.hidden_dim, shape, conv_size, max_beta, self.scale)
         )
 
 

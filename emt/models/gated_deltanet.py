@@ -7,7 +7,7 @@ for each head of d channels, with values of more channels than keys and the surr
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 from torch import Tensor
@@ -30,20 +30,12 @@ class GatedDeltaNet(BlockModel):
     ----------
     hidden_dim
         width: units of the residual stream, and channels of the keys of all heads together.
-    layers
-        layers, each a memory and an MLP.
-    heads
-        memories of each layer, each with its share of the channels.
     expand_v
         channels of a value for each channel of a key.
     conv_size
         tokens that keys, values and queries are mixed from; 0: no convolution.
-    mlp
-        gated MLP after each memory, or none.
     max_beta
         largest write strength; 2: steps may have negative eigenvalues.
-    initializer_range
-        standard deviation of initial weights.
     """
 
     memories = {"fast": {"kind": "linear", "reads": "after"}}
@@ -54,26 +46,16 @@ class GatedDeltaNet(BlockModel):
         input_channels: int,
         output_channels: int,
         *,
-        hidden_dim: Annotated[int, Field(ge=1)] = 64,
-        layers: Annotated[int, Field(ge=1)] = 1,
-        heads: Annotated[int, Field(ge=1)] = 2,
         expand_v: Annotated[int, Field(ge=1)] = 2,
         conv_size: Annotated[int, Field(ge=0)] = 4,
-        mlp: Literal["swiglu", "none"] = "swiglu",
         max_beta: Annotated[float, Field(gt=0, le=2)] = 1.0,
-        initializer_range: Annotated[float, Field(gt=0)] = 0.02,
+        **others: Any,
     ) -> None:
-        super().__init__(seeds)
-        key, scale = head_size(hidden_dim, heads), initializer_range
-        shape = heads, expand_v * key, key
-        self._make(
-            input_channels,
-            output_channels,
-            hidden_dim,
-            layers,
-            mlp,
-            scale,
-            lambda name: GatedDeltaMixer(self, name, hidden_dim, shape, conv_size, max_beta, scale),
+        super().__init__(seeds, input_channels, output_channels, **others)
+        key = head_size(self.hidden_dim, self.heads)
+        shape = self.heads, expand_v * key, key
+        self.add_layers(
+            lambda name: GatedDeltaMixer(self, name, self.hidden_dim, shape, conv_size, max_beta, self.scale)
         )
 
 

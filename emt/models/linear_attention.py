@@ -10,7 +10,7 @@ for each head, with β_t = σ(x_t W_β), an output map, and the surroundings of 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -36,16 +36,8 @@ class LinearAttention(BlockModel):
 
     Parameters
     ----------
-    hidden_dim
-        width: units of the residual stream, and channels of all heads together.
-    layers
-        layers, each a memory and an MLP.
-    heads
-        memories of each layer, each with its share of the channels.
     conv_size
         tokens that keys, values and queries are mixed from; 0: no convolution.
-    mlp
-        gated MLP after each memory, or none.
     features
         elu + 1; dpfp, products of neighbours (2 nu for each channel); favor, random ones; or tanh (fwm only).
     nu
@@ -54,8 +46,6 @@ class LinearAttention(BlockModel):
         m of favor, of which each counts twice.
     write_rule
         add; delta, replace what a key had; or fwm, which also keeps the memory's norm at one or below.
-    initializer_range
-        standard deviation of initial weights.
     """
 
     memories = {"fast": {"kind": "linear", "reads": "after"}}
@@ -66,28 +56,24 @@ class LinearAttention(BlockModel):
         input_channels: int,
         output_channels: int,
         *,
-        hidden_dim: Annotated[int, Field(ge=1)] = 64,
-        layers: Annotated[int, Field(ge=1)] = 1,
-        heads: Annotated[int, Field(ge=1)] = 2,
         conv_size: Annotated[int, Field(ge=0)] = 4,
-        mlp: Literal["swiglu", "none"] = "swiglu",
         features: Literal["elu", "dpfp", "favor", "tanh"] = "elu",
         nu: Annotated[int, Field(ge=1)] = 1,
         random_features: Annotated[int, Field(ge=1)] = 64,
         write_rule: Literal["sum", "delta", "fwm"] = "sum",
-        initializer_range: Annotated[float, Field(gt=0)] = 0.02,
+        **others: Any,
     ) -> None:
-        super().__init__(seeds)
-        size = head_size(hidden_dim, heads)
+        super().__init__(seeds, input_channels, output_channels, **others)
+        size = head_size(self.hidden_dim, self.heads)
         require_positive(features, write_rule)
 
         def build(name: str) -> Mixer:
-            parts = [(heads, size)] * 3
-            projections = Projections(self, name, hidden_dim, parts, conv_size, initializer_range)
+            parts = [(self.heads, size)] * 3
+            projections = Projections(self, name, self.hidden_dim, parts, conv_size, self.scale)
             feature_map = FeatureMap(features, size, nu, random_features, name)
-            return LinearMixer(self, name, projections, feature_map, write_rule, initializer_range)
+            return LinearMixer(self, name, projections, feature_map, write_rule, self.scale)
 
-        self._make(input_channels, output_channels, hidden_dim, layers, mlp, initializer_range, build)
+        self.add_layers(build)
         if write_rule == "fwm":
             self.edits = (*EDITS, "hold")
 

@@ -7,7 +7,7 @@ for each head of x, with A, D, Δ of its own and B, C for all heads, with the su
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 from torch import Tensor
@@ -29,8 +29,6 @@ class Mamba2(BlockModel):
     ----------
     hidden_dim
         width: units of the residual stream.
-    layers
-        layers, each a memory and an MLP.
     heads
         memories of each layer, each with its share of the values' channels.
     expand
@@ -39,10 +37,6 @@ class Mamba2(BlockModel):
         channels of a key; 0: as many as hidden_dim.
     conv_size
         tokens that keys, values and queries are mixed from; 0: no convolution.
-    mlp
-        gated MLP after each memory, or none.
-    initializer_range
-        standard deviation of initial weights.
     """
 
     memories = {"fast": {"kind": "linear", "reads": "after"}}
@@ -53,27 +47,16 @@ class Mamba2(BlockModel):
         input_channels: int,
         output_channels: int,
         *,
-        hidden_dim: Annotated[int, Field(ge=1)] = 64,
-        layers: Annotated[int, Field(ge=1)] = 1,
         heads: Annotated[int, Field(ge=1)] = 4,
         expand: Annotated[int, Field(ge=1)] = 2,
         state_size: Annotated[int, Field(ge=0)] = 0,
         conv_size: Annotated[int, Field(ge=0)] = 4,
-        mlp: Literal["swiglu", "none"] = "swiglu",
-        initializer_range: Annotated[float, Field(gt=0)] = 0.02,
+        **others: Any,
     ) -> None:
-        super().__init__(seeds)
-        value = head_size(expand * hidden_dim, heads, "--expand times --hidden_dim")
-        shape = heads, value, state_size or hidden_dim
-        self._make(
-            input_channels,
-            output_channels,
-            hidden_dim,
-            layers,
-            mlp,
-            initializer_range,
-            lambda name: Mamba2Mixer(self, name, hidden_dim, shape, conv_size, initializer_range),
-        )
+        super().__init__(seeds, input_channels, output_channels, heads=heads, **others)
+        value = head_size(expand * self.hidden_dim, heads, "--expand times --hidden_dim")
+        shape = heads, value, state_size or self.hidden_dim
+        self.add_layers(lambda name: Mamba2Mixer(self, name, self.hidden_dim, shape, conv_size, self.scale))
 
 
 class Mamba2Mixer(MemoryMixer):

@@ -10,7 +10,7 @@ exponential overflows; beside rounding and the 10⁻⁶ nothing depends on it.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -48,16 +48,10 @@ class MLSTM(BlockModel):
     ----------
     hidden_dim
         width: units of the residual stream.
-    layers
-        layers, each a memory and an MLP.
-    heads
-        memories of each layer, each with its share of the channels.
     expand
         channels of the keys of all heads together, and of the values, for each unit of the residual stream.
     conv_size
         tokens that keys and queries are mixed from; 0: no convolution.
-    mlp
-        gated MLP after each memory, or none.
     initializer_range
         standard deviation of initial weights outside the memories' layers.
     """
@@ -70,31 +64,20 @@ class MLSTM(BlockModel):
         input_channels: int,
         output_channels: int,
         *,
-        hidden_dim: Annotated[int, Field(ge=1)] = 64,
-        layers: Annotated[int, Field(ge=1)] = 1,
         heads: Annotated[int, Field(ge=1)] = 4,
         expand: Annotated[int, Field(ge=1)] = 2,
         conv_size: Annotated[int, Field(ge=0)] = 4,
-        mlp: Literal["swiglu", "none"] = "swiglu",
-        initializer_range: Annotated[float, Field(gt=0)] = 0.02,
+        **others: Any,
     ) -> None:
-        super().__init__(seeds)
-        inner = expand * hidden_dim
+        super().__init__(seeds, input_channels, output_channels, heads=heads, **others)
+        inner = expand * self.hidden_dim
         head_size(inner, heads, "--expand times --hidden_dim")
         if inner % BLOCK:
             raise UserError(
                 f"times --expand must be a multiple of {BLOCK}; got {inner}", parameter="hidden_dim"
             )
-        down = 2 / (layers * hidden_dim**0.5)
-        self._make(
-            input_channels,
-            output_channels,
-            hidden_dim,
-            layers,
-            mlp,
-            initializer_range,
-            lambda name: MLSTMMixer(self, name, hidden_dim, inner, heads, conv_size, down),
-        )
+        down = 2 / (self.layers * self.hidden_dim**0.5)
+        self.add_layers(lambda name: MLSTMMixer(self, name, self.hidden_dim, inner, heads, conv_size, down))
 
 
 class MLSTMMixer(MemoryMixer):

@@ -13,7 +13,7 @@ W_o = 0: the first gradients reach W_o alone.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -45,18 +45,10 @@ class RWKV7(BlockModel):
 
     Parameters
     ----------
-    hidden_dim
-        width: units of the residual stream, and channels of all heads together.
-    layers
-        layers, each a memory and an MLP.
-    heads
-        memories of each layer, each with its share of the channels.
     gate_rank
         rank of the maps to gates and decays; 0: as published, at least 32.
     token_shift
         each step's input is mixed with that of the step before.
-    mlp
-        gated MLP after each memory, or none.
     initializer_range
         standard deviation of initial weights outside the memories' layers.
     """
@@ -69,26 +61,21 @@ class RWKV7(BlockModel):
         input_channels: int,
         output_channels: int,
         *,
-        hidden_dim: Annotated[int, Field(ge=1)] = 64,
-        layers: Annotated[int, Field(ge=1)] = 1,
-        heads: Annotated[int, Field(ge=1)] = 2,
         gate_rank: Annotated[int, Field(ge=0)] = 0,
         token_shift: bool = True,
-        mlp: Literal["swiglu", "none"] = "swiglu",
-        initializer_range: Annotated[float, Field(gt=0)] = 0.02,
+        **others: Any,
     ) -> None:
-        super().__init__(seeds)
-        size = head_size(hidden_dim, heads)
-        shape = heads, size, size
-        names = [f"layer{number}" for number in range(1, layers + 1)]
+        super().__init__(seeds, input_channels, output_channels, **others)
+        size = head_size(self.hidden_dim, self.heads)
+        shape = self.heads, size, size
 
         def build(name: str) -> RWKV7Mixer:
-            place = names.index(name)
-            start = Start(hidden_dim, heads, place, layers)
-            rank = partial(_rank, hidden_dim, gate_rank)
+            place = self.names.index(name)
+            start = Start(self.hidden_dim, self.heads, place, self.layers)
+            rank = partial(_rank, self.hidden_dim, gate_rank)
             return RWKV7Mixer(self, name, shape, start, rank, shifts=token_shift, first=place == 0)
 
-        self._make(input_channels, output_channels, hidden_dim, layers, mlp, initializer_range, build)
+        self.add_layers(build)
 
 
 class LowRank(nn.Module):
