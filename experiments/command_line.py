@@ -61,6 +61,13 @@ def add_folder(parser: argparse.ArgumentParser, help: str, output: str | None = 
         parser.add_argument("--output_dir", metavar="DIR", help=f"{output} (default: DIR/summary)")
 
 
+def add_comparison(parser: argparse.ArgumentParser) -> None:
+    """Add ``--first`` and ``--output_dir`` of a comparison of two runs, ``RUN_A`` and ``RUN_B``."""
+    help = "where the excerpt in the figure starts (default: 0)"
+    parser.add_argument("--first", type=int, default=0, metavar="N", help=help)
+    parser.add_argument("--output_dir", metavar="DIR", help="where results go (default: RUN_A/comparison)")
+
+
 def add_device(parser: argparse.ArgumentParser, use: str) -> None:
     """Add ``--device``."""
     parser.add_argument(

@@ -16,12 +16,8 @@ from torch import Tensor, nn
 
 from emt.models.base import Context, Factored, Log, Model, State, constant, uniform
 from emt.models.layers import at_ends, dropped, embed, lengthen, linear_by_time
+from emt.models.stacked_lstm import LSTMLayer, layer_names
 from emt.ops.lstm_drive import lstm_of_drive
-
-MOST_LAYERS = 8
-
-LAYER_NAMES = {"w_in": "weight_ih", "w_rec": "weight_hh", "bias": "bias_ih", "b_rec": "bias_hh"}
-"""Parameters of a layer and what torch calls them."""
 
 
 class AWDLSTM(Model):
@@ -60,11 +56,7 @@ class AWDLSTM(Model):
         "embedding": "embedding.weight",
         "decoder": "decoder.weight",
         "b_decoder": "decoder.bias",
-        **{
-            f"stack.{i}.{ours}": f"rnn.{theirs}_l{i}"
-            for i in range(MOST_LAYERS)
-            for ours, theirs in LAYER_NAMES.items()
-        },
+        **layer_names(two_biases=True),
     }
 
     def __init__(
@@ -97,7 +89,8 @@ class AWDLSTM(Model):
         self.sizes = (*[hidden_dim] * (layers - 1), embedding_dim)
         inputs = (embedding_dim, *self.sizes[:-1])
         self.stack = nn.ModuleList(
-            _Layer(self, i, *size) for i, size in enumerate(zip(inputs, self.sizes, strict=True))
+            LSTMLayer(self, i, *size, two_biases=True)
+            for i, size in enumerate(zip(inputs, self.sizes, strict=True))
         )
         self.decoder = None
         if input_channels != output_channels:
@@ -144,7 +137,8 @@ class AWDLSTM(Model):
         before = zip(*(state[name].split(self.sizes, dim=-1) for name in ("hidden", "cell")), strict=True)
         hidden, cells = [], []
         for i, (layer, (h0, c0)) in enumerate(zip(self.stack, before, strict=True)):
-            assert isinstance(layer, _Layer)
+            assert isinstance(layer, LSTMLayer)
+            assert layer.b_rec is not None
             shape = layer.w_rec.shape[1:]
             w_rec = dropped(self, layer.w_rec, f"recurrent.{i}", self.recurrent_dropout, shape)
             drive = linear_by_time(passed, layer.w_in, layer.bias + layer.b_rec)
@@ -172,18 +166,6 @@ class AWDLSTM(Model):
         changes = (y[:, :, 1:] - y[:, :, :-1]).square().mean(dim=-1)
         size = _mean(shown.square().mean(dim=-1), present)
         return self.activation_penalty * size + self.change_penalty * _mean(changes, present[:, :, 1:])
-
-
-class _Layer(nn.Module):
-    """Stacked weights of one layer, torch's names without their number; torch's two biases."""
-
-    def __init__(self, model: Model, index: int, size: int, units: int) -> None:
-        super().__init__()
-        draw, gates = uniform(units**-0.5), 4 * units
-        self.w_in = model.parameter_of(f"stack.{index}.w_in", (size, gates), draw)
-        self.w_rec = model.parameter_of(f"stack.{index}.w_rec", (units, gates), draw)
-        self.bias = model.parameter_of(f"stack.{index}.bias", (gates,), draw)
-        self.b_rec = model.parameter_of(f"stack.{index}.b_rec", (gates,), draw)
 
 
 def _mean(values: Tensor, present: Tensor) -> Tensor:

@@ -21,8 +21,16 @@ from emt.ops.lstm import lstm
 
 MOST_LAYERS = 8
 
-LAYER_NAMES = {"w_in": "weight_ih", "w_rec": "weight_hh", "bias": "bias_ih"}
-"""Parameters of a layer and what torch calls them."""
+
+def layer_names(*, two_biases: bool) -> dict[str, str]:
+    """Return what torch calls the parameters of all layers of a `nn.ModuleList` ``stack`` of `LSTMLayer`."""
+    ours_and_torchs = {"w_in": "weight_ih", "w_rec": "weight_hh", "bias": "bias_ih"}
+    ours_and_torchs |= {"b_rec": "bias_hh"} if two_biases else {}
+    return {
+        f"stack.{i}.{ours}": f"rnn.{theirs}_l{i}"
+        for i in range(MOST_LAYERS)
+        for ours, theirs in ours_and_torchs.items()
+    }
 
 
 class StackedLSTM(Model):
@@ -52,11 +60,7 @@ class StackedLSTM(Model):
         "embedding": "embedding.weight",
         "w_out": "readout.weight",
         "b_out": "readout.bias",
-        **{
-            f"stack.{i}.{ours}": f"rnn.{theirs}_l{i}"
-            for i in range(MOST_LAYERS)
-            for ours, theirs in LAYER_NAMES.items()
-        },
+        **layer_names(two_biases=False),
     }
 
     def __init__(
@@ -78,7 +82,7 @@ class StackedLSTM(Model):
         self.recurrent_dropout, self.layer_dropout = recurrent_dropout, layer_dropout
         self.embedding = self.parameter_of("embedding", (input_channels, embedding_dim), normal)
         sizes = [embedding_dim] + [hidden_dim] * (layers - 1)
-        self.stack = nn.ModuleList(_Layer(self, i, size, hidden_dim) for i, size in enumerate(sizes))
+        self.stack = nn.ModuleList(LSTMLayer(self, i, size, hidden_dim) for i, size in enumerate(sizes))
         draw = uniform(hidden_dim**-0.5)
         self.w_out = self.parameter_of("w_out", (hidden_dim, output_channels), draw)
         self.b_out = self.parameter_of("b_out", (output_channels,), draw)
@@ -101,7 +105,7 @@ class StackedLSTM(Model):
         before = zip(*(state[name].chunk(len(self.stack), dim=-1) for name in self.state_dims), strict=True)
         states = []
         for i, (layer, (h0, c0)) in enumerate(zip(self.stack, before, strict=True)):
-            assert isinstance(layer, _Layer)
+            assert isinstance(layer, LSTMLayer)
             w_rec = dropped(
                 self, layer.w_rec, f"recurrent.{i}", self.recurrent_dropout, layer.w_rec.shape[1:]
             )
@@ -116,12 +120,18 @@ class StackedLSTM(Model):
         return linear(passed, self.w_out, self.b_out), last, log
 
 
-class _Layer(nn.Module):
-    """Stacked weights of one layer, torch's names without their number; torch's two biases act as their sum."""
+class LSTMLayer(nn.Module):
+    """Stacked weights of one layer, torch's names without their number.
 
-    def __init__(self, model: Model, index: int, size: int, units: int) -> None:
+    With ``two_biases`` torch's two, which learn at twice the speed of one; else these act as their sum.
+    """
+
+    b_rec: nn.Parameter | None
+
+    def __init__(self, model: Model, index: int, size: int, units: int, *, two_biases: bool = False) -> None:
         super().__init__()
         draw, gates = uniform(units**-0.5), 4 * units
         self.w_in = model.parameter_of(f"stack.{index}.w_in", (size, gates), draw)
         self.w_rec = model.parameter_of(f"stack.{index}.w_rec", (units, gates), draw)
         self.bias = model.parameter_of(f"stack.{index}.bias", (gates,), draw)
+        self.b_rec = model.parameter_of(f"stack.{index}.b_rec", (gates,), draw) if two_biases else None

@@ -20,7 +20,7 @@ from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.errors import UserError
 from experiments.catbabi.configs import LABELS
-from experiments.command_line import build_parser
+from experiments.command_line import add_comparison, build_parser
 
 if TYPE_CHECKING:
     from experiments.catbabi.results import Start
@@ -46,14 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         default="first_row",
         help="as in evaluate (default: first_row)",
     )
-    add(
-        "--first",
-        type=int,
-        default=0,
-        metavar="N",
-        help="where the excerpt in the figure starts (default: 0)",
-    )
-    add("--output_dir", metavar="DIR", help="where results go (default: RUN_A/comparison)")
+    add_comparison(parser)
     options = parser.parse_args(arguments)
     if options.words < 1 or options.first < 0:
         raise UserError(

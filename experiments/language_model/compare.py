@@ -22,7 +22,7 @@ from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.errors import UserError
 from emt.tasks.words import Words
-from experiments.command_line import build_parser
+from experiments.command_line import add_comparison, build_parser
 from experiments.language_model.configs import LABELS
 
 
@@ -33,14 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     for which in ("a", "b"):
         add(f"run_{which}", metavar=f"RUN_{which.upper()}", help=f"run of model {which}")
     add("--tempered", action="store_true", help="losses at each model's best temperature (default: at 1)")
-    add(
-        "--first",
-        type=int,
-        default=0,
-        metavar="N",
-        help="where the excerpt in the figure starts (default: 0)",
-    )
-    add("--output_dir", metavar="DIR", help="where results go (default: RUN_A/comparison)")
+    add_comparison(parser)
     options = parser.parse_args(arguments)
     folders = [runs.find(folder, "run") for folder in (options.run_a, options.run_b)]
     configs = [configuration.read(folder / "config.json") for folder in folders]
