@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from accessibility import BROWSER, violations
+from browser import BROWSER, violations
 
 import analysis
 import emt

@@ -3,14 +3,13 @@
 import io
 import json
 import re
-import subprocess
 import zlib
 from html.parser import HTMLParser
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from accessibility import BROWSER, needs_browser, violations
+from browser import browse, elements, needs_browser, violations, with_scripts
 from PIL import Image
 
 from analysis import AnalysisError
@@ -335,34 +334,17 @@ def test_a_page_of_200_members_stays_below_10_mb(write_summary, tmp_path):
     assert b'src="data:image/png;base64,' in page
 
 
-def browse(address, *flags):
-    """Return the page's elements after its script ran, and what the browser's console said; no network."""
-    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", *flags]
-    quiet = ["--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=2000", "--dump-dom", address]
-    done = subprocess.run([*command, *quiet], capture_output=True, text=True, timeout=600, check=True)
+def opened(address, profile):
+    """Return the page's elements after its script ran, and what the browser's console said."""
+    done = elements(address, profile, "--enable-logging=stderr")
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-
-
-def with_script(page, code):
-    """Return the page with another script, which its policy lets run."""
-    open_page = re.sub("script-src '[^']*'", "script-src 'unsafe-inline'", page)
-    return open_page.replace("</body>", f"<script>{code}</script></body>")
 
 
 def scale_on_paper(page, folder):
     """Return the scale at which the browser prints a page's first sheet."""
     path, sheets = folder / "page.html", folder / "page.pdf"
     path.write_text(page)
-    command = [
-        BROWSER,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        f"--user-data-dir={folder / 'profile'}",
-    ]
-    subprocess.run(
-        [*command, f"--print-to-pdf={sheets}", path.as_uri()], capture_output=True, timeout=600, check=True
-    )
+    browse(path.as_uri(), folder / "profile", f"--print-to-pdf={sheets}")
     streams = re.findall(rb"FlateDecode.*?stream\r?\n(.*?)\r?\nendstream", sheets.read_bytes(), re.S)
     scales = (re.findall(rb"(\S+) 0 0 \S+ \S+ \S+ cm", zlib.decompressobj().decompress(s)) for s in streams)
     outer, inner = next(found for found in scales if len(found) > 1)[:2]
@@ -374,10 +356,10 @@ def scale_on_paper(page, folder):
 def test_a_member_is_chosen_by_address_and_by_click(experiment, tmp_path):
     rename(experiment, "model-4", EVIL)
     page = make(experiment).pages()["report"]
-    flags = [f"--user-data-dir={tmp_path / 'profile'}"]
+    profile = tmp_path / "profile"
     path = tmp_path / "report.html"
     path.write_text(page)
-    dom, console = browse(f"{path.as_uri()}#model-6", *flags)
+    dom, console = opened(f"{path.as_uri()}#model-6", profile)
     assert console == []
     assert re.search(r'id="member-name"[^>]*>model-6<', dom)
     assert dom.count('class="mark"') == 15
@@ -385,15 +367,15 @@ def test_a_member_is_chosen_by_address_and_by_click(experiment, tmp_path):
 
     clicks = "document.querySelector('a[data-member=\"6\"]').dispatchEvent(new MouseEvent('click', {bubbles: true}));"
     sorts = "document.querySelectorAll('th button')[1].click();"
-    path.write_text(with_script(page, clicks + sorts))
-    dom, console = browse(path.as_uri(), *flags)
+    path.write_text(with_scripts(page, clicks + sorts))
+    dom, console = opened(path.as_uri(), profile)
     assert console == []
     assert re.search(r'id="member-name"[^>]*>model-&lt;script&gt;', dom)
     assert 'id="map-n">7<' in dom
     assert re.findall(r"<tr><td>(model-\d+)<", dom)[:2] == ["model-7", "model-6"]
 
     path.write_text(page.replace("</body>", "<script>document.title = 'broken'</script></body>"))
-    dom, console = browse(path.as_uri(), *flags)
+    dom, console = opened(path.as_uri(), profile)
     assert "<title>broken" not in dom
     assert len(console) == 1
 
@@ -404,7 +386,7 @@ def test_a_member_is_chosen_by_address_and_by_click(experiment, tmp_path):
 def test_an_address_that_names_no_member_leaves_the_page_working(experiment, tmp_path, address):
     path = tmp_path / "report.html"
     path.write_text(make(experiment).pages()["report"])
-    dom, console = browse(f"{path.as_uri()}#{address}", f"--user-data-dir={tmp_path / 'profile'}")
+    dom, console = opened(f"{path.as_uri()}#{address}", tmp_path / "profile")
     assert console == []
     assert re.search(r'id="member-name"[^>]*>model-1<', dom)
 
@@ -416,8 +398,8 @@ def test_an_axis_has_two_to_six_ticks(experiment, tmp_path):
     ranges = "Array.from({length: 2000}, (_, k) => [k, Math.sin(k) * 10 ** (k % 5 - 2)])"
     counts = f"{ranges}.map(([k, low]) => ticks([low, low + (1 + (k % 97) / 10) * 10 ** (k % 4 - 2)]).length)"
     code = f"document.title = `from ${{Math.min(...{counts})}} to ${{Math.max(...{counts})}}: ${{ticks([-0.9, 1.9])}}`"
-    path.write_text(with_script(make(experiment).pages()["report"], code))
-    dom, console = browse(path.as_uri(), f"--user-data-dir={tmp_path / 'profile'}")
+    path.write_text(with_scripts(make(experiment).pages()["report"], code))
+    dom, console = opened(path.as_uri(), tmp_path / "profile")
     assert console == []
     assert "<title>from 2 to 6: 0,1<" in dom
 

@@ -3,10 +3,9 @@
 import html
 import json
 import re
-import subprocess
 
 import pytest
-from accessibility import BROWSER, needs_browser
+from browser import elements, needs_browser, with_scripts
 
 from analysis import AnalysisError
 from analysis.report import results, turnable
@@ -71,22 +70,8 @@ def test_arrow_keys_turn_the_lines(write_summary, tmp_path):
         "const turned = path(); svg.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'}));"
         "document.title = `${before !== turned} ${before === path()} ${svg.querySelectorAll('path').length}`;"
     )
-    open_page = re.sub("script-src '[^']*'", "script-src 'unsafe-inline'", page)
     path = tmp_path / "page.html"
-    path.write_text(open_page.replace("</body>", f"<script>{keys}</script></body>"))
-    command = [
-        BROWSER,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        f"--user-data-dir={tmp_path / 'profile'}",
-    ]
-    done = subprocess.run(
-        [*command, "--virtual-time-budget=2000", "--dump-dom", path.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=True,
-    )
+    path.write_text(with_scripts(page, keys))
+    done = elements(path.as_uri(), tmp_path / "profile")
     # Three axes and two conditions.
     assert "<title>true true 5<" in done.stdout
