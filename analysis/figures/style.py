@@ -127,7 +127,7 @@ def save_figure(
 ) -> list[Path]:
     """Write ``figure`` as ``<stem>.<format>`` for each format; a file appears under its name only when whole.
 
-    The figure's `caption` goes into the file: "Description" of a PNG or SVG, "Subject" of a PDF.
+    The figure's `description` goes into the file: "Description" of a PNG or SVG, "Subject" of a PDF.
 
     Returns
     -------
@@ -139,9 +139,9 @@ def save_figure(
     for path, extension in zip(paths, formats, strict=True):
         # Without a date the same data give the same bytes.
         metadata = {
-            "png": {"Description": caption(figure)},
-            "pdf": {"CreationDate": None, "Subject": caption(figure)},
-            "svg": {"Date": None, "Description": caption(figure)},
+            "png": {"Description": description(figure)},
+            "pdf": {"CreationDate": None, "Subject": description(figure)},
+            "svg": {"Date": None, "Description": description(figure)},
         }.get(extension)
         buffer = io.BytesIO()
         figure.savefig(buffer, format=extension, dpi=dpi, metadata=metadata)
@@ -171,6 +171,12 @@ def caption(figure: Figure) -> str:
     return "; ".join(dict.fromkeys(" ".join(title.split()) for title in titles if title))
 
 
+def description(figure: Figure) -> str:
+    """Return what a file says of its figure: the line that it says of itself, and if it has one its caption below."""
+    label = str(figure.get_label())
+    return f"{caption(figure)}\n{label}" if label else caption(figure)
+
+
 @dataclass(frozen=True)
 class Film:
     """A figure that moves: ``show(frame)`` changes it to one of ``frames`` frames, ``rate`` of them a second."""
@@ -185,7 +191,7 @@ class Film:
 def save_film(film: Film, stem: str | Path, dpi: float = 100) -> list[Path]:
     """Write ``<stem>.gif``, and ``<stem>.mp4`` where ffmpeg is installed; files appear only when whole.
 
-    The figure's `caption` goes into the GIF file as its comment.
+    The figure's `description` goes into the GIF file as its comment.
 
     Returns
     -------
@@ -206,7 +212,7 @@ def save_film(film: Film, stem: str | Path, dpi: float = 100) -> list[Path]:
             continue
         path = Path(f"{stem}.{extension}")
         content = _film_content(film, kind(fps=film.rate), path, dpi)
-        write_bytes(path, _commented(content, caption(film.figure)) if extension == "gif" else content)
+        write_bytes(path, _commented(content, description(film.figure)) if extension == "gif" else content)
         paths.append(path)
     return paths
 

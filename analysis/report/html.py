@@ -46,24 +46,27 @@ def definitions(facts: Mapping[str, str]) -> str:
     return f"<dl>{items}</dl>"
 
 
-def image(path: Path, description: str, caption: str) -> str:
-    """Return a figure with a PNG or GIF file inside the page."""
+def image(path: Path, description: str, name: str, caption: str) -> str:
+    """Return a figure with a PNG or GIF file inside the page, its name before its caption."""
     check_image(path)
     content = path.read_bytes()
     source = f"data:image/{path.suffix.removeprefix('.')};base64,{base64.b64encode(content).decode()}"
     alt = escape(" ".join(description.split()))
     image = f'<img alt="{alt}"{_width(content)} src="{source}">'
-    return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
+    return f"<figure>{image}<figcaption><b>{escape(name)}</b> {escape(caption)}</figcaption></figure>"
 
 
-def described(path: Path) -> str:
-    """Return the description that a PNG file carries, or the comment of a GIF file; empty if there is none."""
+def described(path: Path) -> tuple[str, str]:
+    """Return what a figure says of itself and its caption: the lines that its PNG or GIF file carries, else empty."""
     from PIL import Image
 
     check_image(path)
     with Image.open(path) as picture:
         text = picture.info.get("Description", picture.info.get("comment", ""))
-    return visible(text.decode(errors="replace") if isinstance(text, bytes) else str(text))
+    told, _, caption = (text.decode(errors="replace") if isinstance(text, bytes) else str(text)).partition(
+        "\n"
+    )
+    return visible(told), visible(caption)
 
 
 def check_image(path: Path) -> None:

@@ -111,9 +111,12 @@ def figure(result: Result, path: Path, embedded: set[Path]) -> str:
             f'<p>Figure <a href="{_link(result, path)}">{escape(title)}</a> '
             "(separate file because of its size)</p>"
         )
-    caption = f"{title}. {text}." if (text := described(path)) else f"{title}."
+    told, caption = described(path)
+    named = f"{title}. {told}." if told else f"{title}."
     section = result.section
-    return image(path, f"{caption} {section.question} {section.headline}", f"Figure: {caption}")
+    # The figure's title is seen in the figure, and is heard as its description.
+    text = caption or (f"{told}." if told else "")
+    return image(path, f"{named} {section.question} {section.headline}", f"Figure: {title}.", text)
 
 
 def _result(result: Result, embedded: set[Path], tables: Mapping[Path, str]) -> str:

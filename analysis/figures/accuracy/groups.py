@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.accuracy.groups import GroupSummary
+from analysis.figures.captions import captioned
 from analysis.figures.spectra.values import jitter, legend_below
 from analysis.figures.style import BLACK, COLORS, column_figure, single_axes, styled
 
@@ -14,6 +15,15 @@ BARS_WIDTH = 0.8
 """Share of a group's place that its bars take."""
 
 
+CAPTIONS = {
+    "accuracy_by_*": (
+        "Bars: accuracy in each group, mean over members; a colour for each population; black dots: members. "
+        "Look for groups in which populations differ by more than their members do."
+    ),
+}
+
+
+@captioned(CAPTIONS)
 def draw(summary: GroupSummary, kind: str = "task") -> Iterator[tuple[str, Figure]]:
     """Yield the figure of a summary and its name; ``kind`` is what a group is called."""
     yield f"accuracy_by_{kind}", _bars(summary, kind)

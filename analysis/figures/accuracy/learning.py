@@ -8,12 +8,22 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from analysis.accuracy.learning import LearningSummary
+from analysis.figures.captions import captioned
 from analysis.figures.style import COLORS, column_figure, single_axes, styled
 
 LINEAR_BELOW = 0.1
 """Errors in percent below which the axis is linear, so that zero has a place on it."""
 
 
+CAPTIONS = {
+    "learning_curves": (
+        "Validation error over training steps: line, median over members; band, from the best to the worst. "
+        "Look at how soon curves fall, where they level off, and how far members spread."
+    ),
+}
+
+
+@captioned(CAPTIONS)
 def draw(summary: LearningSummary, *, linear: bool = False) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of a learning summary and their names; ``linear`` as in `plot_learning`."""
     yield "learning_curves", _panels(summary, linear)

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.accuracy.token_losses import TokenLosses
+from analysis.figures.captions import captioned
 from analysis.figures.style import BLACK, BLUE, GRAY, VERMILION, column_figure, single_axes, styled
 
 LINE = 40
@@ -17,6 +18,16 @@ LINES = 3
 COLUMNS = ("loss_a", "loss_b")
 
 
+CAPTIONS = {
+    "token_losses": (
+        "Upper rows: loss of each token of a text under two models; the bar between the dots has the colour of "
+        "the better one. Last row: the running sum of the difference. Look for the words at which it jumps: "
+        "these decide which model is better."
+    ),
+}
+
+
+@captioned(CAPTIONS)
 def draw(result: TokenLosses, first: int = 0) -> Iterator[tuple[str, Figure]]:
     """Yield the figure of a comparison and its name; the excerpt starts at token ``first``."""
     yield "token_losses", _figure(result, first)

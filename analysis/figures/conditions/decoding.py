@@ -8,11 +8,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.conditions.decoding import Decoding
+from analysis.figures.captions import captioned
 from analysis.figures.style import BLUE, GRAY, SEQUENTIAL, column_figure, single_axes, styled
 
 _NAMES = {"recall": "balanced accuracy", "r2": "R²"}
 
 
+CAPTIONS = {
+    "decode": (
+        "How well the label is read from the states of held-out trials at each step. Blue: mean with 95 % "
+        "interval, thin lines members; gray: labels permuted, with 95 % of permutations. Squares mark steps "
+        "above chance. In the matrix, if there is one, a bright square off the diagonal means that a decoder "
+        "trained at one step works at others: the code does not change."
+    ),
+}
+
+
+@captioned(CAPTIONS)
 def draw(result: Decoding) -> Iterator[tuple[str, Figure]]:
     """Yield the figure of scores over time, with the matrix of training and test steps if there is one."""
     yield "decode", _decode(result)

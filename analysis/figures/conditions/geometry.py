@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis.conditions.dissimilarities import doubly_centred
 from analysis.conditions.geometry import Geometry
+from analysis.figures.captions import captioned
 from analysis.figures.conditions.trajectories import add_legend, colors_of
 from analysis.figures.style import BLACK, BLUE, GRAY, SEQUENTIAL, column_figure, single_axes, styled
 
@@ -19,6 +20,22 @@ MOST_LABELLED = 8
 """Conditions up to which a matrix has their names."""
 
 
+CAPTIONS = {
+    "geometry": (
+        "Above: dissimilarity between the conditions' states at some steps, mean over members; below: the "
+        "conditions in the plane that shows these distances best. Look for conditions that cluster, or lie on "
+        "a line or a ring, and for steps at which the arrangement changes."
+    ),
+    "geometry_models": (
+        "How well each hypothesis about the conditions explains their dissimilarities, at some steps. Dots: "
+        "members; square and line: mean and 95 % interval; black: what 95 % of relabelled conditions stay "
+        "below; gray band: noise ceiling. A hypothesis whose square lies right of its black mark is supported, "
+        "and in the gray band nothing is left to explain."
+    ),
+}
+
+
+@captioned(CAPTIONS)
 def draw(result: Geometry) -> Iterator[tuple[str, Figure]]:
     """Yield matrices with maps of the conditions, and how well models agree."""
     steps = _shown(result.steps)

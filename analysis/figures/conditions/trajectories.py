@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from analysis.conditions.labels import Labels
 from analysis.conditions.trajectories import DRAWN, MEAN, Trajectories
+from analysis.figures.captions import captioned
 from analysis.figures.style import (
     BLACK,
     BLUE,
@@ -44,6 +45,28 @@ _SPACE: list[Any] = [
 _ALONE: list[Any] = [["space"] * DRAWN] * 2 + [["axis_1", "axis_2", "axis_3"]]
 
 
+CAPTIONS = {
+    "trajectories_mean": (
+        "Mean states of each condition over time in the space of their largest variance, aligned over members; "
+        "colours: conditions, symbols: where stages start. Below, the same axes over time with 95 % intervals "
+        "over members. Look for when lines part and whether they stay apart; the panels beside say how fast "
+        "states move and in how many dimensions."
+    ),
+    "trajectories_member": (
+        "Mean states of each condition of one member over time; colours: conditions, symbols: where stages "
+        "start; bands: one standard deviation over trials. Look for when lines part, and whether their "
+        "distance exceeds the bands."
+    ),
+    "trajectories_demixed": (
+        "Bars: share of each part (time, condition, both) in the variance of condition means, with 95 % "
+        "intervals over members; mark: share before noise is subtracted. Lines: each part's first component in "
+        "one member. A large share of the condition means states that differ by condition at all times; of "
+        "both, at some."
+    ),
+}
+
+
+@captioned(CAPTIONS)
 def draw(result: Trajectories) -> Iterator[tuple[str, Figure]]:
     """Yield the mean over members where they have one, a member alone, and demixed parts where asked for."""
     shown = [MEAN, result.shown] if result.aligned else [result.shown]

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.degeneracy.measure import Degeneracy
+from analysis.figures.captions import captioned
 from analysis.figures.style import BLUE, COLORS, GRAY, VERMILION, column_figure, single_axes, styled
 
 PANELS = {
@@ -30,6 +31,22 @@ MOST_NAMED = 8
 """Labels of settings on an axis, or in a legend; of more, numbers."""
 
 
+CAPTIONS = {
+    "degeneracy": (
+        "How much networks that differ in their seed alone differ in behaviour, dynamics and weights, over "
+        "settings. Dots: estimate, bars: 95 % over seeds; orange: a network compared with itself, gray: units "
+        "in random order. Differences above the orange mark are real; look for levels that move with the "
+        "setting while others stay."
+    ),
+    "degeneracy_levels": (
+        "Each dot is a pair of networks: its distance by one measure against that by another; colours: "
+        "settings. A rising cloud means that networks which differ in one respect differ in the other too; a "
+        "shapeless one, that one level says nothing of the other."
+    ),
+}
+
+
+@captioned(CAPTIONS)
 def draw(result: Degeneracy) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of differences between seeds and their names."""
     yield "degeneracy", _settings(result)

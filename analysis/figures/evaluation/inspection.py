@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from analysis.evaluation.inspection import STATISTICS, Inspection, LengthInspection
 from analysis.evaluation.summary import wrong_outputs
+from analysis.figures.captions import captioned
 from analysis.figures.spectra.values import (
     few_ticks,
     jitter,
@@ -34,6 +35,38 @@ _STATISTICS = {
 }
 
 
+CAPTIONS = {
+    **variable_basis.CAPTIONS,
+    **subspaces.CAPTIONS,
+    "test_sample": (
+        "Outputs, targets and absolute errors in the first scored steps, a row for each output channel; "
+        "crosses: wrong answers. Look for errors at particular positions or channels: random ones are noise, "
+        "regular ones a missing memory."
+    ),
+    "eigenspectrum_full": (
+        "All eigenvalues in the complex plane, the leading ones filled; open circles: the modes of the theory; "
+        "gray: unit circle. The network has learnt the theory's solution where each open circle holds a dot."
+    ),
+    "eigenvalue_angle_distribution": (
+        "Angles of the leading eigenvalues; of several lengths a row for each. Triangles: angles of the "
+        "theory. Bars should stand below triangles, equally high."
+    ),
+    "eigenvalue_magnitude_distribution": (
+        "Moduli of the leading eigenvalues; of several lengths a row for each. Triangles: moduli of the "
+        "theory. Values near 1 keep what they hold; smaller ones forget it."
+    ),
+    "eigenvalue_distribution_vs_length": (
+        "Moduli and angles of the leading eigenvalues at each sequence length: violin, points, and the median "
+        "in red. Look for moduli that fall below 1 as sequences get longer."
+    ),
+    "eigenvalue_statistics_vs_length": (
+        "Statistics of the leading eigenvalues over sequence length. Look for lengths at which the mean "
+        "modulus falls or eigenvalues become unstable."
+    ),
+}
+
+
+@captioned(CAPTIONS)
 def draw_model(inspection: Inspection) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of one member and their names; what needs a theory or several lengths is left out without.
 

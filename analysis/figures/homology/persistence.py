@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from analysis.figures.captions import captioned
 from analysis.figures.homology.nulls import draw_tests
 from analysis.figures.style import (
     BLACK,
@@ -34,6 +35,33 @@ _COLORS_BY = {
 _METHODS = {"mds": "MDS", "tsne": "t-SNE", "pca": "principal coordinate"}
 
 
+CAPTIONS = {
+    "example_barcodes": (
+        "Bars from the scale at which a component, loop or void of the eigenvalues appears to that at which it "
+        "vanishes; colours: dimension. Bars to the dashed line never end. One long bar among short ones is "
+        "structure, as the loop of eigenvalues around the unit circle; many short ones are noise."
+    ),
+    "topological_features": (
+        "Number, total and longest persistence of features, against accuracy if it is known, else as "
+        "histograms; each point is a member. Look for a trend: topology that comes with accuracy."
+    ),
+    "persistence_betti_curves": (
+        "Number of components, loops and voids at each scale: a line for each member, black: mean. A plateau "
+        "is structure at these scales; lines that part show members with another topology."
+    ),
+    "persistence_tests": (
+        "Longest bar of each member (dot), and what 95 % of null clouds stay below (open marks); band: other "
+        "subsets of the points. Dots above the open marks are structure beyond chance; the titles count them."
+    ),
+    "persistence_*_embedding": (
+        "Each point is a member, placed by the distances between persistence diagrams; colour: as the bar "
+        "says. Points close together have the same topology at the same scales; look for clusters and for "
+        "colour that follows position."
+    ),
+}
+
+
+@captioned(CAPTIONS)
 def draw(persistence: Persistence) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of a persistence analysis and their names."""
     yield "example_barcodes", _examples(persistence)

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.figures.captions import captioned
 from analysis.figures.homology.nulls import draw_tests
 from analysis.figures.homology.persistence import draw_bars
 from analysis.figures.style import column_figure, single_axes, styled
@@ -15,6 +16,21 @@ from analysis.homology.topology import Topology
 N_EXAMPLES = 6
 
 
+CAPTIONS = {
+    "topology_tests": (
+        "Longest bar in the states of each member (dot), and what 95 % of null clouds stay below (open marks); "
+        "band: other subsets of the states. Dots above the open marks are structure beyond chance; the titles "
+        "count them."
+    ),
+    "topology_barcodes": (
+        "Bars from the scale at which a component, loop or void of the recorded states appears to that at "
+        "which it vanishes; colours: dimension. One long bar among short ones is structure, as a ring of "
+        "states."
+    ),
+}
+
+
+@captioned(CAPTIONS)
 def draw(topology: Topology) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of an analysis of trajectories and their names."""
     yield "topology_tests", draw_tests(topology.tests, topology.label, "distance of states")

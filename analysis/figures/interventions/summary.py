@@ -8,6 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from analysis.figures.captions import captioned
+from analysis.figures.interventions import writes
 from analysis.figures.interventions.variables import plot_pairs, plot_variables
 from analysis.figures.interventions.writes import (
     draw_chance,
@@ -22,6 +24,30 @@ from analysis.interventions.summary import PART_TEXTS, Interventions, tested_ste
 PART_COLORS = {"moving": BLUE, "memory": VERMILION, "all": BLACK}
 
 
+CAPTIONS = {
+    **writes.CAPTIONS,
+    "interventions_states": (
+        "Right answers when a part of the state gets another trial's content, by the step of the exchange, "
+        "with 95 % bands; dashed: unchanged, dotted: commonest answer. The part and step at which accuracy "
+        "falls are where and when the answer is held."
+    ),
+    "interventions_parts": (
+        "Right answers of each member (lines) and their mean (bars) with parts of the state exchanged at one "
+        "step; dotted: commonest answer. The part whose exchange costs most holds the answer."
+    ),
+    "interventions_variables": (
+        "Share of answers that become the source's when a slot is exchanged, by the step, with 95 % bands over "
+        "members; dotted: random directions, dash-dotted: wrong slot, dashed: nothing exchanged. A line near "
+        "the dashed one, with controls near 0, shows that the slot carries the variable."
+    ),
+    "interventions_pairs_*": (
+        "Share of answers that pass from one member (column) to another (row) by this route. A bright diagonal "
+        "alone means private codes; bright cells off it, a code that members share."
+    ),
+}
+
+
+@captioned(CAPTIONS)
 def draw(result: Interventions) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of interventions and their names."""
     yield from draw_writes(result)

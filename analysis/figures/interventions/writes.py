@@ -27,6 +27,30 @@ SHOWN = {
 _DOSE_COLORS = {"queried": VERMILION, "other": BLUE}
 
 
+CAPTIONS = {
+    "interventions_writes": (
+        "Right answers of each member (lines) and their mean (bars) when some writes are taken out or "
+        "exchanged; dotted: commonest answer. Without the queried write accuracy should fall to the dotted "
+        "line, without another one it should stay."
+    ),
+    "interventions_dose": (
+        "Right answers by the strength of the queried write and of other ones, with 95 % bands; hollow: "
+        "strengths never trained. A rise with the queried write and a flat line for others mean that the "
+        "memory alone carries the answer."
+    ),
+    "interventions_map": (
+        "Right answers without a single write, by how long before the query it was (columns) and by the "
+        "queried item (rows). Dark cells are the writes that an answer needs: one in each row, if each item is "
+        "held in one place."
+    ),
+    "interventions_prediction": (
+        "Measured change of the margin against what the query's own reads predict, a dot for each removal; "
+        "colours: members, gray: linear estimates; black: identity. Dots on the line mean that writes act "
+        "through these reads; dots off it, that they act in other ways too."
+    ),
+}
+
+
 def draw_writes(result: Interventions) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of interventions on writes and their names, those that there is something for."""
     figures = {

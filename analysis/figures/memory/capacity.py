@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from analysis.figures.captions import captioned
 from analysis.figures.style import (
     BLUE,
     GRAY,
@@ -27,6 +28,16 @@ LINE_POINTS = 48
 """Numbers of pairs at which lines of theory are computed."""
 
 
+CAPTIONS = {
+    "capacity_*": (
+        "Accuracy or loss of answers and the error of contents over the number of pairs stored, the similarity "
+        "of keys and the steps since a write, with 95 % intervals; lines: theory for random keys. Look for the "
+        "load at which errors leave the floor, and whether members do better than random keys."
+    ),
+}
+
+
+@captioned(CAPTIONS)
 def draw(capacity: Capacity) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of a capacity analysis and their names."""
     for memory in capacity.shown:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from analysis.figures.captions import captioned
 from analysis.figures.style import BLUE, COLORS, GRAY, SEQUENTIAL, column_figure, single_axes, styled
 from analysis.memory.contents import MemoryAnalysis, MemoryContents
 from analysis.memory.log import mixing_text
@@ -20,6 +21,26 @@ MOST_PANELS = 6
 """Members whose contents are drawn, the first ones: each has its own axes, so they cannot share a panel."""
 
 
+CAPTIONS = {
+    "memory_*_spectrum": (
+        "Largest singular values and effective rank of the memory over time, mean over members with 95 % "
+        "intervals; of a layer also its weights. A rank that rises with the writes means that each takes a "
+        "direction of its own; one that levels off, a full memory."
+    ),
+    "memory_*_similarity": (
+        "Similarity of the keys (left) and values (right) that one sequence writes, sorted by class; white "
+        "lines part classes. Bright blocks on the diagonal mean that items of a class share an address or a "
+        "content."
+    ),
+    "memory_*": (
+        "Contents of the memory of the first members on their two largest principal components, a dot for each "
+        "step; colours: classes. Clusters of one colour mean that contents say the class; an AUC of 0.5 is "
+        "chance, 1 is full separation."
+    ),
+}
+
+
+@captioned(CAPTIONS)
 def draw(analysis: MemoryAnalysis) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of a memory analysis and their names."""
     for held in analysis.drawn:

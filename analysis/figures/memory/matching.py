@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from analysis.figures.captions import captioned
 from analysis.figures.memory.question_grids import draw_question
 from analysis.figures.style import (
     BLUE,
@@ -36,6 +37,26 @@ _FEW_ROWS = 100
 """Up to so many rows, frames are drawn with a thick line."""
 
 
+CAPTIONS = {
+    "match_*_trial-*": (
+        "One trial: similarity of each read's query with the written keys (left), and the weight of each write "
+        "in what was read (right); rows: reads, columns: writes; frames: the write of the queried item. Reads "
+        "that find their item have the strongest cell in the frame."
+    ),
+    "match_*_ask-*": (
+        "One question: share of each word's write in the weight of each read; frames: the items queried; dots: "
+        "the largest weight. Dots in frames mean that reads find the facts that answer the question."
+    ),
+    "match_*": (
+        "Left: how often a read's largest weight is on the queried item, members with 95 % intervals over "
+        "trials and their mean in orange; dashed: chance, dotted: shuffled. Right: weight around the write of "
+        "the queried item. Members above both lines and a peak at 0 mean that the memory finds what was "
+        "queried."
+    ),
+}
+
+
+@captioned(CAPTIONS)
 def draw(match: Match) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of a match analysis and their names."""
     for grid in match.grids:

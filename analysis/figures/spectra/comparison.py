@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.figures.captions import captioned
 from analysis.figures.style import (
     BLACK,
     COLORS,
@@ -70,6 +71,29 @@ _LABELS = {
 }
 
 
+CAPTIONS = {
+    "comparison_complex_plane": (
+        "Eigenvalues of each set: gray, all members; colour, the most central one; open circles: theory. Look "
+        "for circles that one set fills and another does not."
+    ),
+    "comparison_metrics": (
+        "Statistics that differ most between the sets: dots, members; beside them the mean with its interval. "
+        "Sets differ where intervals are apart; compare also how far members spread."
+    ),
+    "comparison_differences_*": (
+        "Difference of the means of two sets, in units of the pooled standard deviation, with intervals; "
+        "filled: significant after correction. Intervals on one side of the gray line are the differences to "
+        "report."
+    ),
+    "comparison_distances": (
+        "Left: distances of spectra between all members, white lines between sets; right: means within and "
+        "between sets. Dark blocks on the diagonal with bright ones beside them mean that sets have spectra of "
+        "their own."
+    ),
+}
+
+
+@captioned(CAPTIONS)
 def draw(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of a comparison and their names."""
     yield "comparison_complex_plane", _planes(comparison)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from analysis.figures.captions import captioned
 from analysis.figures.spectra.values import legend_below, scatter_modes
 from analysis.figures.style import (
     BLUE,
@@ -43,6 +44,25 @@ _LABELS = {
 }
 
 
+CAPTIONS = {
+    "complex_plane_examples": (
+        "Eigenvalues of the first members, one panel each; open circles: theory; gray: unit circle. Look for "
+        "circles that no dot fills, and whether members miss the same ones."
+    ),
+    "spectra_overlay": (
+        "Moduli of all members' eigenvalues over their angles; open circles: theory; line: the unit circle. "
+        "Dots that pile up in the circles mean that members found the same modes; vertical smears, that they "
+        "agree in angle only."
+    ),
+    "statistics_scatter_matrix": (
+        "Statistics of the members against each other, a point for each, with their distributions on the "
+        "diagonal. Look for clusters and for members apart from the rest; points on a line mean that two "
+        "statistics say the same."
+    ),
+}
+
+
+@captioned(CAPTIONS)
 def draw(summary: EigenvalueSummary) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of an eigenvalue summary and their names."""
     yield "complex_plane_examples", _examples(summary)

@@ -10,6 +10,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from analysis.figures.captions import captioned
 from analysis.figures.style import BLUE, GRAY, SEQUENTIAL, VERMILION, column_figure, single_axes, styled
 from analysis.spectra.embedding import Embedding
 
@@ -27,6 +28,21 @@ MANY_BARS = 100
 _METHODS = {"pca": "PC", "tsne": "t-SNE", "mds": "MDS", "isomap": "Isomap"}
 
 
+CAPTIONS = {
+    "*_embedding": (
+        "Each point is a member, placed by the likeness of its spectrum to the others'; colour: as the bar "
+        "says; rings: outliers; gray: no value. Look for clusters, and whether colour follows position. Only "
+        "distances between points have a meaning."
+    ),
+    "pca_variance": (
+        "Bars: variance that each principal component of the members' spectra explains; line: running sum; "
+        "dashed: 95 %. If two bars do not hold most of it, the map of members shows little of their "
+        "differences."
+    ),
+}
+
+
+@captioned(CAPTIONS)
 def draw(embedding: Embedding) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of an embedding and their names."""
     figure, axes = column_figure("single", height=3.1)

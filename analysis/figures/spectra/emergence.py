@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from analysis.figures.captions import captioned
 from analysis.figures.style import BLUE, GRAY, VERMILION, column_figure, single_axes, styled
 from analysis.spectra.emergence import Emergence
 
@@ -15,6 +16,16 @@ _LABELS = {"accuracy": "accuracy", "spectral_error_deg": "spectral error (degree
 _COLORS = {"accuracy": BLUE, "spectral_error_deg": VERMILION}
 
 
+CAPTIONS = {
+    "emergence": (
+        "Accuracy and spectral error over training: gray, members; colour, mean with 95 % interval; dashed: "
+        "bar; dotted: median step at which members cross it. Compare the dotted lines: which comes first, the "
+        "right answers or the theory's spectrum."
+    ),
+}
+
+
+@captioned(CAPTIONS)
 def draw(emergence: Emergence) -> Iterator[tuple[str, Figure]]:
     """Yield the figure of an emergence and its name."""
     yield "emergence", _panels(emergence)

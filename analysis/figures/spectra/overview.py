@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from analysis.figures.captions import captioned
 from analysis.figures.spectra.values import jitter, legend_of_models, scatter_modes
 from analysis.figures.style import (
     BLACK,
@@ -31,6 +32,28 @@ _LABELS = {
 }
 
 
+CAPTIONS = {
+    "global_magnitude_distribution": (
+        "Density of the moduli of eigenvalues: line, mean over members; band, 95 % of members; triangles: "
+        "theory. A peak below the triangles means modes that neither grow nor decay; mass below 1 is "
+        "forgetting."
+    ),
+    "global_angle_distribution": (
+        "Density of the angles of eigenvalues: line, mean over members; band, 95 % of members; triangles: "
+        "theory. Peaks at the triangles mean that members agree with the theory's modes."
+    ),
+    "global_complex_plane": (
+        "Eigenvalues of all members in the complex plane; open circles: theory; gray: unit circle. Look for "
+        "open circles without dots, the missing modes, and for dots outside the unit circle."
+    ),
+    "global_statistics_summary": (
+        "Each point is a member, the diamond the mean with its 95 % interval. Look for members far from the "
+        "others, and for a spread that the intervals hide."
+    ),
+}
+
+
+@captioned(CAPTIONS)
 def draw_population(
     population: Population, *, magnitude_threshold: float = 0.0
 ) -> Iterator[tuple[str, Figure]]:

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.figures.captions import captioned
 from analysis.figures.spectra.values import jitter
 from analysis.figures.style import BLUE, GRAY, ORANGE, column_figure, single_axes, styled
 from analysis.states.dimensionality import KINDS, MEASURES, Dimensionality
@@ -15,6 +16,16 @@ _COLORS = dict(zip(KINDS, (BLUE, ORANGE, GRAY), strict=True))
 _LABELS = dict(zip(KINDS, ("recorded", "units\nshuffled", "random\nstates"), strict=True))
 
 
+CAPTIONS = {
+    "dimensionality": (
+        "Participation ratio and effective rank of the recorded states, beside states with shuffled units and "
+        "random ones: dots, members; bars: mean with 95 % interval; dotted: largest possible. Right: variance "
+        "of each principal component. Recorded states far below the shuffled ones lie in few dimensions."
+    ),
+}
+
+
+@captioned(CAPTIONS)
 def draw(result: Dimensionality) -> Iterator[tuple[str, Figure]]:
     """Yield the figure of the dimensionality of a population's states, and its name."""
     yield "dimensionality", _dimensionality(result)

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from analysis.figures.captions import captioned
 from analysis.figures.style import (
     BLACK,
     BLUE,
@@ -45,6 +46,24 @@ _SEGMENT = 0.09
 """Half the length of an unstable direction, as a share of the plane's width."""
 
 
+CAPTIONS = {
+    "dynamics_phase_portraits": (
+        "States (gray) of the first members on their two largest principal components, with fixed and slow "
+        "points; colour: number of unstable directions, which the lines show. States that gather at stable "
+        "points hold discrete memories; slow points in a row or ring hold continuous ones."
+    ),
+    "dynamics_spectra": (
+        "Eigenvalues of the Jacobians at the points, a panel for each kind; gray: unit circle. Outside it a "
+        "direction grows, inside it decays; near 1 memories last, and complex pairs turn."
+    ),
+    "lyapunov_spectra": (
+        "Lyapunov exponents by rank, mean over members and their range, along recorded inputs and in silence. "
+        "Above 0 dynamics are chaotic, near 0 they keep what they hold, below 0 they forget it."
+    ),
+}
+
+
+@captioned(CAPTIONS)
 def draw(dynamics: Dynamics) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of the dynamics of a population and their names; those of points if there are points."""
     if len(dynamics.points):

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from analysis.figures.captions import captioned
 from analysis.figures.style import BLUE, column_figure, single_axes, styled
 from analysis.states.similarity import Similarity
 
@@ -22,6 +23,20 @@ _NAMES = {
 _UNITS = dict.fromkeys(_NAMES, "angle (rad)") | dict.fromkeys(("dsa", "input_dsa"), "Wasserstein distance")
 
 
+CAPTIONS = {
+    "similarity_distances": (
+        "Distances between the states of all pairs of members by each measure; white lines part sets; titles: "
+        "the distance of shuffled states. Dark blocks mean alike members; compare them with the shuffled "
+        "distance, which is what chance gives."
+    ),
+    "similarity_agreement": (
+        "Each dot is a pair of members: its distance by one measure against that by another. A rising cloud "
+        "means that measures agree on which members are similar; otherwise report more than one."
+    ),
+}
+
+
+@captioned(CAPTIONS)
 def draw(similarity: Similarity) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of a comparison of states and their names."""
     yield "similarity_distances", _distances(similarity)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from analysis.figures.captions import captioned
 from analysis.figures.spectra.values import legend_below
 from analysis.figures.style import (
     BLUE,
@@ -48,6 +49,31 @@ MOVE, REST = 6, 3
 _VALUES: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -1, "vmax": 1}
 
 
+CAPTIONS = {
+    "variables_certificate": (
+        "Whether each member's states are explained by variables in memory slots: shares of held-out states "
+        "and variables with 95 % intervals, condition of the basis against its limit (dashed), and angles to "
+        "the task's transition. Filled marks: accepted; hollow: rejected; triangles: off the scale. Shares "
+        "near 1 with conditions below the limit are a found basis."
+    ),
+    "variables_transition": (
+        "Transition between the variables: of the task, of the network's weights in the basis, and of recorded "
+        "steps; red positive, blue negative. The three should have the same cells coloured; titles give the "
+        "angle to the task's Φ."
+    ),
+    "variables_trial": (
+        "Variables of one held-out trial over time: as the task has them (left), and as read from the states "
+        "(right); rows: slots, red line: first answer. The panels should agree after the line too, when "
+        "nothing comes in any more."
+    ),
+    "variables_film": (
+        "Variables of one trial as they move through memory slots: discs, read from the state; rings, the "
+        "task's values. Discs should have the colour of their rings at every stop."
+    ),
+}
+
+
+@captioned(CAPTIONS)
 def draw(result: VariableMemories) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of variable memories and their names: without a basis only why there is none."""
     yield "variables_certificate", draw_certificate(result)
@@ -56,6 +82,7 @@ def draw(result: VariableMemories) -> Iterator[tuple[str, Figure]]:
         yield "variables_trial", draw_trial(result)
 
 
+@captioned(CAPTIONS)
 def animate(result: VariableMemories) -> Iterator[tuple[str, Film]]:
     """Yield the film of variables that move through memory slots, and its name."""
     if result.shown is not None:

@@ -20,6 +20,27 @@ from analysis.figures.spectra.values import (
 )
 from analysis.figures.style import GRAY, VERMILION, column_figure, complex_plane, single_axes, styled
 
+CAPTIONS = {
+    "phi_theoretical": (
+        "The transition Φ of the task, from position (column) to position (row): red positive, blue negative "
+        "weights. Each slot is copied to the next one; the last rows form the next vector."
+    ),
+    "phi_empirical_all_lengths": (
+        "The recurrent matrix in the basis of variable memories, W_hh between the task's positions; red "
+        "positive, blue negative. Look for the off-diagonal bands of the task's Φ up to the gray lines, where "
+        "the window ends. κ is the condition of the basis: large ones make the matrix meaningless."
+    ),
+    "transition_func_all_lengths": (
+        "How the next vector follows from the window: the last rows of Φ, in the network (left) and in the "
+        "task (right). Both columns should have the same cells coloured."
+    ),
+    "variable_basis_eigenspectra": (
+        "Eigenvalues of the empirical Φ on the stored positions: in the plane, by modulus and by angle; red: "
+        "theory. Dots in the open circles, moduli on the red line and angles on the red marks mean that "
+        "variables are passed on without loss."
+    ),
+}
+
 
 def draw(inspection: Inspection) -> Iterator[tuple[str, Figure]]:
     """Yield Φ of the task, and what the basis of variable memories shows, as far as there are such; and their names."""

@@ -20,6 +20,23 @@ from analysis.figures.style import (
     styled,
 )
 
+CAPTIONS = {
+    "pca_subspace_analysis": (
+        "Left: moduli of all eigenvalues by rank and those of the theory; middle: spectra of the leading "
+        "subspaces; right: variance of the states over principal components. Dotted: the dimension that the "
+        "task needs. Look for a drop of moduli, and a curve that saturates, at the dotted line."
+    ),
+    "multi_length_pca_analysis": (
+        "Spectra of the leading invariant subspace (dots) and of the left singular subspace (crosses) at each "
+        "length; open circles: theory. Where dots and crosses agree, the matrix is close to normal in its "
+        "leading directions."
+    ),
+    "subspace_overlap_analysis": (
+        "Shared part of each pair of subspaces, from 0 (orthogonal) to 1 (the same); over lengths if there are "
+        "several. High values mean that eigenvectors, singular vectors and states find the same memory."
+    ),
+}
+
 
 def draw(inspection: Inspection) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of subspaces and their names; none without a theory, which gives them their dimension."""

@@ -113,28 +113,34 @@ def test_the_page_holds_members_analyses_and_what_is_missing(experiment):
     assert "13 dimensions &amp; more" in page
     assert "<p>Embed it. n = 7 members.</p>" in page
     assert "<p>Find loops. n = 1 member.</p>" in page
-    assert "Figure: pca embedding.<" in page
+    assert "<b>Figure: pca embedding.</b>" in page
     assert "mean 0.9567 (95 % interval over members" in page
     assert "n = 6</dd>" in page
     assert "finished: 5" in page
     assert report.headline() == "7 members; analyses shown: embedding, persistence; missing: match"
 
 
-def test_a_figure_that_says_what_it_shows_is_captioned_with_it(experiment):
+def test_a_figure_has_its_caption_else_its_title_and_says_both_to_those_who_hear_it(experiment):
     figure, axes = column_figure()
     axes[0, 0].set_title("6 of n = 7 <models>\nband: 95 %")
-    save_figure(figure, experiment.parent / "embedding_analysis" / "pca_embedding")
-    page = make(experiment).pages()["report"]
-    assert "Figure: pca embedding. 6 of n = 7 &lt;models&gt; band: 95 %." in page
+    for caption, shown in (
+        ("", "6 of n = 7 &lt;models&gt; band: 95 %."),
+        ("Look <here>.", "Look &lt;here&gt;."),
+    ):
+        figure.set_label(caption)
+        save_figure(figure, experiment.parent / "embedding_analysis" / "pca_embedding")
+        page = make(experiment).pages()["report"]
+        assert f"<b>Figure: pca embedding.</b> {shown}</figcaption>" in page
+        assert 'alt="pca embedding. 6 of n = 7 &lt;models&gt; band: 95 %.' in page
 
 
 def test_a_film_is_captioned_with_its_comment_and_never_with_the_n_of_its_section(experiment):
     film = experiment.parent / "embedding_analysis" / "film.gif"
     frames = [Image.new("L", (20, 20), shade) for shade in (0, 255)]
     frames[0].save(film, save_all=True, append_images=frames[1:])
-    assert "Figure: film.<" in make(experiment).pages()["report"]
+    assert "<b>Figure: film.</b> <" in make(experiment).pages()["report"]
     frames[0].save(film, save_all=True, append_images=frames[1:], comment="n = 1 member, 1 of 17 trials")
-    assert "Figure: film. n = 1 member, 1 of 17 trials.<" in make(experiment).pages()["report"]
+    assert "<b>Figure: film.</b> n = 1 member, 1 of 17 trials.<" in make(experiment).pages()["report"]
 
 
 def test_a_section_counts_members_of_all_its_sets_and_says_no_n_where_no_table_names_any(experiment):
