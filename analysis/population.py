@@ -157,6 +157,14 @@ def from_summary(
     AnalysisError
         If no member has a spectrum at that length, where the message names the lengths that the file holds; or
         if members have different theories.
+
+    Examples
+    --------
+    >>> population = from_summary(read_summary("demo/repeat_copy"), label="repeat copy")
+    >>> population
+    Population 'repeat copy': 5 members at sequence length 8
+    >>> population.eigenvalues[0].shape, population.scalars["accuracy"].shape
+    ((64,), (5,))
     """
     metrics, lengths = summary["metrics"], lengths_of(summary)
     if seq_length is None:

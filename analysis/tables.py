@@ -27,6 +27,12 @@ def save_results(result: Any, folder: str | Path) -> list[Path]:
     -------
     paths
         The files written.
+
+    Examples
+    --------
+    >>> summary = summarise_eigenvalues(from_summary(read_summary("demo/repeat_copy")))
+    >>> [path.name for path in save_results(summary, "tables")][:2]
+    ['eigenvalue_statistics.csv', 'eigenvalue_statistics.json']
     """
     folder = Path(folder)
     tables, documents, arrays = (contents_of(result, kind) for kind in ("tables", "documents", "arrays"))

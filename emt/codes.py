@@ -86,6 +86,12 @@ def task_windows(values: Array, present: NDArray[np.bool_], trial: NDArray[np.in
         Trial of a stream that each step belongs to (row, time); each starts with an empty window.
     length
         Vectors in a window.
+
+    Examples
+    --------
+    >>> values = np.array([[[1.0], [2.0], [3.0]]])
+    >>> task_windows(values, np.ones((1, 3), bool), np.zeros((1, 3), int), 2).tolist()
+    [[[nan, 1.0], [1.0, 2.0], [2.0, 3.0]]]
     """
     rows, steps, width = values.shape
     windows = np.full((rows, steps, length, width), np.nan)

@@ -92,15 +92,20 @@ def succeed(script, *words):
     return done.stdout
 
 
-@pytest.fixture
-def in_this_process(monkeypatch):
+def stay_in_this_process(patch):
     """Give this process the work of local workers, which take seconds to start."""
 
     def run(function, items, workers, tick=nothing, gpus=()):
         return inline.run(function, items, tick)
 
-    monkeypatch.setattr(engine, "run", run)
-    monkeypatch.setattr(engine.local, "run", run)
+    patch.setattr(engine, "run", run)
+    patch.setattr(engine.local, "run", run)
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """See `stay_in_this_process`."""
+    stay_in_this_process(monkeypatch)
 
 
 @pytest.fixture

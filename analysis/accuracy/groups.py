@@ -26,6 +26,12 @@ class Answered:
         Kinds of trials, (group,).
     right
         Share of right answers, (member, group); NaN where nothing was asked.
+
+    Examples
+    --------
+    >>> answered = Answered("LSTM", ("model-1", "model-2"), (1, 2), np.array([[0.9, 0.5], [1.0, np.nan]]))
+    >>> answered.right[:, 0].tolist()  # the second member was asked nothing of kind 2
+    [0.9, 1.0]
     """
 
     label: str
@@ -72,6 +78,13 @@ def summarise_groups(populations: Sequence[Answered]) -> GroupSummary:
     ------
     AnalysisError
         If there is no population, or two have the same label.
+
+    Examples
+    --------
+    >>> right = np.array([[0.9, 0.5], [1.0, 0.7]])  # of two members, in trials of two kinds
+    >>> answered = Answered("LSTM", ("model-1", "model-2"), (1, 2), right)
+    >>> summarise_groups([answered]).accuracies["mean"].round(3).to_dict()
+    {('LSTM', 1): 95.0, ('LSTM', 2): 60.0}
     """
     labels = [one.label for one in populations]
     if not labels or len(set(labels)) < len(labels):

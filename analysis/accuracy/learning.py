@@ -28,6 +28,16 @@ class Learner:
         Validation error in percent, (member, step); NaN after a member's end.
     test_errors
         In percent, (member,).
+
+    Examples
+    --------
+    Two networks, of which the second ended after 100 steps:
+
+    >>> errors = np.array([[90.0, 40.0, 10.0], [90.0, 50.0, np.nan]])
+    >>> names, steps, test_errors = ("model-1", "model-2"), np.array([0, 100, 200]), np.array([11.0, 52.0])
+    >>> learner = Learner("R = 20", "fast weights", names, steps, errors, test_errors)
+    >>> summarise_learning([learner]).errors["best"].tolist()
+    [11.0]
     """
 
     panel: str
@@ -91,6 +101,14 @@ def summarise_learning(learners: Sequence[Learner]) -> LearningSummary:
     ------
     AnalysisError
         If there is no population, or two have the same panel and label.
+
+    Examples
+    --------
+    >>> names, steps = ("model-1", "model-2"), np.array([0, 100, 200])
+    >>> errors = np.array([[90.0, 40.0, 10.0], [90.0, 50.0, 30.0]])
+    >>> summary = summarise_learning([Learner("R = 20", "fast weights", names, steps, errors, errors[:, -1])])
+    >>> summary.curves[0].median.tolist(), summary.errors["mean"].tolist()
+    ([90.0, 45.0, 20.0], [20.0])
     """
     keys = [(one.panel, one.label) for one in learners]
     if not keys or len(set(keys)) < len(keys):

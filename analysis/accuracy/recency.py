@@ -65,7 +65,8 @@ def strata_of(words: NDArray[np.integer]) -> NDArray[np.int64]:
     """
     order = np.argsort(words, kind="stable")
     again = np.diff(words[order], prepend=-1) == 0
-    gap = np.full(len(words), len(words))
+    # A new word is further than any, however short the text.
+    gap = np.full(len(words), MEDIUM + 1)
     gap[order[again]] = np.diff(order, prepend=0)[again]
     often = np.bincount(words)[words] > RARE
     return np.where(often, 3, np.digitize(gap, (SHORT, MEDIUM), right=True))

@@ -25,6 +25,12 @@ class Losses:
         Number of the story that each token belongs to, (token,).
     loss
         Cross entropy in nats, (token,).
+
+    Examples
+    --------
+    >>> losses = Losses("FWM", ("a", "b"), story=np.array([0, 0]), loss=np.log([2.0, 8.0]))
+    >>> round(np.exp(losses.loss.mean()).item(), 6)  # the perplexity
+    4.0
     """
 
     label: str
@@ -75,6 +81,17 @@ def compare_losses(a: Losses, b: Losses, *, pieces: str = "stories") -> TokenLos
     ------
     AnalysisError
         If there are no tokens, or the two texts differ.
+
+    Examples
+    --------
+    >>> words, story = ("a", "b", "a", "b"), np.array([0, 0, 1, 1])
+    >>> fwm = Losses("FWM", words, story, np.array([0.1, 0.2, 0.1, 0.2]))
+    >>> lstm = Losses("LSTM", words, story, np.array([0.4, 0.7, 0.2, 0.3]))
+    >>> compared = compare_losses(fwm, lstm)
+    >>> round(compared.difference["mean"], 6), compared.difference["stories"]
+    (0.25, 2)
+    >>> compared.tokens.groupby("word")["difference"].mean().round(2).to_dict()
+    {'a': 0.2, 'b': 0.3}
     """
     if not a.words or a.words != b.words or not np.array_equal(a.story, b.story):
         raise AnalysisError(

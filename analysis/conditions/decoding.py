@@ -196,7 +196,14 @@ def decode_label(
 
     Examples
     --------
-    ``decode_label(trace.load(path), label="sample").times``
+    Three networks whose states tell two kinds of trial apart from the third step on:
+
+    >>> kind = np.arange(40) % 2
+    >>> states = np.random.default_rng(0).normal(size=(3, 40, 5, 8))
+    >>> states[:, :, 2:, 0] += 6 * kind[:, None]
+    >>> recording = emt.from_arrays(states, group=kind).recording
+    >>> decode_label(recording, label="group", permutations=99).times["found"].tolist()
+    [False, False, True, True, True]
     """
     check_permutations(permutations)
     check_noise(probe_noise)

@@ -192,7 +192,15 @@ def compare_conditions(
 
     Examples
     --------
-    ``compare_conditions(trace.load(path), label=("sample", "match")).models``
+    Four kinds of trial, of which three networks do not tell the first two apart:
+
+    >>> kind = np.arange(80) % 4
+    >>> states = np.random.default_rng(0).normal(size=(3, 80, 5, 8))
+    >>> states[..., 0] += 6 * np.array([0, 0, 1, 2])[kind, None]
+    >>> recording = emt.from_arrays(states, group=kind).recording
+    >>> distances = compare_conditions(recording, label=("group",), permutations=99).distances
+    >>> distances.index[distances["found"] == 0].tolist()
+    [(4, '0', '1')]
     """
     check_permutations(permutations)
     check_noise(probe_noise)

@@ -208,7 +208,17 @@ def follow_conditions(
 
     Examples
     --------
-    ``follow_conditions(trace.load(path), label=("sample",)).lines``
+    Two kinds of trial that part at the third step, which is most of what their means do:
+
+    >>> kind = np.arange(40) % 2
+    >>> states = np.random.default_rng(0).normal(size=(3, 40, 5, 8))
+    >>> states[:, :, 2:, 0] += 6 * kind[:, None]
+    >>> recording = emt.from_arrays(states, group=kind).recording
+    >>> found = follow_conditions(recording, label=("group",), permutations=19)
+    >>> list(found.lines.index.names)
+    ['model_name', 'condition', 'step']
+    >>> bool(found.axes.loc["model-1", "of_means"].iloc[0] > 0.5)
+    True
     """
     _check(recording, components, model, permutations)
     design = find_design(recording, label, at, 2, seed)

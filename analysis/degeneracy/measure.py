@@ -170,7 +170,12 @@ def measure_degeneracy(
 
     Examples
     --------
-    ``measure_degeneracy({"wide": Networks(trace.load(path))}).settings``
+    >>> networks = Networks(trace.load("demo/repeat_copy/traces/seq8.nc"))
+    >>> degeneracy = measure_degeneracy({"repeat copy": networks})
+    >>> degeneracy
+    Degeneracy: repeat copy (n = 5): accuracy ...
+    >>> degeneracy.settings.loc["repeat copy"].index[:4].tolist()
+    ['loss_spread', 'disagreement', 'dmd', 'dmdc']
     """
     if components < 1:
         raise AnalysisError(f"must be at least 1; got {components}", parameter="components")

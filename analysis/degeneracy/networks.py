@@ -21,6 +21,14 @@ class Networks:
         Trace of the same members on other trials, without states; None if there is none.
     options
         Options of the task, the model and the training, by name.
+
+    Examples
+    --------
+    >>> def read(name):
+    ...     return Networks(trace.load(f"demo/{name}/traces/seq8.nc"), options={"hidden_dim": 128})
+    >>> degeneracy = measure_degeneracy({name: read(name) for name in ("repeat_copy", "orthogonal")})
+    >>> len(degeneracy.pairs)  # 10 of five networks, 3 of three
+    13
     """
 
     recording: xr.DataTree

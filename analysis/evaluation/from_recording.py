@@ -18,6 +18,12 @@ def recorded_members(recording: xr.DataTree) -> list[TrainedMember]:
     """Return the members of a recorded run, as evaluation has them.
 
     Steps that do not exist are zero and not scored; of members of different size each has its own units.
+
+    Examples
+    --------
+    >>> members = recorded_members(trace.load("demo/repeat_copy/traces/seq8.nc"))
+    >>> members[0].name, members[0].recurrent.shape, len(members)
+    ('model-1', (128, 128), 5)
     """
     about, present = trace.about(recording), trace.present_steps(recording)
     matrices = _float(recording, "step_matrix") if "step_matrix" in recording else None
@@ -78,7 +84,9 @@ def summarise_recording(recording: xr.DataTree) -> dict[str, Any]:
 
     Examples
     --------
-    ``analysis.from_summary(summarise_recording(trace.load(path)))`` is the population of a recorded run.
+    >>> summary = summarise_recording(trace.load("demo/own_gru/traces/seq24.nc"))
+    >>> from_summary(summary, label="own GRU")
+    Population 'own GRU': 4 members at sequence length 24
     """
     about, length = trace.about(recording), _length(recording)
     operators = recorded_operators(recording)

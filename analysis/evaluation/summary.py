@@ -118,6 +118,13 @@ def wrong_outputs(
     """Return which outputs are wrong, (…, output) as given: those of the wrong sign, or the one chosen by mistake.
 
     Zero of either sign counts as positive; of several largest numbers the first is chosen.
+
+    Examples
+    --------
+    >>> wrong_outputs(np.array([0.3, -0.1]), np.array([1.0, 1.0])).tolist()
+    [False, True]
+    >>> wrong_outputs(np.array([0.2, 0.9, 0.1]), np.array([1, 0, 0]), "argmax").tolist()
+    [False, True, False]
     """
     if rule == "sign":
         return (outputs >= 0) != (targets >= 0)
@@ -153,6 +160,16 @@ def sequence_accuracy(
     accuracy, (low, high)
         NaN where an output is not finite, nothing is scored, or outputs or targets are unknown (without
         numbers); the interval also for fewer than two sequences.
+
+    Examples
+    --------
+    Of four outputs of each of two sequences one is wrong in the second; the interval is over sequences:
+
+    >>> targets = np.ones((2, 4, 1))
+    >>> outputs = targets.copy()
+    >>> outputs[1, 0] = -0.3
+    >>> sequence_accuracy(outputs, targets, np.ones((2, 4), bool))
+    (0.875, (0.75, 1.0))
     """
     undefined = float("nan"), float("nan")
     if not (outputs.shape[-1] and targets.shape[-1]):
@@ -176,6 +193,11 @@ def leading_eigenvalues(matrix: NDArray[np.float64], k: int | None = None) -> ND
 
     All of them where ``k`` is None or exceeds the matrix. `analysis.variables.subspaces.leading_subspace`
     gives its basis too.
+
+    Examples
+    --------
+    >>> leading_eigenvalues(np.diag([0.5, -2.0, 1.0]), 2).tolist()
+    [(-2+0j), (1+0j)]
     """
     eigenvalues = np.linalg.eigvals(matrix).astype(np.complex128)
     return eigenvalues[np.argsort(-np.abs(eigenvalues), kind="stable")][:k]
@@ -201,6 +223,13 @@ def summarise(
     entry
         All keys but the paths, JSON-able. Keys that are undefined are left out; the accuracy is NaN where an
         output is not finite.
+
+    Examples
+    --------
+    >>> recording = trace.load("demo/repeat_copy/traces/seq8.nc")
+    >>> entry = summarise(recorded_members(recording)[0], {8: recording["operator"].to_numpy()})
+    >>> entry["model_name"], len(entry["eigenvalues_rnn_seq8"]), len(entry["eigenvalues_theory_seq8"])
+    ('model-1', 64, 64)
     """
     lengths = sorted({*operators, *lengths})
     accuracy, interval = sequence_accuracy(member.outputs, member.targets, member.scored, member.rule)

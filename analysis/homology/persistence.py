@@ -239,6 +239,16 @@ def analyse_persistence(
     ------
     AnalysisError
         If an option does not fit.
+
+    Examples
+    --------
+    >>> persistence = analyse_persistence(from_summary(read_summary("demo/repeat_copy")))
+    >>> persistence
+    Persistence: n = 5: in the median ... distinct eigenvalues, ...
+    >>> persistence.distances.shape  # by dimension: components, loops
+    (2, 5, 5)
+    >>> persistence.features["h1_longest_relative"].between(0, 1).all().item()
+    True
     """
     spectra = [
         check_eigenvalues(v, name) for name, v in zip(population.names, population.eigenvalues, strict=True)
@@ -271,7 +281,13 @@ def analyse_persistence(
 
 
 def unit_circle(eigenvalues: ArrayLike) -> NDArray[np.complex128]:
-    """Return ``λ / |λ|`` of all eigenvalues but zeros, which have no direction."""
+    """Return ``λ / |λ|`` of all eigenvalues but zeros, which have no direction.
+
+    Examples
+    --------
+    >>> unit_circle([2, 0, -3j]).tolist()
+    [(1+0j), -1j]
+    """
     values = np.asarray(eigenvalues, dtype=np.complex128).ravel()
     values = values[values != 0]
     # Numbers below the normal range would lose digits, or their quotient be infinite.
@@ -298,6 +314,14 @@ def persistence_diagrams(eigenvalues: ArrayLike, max_dimension: int = 1, toleran
     ------
     AnalysisError
         If an eigenvalue is not finite or an option is out of range.
+
+    Examples
+    --------
+    The loop of an octagon is born when neighbours join and filled when a side of length 2 sin(3π / 8) does:
+
+    >>> components, loops = persistence_diagrams(np.exp(2j * np.pi * np.arange(8) / 8))
+    >>> len(components), loops.round(3).tolist()
+    (8, [[0.765, 1.848]])
     """
     if not 0 <= tolerance < math.inf:
         raise AnalysisError(f"must be a length of zero or more; got {tolerance}", parameter="tolerance")
@@ -348,6 +372,12 @@ def topological_features(diagrams: Diagrams) -> dict[str, float]:
     alive (birth ≤ scale < death) at ten scales from 0 to the dimension's largest death. Every key is there in
     every dimension; means of no bars are NaN. Since infinite bars do not count here, components are one fewer
     than there are; `betti_numbers` counts them.
+
+    Examples
+    --------
+    >>> features = topological_features(persistence_diagrams(np.exp(2j * np.pi * np.arange(8) / 8)))
+    >>> features["h1_count"], round(features["h1_max_persistence"], 3)
+    (1.0, 1.082)
     """
     features: dict[str, float] = {}
     for dimension, bars in enumerate(diagrams):
@@ -374,6 +404,13 @@ def scale_free_features(diagrams: Diagrams, eigenvalues: ArrayLike) -> dict[str,
     ``diameter`` is the largest distance of two eigenvalues; for each dimension D ``hD_bars`` counts all bars,
     infinite ones included (for D = 0: distinct eigenvalues), and ``hD_longest_relative`` is the longest
     finite bar over the diameter: √3 / 2 for the loop of a fine circle.
+
+    Examples
+    --------
+    >>> octagon = np.exp(2j * np.pi * np.arange(8) / 8)
+    >>> features = scale_free_features(persistence_diagrams(octagon), octagon)
+    >>> round(features["diameter"], 3), features["h0_bars"], round(features["h1_longest_relative"], 3)
+    (2.0, 8.0, 0.541)
     """
     values = np.asarray(eigenvalues, dtype=np.complex128).ravel()
     diameter = float(np.abs(values[:, None] - values).max(initial=0.0))
@@ -386,7 +423,14 @@ def scale_free_features(diagrams: Diagrams, eigenvalues: ArrayLike) -> dict[str,
 
 
 def betti_numbers(bars: Diagram, scales: ArrayLike) -> NDArray[np.int64]:
-    """Count the bars of a diagram alive (birth ≤ scale < death) at each scale, infinite bars included."""
+    """Count the bars of a diagram alive (birth ≤ scale < death) at each scale, infinite bars included.
+
+    Examples
+    --------
+    >>> bars = np.array([[0, 0.5], [0, np.inf]])
+    >>> betti_numbers(bars, [0.1, 0.4, 0.5]).tolist()
+    [2, 2, 1]
+    """
     at = np.asarray(scales, dtype=float)[:, None]
     return np.sum((bars[:, 0] <= at) & (at < bars[:, 1]), axis=1)
 

@@ -105,6 +105,16 @@ def analyse_topology(
     ------
     AnalysisError
         If an option does not fit or states are not finite.
+
+    Examples
+    --------
+    Twelve states on a circle; the loop is longer than in each of 19 normal clouds, so p = 1 / 20:
+
+    >>> turns = 2 * np.pi * np.arange(12) / 12
+    >>> states = np.stack([np.cos(turns), np.sin(turns)], axis=-1)[None, None]
+    >>> topology = analyse_topology(emt.from_arrays(states).recording, points=12, null_clouds=19)
+    >>> topology.tests.members.loc[("model-1", 1, "gaussian"), "p"].item()
+    0.05
     """
     if points < 4:
         raise AnalysisError(f"must be at least 4, which a loop needs; got {points}", parameter="points")

@@ -207,6 +207,15 @@ def summarise_interventions(effects: xr.Dataset) -> Interventions:
     ----------
     effects
         As `emt.effects` has it.
+
+    Examples
+    --------
+    >>> signs = np.random.default_rng(0).choice([-1.0, 1.0], (12, 6, 1))
+    >>> network, readout = torch.nn.GRU(1, 4, batch_first=True), torch.nn.Linear(4, 1)
+    >>> run = emt.from_torch(network, emt.trials(signs, signs.cumprod(axis=1)), readout=readout)
+    >>> summary = summarise_interventions(emt.intervene(run))
+    >>> summary.n_members, list(summary.states.index.names)
+    (1, ['part', 'after'])
     """
     conditions, about = files.conditions(effects), files.about(effects)
     members = member_means(effects, conditions)

@@ -160,6 +160,14 @@ def measure_capacity(
     ------
     AnalysisError
         If the model keeps no such memory.
+
+    Examples
+    --------
+    >>> capacity = measure_capacity({11: trace.load("demo/fast_weights/traces/seq11.nc")})
+    >>> capacity
+    Capacity: memory fast: 50 features; of 4 pairs, read by their own keys, ...
+    >>> {"error", "error_low", "value_floor", "accuracy"} <= set(capacity.pairs.columns)
+    True
     """
     if sequences < 1:
         raise AnalysisError(f"must be 1 or more; got {sequences}", parameter="sequences")

@@ -271,6 +271,14 @@ def analyse_memory(
     ------
     AnalysisError
         If the model keeps no such memory, the task has no such event, or there is nothing to look at.
+
+    Examples
+    --------
+    >>> found = analyse_memory(trace.load("demo/fast_weights/traces/seq11.nc"))
+    >>> [contents] = found.memories
+    >>> contents.memory, len(contents.coordinates), contents.separation.shape
+    ('fast', 4, (4,))
+    >>> found.plot().savefig("memory.png")
     """
     names = memory_names(recording, memory)
     events = [e for e in ("written", "asked", "token", "phase", "trial") if e in recording.data_vars] + [

@@ -131,7 +131,14 @@ class MemoryLog:
 
 
 def select(recording: xr.DataTree, **places: list[int]) -> xr.DataTree:
-    """Return part of a trace by places on its axes: ``select(recording, member=[0], batch=[3, 4])``."""
+    """Return part of a trace by places on its axes: ``select(recording, member=[0], batch=[3, 4])``.
+
+    Examples
+    --------
+    >>> recording = trace.load("demo/fast_weights/traces/seq11.nc")
+    >>> select(recording, member=[0], batch=[3, 4])["hidden"].shape
+    (1, 2, 11, 50)
+    """
     parts = {path: node.to_dataset(inherit=False) for path, node in recording.subtree_with_keys}
     return xr.DataTree.from_dict(
         {path: part.isel(places, missing_dims="ignore") for path, part in parts.items()}
@@ -185,6 +192,11 @@ def memory_names(recording: xr.DataTree, memory: str | None = None) -> tuple[str
         If the model keeps no memory.
     AnalysisError
         If no memory has such a name, or there are more than `MOST_MEMORIES` and none is named.
+
+    Examples
+    --------
+    >>> memory_names(trace.load("demo/fast_weights/traces/seq11.nc"))
+    ('fast',)
     """
     names = tuple(trace.places(recording))
     if not names:
@@ -225,6 +237,12 @@ def memory_log(recording: xr.DataTree, memory: str) -> MemoryLog:
         If the model keeps no memory.
     AnalysisError
         If the trace has no such memory, or its rule is not one that this module knows.
+
+    Examples
+    --------
+    >>> log = memory_log(trace.load("demo/fast_weights/traces/seq11.nc"), "fast")
+    >>> log.rule["kind"], log.key.shape  # member, sequence, step, factor, key
+    ('linear', (4, 32, 11, 1, 50))
     """
     rule, node = memory_rule(recording, memory), trace.memory(recording, memory)
     arrays = {str(n): np.asarray(v, dtype=float) for n, v in node.data_vars.items()}

@@ -227,6 +227,14 @@ def match_memories(
     ------
     AnalysisError
         If the model keeps no such memory, or the trace has no such model or ask.
+
+    Examples
+    --------
+    >>> match = match_memories(trace.load("demo/fast_weights/traces/seq11.nc"))
+    >>> match
+    Match: memory fast: the largest weight is on the queried item in ... of queries ...
+    >>> len(match.scores), bool((match.scores["recall_error"] < 1e-4).all())
+    (4, True)
     """
     if trials < 0:
         raise AnalysisError(f"must be 0 or more; got {trials}", parameter="trials")

@@ -82,7 +82,16 @@ class Reading:
 
 
 def find_queries(recording: xr.DataTree) -> Queries:
-    """Return the steps that ask for items, of a trace of one member."""
+    """Return the steps that ask for items, of a trace of one member.
+
+    Examples
+    --------
+    In associative retrieval each sequence asks once, in its last step:
+
+    >>> queries = find_queries(select(trace.load("demo/fast_weights/traces/seq11.nc"), member=[0]))
+    >>> len(queries.step), np.unique(queries.step).tolist()
+    (32, [10])
+    """
     asked = items_of(recording, "asked")
     sequence, step = np.nonzero((asked >= 0).any(axis=-1))
     items = asked[sequence, step]
@@ -106,6 +115,16 @@ def queried_writes(
         Where the asks are, (ask,).
     items
         What they ask for, (ask, item); nothing holds -1.
+
+    Examples
+    --------
+    The letter that is asked for at the end was written with its digit, in one of the steps before:
+
+    >>> recording = select(trace.load("demo/fast_weights/traces/seq11.nc"), member=[0])
+    >>> queries = find_queries(recording)
+    >>> held = queried_writes(recording, queries.sequence, queries.step, queries.items)
+    >>> held.shape, np.unique(held.sum(axis=-1)).tolist()
+    ((32, 1, 11), [1])
     """
     written, trial = items_of(recording, "written")[sequence], event_of(recording, "trial")[sequence]
     steps = np.arange(trial.shape[-1])
@@ -117,7 +136,15 @@ def queried_writes(
 
 
 def read_queries(recording: xr.DataTree, memory: str) -> Reading:
-    """Return the reads of a memory at the steps that ask for items, of a trace of one member."""
+    """Return the reads of a memory at the steps that ask for items, of a trace of one member.
+
+    Examples
+    --------
+    >>> recording = select(trace.load("demo/fast_weights/traces/seq11.nc"), member=[0])
+    >>> reading = read_queries(recording, "fast")
+    >>> reading.weight.shape, reading.convention  # query, read, write
+    ((32, 1, 11), 'magnitude')
+    """
     log, asks = memory_log(recording, memory), find_queries(recording)
     weight = np.full((len(asks.step), log.answered.shape[-1], log.written.shape[-1]), np.nan)
     first = log.sequence(0)

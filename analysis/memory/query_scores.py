@@ -52,7 +52,15 @@ class MemberScores:
 
 
 def score_member(reading: Reading) -> MemberScores:
-    """Return the scores of a member's reads."""
+    """Return the scores of a member's reads.
+
+    Examples
+    --------
+    >>> recording = select(trace.load("demo/fast_weights/traces/seq11.nc"), member=[0])
+    >>> scores = score_member(read_queries(recording, "fast"))
+    >>> len(scores.asks), 0 <= scores.row["score"] <= 1
+    (32, True)
+    """
     table, asks = _score_table(reading), reading.asks
     scored = table["score"].notna().to_numpy()
     too_many = asks.wanted.sum(axis=-1) > reading.answered.sum(axis=-1)
@@ -84,6 +92,15 @@ def score_queries(weight: Array, held: NDArray[np.bool_], wanted: NDArray[np.boo
     hits, chance
         (ask,) in [0, 1]; NaN where an item was not written before, or more items are asked for than reads
         happen.
+
+    Examples
+    --------
+    The read gives its largest weight to the first of two writes, which holds the item asked for:
+
+    >>> weight, held = np.array([[[0.9, 0.4]]]), np.array([[[True, False]]])
+    >>> hits, chance = score_queries(weight, held, np.array([[True]]))
+    >>> hits.tolist(), chance.tolist()
+    ([1.0], [0.5])
     """
     largest, found = largest_writes(weight)
     written = (held & _any(found, 1)[:, None]).any(axis=-1)
@@ -99,6 +116,13 @@ def shuffled_scores(reading: Reading) -> Array:
     Queries with equally many items exchange them, `SHUFFLES` times. The other's items are looked for in the
     trial in which a query's own were written, so that what is measured is finding the right ones among those;
     where one was not written yet, that exchange is left out.
+
+    Examples
+    --------
+    >>> recording = select(trace.load("demo/fast_weights/traces/seq11.nc"), member=[0])
+    >>> shuffled = shuffled_scores(read_queries(recording, "fast"))
+    >>> shuffled.shape, bool(((shuffled >= 0) & (shuffled <= 1)).all())
+    ((32,), True)
     """
     asks, recording = reading.asks, reading.recording
     own_trial = event_of(recording, "trial")[asks.sequence]

@@ -75,6 +75,15 @@ def describe_queries(reading: Reading) -> pd.DataFrame:
     asked for before, and after that one's answer where this is read next; and where outputs choose one of
     several classes ``answer``, its ``probability`` (softmax of the outputs), ``right_answer`` and
     ``correct``.
+
+    Examples
+    --------
+    The first sequence is o6s0d0n1??s:
+
+    >>> recording = select(trace.load("demo/fast_weights/traces/seq11.nc"), member=[0])
+    >>> described = describe_queries(read_queries(recording, "fast"))
+    >>> described.loc[1, ["facts", "question", "right_answer"]].to_dict()
+    {'facts': '0', 'question': '? ? s', 'right_answer': '0'}
     """
     asks, recording = reading.asks, reading.recording
     shown, facts, questions = _shown(reading), [], []
@@ -99,6 +108,16 @@ def choose_questions(table: pd.DataFrame, count: int) -> list[int]:
         ``correct``.
     count
         How many, at most.
+
+    Examples
+    --------
+    The second question of the first trial has more items than the first; nothing was found for the third:
+
+    >>> import pandas as pd
+    >>> columns = {"sequence": [0, 0, 1], "trial": [0, 0, 0], "items": [1, 2, 1]}
+    >>> table = pd.DataFrame({**columns, "score": [1.0, 1.0, 0.0], "share": [0.5, 0.4, 0.9]}, index=[1, 2, 3])
+    >>> choose_questions(table, 1), choose_questions(table, 2)
+    ([2], [2, 3])
     """
     scored = table[table["score"].notna()]
     followed = (scored["score"] == 1) & scored.get("correct", True)
@@ -110,7 +129,15 @@ def choose_questions(table: pd.DataFrame, count: int) -> list[int]:
 
 
 def question_grid(reading: Reading, ask: int) -> QuestionGrid:
-    """Return what the reads of one question found, by its number, over the words of its trial up to it."""
+    """Return what the reads of one question found, by its number, over the words of its trial up to it.
+
+    Examples
+    --------
+    >>> recording = select(trace.load("demo/fast_weights/traces/seq11.nc"), member=[0])
+    >>> grid = question_grid(read_queries(recording, "fast"), 1)
+    >>> "".join(grid.words), grid.items.nonzero()[1].tolist(), grid.answer.right
+    ('o6s0d0n1??s', [3], '0')
+    """
     asks, recording, place = reading.asks, reading.recording, ask - 1
     sequence, step = int(asks.sequence[place]), int(asks.step[place])
     trial, group = (event_of(recording, name)[sequence] for name in ("trial", "group"))

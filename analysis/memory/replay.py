@@ -100,6 +100,12 @@ def replay_memory(recording: xr.DataTree, memory: str, steps: Sequence[int]) -> 
         (member, batch, step, value, key), the key axis being the Kronecker product of factors; of a
         dictionary (member, batch, step, slot, value), a slot for each step that writes, NaN where it is not
         held.
+
+    Examples
+    --------
+    >>> recording = select(trace.load("demo/fast_weights/traces/seq11.nc"), batch=[0])
+    >>> replay_memory(recording, "fast", [0, 10]).shape  # member, sequence, step, value, key
+    (4, 1, 2, 50, 50)
     """
     log = memory_log(recording, memory)
     wanted = _checked_steps(steps, log)
@@ -117,6 +123,13 @@ def match_grids(recording: xr.DataTree, memory: str, steps: Sequence[int] | None
         Name of the memory.
     steps
         Steps whose reads are wanted; without it all steps at which some member reads.
+
+    Examples
+    --------
+    >>> recording = select(trace.load("demo/fast_weights/traces/seq11.nc"), batch=[0])
+    >>> grids = match_grids(recording, "fast", steps=[10])
+    >>> grids.mean_weight.shape, grids.read_steps.tolist()
+    ((4, 1, 1, 1, 11), [10])
     """
     return match_log(memory_log(recording, memory), steps)
 
@@ -154,6 +167,13 @@ def recall_error(recording: xr.DataTree, memory: str, grids: MatchGrids) -> Arra
     -------
     error
         (member,), relative to the largest value that the member reads anywhere in the recording; 0 for none.
+
+    Examples
+    --------
+    >>> recording = select(trace.load("demo/fast_weights/traces/seq11.nc"), batch=[0])
+    >>> error = recall_error(recording, "fast", match_grids(recording, "fast"))
+    >>> error.shape, bool((error < 1e-4).all())
+    ((4,), True)
     """
     log = memory_log(recording, memory)
     return relative_error(recall_difference(log, grids), log)

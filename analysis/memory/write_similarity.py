@@ -50,6 +50,13 @@ def compare_writes(recording: xr.DataTree, memory: str, classes: NDArray[np.int6
         Name of the memory.
     classes
         What sorts the writes, (batch, time).
+
+    Examples
+    --------
+    >>> recording = trace.load("demo/fast_weights/traces/seq11.nc")
+    >>> similarity = compare_writes(recording, "fast", recording["token"].to_numpy())
+    >>> similarity.measure, similarity.keys.shape
+    ('cosine', (4, 11, 11))
     """
     log = memory_log(select(recording, batch=[0]), memory)
     steps = np.flatnonzero(log.written.all(axis=(0, 1)))[:LARGEST_ENTRIES]

@@ -63,11 +63,8 @@ def accuracy_of(member: Member) -> float | None:
 
 def _map(experiment: Experiment, members: Sequence[Member], maps: Maps) -> str:
     made = [name for name in maps if name != ACCURACY_MAP]
-    hint = (
-        ""
-        if made
-        else f"<p>For a map of spectra: <code>{escape(experiment.commands['embedding'])}</code></p>"
-    )
+    line = experiment.commands.get("embedding")
+    hint = "" if made or not line else f"<p>For a map of spectra: <code>{escape(line)}</code></p>"
     scores = [a for member in members if (a := accuracy_of(member)) is not None]
     ramp = f'accuracy {min(scores):.4g}<span class="ramp"></span>{max(scores):.4g}' if scores else ""
     return (

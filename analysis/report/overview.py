@@ -62,6 +62,15 @@ def report_experiments(experiments: Experiments) -> Report | Overview:
     ------
     AnalysisError
         If a length was asked for at which no member has a spectrum.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> folders = [Path("demo/repeat_copy"), Path("demo/fast_weights")]
+    >>> parts = [Experiment(folder, folder.name, read_summary(folder), None, {}, {}) for folder in folders]
+    >>> overview = report_experiments(Experiments(tuple(parts), Path("demo")))
+    >>> [len(report.members) for report in overview.reports]
+    [5, 4]
     """
     if len(experiments.parts) == 1:
         return report_experiment(experiments.parts[0])

@@ -85,6 +85,16 @@ def report_experiment(experiment: Experiment) -> Report:
     ------
     AnalysisError
         If a length was asked for at which no member has a spectrum.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> folder = Path("demo/repeat_copy")
+    >>> report = report_experiment(Experiment(folder, "repeat copy", read_summary(folder), None, {}, {}))
+    >>> len(report.members), report.seq_length
+    (5, 8)
+    >>> Path("page.html").write_text(report.pages()["report"], encoding="utf-8") > 10_000
+    True
     """
     population = find_population(experiment)
     seq_length = None if population is None else population.seq_length

@@ -233,6 +233,16 @@ def compare_populations(
     ------
     AnalysisError
         If labels repeat, an option is out of range, or sets have no pairs.
+
+    Examples
+    --------
+    >>> names = ["repeat_copy", "orthogonal"]
+    >>> sets = [from_summary(read_summary(f"demo/{name}"), label=name) for name in names]
+    >>> comparison = compare_populations(sets)
+    >>> comparison
+    Comparison: Sets: repeat_copy (n = 5), orthogonal (n = 3). repeat_copy and orthogonal: spectra differ by ...
+    >>> "hedges_g" in comparison.differences.loc[("repeat_copy", "orthogonal", "spectral_radius")]
+    True
     """
     labels = [population.label for population in populations]
     if not populations:

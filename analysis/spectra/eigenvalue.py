@@ -105,6 +105,15 @@ def summarise_eigenvalues(population: Population, *, magnitude_threshold: float 
     AnalysisError
         If a member's spectrum is empty or not finite, and the message names the member; or if
         ``magnitude_threshold`` is negative, or so large that no eigenvalue is left.
+
+    Examples
+    --------
+    >>> summary = summarise_eigenvalues(from_summary(read_summary("demo/repeat_copy")))
+    >>> summary
+    EigenvalueSummary: means over n = 5: spectral radius ...
+    >>> summary.statistics.shape, "missing_modes" in summary.corrected
+    ((5, 21), True)
+    >>> summary.plot().savefig("spectra.png")
     """
     spectra = [check_eigenvalues(v, n) for n, v in zip(population.names, population.eigenvalues, strict=True)]
     largest = max((float(np.abs(v).max(initial=0)) for v in spectra), default=0.0)

@@ -167,6 +167,13 @@ def embed_population(
     ------
     AnalysisError
         For fewer than 3 models, models that do not differ, or a metric that these signatures do not allow.
+
+    Examples
+    --------
+    >>> embedding = embed_population(from_summary(read_summary("demo/repeat_copy")), method="mds")
+    >>> embedding.coordinates.shape, embedding.distances.shape
+    ((5, 2), (5, 5))
+    >>> embedding.plot().savefig("map.png")
     """
     if len(population) < 3:
         raise AnalysisError(
@@ -244,6 +251,12 @@ def signature_distances(features: ArrayLike, metric: str = "euclidean") -> NDArr
     ------
     AnalysisError
         If scipy does not know the metric or it is undefined for these features.
+
+    Examples
+    --------
+    >>> features = [[0, 0], [3, 4]]
+    >>> signature_distances(features)[0, 1].item(), signature_distances(features, "cityblock")[0, 1].item()
+    (5.0, 7.0)
     """
     from scipy.spatial.distance import pdist, squareform
 
@@ -262,7 +275,14 @@ def signature_distances(features: ArrayLike, metric: str = "euclidean") -> NDArr
 
 
 def principal_components(features: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return positions on all principal components (model, component), at least two, and their shares of variance."""
+    """Return positions on all principal components (model, component), at least two, and their shares of variance.
+
+    Examples
+    --------
+    >>> positions, shares = principal_components([[0, 0], [3, 4], [6, 8]])
+    >>> np.abs(positions[:, 0]).round(6).tolist(), shares.round(6).tolist()
+    ([5.0, 0.0, 5.0], [1.0, 0.0])
+    """
     from sklearn.decomposition import PCA
 
     features = np.asarray(features, dtype=float)
@@ -283,6 +303,12 @@ def embed_distances(
     random: ``mds`` (metric, SMACOF) and ``tsne`` start from the classical solution. ``tsne`` has perplexity
     30, less for fewer than 91 places; ``isomap`` has 5 neighbours, more where the graph would fall apart.
     Distances may have any unit, which positions of ``mds`` and ``isomap`` share; those of ``tsne`` have none.
+
+    Examples
+    --------
+    >>> positions = embed_distances([[0, 3, 4], [3, 0, 5], [4, 5, 0]], "mds")
+    >>> round(float(np.linalg.norm(positions[1] - positions[2])), 3)
+    5.0
     """
     distances = np.asarray(distances, dtype=float)
     place, first = _places(distances, precision)
@@ -329,6 +355,12 @@ def classical_scaling(distances: ArrayLike, n_components: int = 2) -> NDArray[np
     """Return positions (model, component) by classical scaling (Torgerson): eigenvectors of -½ J D² J.
 
     For Euclidean distances these are the principal components of the points behind them.
+
+    Examples
+    --------
+    >>> positions = classical_scaling([[0, 3, 4], [3, 0, 5], [4, 5, 0]])
+    >>> positions.shape, round(float(np.linalg.norm(positions[1] - positions[2])), 6)
+    ((3, 2), 5.0)
     """
     distances = np.asarray(distances, dtype=float)
     unit = scale_of(distances)
@@ -349,6 +381,14 @@ def embedding_quality(distances: ArrayLike, coordinates: ArrayLike) -> dict[str,
         ``pearson`` and ``spearman`` correlation over pairs, NaN where all distances of a side are ties
         (`analysis.statistics.ranks`: they differ by less than 1e-6 of the largest), and
         ``stress`` = sqrt(Σ(d - d')² / Σd²).
+
+    Examples
+    --------
+    The third side of a triangle is lost on a line:
+
+    >>> distances = [[0, 3, 4], [3, 0, 5], [4, 5, 0]]
+    >>> round(embedding_quality(distances, [[3], [0], [7]])["stress"], 3)
+    0.283
     """
     from scipy import stats
     from scipy.spatial.distance import squareform
@@ -368,7 +408,13 @@ def embedding_quality(distances: ArrayLike, coordinates: ArrayLike) -> dict[str,
 
 
 def intrinsic_dimension(variance_ratio: ArrayLike, share: float = 0.95) -> int:
-    """Return the smallest number of components whose cumulative share of variance reaches ``share``."""
+    """Return the smallest number of components whose cumulative share of variance reaches ``share``.
+
+    Examples
+    --------
+    >>> intrinsic_dimension([0.8, 0.16, 0.04]), intrinsic_dimension([0.8, 0.16, 0.04], share=0.99)
+    (2, 3)
+    """
     # Rounding may leave the sum of all shares just below one.
     return int(np.argmax(np.cumsum(variance_ratio) >= min(share, 1.0) - 1e-12)) + 1
 

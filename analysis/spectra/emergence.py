@@ -138,6 +138,17 @@ def follow_training(
     AnalysisError
         If there are fewer than two checkpoints, they hold different members or were evaluated at different
         lengths or test horizons, or the task has no theory.
+
+    Examples
+    --------
+    Three checkpoints of planted spectra, each nearer to the theory's. Those of an experiment are read from its
+    folders ``checkpoints/step-N`` (train with ``--keep_checkpoints``, evaluate with ``--step``).
+
+    >>> from emt.commands.known_systems.summaries import plant_summary
+    >>> noise = {0: 0.5, 500: 0.2, 1000: 0.01}
+    >>> checkpoints = {step: from_summary(plant_summary(3, noise=size)) for step, size in noise.items()}
+    >>> follow_training(checkpoints).crossings["spectrum_step"].to_dict()
+    {'model-1': 500.0, 'model-2': 500.0, 'model-3': 500.0}
     """
     if len(checkpoints) < 2:
         raise AnalysisError(

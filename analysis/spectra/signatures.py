@@ -52,6 +52,12 @@ def spectral_signature(
     theory
         The task's spectrum (mode,), which ``centred_histogram`` alone looks at; without it bins are centred
         on multiples of their width.
+
+    Examples
+    --------
+    >>> signature = spectral_signature([1, 1j, -1j], "histogram")
+    >>> len(signature), {name: count for name, count in signature.items() if count}
+    (56, {'angle_bin_0': 1.0, 'angle_bin_18': 2.0, 'mag_bin_10': 3.0})
     """
     values = check_eigenvalues(eigenvalues)
     if signature_type == "quantiles":
@@ -76,6 +82,12 @@ def signature_table(
     """Return the unscaled signatures of all models: a row for each model, a column for each feature.
 
     Where spectra differ in size, quantiles are those of a common grid (`quantile_functions`).
+
+    Examples
+    --------
+    >>> table = signature_table([[1, -1], [2j, -2j]], "statistics")
+    >>> table.shape, table["spectral_radius"].tolist()
+    ((2, 21), [1.0, 2.0])
     """
     if isinstance(spectra, Population):
         names, theory, index = spectra.names, spectra.theory, pd.Index(spectra.names, name="model_name")
@@ -171,6 +183,14 @@ def standardise(features: pd.DataFrame, change: ArrayLike = 0.0) -> pd.DataFrame
     Left out are columns that are constant, and those whose standard deviation is at most ``change``
     (feature,), what the precision of the data alone does to them (`precision_change`). Without scaling
     features with large units (counts, indices of bins) would decide every distance.
+
+    Examples
+    --------
+    Features that are the same in all models are left out:
+
+    >>> table = signature_table([[1, -1], [2, -2], [3, -3]], "statistics")
+    >>> standardise(table)["spectral_radius"].round(3).tolist(), "imag_std" in standardise(table)
+    ([-1.225, 0.0, 1.225], False)
     """
     units = features.abs().max().map(scale_of)
     spread = (features / units).std(ddof=0)

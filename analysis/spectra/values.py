@@ -91,6 +91,12 @@ def eigenvalue_statistics(eigenvalues: ArrayLike) -> dict[str, float]:
     Standard deviations divide by n, percentiles are linear, comparisons strict (modulus > 1; 0.95 < modulus <
     1.05), and angles are treated as numbers on a line, so their mean, spread and range are no good near ±π;
     `corrected_statistics` holds the circular ones.
+
+    Examples
+    --------
+    >>> statistics = eigenvalue_statistics([0.9, 1.1j, -1.1j])
+    >>> statistics["spectral_radius"], statistics["n_unstable"], statistics["n_near_unit_circle"]
+    (1.1, 2.0, 0.0)
     """
     values = check_eigenvalues(eigenvalues)
     unit = scale_of(values)
@@ -132,6 +138,14 @@ def corrected_statistics(eigenvalues: ArrayLike, tolerance: float = 1e-5) -> dic
       length, ``angle_resultant_length``; the first two are NaN where R vanishes, as for roots of unity;
     * ``angle_circular_range``: the shortest arc that holds all angles;
     * ``angle_folded_mean``, ``angle_folded_std``: of the absolute angle, since a real matrix has conjugate pairs.
+
+    Examples
+    --------
+    Roots of unity have no mean direction; the shortest arc that holds all four is three quarters of a turn:
+
+    >>> statistics = corrected_statistics([1, 1j, -1, -1j])
+    >>> statistics["angle_circular_mean"], round(np.degrees(statistics["angle_circular_range"]))
+    (nan, 270)
     """
     values = check_eigenvalues(eigenvalues)
     angle = np.angle(values)
@@ -161,6 +175,14 @@ def eigenvalue_histograms(
     -------
     angle_counts, magnitude_counts, bins
         Counts (36,) and (20,), and the edges ``{"angle": (37,), "magnitude": (21,)}``.
+
+    Examples
+    --------
+    >>> angles, moduli, bins = eigenvalue_histograms([1.02, 0.55j, -0.55j])
+    >>> np.degrees(bins["angle"][np.flatnonzero(angles)]).round().tolist(), angles.max().item()
+    ([0.0, 90.0], 2)
+    >>> bins["magnitude"][np.flatnonzero(moduli)].round(1).tolist()
+    [0.5, 1.0]
     """
     values = check_eigenvalues(eigenvalues)
     angle_counts, _ = np.histogram(np.abs(np.angle(values)), ANGLE_EDGES)
@@ -174,6 +196,12 @@ def histogram_to_eigenvalues(angle_counts: ArrayLike, magnitude_counts: ArrayLik
     Centres of bins are repeated by their counts, in ascending order, and the k-th angle goes with the k-th
     modulus. The histograms of the result are right; which angle has which modulus, and the lower half plane,
     are not in them. Use measured eigenvalues if there are any.
+
+    Examples
+    --------
+    >>> angles, moduli, _ = eigenvalue_histograms([1.02, 0.53j, -0.53j])
+    >>> np.abs(histogram_to_eigenvalues(angles, moduli)).round(2).tolist()
+    [0.55, 0.55, 1.05]
     """
     angles = np.repeat((ANGLE_EDGES[:-1] + ANGLE_EDGES[1:]) / 2, np.asarray(angle_counts, dtype=int))
     magnitudes = np.repeat(
@@ -195,6 +223,13 @@ def match_modes(
     -------
     eigenvalue_index, theory_index
         Positions of the pairs in the two inputs; as many as the shorter side allows.
+
+    Examples
+    --------
+    >>> eigenvalues, theory = np.array([0.2, -0.98, 1.01]), np.array([1, -1])
+    >>> found, mode = match_modes(eigenvalues, theory)
+    >>> eigenvalues[found].tolist(), theory[mode].tolist()
+    ([-0.98, 1.01], [-1, 1])
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -215,6 +250,14 @@ def spectral_error(eigenvalues: ArrayLike, theory: ArrayLike, threshold: float =
     """Compare a spectrum with the theory's under optimal assignment of all modes.
 
     A mode that is zero in the theory (a variable that the task never reads) is no mode to be answered.
+
+    Examples
+    --------
+    Two of four modes are there, the other two count 180 degrees each:
+
+    >>> error = spectral_error([1, -1, 0.3], theory=[1, 1j, -1, -1j])
+    >>> error.missing, error.angle_deg, error.found_deg
+    (2, 90.0, 0.0)
     """
     values, modes = check_eigenvalues(eigenvalues), check_eigenvalues(theory, "theory")
     found, answered = match_modes(values, modes, threshold)

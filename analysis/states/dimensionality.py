@@ -162,7 +162,11 @@ def measure_dimensionality(
 
     Examples
     --------
-    ``measure_dimensionality(trace.load(path)).population.loc["participation_ratio"]``
+    >>> dimensionality = measure_dimensionality(trace.load("demo/repeat_copy/traces/seq8.nc"))
+    >>> dimensionality
+    Dimensionality: n = 5 members; hidden, 1280 states of 128 numbers: participation ratio ...
+    >>> dimensionality.members.loc["model-1"].index.tolist()
+    ['recorded', 'shuffled', 'random']
     """
     if draws < 1:
         raise AnalysisError(f"must be an integer ≥ 1; got {draws}", parameter="draws")
@@ -199,6 +203,11 @@ def covariance_spectrum(states: ArrayLike) -> Array:
     """Return the eigenvalues of the sample covariance of states (state, unit), descending: min(state, unit) of them.
 
     All are zero if states do not vary beyond rounding.
+
+    Examples
+    --------
+    >>> covariance_spectrum([[1, 0], [-1, 0], [0, 2], [0, -2]]).round(3).tolist()
+    [2.667, 0.667]
     """
     values = np.asarray(states, dtype=float)
     centred = values - values.mean(axis=0)
@@ -222,7 +231,13 @@ def participation_ratio(eigenvalues: ArrayLike) -> Array:
 
 
 def effective_rank(values: ArrayLike) -> Array:
-    """Return exp of the entropy of values (…, value) over their sum (Roy & Vetterli 2007); 0 if all are zero."""
+    """Return exp of the entropy of values (…, value) over their sum (Roy & Vetterli 2007); 0 if all are zero.
+
+    Examples
+    --------
+    >>> effective_rank([[1, 1, 1, 0], [2, 0, 0, 0]]).round(6).tolist()
+    [3.0, 1.0]
+    """
     share = _shares(values)
     entropy = -np.sum(share * np.log(np.where(share > 0, share, 1.0)), axis=-1)
     return np.where(share.any(axis=-1), np.exp(entropy), 0.0)
@@ -233,13 +248,28 @@ def expected_participation_ratio(n_states: int, n_units: int) -> float:
 
     It is E[(tr S)²] / E[tr S²] of a Wishart covariance S with ν degrees of freedom in d units, (d² + 2d/ν)
     over (d + d (d + 1) / ν): about d n / (d + n), so d only if there are many more states than units.
+
+    Examples
+    --------
+    Of few states even noise in ten dimensions fills fewer:
+
+    >>> round(expected_participation_ratio(1000, 10), 2), round(expected_participation_ratio(11, 10), 2)
+    (9.89, 4.86)
     """
     freedom = n_states - 1
     return (n_units * freedom + 2) / (n_units + freedom + 1)
 
 
 def shuffle_units(states: Array, rng: np.random.Generator) -> Array:
-    """Return states (state, unit) with the values of each unit permuted over states independently of other units."""
+    """Return states (state, unit) with the values of each unit permuted over states independently of other units.
+
+    Examples
+    --------
+    >>> states = np.arange(12.0).reshape(6, 2)
+    >>> shuffled = shuffle_units(states, np.random.default_rng(0))
+    >>> np.array_equal(np.sort(shuffled, axis=0), states), np.array_equal(shuffled, states)
+    (True, False)
+    """
     return rng.permuted(states, axis=0)
 
 

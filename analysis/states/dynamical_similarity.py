@@ -74,6 +74,18 @@ def dynamical_distances(runs: Sequence[Array], names: Sequence[str] = ()) -> Arr
         If the package is not installed.
     TooFewStepsError
         If there are too few steps for a linear model of a member's states.
+
+    Examples
+    --------
+    Two spirals that turn alike, one of them five times as large, and one that turns faster:
+
+    >>> def spiral(turn, seed):
+    ...     start = np.random.default_rng(seed).normal(size=(4, 2)) @ [1, 1j]
+    ...     path = start[:, None] * (0.97 * np.exp(1j * turn)) ** np.arange(30)
+    ...     return np.stack([path.real, path.imag], axis=-1)
+    >>> distances = dynamical_distances([spiral(0.2, seed=0), 5 * spiral(0.2, seed=1), spiral(0.9, seed=2)])
+    >>> distances[0].round(3).tolist()
+    [0.0, 0.0, 0.442]
     """
     names = names or [f"member {place + 1}" for place in range(len(runs))]
     return dsa_distances(movements(runs, names))

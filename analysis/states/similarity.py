@@ -224,6 +224,13 @@ def compare_states(
     AnalysisError
         If there are fewer than two members, members saw different inputs, states do not vary, or sets have no
         pairs.
+
+    Examples
+    --------
+    >>> recording = trace.load("demo/repeat_copy/traces/seq8.nc")
+    >>> similarity = compare_states({"repeat copy": recording})
+    >>> sorted(similarity.distances), similarity.distances["cka"].shape
+    (['cka', 'cka_unbiased', 'procrustes', 'rsa'], (5, 5))
     """
     if not -1 <= bar <= 1:
         raise AnalysisError(f"must be a correlation from -1 to 1; got {bar:g}", parameter="bar")

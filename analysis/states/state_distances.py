@@ -81,9 +81,21 @@ def member_keys(states: Array, *parts: int) -> list[str]:
 def state_distances(states: Array, seed: int = 0) -> dict[str, Array]:
     """Return distances (member, member) of states (member, state, unit) by each measure of the module's table.
 
-    States are centred and of norm 1 (‖X‖ = 1) for each member; units that a member lacks are zero, which
-    changes nothing. Of fewer than four states there is no ``cka_unbiased``; it is NaN for a member whose
-    states are all equally far from each other.
+    States have to be centred and of norm 1 (‖X‖ = 1) for each member, as `unit_states` makes them; units that
+    a member lacks are zero, which changes nothing. Of fewer than four states there is no ``cka_unbiased``; it
+    is NaN for a member whose states are all equally far from each other.
+
+    Examples
+    --------
+    The same states in other coordinates are at no distance, others are:
+
+    >>> from analysis.states.state_distances import unit_states
+    >>> rng = np.random.default_rng(0)
+    >>> first, other = rng.normal(size=(2, 5, 10, 3))  # each (sequence, time, unit)
+    >>> turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    >>> found = state_distances(unit_states([first, first @ turn, other], names="abc"))
+    >>> {name: bool(distances[0, 1] < 1e-6 < distances[0, 2]) for name, distances in found.items()}
+    {'cka': True, 'cka_unbiased': True, 'procrustes': True, 'rsa': True}
     """
     keys = member_keys(states)
     in_order = np.tile(np.arange(states.shape[1]), (len(states), 1))

@@ -7,7 +7,13 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def holm(p: ArrayLike) -> NDArray[np.float64]:
-    """Adjust p-values for the family-wise error rate (Holm 1979); NaN stays NaN and does not count as a test."""
+    """Adjust p-values for the family-wise error rate (Holm 1979); NaN stays NaN and does not count as a test.
+
+    Examples
+    --------
+    >>> holm([0.01, 0.04, 0.03, np.nan]).round(3).tolist()
+    [0.03, 0.06, 0.06, nan]
+    """
 
     def adjust(valid: NDArray[np.float64]) -> NDArray[np.float64]:
         order = np.argsort(valid)
@@ -18,7 +24,13 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
 
 
 def benjamini_hochberg(p: ArrayLike) -> NDArray[np.float64]:
-    """Adjust p-values for the false discovery rate (Benjamini & Hochberg 1995); NaN stays NaN and does not count."""
+    """Adjust p-values for the false discovery rate (Benjamini & Hochberg 1995); NaN stays NaN and does not count.
+
+    Examples
+    --------
+    >>> benjamini_hochberg([0.01, 0.04, 0.03, np.nan]).round(3).tolist()
+    [0.03, 0.04, 0.04, nan]
+    """
     from scipy import stats
 
     return _adjust(p, stats.false_discovery_control)

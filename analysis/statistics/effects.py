@@ -9,7 +9,13 @@ from analysis.statistics.ranks import ROUNDING, finite, levels, scale_of
 
 
 def mean_difference(a: NDArray[np.float64], b: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
-    """Mean of ``b`` minus mean of ``a`` along ``axis``."""
+    """Mean of ``b`` minus mean of ``a`` along ``axis``.
+
+    Examples
+    --------
+    >>> mean_difference(np.array([1.0, 2.0]), np.array([3.0, 6.0])).item()
+    3.0
+    """
     return np.mean(b, axis=axis) - np.mean(a, axis=axis)
 
 
@@ -34,7 +40,13 @@ def pooled_std(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def cohens_d(a: ArrayLike, b: ArrayLike) -> float:
-    """Difference of means (b - a) over the pooled standard deviation; 0 for equal means, ±inf for unequal constants."""
+    """Difference of means (b - a) over the pooled standard deviation; 0 for equal means, ±inf for unequal constants.
+
+    Examples
+    --------
+    >>> round(cohens_d([0, 2], [1, 3]), 3)
+    0.707
+    """
     a, b = finite(a), finite(b)
     scale = scale_of(a, b)
     a, b = a / scale, b / scale
@@ -49,7 +61,13 @@ def cohens_d(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def hedges_g(a: ArrayLike, b: ArrayLike) -> float:
-    """Cohen's d times 1 - 3 / (4 (n_a + n_b) - 9), nearly unbiased in small samples (Hedges 1981)."""
+    """Cohen's d times 1 - 3 / (4 (n_a + n_b) - 9), nearly unbiased in small samples (Hedges 1981).
+
+    Examples
+    --------
+    >>> round(hedges_g([0, 2], [1, 3]), 3)
+    0.404
+    """
     n = len(finite(a)) + len(finite(b))
     return cohens_d(a, b) * (1 - 3 / (4 * n - 9)) if n > 3 else math.nan
 
@@ -58,6 +76,11 @@ def cliffs_delta(a: ArrayLike, b: ArrayLike) -> float:
     """P(b > a) - P(b < a) over all pairs, in [-1, 1]; the area under the ROC curve is (δ + 1) / 2.
 
     Values that differ by rounding are ties (`levels`) and count for neither side.
+
+    Examples
+    --------
+    >>> cliffs_delta([1, 2, 3], [4, 5]), cliffs_delta([1, 2, 3], [2])
+    (1.0, 0.0)
     """
     a, b = finite(a), finite(b)
     if not (len(a) and len(b)):

@@ -74,9 +74,9 @@ def mean_interval(
 
     Examples
     --------
-    >>> interval = mean_interval([0.5, 1.0, 3.0], bounds=(0.0, math.inf))
+    >>> interval = mean_interval([0.5, 1.0, 3.0], bounds=(0.0, np.inf))
     >>> f"{interval.estimate:.2f} ({interval.low:.2f} to {interval.high:.2f})"
-    '1.50 (0.17 to 13.48)'
+    '1.50 (0.17 to 13.41)'
     """
     from scipy import stats
 
@@ -129,7 +129,14 @@ def _between(lowest: float, highest: float, below: float, above: float) -> float
 
 
 def proportion_interval(share: float, n: int, confidence: float = 0.95) -> Interval:
-    """Share of ``n`` independent trials with its Wilson (1927) score interval, which also has a width at 0 and 1."""
+    """Share of ``n`` independent trials with its Wilson (1927) score interval, which also has a width at 0 and 1.
+
+    Examples
+    --------
+    >>> interval = proportion_interval(0.9, 100)
+    >>> f"{interval.estimate:.2f} ({interval.low:.3f} to {interval.high:.3f})"
+    '0.90 (0.826 to 0.945)'
+    """
     from scipy import stats
 
     if n == 0 or math.isnan(share):
@@ -161,6 +168,12 @@ def bootstrap_interval(
         Coverage aimed at.
     seed
         Seed of the resampling.
+
+    Examples
+    --------
+    >>> interval = bootstrap_interval(np.median, [1, 2, 3, 4, 10])
+    >>> interval.estimate, interval.low < 3 < interval.high, interval.n
+    (3.0, True, 5)
     """
     from scipy import stats
 

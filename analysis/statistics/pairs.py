@@ -88,6 +88,12 @@ def pair_mean(distances: ArrayLike) -> Jackknife:
     """Return the mean distance of two different members, of symmetric distances (member, member).
 
     Without member i it is (S - 2 r_i) / ((M - 1)(M - 2)), with S the sum of all distances and r_i that of its own.
+
+    Examples
+    --------
+    >>> mean = pair_mean([[0, 1, 2], [1, 0, 3], [2, 3, 0]])
+    >>> mean.estimate, mean.without.tolist()
+    (2.0, [3.0, 2.0, 1.0])
     """
     matrix = np.array(distances, dtype=float)
     np.fill_diagonal(matrix, 0.0)
@@ -114,6 +120,15 @@ def trend(
         are independent, with degrees of freedom after Satterthwaite (1946).
     confidence
         Coverage of the interval.
+
+    Examples
+    --------
+    Three networks at each of three widths; the mean loss falls by one with each doubling:
+
+    >>> losses = [5.9, 6.0, 6.1], [4.9, 5.0, 5.1], [3.9, 4.0, 4.1]
+    >>> found = trend([jackknife(np.mean, values) for values in losses], at=np.log2([8, 16, 32]))
+    >>> round(found.interval.estimate, 6), found.interval.high < 0
+    (-1.0, True)
     """
     from scipy import stats
 

@@ -124,6 +124,12 @@ def permutation_test(
         Seed of the relabellings if there are too many to enumerate.
     level
         Level of significance aimed at.
+
+    Examples
+    --------
+    >>> test = permutation_test([1, 2, 3, 4], [5, 6, 7, 8])
+    >>> test.statistic, test.exact, round(test.p, 4)  # 2 of 70 ways to part them
+    (4.0, True, 0.0286)
     """
     a, b = finite(a), finite(b)
     n = len(a) + len(b)
@@ -170,6 +176,16 @@ def sign_flip_test(
         Level of significance aimed at.
     one_sided
         Whether only a mean above zero counts.
+
+    Examples
+    --------
+    Of six pairs p can be 2 / 64, of five no p reaches .05:
+
+    >>> sign_flip_test([0.3, 0.1, 0.4, 0.2, 0.6, 0.5]).p
+    0.03125
+    >>> test = sign_flip_test([0.3, 0.1, 0.4, 0.2, 0.6])
+    >>> test.p, test.smallest_p
+    (nan, 0.0625)
     """
     values = finite(differences)
     n = len(values)
@@ -215,6 +231,15 @@ def chance_test(
         Seed of the sign flips if there are too many to enumerate.
     level
         Level of significance aimed at.
+
+    Examples
+    --------
+    Six members decode a label above what they do for relabelled trials; 1 of 64 flips of signs is as large:
+
+    >>> relabelled = np.random.default_rng(0).uniform(0.4, 0.6, (99, 6))
+    >>> test = chance_test([0.8, 0.9, 0.85, 0.7, 0.95, 0.9], relabelled)
+    >>> test.trials.p, test.members.p, test.p
+    (0.01, 0.015625, 0.015625)
     """
     values, null = np.asarray(observed, dtype=float), np.asarray(relabelled, dtype=float)
     known = np.isfinite(values) & np.isfinite(null).any(axis=0)
@@ -245,6 +270,16 @@ def mantel_test(a: ArrayLike, b: ArrayLike, seed: int = 0, level: float = LEVEL)
         Seed of the permutations if there are too many to enumerate.
     level
         Level of significance aimed at.
+
+    Examples
+    --------
+    Distances and their squares have the same order, which none of the 119 other orders of five members gives:
+
+    >>> place = np.array([0, 1, 3, 7, 15])
+    >>> distances = np.abs(place[:, None] - place)
+    >>> test = mantel_test(distances, distances**2)
+    >>> round(test.statistic, 6), round(test.p, 4)
+    (1.0, 0.0083)
     """
     n = len(np.asarray(a))
     upper = np.triu_indices(n, 1)
@@ -273,6 +308,11 @@ def monte_carlo_test(observed: float, simulated: ArrayLike, level: float = LEVEL
 
     p = (1 + simulations at least as large) / (1 + simulations), which keeps the level for any number of
     simulations (Phipson & Smyth 2010). NaN where the statistic is undefined in the data or in a simulation.
+
+    Examples
+    --------
+    >>> monte_carlo_test(5.0, [0, 1, 2] * 33).p
+    0.01
     """
     values = np.append(observed, np.asarray(simulated, dtype=float))
     return _outcome(values, _share_as_large(values), 1 / len(values), 1, False, level)
@@ -295,6 +335,15 @@ def energy_test(distances: ArrayLike, n_first: int, seed: int = 0, level: float 
         Seed of the relabellings if there are too many to enumerate.
     level
         Level of significance aimed at.
+
+    Examples
+    --------
+    Two samples on a line that do not overlap; 2 of the 70 ways to part eight members are as far apart:
+
+    >>> place = np.array([0, 1, 2, 3, 10, 11, 12, 13])
+    >>> test = energy_test(np.abs(place[:, None] - place), n_first=4)
+    >>> test.exact, round(test.p, 4)
+    (True, 0.0286)
     """
     D, scale = _scaled(distances)
     n = len(D)
@@ -328,6 +377,15 @@ def paired_distance_test(distances: ArrayLike, seed: int = 0, level: float = LEV
         Seed of the flips if there are too many to enumerate.
     level
         Level of significance aimed at.
+
+    Examples
+    --------
+    Six members are each a unit from their partner, all in the same direction: p = 2 / 64.
+
+    >>> place = np.concatenate([np.arange(6), np.arange(6) + 1])
+    >>> test = paired_distance_test(np.abs(place[:, None] - place))
+    >>> test.statistic, test.p
+    (1.0, 0.03125)
     """
     D, scale = _scaled(distances)
     n = len(D) // 2

@@ -38,6 +38,13 @@ def companion_matrix(operator: NDArray[np.float64], length: int) -> NDArray[np.f
     ------
     AnalysisError
         If ``operator`` (s·d, d) does not belong to windows of ``length`` vectors.
+
+    Examples
+    --------
+    Repeat copy of three vectors of one entry: the next vector is the oldest one of the window.
+
+    >>> companion_matrix(np.array([[1.0], [0.0], [0.0]]), 3).tolist()
+    [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     """
     size, width = operator.shape
     if size != length * width:
@@ -55,6 +62,15 @@ def companion_cycles(companion: NDArray[np.float64]) -> tuple[Cycle, ...]:
     ------
     AnalysisError
         If a row holds anything but a single ±1.
+
+    Examples
+    --------
+    The next vector is minus the last but one; of three vectors the oldest one is never read:
+
+    >>> operator = np.array([[0.0], [-1.0], [0.0]])
+    >>> [cycle] = companion_cycles(companion_matrix(operator, 3))
+    >>> cycle.positions.tolist(), cycle.signs.prod().item()
+    ([2, 1], -1.0)
     """
     if not (np.count_nonzero(companion, axis=1) == 1).all() or not (np.abs(companion).max(axis=1) == 1).all():
         raise AnalysisError("operator: expected a signed selection, a single ±1 in each column")
@@ -80,6 +96,12 @@ def companion_eigenvalues(companion: NDArray[np.float64]) -> NDArray[np.complex1
     A cycle of n positions whose signs multiply to σ gives the n-th roots of σ; every other position gives a
     zero. The matrix is often defective, where a numerical spectrum is off by 1e-2 at zero; this one is exact
     to rounding.
+
+    Examples
+    --------
+    >>> repeat_copy = np.array([[1.0], [0.0], [0.0]])
+    >>> companion_eigenvalues(companion_matrix(repeat_copy, 3)).round(3).tolist()
+    [(-0.5-0.866j), (1+0j), (-0.5+0.866j)]
     """
     roots = np.concatenate(
         [_roots(len(c.positions), float(np.prod(c.signs))) for c in companion_cycles(companion)]

@@ -71,6 +71,16 @@ def find_variables(
     AnalysisError
         If the task has no linear operator, the trace was recorded without the matrix of a step, or there is
         no such model or trial.
+
+    Examples
+    --------
+    >>> found = find_variables(trace.load("demo/repeat_copy/traces/seq8.nc"))
+    >>> found
+    VariableMemories: variable memories in ... of 5 members...
+    >>> found.estimates.loc["model-1"].index.tolist()
+    ['powers', 'trajectories']
+    >>> {"condition_number", "verdict"} <= set(found.estimates.columns)
+    True
     """
     numbers = np.asarray(recording["member"]).tolist()
     _check(recording, numbers, model, trial)

@@ -91,6 +91,16 @@ def find_variable_basis(
     hidden
         Recorded states (batch, time, unit), for the residual directions: the leading principal components of
         what the variable memories leave out, up to `N_RESIDUAL`, fewer if there are no more.
+
+    Examples
+    --------
+    A network that is the task's own shift register, with a unit for each variable:
+
+    >>> repeat_copy, newest = np.array([[1.0], [0.0], [0.0]]), np.array([[0.0, 0.0, 1.0]])
+    >>> states = np.random.default_rng(0).normal(size=(4, 6, 3))
+    >>> found = find_variable_basis(companion_matrix(repeat_copy, 3), newest, repeat_copy, states)
+    >>> np.allclose(found.basis, np.eye(3)), round(found.condition_number, 6)
+    (True, 1.0)
     """
     n_positions, width = operator.shape
     if len(readout) != width:

@@ -55,6 +55,12 @@ def leading_subspace(matrix: NDArray[Any], k: int) -> tuple[NDArray[np.complex12
     -------
     basis, eigenvalues
         (unit, k), complex because a conjugate pair may be cut in two, and (k,) by descending modulus.
+
+    Examples
+    --------
+    >>> basis, eigenvalues = leading_subspace(np.array([[2.0, 5.0], [0.0, -3.0]]), 1)
+    >>> basis.shape, eigenvalues.round(6).tolist()
+    ((2, 1), [(-3+0j)])
     """
     from scipy import linalg
 
@@ -69,7 +75,13 @@ def leading_subspace(matrix: NDArray[Any], k: int) -> tuple[NDArray[np.complex12
 
 
 def left_singular_subspace(matrix: NDArray[np.float64], k: int) -> NDArray[np.float64]:
-    """Return the ``k`` leading left singular vectors, which span no invariant subspace in general."""
+    """Return the ``k`` leading left singular vectors, which span no invariant subspace in general.
+
+    Examples
+    --------
+    >>> np.abs(left_singular_subspace(np.diag([1.0, 3.0, 2.0]), 2)).round(6).tolist()
+    [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
+    """
     return np.linalg.svd(matrix)[0][:, :k]
 
 
@@ -82,6 +94,13 @@ def principal_subspace(
     -------
     basis, shares
         (unit, n) and (n,), descending, with n = ``k`` or as many directions as have any variance.
+
+    Examples
+    --------
+    >>> activity = np.array([[1.0, 0, 0], [-1, 0, 0], [0, 2, 0], [0, -2, 0]])
+    >>> basis, shares = principal_subspace(activity, 3)
+    >>> basis.shape, shares.round(6).tolist()
+    ((3, 2), [0.8, 0.2])
     """
     flat = activity.reshape(-1, activity.shape[-1]).astype(np.float64)
     centred = flat - flat.mean(axis=0)
@@ -93,7 +112,14 @@ def principal_subspace(
 
 
 def subspace_overlap(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Return ‖Aᴴ B‖² / min(dimensions) of two orthonormal bases: 1 where one holds the other, 0 where orthogonal."""
+    """Return ‖Aᴴ B‖² / min(dimensions) of two orthonormal bases: 1 where one holds the other, 0 where orthogonal.
+
+    Examples
+    --------
+    >>> axes = np.eye(3)
+    >>> subspace_overlap(axes[:, :2], axes[:, 1:]), subspace_overlap(axes[:, :1], axes[:, :2])
+    (0.5, 1.0)
+    """
     return float(np.linalg.norm(a.conj().T @ b) ** 2 / min(a.shape[1], b.shape[1]))
 
 

@@ -178,12 +178,16 @@ def fixed_points(
 
     Examples
     --------
-    >>> import torch
     >>> latch = lambda h: torch.tanh(2 * h)
-    >>> fixed_points(latch, torch.linspace(-1, 1, 8)[:, None])
-    FixedPoints(3 of 1 units: 2 stable, 1 repeller; 8 of 8 starts ended in one, largest residual 1e-16)
-    >>> cell = torch.nn.GRUCell(3, 32)
-    >>> found = fixed_points(cell, torch.randn(256, 32), inputs=torch.zeros(3))
+    >>> emt.fixed_points(latch, torch.linspace(-1, 1, 8)[:, None])
+    FixedPoints(3 of 1 units: 2 stable, 1 repeller; 8 of 8 starts ended in one, largest residual ...)
+
+    Of a cell under a constant input, from random states:
+
+    >>> cell = torch.nn.GRUCell(3, 8)
+    >>> found = emt.fixed_points(cell, torch.randn(32, 8), inputs=torch.zeros(3))
+    >>> found.points.shape[1], found.starts
+    (8, 32)
     """
     computed, device = in_float64(step)
     at = _to_tensor(starts, "starts", ("start", "unit"), device)

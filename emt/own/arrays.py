@@ -77,7 +77,7 @@ def from_arrays(
     Examples
     --------
     >>> animals = [np.ones((4, 10, neurons)) for neurons in (20, 35)]
-    >>> from_arrays(animals, group=["left", "right", "left", "right"], label="animals")
+    >>> emt.from_arrays(animals, group=["left", "right", "left", "right"], label="animals")
     <emt run 'animals': members 2, trials 4, steps 10, units 20 to 35, states hidden>
     """
     members = [_trials_of(one, number) for number, one in enumerate(_members_of(hidden), 1)]

@@ -59,7 +59,12 @@ def intervene(
 
     Examples
     --------
-    ``summarise_interventions(emt.intervene(run)).headline()``
+    >>> signs = np.random.default_rng(0).choice([-1.0, 1.0], (12, 6, 1))
+    >>> parity = emt.trials(signs, signs.cumprod(axis=1))
+    >>> network, readout = torch.nn.GRU(1, 4, batch_first=True), torch.nn.Linear(4, 1)
+    >>> effects = emt.intervene(emt.from_torch(network, parity, readout=readout))
+    >>> summarise_interventions(effects).population.index[:3].tolist()
+    ['cut after 1 step', 'shuffle state after 1 step', 'cut after 2 steps']
     """
     if run.networks is None:
         raise UserError(

@@ -57,6 +57,20 @@ def log_write(
     ------
     UserError
         If an array has other axes, or the memory is written twice in a step.
+
+    Examples
+    --------
+    A memory that adds twice the input under the input as its key:
+
+    >>> def step(x, memory):
+    ...     emt.log_read("pairs", x, (memory @ x[:, :, None])[..., 0])
+    ...     emt.log_write("pairs", x, 2 * x)
+    ...     return x, memory + 2 * x[:, :, None] * x[:, None]
+    >>> shown = emt.trials(np.eye(3)[None])  # three keys, one after the other
+    >>> start = lambda batch: torch.zeros(batch, 3, 3)
+    >>> run = emt.from_cells(step, start, shown, hidden="output", held=["state"])
+    >>> replay_memory(run.recording, "pairs", [1])[0, 0, 0].diagonal().tolist()  # after the second step
+    [2.0, 2.0, 0.0]
     """
     if (calls := _RUN.get()) is not None:
         rates = {"write_strength": strength, "write_erase": erase, "write_keep": keep}
@@ -80,6 +94,22 @@ def log_read(memory: str, query: Tensor, value: Tensor, *, step: int | None = No
     ------
     UserError
         If an array has other axes.
+
+    Examples
+    --------
+    A memory that is read, in the second step, with the key of the first:
+
+    >>> def step(x, memory):
+    ...     key, query = x[:, :2], x[:, 2:]
+    ...     read = (memory @ query[:, :, None])[..., 0]
+    ...     emt.log_read("pairs", query, read)
+    ...     emt.log_write("pairs", key, key)
+    ...     return read, memory + key[:, :, None] * key[:, None]
+    >>> shown = emt.trials([[[1.0, 0, 0, 0], [0, 1, 1, 0]]])
+    >>> start = lambda batch: torch.zeros(batch, 2, 2)
+    >>> run = emt.from_cells(step, start, shown, hidden="output", held=["state"])
+    >>> match_grids(run.recording, "pairs").mean_weight[0, 0, 1, 0]  # of the first write; the second comes later
+    array([ 1., nan])
     """
     if (calls := _RUN.get()) is not None:
         calls.read(memory, query, value, step)
@@ -112,6 +142,21 @@ def log_dictionary(
     ------
     UserError
         If it was declared otherwise before.
+
+    Examples
+    --------
+    A dictionary in which each input is written and found again at once:
+
+    >>> def step(x, state):
+    ...     emt.log_dictionary("episodes", similarity="cosine")
+    ...     emt.log_write("episodes", x, x)
+    ...     emt.log_read("episodes", x, x)
+    ...     return x, state
+    >>> start = lambda batch: torch.zeros(batch, 1)
+    >>> shown = emt.trials(np.eye(2)[None])
+    >>> run = emt.from_cells(step, start, shown, hidden="output", held=["state"])
+    >>> match_grids(run.recording, "episodes").mean_weight[0, 0, :, 0].tolist()  # (read, write)
+    [[1.0, nan], [0.0, 1.0]]
     """
     if (calls := _RUN.get()) is not None:
         rule = {"similarity": similarity, "recall": recall, "capacity": capacity, "scale": scale}

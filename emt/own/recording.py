@@ -74,8 +74,7 @@ def from_torch(
 
     Examples
     --------
-    >>> import emt
-    >>> run = emt.from_torch(nn.GRU(3, 8, batch_first=True), emt.trials(np.ones((4, 10, 3))))
+    >>> run = emt.from_torch(torch.nn.GRU(3, 8, batch_first=True), emt.trials(np.ones((4, 10, 3))))
     >>> run.recording["hidden"].shape
     (1, 4, 10, 8)
     """
@@ -133,7 +132,6 @@ def from_cells(
 
     Examples
     --------
-    >>> import emt
     >>> half = lambda x, state: (state, 0.5 * state + x)
     >>> run = emt.from_cells(half, lambda batch: torch.zeros(batch, 3), emt.trials(np.ones((4, 10, 3))))
     >>> run.recording["step_matrix"].values[0].diagonal()

@@ -192,9 +192,8 @@ def trials(
 
     Examples
     --------
-    >>> import numpy as np
-    >>> trials(np.zeros((4, 10, 3)), lengths=[10, 10, 8, 9]).present.sum()
-    np.int64(37)
+    >>> emt.trials(np.zeros((4, 10, 3)), lengths=[10, 10, 8, 9]).present.sum(axis=1).tolist()
+    [10, 10, 8, 9]
     """
     shown = _inputs(inputs)
     batch, steps = shown.shape[:2]
@@ -247,7 +246,10 @@ def task_trials(
 
     Examples
     --------
-    ``task_trials(VariableBinding(seq_length=3, input_dim=2), 3)``
+    >>> from emt.tasks.variable_binding import VariableBinding
+    >>> trials = emt.task_trials(VariableBinding(seq_length=3, input_dim=2), 3, horizon=8, size=5)
+    >>> trials.inputs.shape, trials.linear.shape
+    ((5, 11, 2), (6, 2))
     """
     from emt.tasks import TASKS
 

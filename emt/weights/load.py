@@ -67,10 +67,20 @@ def load_weights(path: str | Path) -> Weights:
 
     Examples
     --------
-    A network of one's own, and one that is built from the file::
+    A checkpoint of one's own, for a network that is there, and for one that is built from the file:
 
-        network.load_state_dict(emt.load_weights("model.ckpt"))
-        run = emt.from_torch(emt.load_weights("model.ckpt").network(nonlinearity="tanh"), trials)
+    >>> network = torch.nn.RNN(3, 8)
+    >>> torch.save({"state_dict": network.state_dict()}, "model.ckpt")
+    >>> weights = emt.load_weights("model.ckpt")
+    >>> network.load_state_dict(weights)
+    <All keys matched successfully>
+    >>> run = emt.from_torch(weights.network(nonlinearity="tanh"), emt.trials(np.ones((4, 10, 3))))
+
+    Of a network that was trained here:
+
+    >>> weights = emt.load_weights("demo/repeat_copy/model-1/checkpoint/weights.safetensors")
+    >>> weights["rnn.weight_hh_l0"].shape
+    torch.Size([128, 128])
     """
     path = Path(path)
     if not path.is_file():

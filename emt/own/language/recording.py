@@ -96,7 +96,12 @@ def from_transformers(
 
     Examples
     --------
-    ``from_transformers(AutoModelForCausalLM.from_config(config), [[3, 5, 4, 3, 5]], induction=True)``
+    >>> from transformers import Mamba2Config, Mamba2ForCausalLM
+    >>> sizes = {"num_heads": 2, "head_dim": 8, "state_size": 4, "n_groups": 1, "num_hidden_layers": 1}
+    >>> model = Mamba2ForCausalLM(Mamba2Config(vocab_size=9, hidden_size=8, **sizes))
+    >>> run = emt.from_transformers(model, [[3, 5, 4, 3, 5]], induction=True)
+    >>> memory_names(run.recording)
+    ('layer0_head0', 'layer0_head1')
     """
     check_version()
     members = _checked_models(models)

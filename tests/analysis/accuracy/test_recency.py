@@ -38,6 +38,12 @@ def test_strata_are_those_of_a_loop_over_words():
     assert [strata_of(edges)[place] for place in (70, 171, 501, 1003)] == [0, 1, 1, 2]
 
 
+def test_a_new_word_is_in_no_stratum_of_gaps_however_short_the_text_is():
+    text = np.array([4, 7, 4, 5, 7])
+    assert strata_of(text).tolist() == [2, 2, 0, 2, 0]
+    assert [STRATA[place] for place in (0, 2)] == ["rare, gap to 70", "rare, new or further"]
+
+
 def test_a_gain_at_words_read_a_short_time_ago_is_found_there_and_nowhere_else():
     words, articles = text()
     places = np.arange(1, 1800)

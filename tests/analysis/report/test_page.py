@@ -183,6 +183,13 @@ def test_maps_place_members_and_accuracy_is_always_one(experiment):
     assert [index for index, *_ in maps[1]["points"]] == [0, 2, 3, 4, 5, 6]
 
 
+def test_a_page_without_a_map_names_the_command_for_one_as_far_as_it_is_known(write_summary, tmp_path):
+    bare = write_summary(tmp_path / "bare", 3)
+    hint = "For a map of spectra: <code>python analyze.py X</code>"
+    assert hint in make(bare).pages()["report"]
+    assert "For a map" not in make(bare, commands={}).pages()["report"]
+
+
 def test_a_member_without_spectrum_stays_and_a_wrong_length_is_refused(experiment, write_summary, tmp_path):
     assert data_of(make(experiment).pages()["report"])["members"][2]["eigenvalues"] == []
     with pytest.raises(AnalysisError, match=r"\(5\); got 6"):
