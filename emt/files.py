@@ -284,6 +284,37 @@ def write_curve(path: Path, points: Iterable[CurvePoint]) -> None:
     write_text(path, text.getvalue())
 
 
+def write_norms(path: Path, names: Iterable[str], rows: Iterable[tuple[int, list[float]]]) -> None:
+    """Write a member's norms.csv: a step and figures of these names in each row, with six digits."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["step", *names])
+    table.writerows([step, *(f"{v:.6g}" for v in figures)] for step, figures in rows)
+    write_text(path, text.getvalue())
+
+
+def read_norms(path: Path) -> dict[int, dict[str, float]]:
+    """Return the figures of a norms.csv by step and name; runs of earlier versions have none.
+
+    Raises
+    ------
+    UserError
+        If the file has no steps, or a row that is not whole.
+    """
+    if not path.exists():
+        return {}
+    try:
+        header, *rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8")))) or [[]]
+        if header[:1] != ["step"]:
+            raise ValueError(f"the columns {','.join(header) or 'of an empty file'}")
+        return {
+            _natural(step): dict(zip(header[1:], map(_number, figures), strict=True))
+            for step, *figures in rows
+        }
+    except (ValueError, csv.Error) as error:
+        raise UserError(f"{path}: expected norms by step; got {error}") from None
+
+
 def read_curve(path: Path) -> list[CurvePoint]:
     """Return the points of a training curve, in order.
 

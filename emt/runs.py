@@ -10,6 +10,7 @@
                                          state.safetensors, what a member carries after its last step
       model-k/training.log               what happened to this member, in words                        train
       model-k/training_curve.csv         step, horizon, loss and accuracy, training and validation     train
+      model-k/norms.csv                  step, norms of gradients (before clipping) and weights        train
       model-k/lightning_logs/            TensorBoard events of this member                             train
       eval_config.json                   what was evaluated and how                                    evaluate
       evaluation_summary.json            numbers of all members (below)                                evaluate

@@ -91,6 +91,8 @@ class Model(nn.Module):
     torch_names
         For each parameter the name it has in a member's weight file, and for each buffer that is stored there
         too. Matrices are stored as (out, in). Files may lack such buffers: they are drawn from the seed.
+    norm_names
+        Names of what `norms` returns.
     edits
         What of its memories' writes and reads can be changed in a run (`emt.models.memory_edits`): names of
         `emt.ops.memory_edit.MemoryEdit`.
@@ -116,6 +118,7 @@ class Model(nn.Module):
     held_state: tuple[str, ...] = ()
     smooth_state: tuple[str, ...] = ()
     memories: dict[str, dict[str, Any]] = {}
+    norm_names: tuple[str, ...] = ()
     edits: tuple[str, ...] = ()
     context: ClassVar[tuple[str, ...]] = ()
     noise_step: int | None = None
@@ -176,6 +179,13 @@ class Model(nn.Module):
             Outputs (member, batch, time, output); the state after the last step; the recorded tensors.
         """
         raise NotImplementedError
+
+    def norms(self, state: State, members: Sequence[int]) -> dict[str, Tensor]:
+        """Return further norms of members at these stack positions, from their state after a batch, (member,) each.
+
+        They are written into norms.csv beside the norms of gradients and weights that all models have.
+        """
+        return {}
 
     def stepper(self, steps: int) -> Stepper:
         """Return what does one step after the other from the state zero, ``steps`` at most, without gradient.

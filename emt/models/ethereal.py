@@ -133,6 +133,9 @@ class EtherealRNN(StepwiseLearner):
         # A log of one write a step tells all only where a write is one product, and stays as it was.
         told = not (updater == "bptt" or compatibility or grad_clip or clip_weights or normalize)
         self.memories = dict.fromkeys(self.places if told else (), LINEAR)
+        if self.plastic:
+            learnt = ("plasticity",) if plast_learning_rate else ()
+            self.norm_names = ("plastic_write_norm", "other_write_norm", *learnt)
         contents = {f"fast_{place}": ("value", "key") for place in self.places}
         self.state_dims = {**self.state_dims, **contents}
         self.held_state = (*contents, "position")
@@ -147,6 +150,36 @@ class EtherealRNN(StepwiseLearner):
             name, start = f"{place}_plasticity", constant(self.plast_clip)
             setattr(self, name, self.parameter_of(f"{place}.plasticity", shape, start))
             self.torch_names[name] = self.torch_names[f"{place}_weight"].replace("weight", "plasticity")
+
+    @property
+    def plastic(self) -> tuple[str, ...]:
+        """Layers that have entries of high plasticity."""
+        return tuple(place for place in self.places if hasattr(self, f"{place}_mask"))
+
+    def norms(self, state: State, members: Sequence[int]) -> dict[str, Tensor]:
+        """Return Frobenius norms of what sequences wrote into entries of high plasticity and into others.
+
+        They are means over items and over the layers that have both; with plasticities that are learnt, the mean of
+        these as well.
+        """
+        index = torch.tensor(members)
+        squares: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for place in self.plastic:
+            mask = getattr(self, f"{place}_mask")[index.to(self.like.device)].mT.unsqueeze(1)
+            written = state[f"fast_{place}"].double().square()
+            for kept, part in zip((mask, 1 - mask), squares, strict=True):
+                part.append((written * kept).sum((-2, -1)).sqrt().mean(1))
+        found = {
+            name: torch.stack(part).mean(0) for name, part in zip(self.norm_names, squares, strict=False)
+        }
+        if self.plast_learning_rate:
+            rates = []
+            for place in self.plastic:
+                if place not in LAST:
+                    mask = getattr(self, f"{place}_mask")[:, :-1]
+                    rates.append((getattr(self, f"{place}_plasticity") * mask).sum((1, 2)) / mask.sum((1, 2)))
+            found["plasticity"] = torch.stack(rates).mean(0)[index]
+        return found
 
     def _layer(self, place: str) -> Layer:
         own = getattr(self, f"{place}_plasticity", None)

@@ -57,20 +57,28 @@ class ForwardPass:
         They go on from their place in ``carried`` unless the batch is fresh, and leave their new state there,
         cut from the graph.
         """
+        figures, after, log = self._run(members, batch, carried)
+        if self.task.carries:
+            self._carry(members, after, carried)
+        return figures, log
+
+    def after(self, members: list[int], batch: Batch, carried: Carried) -> State:
+        """Return the state of some members after their batch; ``carried`` stays as it is."""
+        return self._run(members, batch, carried)[1]
+
+    def _run(
+        self, members: list[int], batch: Batch, carried: Carried
+    ) -> tuple[tuple[Tensor, Tensor], State, Log]:
         data = {
             name: value.to(device_of(self.model)) for name, value in self.objective.tensors(batch).items()
         }
         state: State | None = None if batch.fresh or not carried else carried
         if len(members) == len(self.model.seeds):
-            figures, after, log = self.objective(data, batch.steps, state)
-        else:
-            weights = self._of(members, weights_of(self.model))
-            state = None if state is None else self._of(members, state)
-            with self._seeds_of(members):
-                figures, after, log = self.objective(data, batch.steps, state, weights)
-        if self.task.carries:
-            self._carry(members, after, carried)
-        return figures, log
+            return self.objective(data, batch.steps, state)
+        weights = self._of(members, weights_of(self.model))
+        state = None if state is None else self._of(members, state)
+        with self._seeds_of(members):
+            return self.objective(data, batch.steps, state, weights)
 
     @torch.no_grad()
     def measure(

@@ -32,6 +32,9 @@ class Journal:
     curves
         For each model number, rows as `emt.files.CurvePoint`: figures of training or of a validation, the
         others NaN.
+    norms
+        For each model number, names and rows of its norms.csv: a step, the mean norm of gradients since the last row,
+        and the others of `Stack.norms` after this step.
     times
         When each row was made, in seconds since 1970.
     code
@@ -52,8 +55,10 @@ class Journal:
         self.loggers = chunk.config.execution.loggers
         self.curves: dict[int, list[list[float]]] = {n: [] for n in numbers}
         self.times: dict[int, list[float]] = {n: [] for n in numbers}
+        self.norms: dict[int, list[list[float]]] = {n: [] for n in numbers}
+        self._norm_names: tuple[str, ...] = ()
         self.notes: dict[int, list[str]] = {n: [] for n in numbers}
-        self._sums: dict[int, NDArray[np.float64]] = {n: np.zeros(3) for n in numbers}
+        self._sums: dict[int, NDArray[np.float64]] = {n: np.zeros(4) for n in numbers}
         self._recent: dict[int, tuple[int, float]] = dict.fromkeys(numbers, (0, 0.0))
         self._done: dict[int, str] = {}
         self.course = Course()
@@ -65,21 +70,26 @@ class Journal:
 
     def record(self, stack: Stack, report: StepReport) -> None:
         """Take up one training step of all members in the stack."""
+        norms = stack.norms() if stack.step % LOG_EVERY == 0 else {}
         for position, number in enumerate(stack.numbers):
             if stack.frozen[position]:
                 continue
-            self._sums[number] += (report.loss[position], report.accuracy[position], 1)
+            gradient = float(stack.optimizer.norms[position])
+            self._sums[number] += (report.loss[position], report.accuracy[position], 1, gradient)
             self._recent[number] = (int(report.horizon[position]), float(report.accuracy[position]))
             self.course.record(number, stack.step, int(report.horizon[position]))
-            if stack.step % LOG_EVERY == 0:
-                self._add_point(number, stack.step)
+            if norms:
+                self._add_point(number, stack.step, {name: norm[position] for name, norm in norms.items()})
 
-    def _add_point(self, number: int, step: int) -> None:
-        loss, accuracy, count = self._sums[number].tolist()
+    def _add_point(self, number: int, step: int, norms: Mapping[str, float]) -> None:
+        loss, accuracy, count, gradient = self._sums[number].tolist()
         if count:
             horizon, _ = self._recent[number]
             self._append(number, [step, horizon, loss / count, accuracy / count, np.nan, np.nan])
-            self._sums[number] = np.zeros(3)
+            self._norm_names = tuple(norms)
+            figures = {**norms, "grad_norm": gradient / count}
+            self.norms[number].append([float(step), *map(float, figures.values())])
+            self._sums[number] = np.zeros(4)
 
     def _append(self, number: int, row: list[float]) -> None:
         self.curves[number].append([float(figure) for figure in row])
@@ -88,9 +98,12 @@ class Journal:
     def record_validation(self, stack: Stack, positions: NDArray[np.intp]) -> None:
         """Validate the members at these stack positions and take up the figures."""
         horizon, averaged = stack.config.curriculum_horizons[-1], stack.optimizer.averaged.clone()
+        # A member that is frozen has nothing new to say.
+        fresh = [position for position in positions if self._sums[stack.numbers[position]][2]]
+        norms = stack.norms() if fresh else {}
         for position, loss, accuracy in zip(positions, *stack.validate(positions), strict=True):
             number = stack.numbers[position]
-            self._add_point(number, stack.step)
+            self._add_point(number, stack.step, {name: norm[position] for name, norm in norms.items()})
             self._append(number, [stack.step, horizon, np.nan, np.nan, loss, accuracy])
             self.note(
                 number,
@@ -148,12 +161,14 @@ class Journal:
             tensors[f"curve.{number}"] = torch.tensor(self.curves[number], dtype=torch.float64).reshape(
                 -1, len(files.CurvePoint._fields)
             )
+            tensors[f"norms.{number}"] = torch.tensor(self.norms[number], dtype=torch.float64)
             tensors[f"times.{number}"] = torch.tensor(self.times[number], dtype=torch.float64)
             tensors[f"sums.{number}"] = torch.tensor(self._sums[number])
         about |= {
             "code": self.code,
             "notes": {str(n): self.notes[n] for n in stack.numbers},
             "course": self.course.to_json(),
+            "norm_names": self._norm_names,
         }
         files.write_bytes(self.state_path, resume_file(tensors, about))
 
@@ -185,12 +200,14 @@ class Journal:
         try:
             restore(stack, tensors, about)
             self.course = Course.from_json(about.get("course", {}))
+            self._norm_names = tuple(about.get("norm_names", ()))
             for number in stack.numbers:
                 self.curves[number] = tensors[f"curve.{number}"].tolist()
-                # States of earlier versions say no times.
+                # States of earlier versions say no norms and no times.
+                self.norms[number] = tensors.get(f"norms.{number}", torch.zeros(0)).tolist()
                 now = torch.full((len(self.curves[number]),), time.time(), dtype=torch.float64)
                 self.times[number] = tensors.get(f"times.{number}", now).tolist()
-                self._sums[number] = tensors[f"sums.{number}"].numpy().copy()
+                self._sums[number] = np.resize(tensors[f"sums.{number}"].numpy(), 4)
                 self.notes[number] = about["notes"][str(number)]
                 self.note(number, stack.step, f"resumed after an interruption{_other_code(about, self.code)}")
         except KeyError as error:
@@ -233,9 +250,15 @@ class Journal:
             files.CurvePoint(int(step), int(at), *figures) for step, at, *figures in self.curves[number]
         )
         files.write_curve(folder / "training_curve.csv", points)
+        norms = ((int(step), figures) for step, *figures in self.norms[number])
+        files.write_norms(folder / "norms.csv", self._norm_names, norms)
         files.write_text(folder / "training.log", "\n".join(self.notes[number]) + "\n")
         if "tensorboard" in self.loggers:
-            write_events(folder / "lightning_logs" / "version_0", self.curves[number], self.times[number])
+            named = {
+                int(step): dict(zip(self._norm_names, own, strict=True)) for step, *own in self.norms[number]
+            }
+            events = folder / "lightning_logs" / "version_0"
+            write_events(events, self.curves[number], self.times[number], named)
 
 
 def _other_code(about: Mapping[str, Any], code: Mapping[str, str]) -> str:
@@ -246,8 +269,13 @@ def _other_code(about: Mapping[str, Any], code: Mapping[str, str]) -> str:
     return f" by other code: {other}" if other else ""
 
 
-def write_events(folder: Path, curve: list[list[float]], times: list[float]) -> None:
-    """Write a member's curve and when its rows were made as one TensorBoard event file, in one piece.
+def write_events(
+    folder: Path,
+    curve: list[list[float]],
+    times: list[float],
+    norms: Mapping[int, Mapping[str, float]] | None = None,
+) -> None:
+    """Write a member's curve, when its rows were made, and norms by step as one TensorBoard event file, in one piece.
 
     One file is rewritten in turn for each member: an open TensorBoard writer is a thread, and a population
     has hundreds of members.
@@ -260,11 +288,10 @@ def write_events(folder: Path, curve: list[list[float]], times: list[float]) -> 
     writer = RecordWriter(buffer)
     writer.write(Event(wall_time=min(times, default=0.0), file_version="brain.Event:2").SerializeToString())
     for (step, *figures), made in zip(curve, times, strict=True):
-        values = [
-            Summary.Value(tag=tag, simple_value=value)
-            for tag, value in zip(files.CurvePoint._fields[1:], figures, strict=True)
-            if not np.isnan(value)
-        ]
+        point = dict(zip(files.CurvePoint._fields[1:], figures, strict=True))
+        if not np.isnan(point["train_loss"]):
+            point |= (norms or {}).get(int(step), {})
+        values = [Summary.Value(tag=t, simple_value=v) for t, v in point.items() if not np.isnan(v)]
         event = Event(wall_time=made, step=int(step), summary=Summary(value=values))
         writer.write(event.SerializeToString())
     files.write_bytes(folder / "events.out.tfevents.0.emt", buffer.getvalue())

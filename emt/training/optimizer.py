@@ -74,6 +74,7 @@ class MemberOptimizer(torch.optim.Optimizer):
         self.rates = [float(rate) for rate in rates]
         self.frozen = torch.zeros(members, dtype=torch.bool)
         self.steps = torch.zeros(members, dtype=torch.float64)
+        self.norms = torch.zeros(members, dtype=torch.float64)
         self.pace = torch.ones(members, dtype=torch.float64)
         self.averaged = torch.full((members,), -1)
 
@@ -97,6 +98,7 @@ class MemberOptimizer(torch.optim.Optimizer):
         gradients = [p.grad.contiguous() if p.grad is not None else torch.zeros_like(p) for p in parameters]
         norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients], dim=1)
         norms = torch.linalg.vector_norm(norms, dim=1)
+        self.norms = norms.cpu().double()
         self.frozen |= ~torch.isfinite(norms).to(self.frozen.device)
         if self.frozen.all():
             return
@@ -198,6 +200,7 @@ class MemberOptimizer(torch.optim.Optimizer):
             self.state[parameter] = {name: slot[index] for name, slot in self.slots(parameter).items()}
             parameter.data, parameter.grad = parameter.data[index], None
         self.steps, self.frozen = self.steps[positions], self.frozen[positions]
+        self.norms = self.norms[positions]
         self.pace, self.averaged = self.pace[positions], self.averaged[positions]
         self.rates = [self.rates[position] for position in positions.tolist()]
 

@@ -101,6 +101,29 @@ class Stack:
         """Return the number of output steps at which each member trains, (member,)."""
         return self.curriculum.horizons()
 
+    @torch.no_grad()
+    def norms(self) -> dict[str, NDArray[np.float64]]:
+        """Return norms of the members by name, (member,) each: of the gradient, of all weights, and the model's own.
+
+        The gradient is that of the last step, before it was clipped; the state of `Model.norms` is that after the next
+        batch.
+        """
+        squares = [p.double().flatten(1).square().sum(1) for p in self.model.parameters()]
+        found = {
+            "grad_norm": self.optimizer.norms.numpy(),
+            "weight_norm": torch.stack(squares).sum(0).sqrt().cpu().numpy(),
+        }
+        if self.model.norm_names:
+            own = np.full((len(self.model.norm_names), len(self.numbers)), np.nan)
+            for shape, members in self.forward.groups(
+                "train", self.step, dict(enumerate(self.horizons().tolist()))
+            ).items():
+                batch = self.forward.batch(members, "train", self.step, shape)
+                norms = self.model.norms(self.forward.after(members, batch, self.state), members)
+                own[:, members] = [norms[name].cpu().numpy() for name in self.model.norm_names]
+            found |= dict(zip(self.model.norm_names, own, strict=True))
+        return found
+
     def gradients(self) -> StepReport:
         """Compute all members' losses and gradients on their next batches."""
         horizons = self.horizons()

@@ -81,9 +81,12 @@ def send(
             for point in files.read_curve(folder / "training_curve.csv")
             if log_freq is None or point.step % log_freq == 0
         ]
+        norms = files.read_norms(folder / "norms.csv")
         summary = {**marker, **(figures or {}).get(number, {})}
         try:
-            _send_one(name, experiment, config, curve, summary, {**about, "tags": [*tags, marker["status"]]})
+            _send_one(
+                name, experiment, config, curve, norms, summary, {**about, "tags": [*tags, marker["status"]]}
+            )
         except Exception as error:
             # The service raises errors of its own, of the network and of the standard library.
             why = f"Weights & Biases: {type(error).__name__}: {error}"
@@ -102,6 +105,7 @@ def _send_one(
     experiment: Path,
     config: RunConfig,
     curve: Sequence[files.CurvePoint],
+    norms: Mapping[int, Mapping[str, float]],
     summary: Mapping[str, Any],
     about: Mapping[str, Any],
 ) -> None:
@@ -112,6 +116,8 @@ def _send_one(
     logger.log_hyperparams(config.model_dump())
     for point in curve:
         values = {k: v for k, v in point._asdict().items() if k != "step" and v == v}
+        if point.is_training:
+            values |= norms.get(point.step, {})
         logger.log_metrics(values, step=point.step)
     logger.experiment.summary.update({k: v for k, v in summary.items() if v is not None})
     # One run at a time: a second one of this process would become a part of the first.

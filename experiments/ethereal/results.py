@@ -1,9 +1,10 @@
 """What the experiment writes beside the run directory's own files: log.csv and test.json of each model.
 
-``log.csv`` has a row for each ``--print_freq`` steps: mean training loss and recall since the last row, and
-the figures of a validation that was made at that step. ``test.json`` has loss, token accuracy and recall on
-held-out strings. Both say what is best with memory (``optimal_…``) and from a step's own input alone
-(``no_memory_…``).
+``log.csv`` has a row for each ``--print_freq`` steps: means since the last row of training loss, of recall and of norms
+(of gradients, of weights, and of what sequences wrote into entries of high plasticity and into others; of plasticities
+that are learnt the mean), and the figures of a validation that was made at that step. ``test.json`` has loss, token
+accuracy and recall on held-out strings. Both say what is best with memory (``optimal_…``) and from a step's own input
+alone (``no_memory_…``).
 """
 
 import csv
@@ -87,7 +88,8 @@ def write_results(folder: Path, config: RunConfig) -> dict[int, dict[str, Any]]:
         every = int(config.metadata.get("print_freq", 1))
         for number in done:
             model = runs.model_folder(folder, number)
-            files.write_text(model / "log.csv", log_text(curve_of(folder, number), levels, every))
+            norms = files.read_norms(model / "norms.csv")
+            files.write_text(model / "log.csv", log_text(curve_of(folder, number), norms, levels, every))
         return {number: read_test(runs.model_folder(folder, number), CharactersTest) for number in done}
 
 
@@ -146,21 +148,29 @@ def curve_of(folder: Path, number: int) -> list[CurvePoint]:
     return files.read_curve(runs.model_folder(folder, number) / "training_curve.csv")
 
 
-def log_text(curve: Sequence[CurvePoint], levels: Mapping[str, float | None], every: int) -> str:
-    """Return a training curve as log.csv, a row for each multiple of ``every`` steps."""
+def log_text(
+    curve: Sequence[CurvePoint],
+    norms: Mapping[int, Mapping[str, float]],
+    levels: Mapping[str, float | None],
+    every: int,
+) -> str:
+    """Return a training curve, and norms by step, as log.csv: a row for each multiple of ``every`` steps."""
     shown = {name: value for name, value in levels.items() if name.endswith(("loss", "_recall"))}
     constants = ["" if value is None or np.isnan(value) else f"{value:.6f}" for value in shown.values()]
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["step", "train_loss", "train_recall", "val_loss", "val_recall", *shown])
+    named = tuple(dict.fromkeys(name for row in norms.values() for name in row))
+    rows.writerow(["step", "train_loss", "train_recall", "val_loss", "val_recall", *shown, *named])
     validated = {point.step: (point.val_loss, point.val_acc) for point in curve if point.is_validation}
-    points: list[tuple[float, float]] = []
+    points: list[tuple[float, ...]] = []
     for point in (point for point in curve if point.is_training):
-        points.append((point.train_loss, point.train_acc))
+        own = norms.get(point.step, {})
+        points.append((point.train_loss, point.train_acc, *(own.get(name, np.nan) for name in named)))
         if point.step % every == 0:
-            means = (f"{v:.6f}" for v in np.mean(points, axis=0))
+            loss, recall, *rest = np.mean(points, axis=0)
             figures = ("" if np.isnan(v) else f"{v:.6g}" for v in validated.get(point.step, (np.nan, np.nan)))
-            rows.writerow([point.step, *means, *figures, *constants])
+            means = (f"{loss:.6f}", f"{recall:.6f}")
+            rows.writerow([point.step, *means, *figures, *constants, *(f"{v:.6g}" for v in rest)])
             points = []
     return text.getvalue()
 

@@ -334,6 +334,13 @@ def _read_conditions(path: Path) -> Any:
     return [condition.describe() for condition in read_conditions_file(path)]
 
 
+def _write_norms(folder: Path) -> Path:
+    files.write_norms(
+        folder / "norms.csv", ("grad_norm", "weight_norm"), [(50, [0.5, 12.25]), (75, [1e-7, 12.5])]
+    )
+    return folder / "norms.csv"
+
+
 def _write_matrix(folder: Path) -> Path:
     _write(folder / "model.csv", "condition,low,middle,high", "low,0,1,2", "middle,1,0,1.5", "high,2,1.5,0")
     return folder / "model.csv"
@@ -365,6 +372,7 @@ KINDS: tuple[Kind, ...] = (
     _json("what was sent", _write_sent, _read_sent),
     _json("sweep", _write_sweep, _read_sweep),
     _json("conditions of interventions", _write_conditions, _read_conditions),
+    Kind("norms", _write_norms, files.read_norms, vouched=False, mutate=mutate_table),
     Kind("matrix of a model", _write_matrix, _read_matrix, vouched=False, mutate=mutate_table),
     _tests("test of retrieval", RetrievalTest, _RETRIEVAL),
     _tests("test of a member", MemberTest, _MEMBER),

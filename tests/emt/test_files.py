@@ -8,7 +8,7 @@ import pytest
 
 from emt import files
 from emt.errors import UserError
-from emt.files import CurvePoint, read_curve, write_curve
+from emt.files import CurvePoint, read_curve, read_norms, write_curve, write_norms
 
 HEADER = "step,horizon,train_loss,train_acc,val_loss,val_acc"
 NAN = math.nan
@@ -61,6 +61,28 @@ def test_a_broken_curve_is_refused_in_one_line(tmp_path, content, got):
 def test_a_missing_curve_is_named(tmp_path):
     with pytest.raises(UserError, match=r"no such file: .*none\.csv"):
         read_curve(tmp_path / "none.csv")
+
+
+def test_norms_are_read_as_they_were_written(tmp_path):
+    path = tmp_path / "norms.csv"
+    assert read_norms(path) == {}, "runs of earlier versions have none"
+    write_norms(path, ("grad_norm", "weight_norm"), [(50, [0.5, 12.0]), (75, [math.inf, 1e-7])])
+    assert path.read_text() == "step,grad_norm,weight_norm\n50,0.5,12\n75,inf,1e-07\n"
+    assert read_norms(path) == {
+        50: {"grad_norm": 0.5, "weight_norm": 12.0},
+        75: {"grad_norm": math.inf, "weight_norm": 1e-7},
+    }
+    for content in (
+        b"",
+        b"grad_norm\n1\n",
+        b"step,grad_norm\n5\n",
+        b"step,grad_norm\n5,low\n",
+        b"step\nx\n",
+        b"\xff\xfe",
+    ):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"norms\.csv: expected norms by step; got "):
+            read_norms(path)
 
 
 def whole(item):

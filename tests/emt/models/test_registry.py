@@ -71,6 +71,18 @@ def test_every_axis_is_where_it_belongs(name):
 
 
 @every_model
+def test_a_models_own_norms_are_those_that_it_names(name):
+    model = build(name)
+    state = call(model, draw(len(SEEDS), BATCH, TIME, IN))[1]
+    norms = model.norms(state, range(len(SEEDS)))
+    assert tuple(norms) == model.norm_names
+    assert ("fast_layer_1" in state) == bool(norms), "who has entries of high plasticity says what they hold"
+    assert all(norm.shape == (len(SEEDS),) and (norm > 0).all() for norm in norms.values())
+    alone = model.norms({n: s[1:] for n, s in state.items()}, [1])
+    assert all(torch.equal(alone[n], norm[1:]) for n, norm in norms.items())
+
+
+@every_model
 def test_a_sequence_may_be_cut_anywhere(name):
     model = build(name).double()
     x = draw(len(SEEDS), BATCH, TIME, IN).double()

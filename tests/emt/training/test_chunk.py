@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from emt import locks, runs
+from emt import files, locks, runs
 from emt.errors import UserError
 from emt.training import chunk as chunks
 from emt.training import curriculum, module
@@ -90,6 +90,33 @@ def test_every_file_of_a_member_is_there(whole):
     assert set(statuses) == {"finished", "stopped early"}
 
 
+def test_norms_stand_beside_each_point_of_training(whole):
+    for number in (1, 2, 3):
+        folder = whole / f"model-{number}"
+        norms = files.read_norms(folder / "norms.csv")
+        curve = files.read_curve(folder / "training_curve.csv")
+        assert list(norms) == [point.step for point in curve if point.is_training]
+        weights, marker = runs.read_weights(folder)
+        length = sum(np.square(w.astype(float)).sum() for w in weights.values()) ** 0.5
+        assert norms[marker["step"]]["weight_norm"] == pytest.approx(length, rel=1e-5)
+        assert norms[marker["step"]]["weight_norm"] != norms[40]["weight_norm"]
+
+
+@pytest.mark.parametrize("clip", [0.0, 1e-3])
+def test_the_norm_of_a_gradient_is_the_one_before_it_is_clipped(make_config, clip):
+    config = make_config(num_models=2, gradient_clip=clip)
+    stack = chunks.build(config, (1, 2))
+    report = stack.gradients()
+    gradients = [p.grad.double().flatten(1).numpy() for p in stack.model.parameters()]
+    lengths = sum(np.square(g).sum(1) for g in gradients) ** 0.5
+    stack.optimizer.step()
+    stack.advance(report)
+    np.testing.assert_allclose(stack.norms()["grad_norm"], lengths, rtol=1e-6)
+    assert (lengths > 10 * 1e-3).all()
+    stack.keep(np.array([False, True]))
+    np.testing.assert_allclose(stack.norms()["grad_norm"], lengths[1:], rtol=1e-6)
+
+
 def test_tensorboard_reads_the_curve(whole):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -100,6 +127,9 @@ def test_tensorboard_reads_the_curve(whole):
         expected = [(int(r["step"]), float(r[tag])) for r in rows if r[tag]]
         got = [(e.step, e.value) for e in events.Scalars(tag)]
         np.testing.assert_allclose(got, expected, rtol=1e-5)
+    norms = files.read_norms(whole / "model-2" / "norms.csv")
+    got = {e.step: e.value for e in events.Scalars("weight_norm")}
+    assert got == {step: pytest.approx(row["weight_norm"], rel=1e-5) for step, row in norms.items()}
 
 
 @pytest.mark.parametrize("step", [5, 40, 63])
@@ -114,8 +144,9 @@ def test_an_interrupted_run_ends_with_the_same_bytes(config, whole, tmp_path, mo
     train(config, folder)
     assert contents(folder) == contents(whole)
     for number in (1, 2, 3):
-        name = f"model-{number}/training_curve.csv"
-        assert (folder / name).read_text() == (whole / name).read_text()
+        for name in ("training_curve.csv", "norms.csv"):
+            own = f"model-{number}/{name}"
+            assert (folder / own).read_text() == (whole / own).read_text()
 
 
 @pytest.mark.parametrize("saves", ["at the end", "often"])
@@ -144,8 +175,9 @@ def test_interrupted_within_a_step_or_a_validation_it_ends_with_the_same_bytes(
     train(config, folder)
     assert contents(folder) == contents(whole)
     for number in (1, 2, 3):
-        name = f"model-{number}/training_curve.csv"
-        assert (folder / name).read_text() == (whole / name).read_text()
+        for name in ("training_curve.csv", "norms.csv"):
+            own = f"model-{number}/{name}"
+            assert (folder / own).read_text() == (whole / own).read_text()
 
 
 def test_a_run_killed_without_saving_ends_with_the_same_bytes(config, whole, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import torch
 
 from emt.config import RunConfig, TrainingConfig
 from emt.errors import UserError
+from emt.models.ethereal import EtherealRNN
 from emt.streams import stream
 from emt.tasks.base import Batch
 from emt.training import chunk
@@ -162,3 +163,40 @@ def test_a_task_without_targets_is_refused(make_stack, monkeypatch):
         UserError, match="model_type: EtherealRNN learns from targets: expected a task with cross"
     ):
         make_stack()
+
+
+def test_members_with_strings_of_different_lengths_have_the_norms_that_they_have_alone(make_stack):
+    def after_a_step(*numbers):
+        stack = make_stack(numbers=numbers)
+        stack.gradients()
+        stack.optimizer.step()
+        stack.step = 4
+        return stack
+
+    stack = after_a_step(1, 2, 3)
+    together = stack.norms()
+    assert list(together) == [
+        "grad_norm",
+        "weight_norm",
+        "plastic_write_norm",
+        "other_write_norm",
+        "plasticity",
+    ]
+    assert {stack.task.shape(s, "train", stack.step, 1) for s in stack.model.seeds} == set(LENGTHS)
+    for place, number in enumerate((1, 2, 3)):
+        for name, norm in after_a_step(number).norms().items():
+            np.testing.assert_allclose(together[name][place], norm[0], rtol=1e-5, err_msg=name)
+    assert together["plasticity"] != pytest.approx(40, abs=1e-3), "they have learnt"
+
+
+def test_the_norm_of_what_a_step_writes_into_plastic_entries_grows_with_their_plasticity():
+    tokens = torch.tensor([[[2], [0]]])
+    norms = []
+    for plasticity in (1.0, 40.0):
+        model = EtherealRNN([3], SYMBOLS, SYMBOLS, hidden_dim=7, layers=2, plast_clip=plasticity)
+        with torch.no_grad():
+            norms.append(model.norms(model(tokens, context={"targets": tokens})[1], [0]))
+    slow, fast = norms
+    assert (slow["plastic_write_norm"] > 0).all()
+    torch.testing.assert_close(fast["plastic_write_norm"], 40 * slow["plastic_write_norm"], rtol=1e-6, atol=0)
+    torch.testing.assert_close(fast["other_write_norm"], slow["other_write_norm"], rtol=1e-6, atol=0)

@@ -40,6 +40,8 @@ def test_each_member_is_sent_once_with_its_options_its_curve_and_its_end(start, 
     curve = files.read_curve(folder / "model-2" / "training_curve.csv")
     assert set(second.points) == {point.step for point in curve} == {30, 50, 60}
     assert second.points[60]["val_acc"] == curve[-1].val_acc
+    norms = files.read_norms(folder / "model-2" / "norms.csv")
+    assert second.points[50]["grad_norm"] == norms[50]["grad_norm"] > 0
     assert (first.summary["seed"], second.summary["seed"]) == (0, 1000)
     assert first.finished
     assert second.finished
