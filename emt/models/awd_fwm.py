@@ -26,6 +26,9 @@ class AWDFastWeightMemory(WithFastWeights, AWDLSTM):
         size of a value, and of each of the two factors of a key: the memory has memory_dim³ entries.
     reads
         reads per word; each query contains the result of the previous read.
+    norm_epsilon
+        added to the variance of what is read in its layer normalisation; 1e-5 is published. The smaller it is, the
+        more is made of small differences between reads, and the less does a training repeat.
     """
 
     state_dims = {**AWDLSTM.state_dims, "fast_weights": ("value", "key")}
@@ -39,10 +42,12 @@ class AWDFastWeightMemory(WithFastWeights, AWDLSTM):
         *,
         memory_dim: Annotated[int, Field(ge=1)] = 32,
         reads: Annotated[int, Field(ge=1)] = 3,
+        norm_epsilon: Annotated[float, Field(gt=0)] = 1e-5,
         **others: Any,
     ) -> None:
         AWDLSTM.__init__(self, seeds, input_channels, output_channels, **others)
         self.size, self.factors, self.variant = memory_dim, 2, VARIANTS["language_model"]
+        self.epsilon = norm_epsilon
         self.add_memory(self.sizes[-1], reads)
 
     def zero_state(self, like: Tensor) -> State:

@@ -82,6 +82,8 @@ class WithFastWeights(Model):
         Channels of a value, and of each of so many factors of a key.
     variant
         Which equations.
+    epsilon
+        Added to the variance in the layer normalisation of reads.
     """
 
     memories = {"fwm": {"kind": "linear", "reads": "after"}}
@@ -91,6 +93,7 @@ class WithFastWeights(Model):
     size: int
     factors: int
     variant: Variant
+    epsilon: float
     w_write: nn.Parameter
     b_write: nn.Parameter
     w_read: nn.Parameter
@@ -148,9 +151,9 @@ class WithFastWeights(Model):
         asking = hidden if asked is None else _gather(hidden, asked)
         first, partners = self._queries(asking)
         if edit is None or edit.touches_writes_only:
-            run = fwm(keys, values, strength, first, partners, memory, asked)
+            run = fwm(keys, values, strength, first, partners, memory, asked, self.epsilon)
         else:
-            run = fwm_edited(keys, values, strength, first, partners, memory, edit)
+            run = fwm_edited(keys, values, strength, first, partners, memory, edit, self.epsilon)
         log: Log = {}
         if asked is None:
             log = self._memory_log(keys, values, strength, run, x)

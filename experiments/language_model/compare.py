@@ -25,6 +25,9 @@ from emt.tasks.words import Words
 from experiments.command_line import add_comparison, build_parser
 from experiments.language_model.configs import LABELS
 
+SEEDS_SHOWN = 3
+"""Seeds that the printed table has a column for each of; of more it has the range. The files have all."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, read, compare, save, print; return the exit code."""
@@ -126,13 +129,18 @@ def _report(result: RecencyGain) -> None:
 
     a, b = result.labels
     seeds = list(dict.fromkeys(result.seeds["seed"]))
-    names = ("", "words", a, b, *(f"seed {seed}" for seed in seeds), f"mean of {len(seeds)}")
+    few = len(seeds) <= SEEDS_SHOWN
+    each = [f"seed {seed}" for seed in seeds] if few else ["least", "most", "seeds above 0"]
+    names = ("", "words", a, b, *each, f"mean of {len(seeds)}")
     table = Table(
         *names, title=f"loss (nats); {b} minus {a} by seed and on average, with 95 % intervals", box=None
     )
     for _, mean in result.strata.iterrows():
         own = result.seeds[result.seeds["stratum"] == mean["stratum"]]
+        found = own["difference"]
         apart = [_interval(row) for _, row in own.iterrows()]
+        if not few:
+            apart = [f"{found.min():.3f}", f"{found.max():.3f}", str((found > 0).sum())]
         losses = [f"{own[name].mean():.3f}" for name in ("loss_a", "loss_b")]
         table.add_row(str(mean["stratum"]), f"{own['n'].iloc[0]:,}", *losses, *apart, _interval(mean))
     open_console(width=max(open_console().width, 160), soft_wrap=False).print(table)

@@ -3,6 +3,7 @@
 The folder of the text and the number of validation batches are filled in when a sweep starts.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from emt.config import RunConfig, TrainingConfig
@@ -105,6 +106,9 @@ FIRST_EPOCHS = (
 )
 """The first three of 1,600 epochs, beside the logs at equal epochs."""
 
+PUBLISHED = 1e-5
+"""What is added to the variance of a read in its layer normalisation, in the published programs."""
+
 LIGHT = {
     "token_dropout": 0.05,
     "input_dropout": 0.2,
@@ -116,26 +120,48 @@ LIGHT = {
 
 
 def comparison(
-    name: str, words: int, sizes: dict[str, int], memory: int, **training: Any
+    name: str,
+    words: int,
+    sizes: dict[str, int],
+    memory: int,
+    epsilons: Sequence[float] = (1e-5,),
+    **training: Any,
 ) -> tuple[RunConfig, ...]:
-    """Return both models with a vocabulary of so many words, three seeds each."""
-    own = {"awd_fwm": {"memory_dim": memory}, "awd_lstm": {}}
+    """Return both models with a vocabulary of so many words, FWM with each of these epsilons."""
+    own: dict[str, dict[str, Any]] = {
+        "awd_fwm" if epsilon == PUBLISHED else f"awd_fwm_{epsilon:.0e}".replace("e-0", "e-"): {
+            "type": "awd_fwm",
+            "memory_dim": memory,
+            "norm_epsilon": epsilon,
+        }
+        for epsilon in epsilons
+    }
     return tuple(
         run(
             f"{name}_{model}",
-            {"type": model, **sizes, **own[model], **LIGHT},
+            {**options, **sizes, **LIGHT},
             {"vocabulary_size": words},
-            **seeds(1881, 1882, 1883),
             batch_size=20,
             learning_rate=2e-3,
             **training,
         )
-        for model in MODELS
+        for model, options in {**own, "awd_lstm": {"type": "awd_lstm"}}.items()
     )
 
 
-REDUCED = comparison("reduced", 10_000, {"hidden_dim": 400, "embedding_dim": 200}, 32, epochs=3)
-SMALL = comparison("small", 5_000, {"hidden_dim": 128, "embedding_dim": 64}, 16, epochs=1, epoch_batches=500)
+REDUCED = comparison(
+    "reduced", 10_000, {"hidden_dim": 400, "embedding_dim": 200}, 32, **seeds(1881, 1882, 1883), epochs=3
+)
+SMALL = comparison(
+    "small",
+    5_000,
+    {"hidden_dim": 128, "embedding_dim": 64},
+    16,
+    epsilons=(PUBLISHED, 1e-3, 1e-1),
+    **seeds(*range(1881, 1891)),
+    epochs=1,
+    epoch_batches=500,
+)
 """Comparisons of the two models among themselves: sizes, rates of dropout and of learning are untuned. The small one
 is a third of a pass, 0.68 million words."""
 

@@ -15,7 +15,7 @@ from emt.options import check, options_of
 from emt.record import Loaded
 from emt.tasks.words import Words
 from emt.training.sweep import with_options
-from experiments.language_model import compare, configs, evaluate, results, sizes, sweep
+from experiments.language_model import compare, configs, evaluate, results, sensitivity, sizes, sweep
 from experiments.language_model.results import Readouts, best_temperature, losses_of, read_losses, read_out
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -128,13 +128,7 @@ def trained(mini_texts, tmp_path, monkeypatch):
                 "task": {"name": "words", "segment": 12, "validation_rows": 2},
             }
         )
-        for config in configs.comparison("tiny", 100, TINY, 3, epochs=1)
-    )
-    tiny = tuple(
-        c.model_copy(
-            update={"training": c.training.model_copy(update={"num_models": 2, "member_seeds": (1881, 1882)})}
-        )
-        for c in tiny
+        for config in configs.comparison("tiny", 100, TINY, 3, **configs.seeds(1881, 1882), epochs=1)
     )
     monkeypatch.setattr(sweep, "SWEEPS", {"small": tiny})
     flags = ["small", "--data", str(mini_texts), "--output_dir", str(tmp_path), "--engine", "inline"]
@@ -181,3 +175,44 @@ def validation_of(run):
     marker = runs.read_weights(run / "model-1")[1]
     rows = np.genfromtxt(run / "model-1" / "training_curve.csv", delimiter=",", names=True)
     return rows["val_loss"][(rows["step"] == marker["best_step"]) & np.isfinite(rows["val_loss"])][0]
+
+
+def tiny_run(kind, mini_texts, **options):
+    config = configs.run(
+        "tiny", {"type": kind, **TINY, **options}, {"segment": 12}, batch_size=4, num_models=2
+    )
+    return sweep.with_text(config, {"data": str(mini_texts)})
+
+
+def test_trainings_part_by_what_their_first_weights_differ_in(mini_texts, monkeypatch):
+    memory = {"memory_dim": 3}
+    found = sensitivity.sensitivity(tiny_run("awd_fwm", mini_texts, **memory), (1, 2), 4)
+    plain = sensitivity.sensitivity(tiny_run("awd_lstm", mini_texts), (1, 2), 4)
+    # A read of an almost empty memory varies far less than the root of epsilon, by which it is then divided.
+    assert ((found.gain > 100) & (found.gain < 1e-5**-0.5)).all()
+    assert (plain.gain == 1).all()
+    assert (found.gradient > 5 * plain.gradient).all()
+    assert ((plain.apart > 0.5e-7) & (plain.apart < 1e-5)).all()
+    wide = sensitivity.sensitivity(tiny_run("awd_fwm", mini_texts, norm_epsilon=1.0, **memory), (1, 2), 1)
+    assert ((wide.gain > 0.9) & (wide.gain < 1)).all()
+    monkeypatch.setattr(sensitivity, "CHANGE", 0.0)
+    same = sensitivity.sensitivity(tiny_run("awd_fwm", mini_texts, **memory), (1, 2), 4)
+    assert not same.apart.any()
+    assert not same.loss.any()
+
+
+def test_sensitivities_are_printed_by_network(mini_texts, monkeypatch, capsys):
+    runs = tuple(
+        tiny_run(kind, mini_texts, **options)
+        for kind, options in {"awd_fwm": {"memory_dim": 3, "norm_epsilon": 0.1}, "awd_lstm": {}}.items()
+    )
+    monkeypatch.setattr(sensitivity, "SMALL", runs)
+    assert sensitivity.main(["--data", str(mini_texts), "--training_steps", "1"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[:-4] for row in rows] == [
+        ["FWM", "0.1", "0"],
+        ["FWM", "0.1", "1000"],
+        ["LSTM", "0"],
+        ["LSTM", "1000"],
+    ]
+    assert [row[-4] for row in rows[2:]] == ["1", "1"]

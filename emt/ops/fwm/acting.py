@@ -19,10 +19,12 @@ class WriteList:
     ----------
     steps
         Most steps that it is used for.
+    epsilon
+        As of `fwm`.
     """
 
-    def __init__(self, steps: int) -> None:
-        self.steps, self.count = steps, 0
+    def __init__(self, steps: int, epsilon: float = EPSILON) -> None:
+        self.steps, self.count, self.epsilon = steps, 0, epsilon
 
     @torch.no_grad()
     def __call__(
@@ -54,7 +56,7 @@ class WriteList:
         for partner in partners.flatten(0, 1).unbind(1):
             factors = (torch.cat([normal, partner], dim=-1),) if keys.shape[1] == 1 else (normal, partner)
             found = self._found(torch.stack(factors, dim=1))
-            normal = layer_norm(found, found.shape[-1:], eps=EPSILON)
+            normal = layer_norm(found, found.shape[-1:], eps=self.epsilon)
         return normal.unflatten(0, rows)
 
     def _write(self, keys: Tensor, values: Tensor, strength: Tensor) -> None:

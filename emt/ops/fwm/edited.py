@@ -19,6 +19,7 @@ def fwm_edited(
     partners: Tensor,
     memory: Tensor | None,
     edit: MemoryEdit,
+    epsilon: float = EPSILON,
 ) -> FWMRun:
     """Write to and read from a Fast Weight Memory by equations (1) to (3), without gradients.
 
@@ -46,7 +47,7 @@ def fwm_edited(
             missed = None if hidden is None else _times(hidden, query)
             asked.append(torch.stack(factors, dim=2))
             found.append(own.read(_times(held, query), missed, place))
-            normal = layer_norm(found[-1], normal.shape[-1:], eps=EPSILON)
+            normal = layer_norm(found[-1], normal.shape[-1:], eps=epsilon)
         outputs.append(normal)
         queries.append(torch.stack(asked, dim=2))
         returned.append(torch.stack(found, dim=2))

@@ -79,6 +79,7 @@ def fwm_steps(
     partners: Tensor,
     memory: Tensor | None = None,
     steps: Tensor | None = None,
+    epsilon: float = EPSILON,
 ) -> FWMRun:
     """Equations (1) to (3), one step after the other; arguments and result as in :func:`fwm`."""
     one_factor = keys.shape[3] == 1
@@ -100,7 +101,7 @@ def fwm_steps(
         factors = (torch.cat([normal, partner], dim=-1),) if one_factor else (normal, partner)
         queries.append(torch.stack(factors, dim=3))
         returned.append(_times(held, expand(factors)))
-        normal = layer_norm(returned[-1], normal.shape[-1:], eps=EPSILON)
+        normal = layer_norm(returned[-1], normal.shape[-1:], eps=epsilon)
     log = torch.stack(queries, dim=3), torch.stack(returned, dim=3), torch.stack(rescale, dim=2)
     return FWMRun(normal, f, *(tensor.detach() for tensor in log))
 
@@ -113,6 +114,7 @@ def fwm(
     partners: Tensor,
     memory: Tensor | None = None,
     steps: Tensor | None = None,
+    epsilon: float = EPSILON,
 ) -> FWMRun:
     """Write to and read from a Fast Weight Memory over a sequence; gradients are exact, once differentiable.
 
@@ -138,9 +140,11 @@ def fwm(
     steps
         After which step each query is asked, (member, batch, query), integers; None means one query at every
         step.
+    epsilon
+        Added to the variance in LN, which multiplies differences of what was read by up to epsilon^(-1/2).
     """
     given = keys.transpose(2, 3), values, strength, first, partners.transpose(2, 3), memory, steps
-    results = _Memory.apply(*(None if x is None else x.flatten(0, 1) for x in given))
+    results = _Memory.apply(*(None if x is None else x.flatten(0, 1) for x in given), epsilon)
     outputs, held, queries, returned, rescale = (x.unflatten(0, keys.shape[:2]) for x in results)
     return FWMRun(outputs, held, queries.permute(0, 1, 4, 2, 3, 5), returned.transpose(2, 3), rescale)
 
@@ -158,6 +162,7 @@ class _Arguments(NamedTuple):
     partners: Any = None
     memory: Any = None
     steps: Any = None
+    epsilon: Any = None
 
 
 class _Saved(NamedTuple):
@@ -190,7 +195,9 @@ class _Memory(torch.autograd.Function):
         partners: Tensor,
         memory: Tensor | None,
         steps: Tensor | None,
+        epsilon: float,
     ) -> tuple[Tensor, ...]:
+        ctx.epsilon = epsilon
         keys, values, strength = keys.contiguous(), values.contiguous(), strength.contiguous()
         written = Written(
             torch.empty_like(values),
@@ -204,7 +211,7 @@ class _Memory(torch.autograd.Function):
         outputs = torch.empty_like(returned[:, 0])
         for part in _parts(values, _READ_NUMBERS):
             place = Place.of(keys[part], _at_all(written, part), _at(memory, part), _at(steps, part))
-            outputs[part] = read(place, queries[part], returned[part])
+            outputs[part] = read(place, queries[part], returned[part], epsilon)
         rescale = written.squares.clamp(min=1).sqrt_()
         ctx.save_for_backward(*_Saved(keys, values, strength, memory, steps, queries, returned), *written)
         ctx.set_materialize_grads(False)
@@ -236,7 +243,7 @@ class _Memory(torch.autograd.Function):
             for part in _parts(values, _READ_NUMBERS):
                 place = Place.of(keys[part], _at_all(written, part), _at(memory, part), _at(steps, part))
                 reads = queries[part], returned[part], d_outputs[part], d_queries[part]
-                d_first[part] = read_backward(place, *reads, _at_all(d, part))
+                d_first[part] = read_backward(place, *reads, _at_all(d, part), ctx.epsilon)
         for part in _parts(values, _NUMBERS):
             rows = keys[part], strength[part], _at(memory, part), _at_all(written, part)
             write_backward(*rows, _at_all(d, part), d_added[part], d_old[part])

@@ -17,7 +17,7 @@ from emt.ops.factored_keys import (
 from emt.ops.fwm.writing import Gradients, Written, decay_ratios
 
 EPSILON = 1e-5
-"""Added to the variance in the layer normalisation."""
+"""Added to the variance in the layer normalisation, as published."""
 
 _READ_STEPS = 50
 """Steps whose reads are worked on together: what fits a core's cache."""
@@ -67,12 +67,12 @@ def blank_queries(keys: Tensor, first: Tensor, partners: Tensor) -> Tensor:
     return queries
 
 
-def read(place: Place, queries: Tensor, values: Tensor) -> Tensor:
+def read(place: Place, queries: Tensor, values: Tensor, epsilon: float) -> Tensor:
     """Fill ``values`` and the queries after the first; return n_N, (row, query, value)."""
     size, tiles = values.shape[-1:], place.tiles()
     for i, value in enumerate(values.unbind(1)):
         if i > 0:
-            queries[:, i, 0, :, : size[0]] = layer_norm(values[:, i - 1], size, eps=EPSILON)
+            queries[:, i, 0, :, : size[0]] = layer_norm(values[:, i - 1], size, eps=epsilon)
         if place.memory is None:
             value.zero_()
         else:
@@ -82,16 +82,22 @@ def read(place: Place, queries: Tensor, values: Tensor) -> Tensor:
                 decays
             )
             value[:, tile] += weights @ place.written.added[:, :limit]
-    return layer_norm(values[:, -1], size, eps=EPSILON)
+    return layer_norm(values[:, -1], size, eps=epsilon)
 
 
 def read_backward(
-    place: Place, queries: Tensor, values: Tensor, d_normal: Tensor, d_queries: Tensor, d: Gradients
+    place: Place,
+    queries: Tensor,
+    values: Tensor,
+    d_normal: Tensor,
+    d_queries: Tensor,
+    d: Gradients,
+    epsilon: float,
 ) -> Tensor:
     """Add gradients through the reads to ``d_queries`` and ``d``; return that of n_0, (row, query, value)."""
     size, tiles = values.shape[-1:], place.tiles()
     for i in reversed(range(values.shape[1])):
-        _, mean, deviation = torch.native_layer_norm(values[:, i], size, None, None, EPSILON)
+        _, mean, deviation = torch.native_layer_norm(values[:, i], size, None, None, epsilon)
         norm = values[:, i], size, mean, deviation, None, None, [True, False, False]
         d_value = _norm_backward(d_normal.contiguous(), *norm)[0]
         d.log_scale.scatter_add_(1, place.after + 1, -(d_value * values[:, i]).sum(-1))

@@ -7,7 +7,9 @@ import torch
 from emt.models import fwm_memory as model_file
 from emt.models.fwm import FastWeightMemory
 from emt.models.fwm_memory import VARIANTS
+from emt.models.memory_edits import context_with
 from emt.ops import fwm, fwm_steps
+from emt.ops.memory_edit import MemoryEdit
 
 BATCH, TIME, IN, UNITS, EMBEDDING, SIZE, READS, OUT = 4, 11, 6, 8, 9, 5, 3, 7
 SEEDS = (11, 1011)
@@ -245,3 +247,16 @@ def test_steps_are_the_sequence(variant, keys):
     found = torch.cat([step(x[:, :, t : t + 1], {}) for t in range(9)], dim=2)
     torch.testing.assert_close(found, outputs, rtol=0, atol=1e-12 * outputs.abs().max().item())
     assert not found.requires_grad
+
+
+def test_all_forms_of_a_read_have_the_same_epsilon():
+    model, x = build("language_model", norm_epsilon=0.5), draw_tokens(padded=False)
+    outputs = model(x)[0]
+    assert not torch.allclose(outputs, build("language_model")(x)[0], rtol=0.1)
+    step = model.stepper(TIME)
+    one_hot = torch.nn.functional.one_hot(x, IN).double()
+    found = torch.cat([step(one_hot[:, :, t : t + 1], {}) for t in range(TIME)], dim=2)
+    whole = MemoryEdit(hold=1 / model(x)[2]["memory/fwm/write_keep"])
+    edited = model(x, None, TIME, context_with({}, {"fwm": whole}))[0]
+    for other in (found, edited):
+        torch.testing.assert_close(other, outputs, rtol=0, atol=1e-12 * outputs.abs().max().item())

@@ -1,6 +1,7 @@
 """The Fast Weight Memory without its memory against the equations with it, in float64, on sizes all different."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -84,6 +85,20 @@ def test_fast_equals_the_equations_with_gradients(factors, reads, carried, asked
     assert_same(run(fwm, inputs), twin)
     assert (twin[0]["rescale"] > 1).double().mean() > 0.5
     assert (twin[0]["rescale"] < 1 + 1e-12).any()
+
+
+@pytest.mark.parametrize("factors", [1, 2])
+def test_reads_are_normalised_with_the_epsilon_that_is_asked_for(factors):
+    inputs = arguments(factors=factors, steps=LONG)
+    twin = run(partial(fwm_steps, epsilon=0.5), inputs)
+    assert_same(run(partial(fwm, epsilon=0.5), inputs), twin)
+    published = run(fwm, inputs)
+    assert not torch.allclose(published[0]["outputs"], twin[0]["outputs"], rtol=0.1)
+    # LN divides by no less than the root of epsilon.
+    one = run(partial(fwm, epsilon=0.5), arguments(factors=factors, reads=1))[0]
+    spread = one["values"][:, :, :, 0].var(dim=-1, correction=0, keepdim=True)
+    centred = one["values"][:, :, :, 0] - one["values"][:, :, :, 0].mean(dim=-1, keepdim=True)
+    torch.testing.assert_close(one["outputs"], centred / (spread + 0.5).sqrt(), rtol=0, atol=1e-12)
 
 
 def test_gradients_may_end_at_either_side():
