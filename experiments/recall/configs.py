@@ -36,14 +36,20 @@ TITLES = {
 GRU: dict[str, Any] = {"type": "gru", **WIDTH, "bias": True}
 
 
-def run(name: str, task: dict[str, Any], model: dict[str, Any], steps: int) -> RunConfig:
+def run(
+    name: str,
+    task: dict[str, Any],
+    model: dict[str, Any],
+    steps: int,
+    rates: tuple[float, ...] = RATES,
+) -> RunConfig:
     """Return a population with as many seeds at each learning rate; members that have learned the task stop."""
     return RunConfig(
         metadata={"experiment_name": name},
         task=task,
         model=model,
         training=tested_every_100(
-            steps, num_models=SEEDS * len(RATES), learning_rates=RATES, batch_size=16, stop_accuracy=0.99
+            steps, num_models=SEEDS * len(rates), learning_rates=rates, batch_size=16, stop_accuracy=0.99
         ),
     )
 
@@ -58,8 +64,21 @@ def grid(task: dict[str, Any], steps: int) -> tuple[RunConfig, ...]:
     return (*runs, run("gru", task, GRU, steps))
 
 
+LONGER = tuple(
+    run(
+        f"{name}_conv",
+        {"name": "mqar", "pairs": 4},
+        {**MODELS[name], **CONDITIONS["conv"]},
+        4000,
+        (1e-3, 3e-3),
+    )
+    for name in ("gated_deltanet", "mamba2")
+)
+"""Those that have not learnt the task after 1,000 steps, at the two rates in the middle."""
+
 SWEEPS = {
     **{f"mqar_{n}": grid({"name": "mqar", "pairs": n}, 1000 if n == 4 else 4000) for n in (4, 8, 16)},
+    "mqar_4_longer": LONGER,
     "induction": grid({"name": "induction"}, 1000),
     "selective_copy": grid({"name": "selective_copy"}, 4000),
 }
