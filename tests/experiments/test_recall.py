@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from emt import config as configuration
 from emt import runs
 from emt.errors import UserError
 from emt.models.attention import Attention
@@ -78,12 +79,27 @@ def test_reads_find_the_token_after_the_trigger_only_with_the_token_before_in_it
 
 
 def test_every_seed_trains_at_every_rate_and_every_condition_has_all_models():
-    for configs in SWEEPS.values():
-        assert len(configs) == len(MODELS) * len(CONDITIONS) + 1
+    for name, configs in SWEEPS.items():
+        longer = name == "mqar_4_longer"
         for config in configs:
             seeds, rates = config.training.seeds(), config.training.rates()
-            assert len(set(zip(seeds, rates, strict=True))) == SEEDS * len(RATES)
-        assert {summary.describe(c)["condition"] for c in configs} == set(CONDITIONS)
+            assert len(set(zip(seeds, rates, strict=True))) == SEEDS * (2 if longer else len(RATES))
+        if not longer:
+            assert len(configs) == len(MODELS) * len(CONDITIONS) + 1
+            assert {summary.describe(c)["condition"] for c in configs} == set(CONDITIONS)
+
+
+def test_the_longer_runs_differ_in_steps_and_rates_alone():
+    shorter = {config.metadata["experiment_name"]: config for config in SWEEPS["mqar_4"]}
+    for config in SWEEPS["mqar_4_longer"]:
+        other = shorter[config.metadata["experiment_name"]]
+        assert (config.task, config.model) == (other.task, other.model)
+        changes = configuration.differences(other, config)
+        assert {line.split(":")[0].split(".")[-1] for line in changes} == {
+            "epochs",
+            "learning_rates",
+            "num_models",
+        }
 
 
 def test_a_part_of_a_sweep_ends_in_tables_over_rates(tmp_path, monkeypatch, layout_faults):
