@@ -30,14 +30,14 @@ COMMANDS = by_name(
         Command("match", "analysis.memory.matching:match_memories", takes="recording", memory=True),
         Command("memory", "analysis.memory.contents:analyse_memory", takes="recording", memory=True),
         Command("capacity", "analysis.memory.capacity:measure_capacity", takes="lengths", memory=True),
-        Command("variables", "analysis.variables.find:find_variables", takes="recording"),
+        Command("variables", "analysis.variables.find:find_variables", takes="recording", theory=True),
         Command("dynamics", "analysis.states.dynamics:analyse_dynamics", takes="dynamics"),
         Command(
             "interventions",
             "analysis.interventions.summary:summarise_interventions",
             takes="interventions",
         ),
-        Command("emergence", "analysis.spectra.emergence:follow_training", takes="checkpoints"),
+        Command("emergence", "analysis.spectra.emergence:follow_training", takes="checkpoints", theory=True),
         Command("report", "analysis.report.overview:report_experiments", takes="experiments", results="."),
     ]
 )

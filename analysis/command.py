@@ -40,6 +40,8 @@ class Command:
         directory; NAME_analysis by default.
     memory
         Whether it needs an associative memory.
+    theory
+        Whether it needs a task with a linear operator, of which a theory says the spectrum.
 
     Raises
     ------
@@ -57,6 +59,7 @@ class Command:
     takes: str
     results: str = ""
     memory: bool = False
+    theory: bool = False
 
     def __post_init__(self) -> None:
         where = f"analysis/__init__.py: command {self.name!r}"

@@ -53,7 +53,8 @@ def image(path: Path, description: str, name: str, caption: str) -> str:
     source = f"data:image/{path.suffix.removeprefix('.')};base64,{base64.b64encode(content).decode()}"
     alt = escape(" ".join(description.split()))
     image = f'<img alt="{alt}"{_width(content)} src="{source}">'
-    return f"<figure>{image}<figcaption><b>{escape(name)}</b> {escape(caption)}</figcaption></figure>"
+    shown = f'<div class="picture">{image}</div>'
+    return f"<figure>{shown}<figcaption><b>{escape(name)}</b> {escape(caption)}</figcaption></figure>"
 
 
 def described(path: Path) -> tuple[str, str]:

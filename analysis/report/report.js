@@ -299,6 +299,27 @@ function turnable(box) {
   draw();
 }
 
+// Two columns of a journal cannot be read on a narrow screen: a tap shows such a figure at its own width.
+const TWO_COLUMNS = 600;
+
+function enlargeable(picture) {
+  const image = picture.querySelector("img"), caption = picture.nextElementSibling;
+  if (!(image.getAttribute("width") >= TWO_COLUMNS)) return;
+  const ariaLabel = `Enlarge ${caption.querySelector("b").textContent}`;
+  const button = element("button", "Enlarge", { type: "button", className: "enlarge", ariaPressed: "false", ariaLabel });
+  const toggle = () => {
+    const large = picture.classList.toggle("large");
+    button.ariaPressed = String(large);
+    // What scrolls can be reached by keyboard.
+    if (large) picture.tabIndex = 0;
+    else picture.removeAttribute("tabindex");
+  };
+  button.addEventListener("click", toggle);
+  image.addEventListener("click", toggle);
+  picture.after(button);
+}
+
+document.querySelectorAll(".picture").forEach(enlargeable);
 document.querySelectorAll(".turnable").forEach(turnable);
 document.querySelectorAll("table.data").forEach(equip);
 

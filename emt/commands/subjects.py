@@ -226,11 +226,13 @@ def _experiment(path: Path, label: str, seq_length: int | None, page: Path) -> A
     from analysis.report.sections import Experiment
 
     experiment, summary = experiment_of(path), _summary(path, seq_length)
-    without = _has_no_memory(summary)
+    no_memory, no_theory = _has_no_memory(summary), _has_no_theory(summary)
     made = [
         command
         for command in COMMANDS.values()
-        if command.takes != "experiments" and not (command.memory and without)
+        if command.takes != "experiments"
+        and not (command.memory and no_memory)
+        and not (command.theory and no_theory)
     ]
     lengths = lengths_of(summary)
     shown = default_length(lengths) if seq_length is None else seq_length
@@ -252,6 +254,11 @@ def _has_no_memory(summary: Mapping[str, Any]) -> bool:
 
     model = (training_configuration(summary).get("model") or {}).get("type")
     return model in MODELS and not assigns(MODELS[model], "memories")
+
+
+def _has_no_theory(summary: Mapping[str, Any]) -> bool:
+    """Whether no theory says the spectrum of an experiment's task."""
+    return not any(key.startswith("eigenvalues_theory") for entry in summary["metrics"] for key in entry)
 
 
 def _command_line(command: Command, experiment: Path) -> str:

@@ -21,6 +21,9 @@ LABELS = {
     "seen": "seen before",
     "retrieval off": "seen before, retrieval off",
 }
+WIDTHS = {"unseen": 4.0, "seen": 1.2, "retrieval off": 1.2}
+"""Of lines, in points: two of the curves are one where retrieval is what makes the difference."""
+
 POLICIES = {"greedy": "most probable action", "sampled": "sampled action"}
 
 
@@ -78,7 +81,8 @@ def plot_rates(rates: "pd.Series[float]", sizes: Sizes, ax: Axes | None = None) 
     """Draw one policy's rates of right choices by step, a curve for each condition."""
     ax = single_axes(ax)
     for condition, color in COLORS.items():
-        _plot_mean(rates.xs(condition, level="condition"), "step", ax, color, LABELS[condition], (0.0, 1.0))
+        values = rates.xs(condition, level="condition")
+        _plot_mean(values, "step", ax, color, LABELS[condition], (0.0, 1.0), width=WIDTHS[condition])
     ax.axvline(sizes.t_off - 0.5, color=GRAY, linestyle="--", linewidth=0.8)
     ax.axhline(1 / len(CHOICES), color=GRAY, linestyle=":", linewidth=0.8)
     ax.set(xlabel="step", ylim=(0.35, 1.02))
@@ -121,11 +125,12 @@ def _plot_mean(
     color: object,
     label: str = "",
     bounds: tuple[float, float] = UNBOUNDED,
+    width: float = 1.2,
 ) -> None:
     """Draw means over models of values within ``bounds`` with their intervals."""
     intervals = {x: mean_interval(group, bounds=bounds) for x, group in values.groupby(level=axis)}
     x, means = list(intervals), [i.estimate for i in intervals.values()]
-    ax.plot(x, means, color=color, marker="o", markersize=2.5, label=label)
+    ax.plot(x, means, color=color, marker="o", markersize=max(2.5, width), linewidth=width, label=label)
     low, high = ([getattr(i, side) for i in intervals.values()] for side in ("low", "high"))
     ax.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
 

@@ -1,6 +1,9 @@
 """Figures of the experiment: learning curves beside what is best with and without memory, and the map of explosions."""
 
-from itertools import cycle
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,11 +11,31 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.figures.style import COLORS, GRAY, column_figure, styled
+from analysis.figures.style import BLUE, GRAY, GREEN, ORANGE, PURPLE, SKY, VERMILION, column_figure, styled
 from analysis.statistics import mean_interval
 
 LARGEST = {"recall": 1.0, "loss": 2.5}
 """Where bands end, and the axis of losses at the latest; beyond it a mean has no band."""
+
+UPDATERS = {"dfa": BLUE, "backprop": VERMILION, "bptt": GREEN}
+"""How weights are learnt, as names of runs have it, and its colour."""
+
+OTHERS = (PURPLE, SKY, ORANGE)
+"""Colours of runs that name no updater."""
+
+STYLES: tuple[Any, ...] = ("-", (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (6, 1)))
+"""Lines of one colour, in turn; the levels are gray."""
+
+WORDS = {
+    "dfa": "feedback alignment",
+    "backprop": "backpropagation",
+    "bptt": "backpropagation through time",
+    "rnn": "Elman,",
+    "ethereal": "EtherealRNN,",
+    "no_mask": ", nothing plastic",
+    "plasticity_1": ", plasticity 1",
+}
+"""What parts of runs' names mean."""
 
 LABELS = {"recall": "recall", "loss": "loss (nats per character)"}
 
@@ -31,13 +54,12 @@ def draw_curves(curves: pd.DataFrame, rows: pd.DataFrame) -> Figure:
         A row for each run, with the levels (`summary.Summary`).
     """
     names = list(curves.index.unique("run"))
+    looks = _looks(names)
     figure, axes = column_figure("double", height=2.9 + 0.16 * -(-len(names) // 3), columns=2)
     for ax, figure_name in zip(axes[0], LABELS, strict=True):
-        for run, color in zip(names, cycle(COLORS), strict=False):
-            style = "-" if names.index(run) < len(COLORS) else "--"
-            _plot_mean(
-                curves.xs(run, level="run")[figure_name], ax, color, style, str(run), LARGEST[figure_name]
-            )
+        for run, (color, style) in looks.items():
+            values = curves.xs(run, level="run")[figure_name]
+            _plot_mean(values, ax, color, style, _label(run), LARGEST[figure_name])
         _plot_levels(rows.loc[names], figure_name, ax)
         ax.set(xlabel="training step", ylabel=LABELS[figure_name])
         ax.set_xlim(0, None)
@@ -52,7 +74,7 @@ def draw_curves(curves: pd.DataFrame, rows: pd.DataFrame) -> Figure:
     counts = sorted(set(rows.loc[names, "n"]))
     n = " to ".join(str(c) for c in dict.fromkeys((counts[0], counts[-1])))
     bands = "" if counts == [1] else ", bands: 95 % over seeds"
-    figure.suptitle(f"{rows.loc[names[0], 'dataset']}: n = {n}{bands}")
+    figure.suptitle(f"{_dataset(rows.loc[names[0]])}: n = {n}{bands}")
     return figure
 
 
@@ -93,14 +115,43 @@ def draw_map(members: pd.DataFrame, rows: pd.DataFrame) -> Figure:
         figure.colorbar(image, ax=ax, fraction=0.05, pad=0.03)
     axes[0, 0].set_ylabel("plasticity")
     row = rows.iloc[0]
-    levels = f"no memory: recall {row['no_memory_recall']:.3f}, loss {row['no_memory_loss']:.3f}"
-    best = f"optimum: 1, {row['optimal_loss']:.3f}"
-    figure.suptitle(f"{row['dataset']}, {row['n']} seeds per cell; {levels}; {best}")
+    levels = (
+        f"without memory: recall {row['no_memory_recall']:.2f}, loss {row['no_memory_loss']:.2f} nats; "
+        f"best possible: recall 1, loss {row['optimal_loss']:.2f} nats"
+    )
+    figure.suptitle(f"{_dataset(row)}: n = {row['n']} seeds in each cell\n{levels}")
     return figure
 
 
+def _looks(names: Sequence[str]) -> dict[str, tuple[str, Any]]:
+    """Return colour and line of each run: a colour for an updater, so that runs which share one are alike."""
+    used: Counter[str] = Counter()
+    looks: dict[str, tuple[str, Any]] = {}
+    for name in names:
+        updater = next((one for one in UPDATERS if one in name.split("_")), None)
+        color = UPDATERS[updater] if updater else OTHERS[len(looks) % len(OTHERS)]
+        looks[name] = color, STYLES[used[color] % len(STYLES)]
+        used[color] += 1
+    return looks
+
+
+def _label(name: str) -> str:
+    """Return what a legend calls a run.
+
+    >>> _label("dfa_plasticity_1"), _label("rnn_bptt_recurrent")
+    ('feedback alignment, plasticity 1', 'Elman, backpropagation through time recurrent')
+    """
+    for part, text in WORDS.items():
+        name = re.sub(rf"(?<![a-z0-9]){part}(?![a-z0-9])", text, name)
+    return name.replace("_", " ").replace(" ,", ",")
+
+
+def _dataset(row: Mapping[str, Any]) -> str:
+    return str(row["dataset"]).replace("_", " ")
+
+
 def _plot_mean(
-    values: "pd.Series[float]", ax: Axes, color: str, style: str, label: str, largest: float
+    values: "pd.Series[float]", ax: Axes, color: str, style: Any, label: str, largest: float
 ) -> None:
     """Draw means over members by step with their intervals, as far as these are possible values."""
     by_step = values.unstack("model").sort_index().ffill()  # noqa: PD010 (a Series has no pivot_table)

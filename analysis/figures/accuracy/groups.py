@@ -53,8 +53,11 @@ def plot_groups(summary: GroupSummary, kind: str = "task", ax: Axes | None = Non
 def _bars(summary: GroupSummary, kind: str) -> Figure:
     figure, axes = column_figure("double", height=2.6)
     ax = plot_groups(summary, kind, axes[0, 0])
-    legend_below(figure, ax, columns=4)
+    if len(summary.labels) > 1:
+        legend_below(figure, ax, columns=4)
     counts = sorted({len(rows) for _, rows in summary.members.groupby(level=["label", "group"])})
     members = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    figure.suptitle("n = 1 member" if counts == [1] else f"mean over n = {members} members; dots: members")
+    alone = f"{summary.labels[0]}: " if len(summary.labels) == 1 else ""
+    told = "n = 1 member" if counts == [1] else f"mean over n = {members} members; dots: members"
+    figure.suptitle(alone + told)
     return figure

@@ -65,10 +65,15 @@ def _panels(summary: LearningSummary, linear: bool) -> Figure:
         plot_learning(summary, panel, ax, linear=linear).label_outer()
         artists, names = ax.get_legend_handles_labels()
         handles |= dict(zip(names, artists, strict=True))
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(4, len(handles)))
+    if len(handles) > 1:
+        figure.legend(
+            handles.values(), handles.keys(), loc="outside lower center", ncols=min(4, len(handles))
+        )
     counts = sorted({c.n for c in summary.curves})
     members = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    figure.suptitle("n = 1 member" if counts == [1] else f"median and range over n = {members} members")
+    alone = f"{next(iter(handles))}: " if len(handles) == 1 else ""
+    told = "n = 1 member" if counts == [1] else f"median and range over n = {members} members"
+    figure.suptitle(alone + told)
     return figure
 
 

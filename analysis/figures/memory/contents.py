@@ -17,6 +17,9 @@ from analysis.memory.contents import MemoryAnalysis, MemoryContents
 from analysis.memory.log import mixing_text
 from analysis.memory.relabelling import NONE
 
+MARKERS = "os^Dv*PX"
+"""Of the classes in turn, beside their colours: dots of two of these are hard to tell apart."""
+
 MOST_PANELS = 6
 """Members whose contents are drawn, the first ones: each has its own axes, so they cannot share a panel."""
 
@@ -124,27 +127,36 @@ def plot_similarity(
 
 
 @styled
-def plot_contents(analysis: MemoryAnalysis, held: MemoryContents, place: int, ax: Axes | None = None) -> Axes:
-    """Draw the contents of one member, ``held.model_names[place]``, on its first two principal components."""
+def plot_contents(
+    analysis: MemoryAnalysis, held: MemoryContents, member: int, ax: Axes | None = None
+) -> Axes:
+    """Draw the contents of one member, ``held.model_names[member]``, on its first two principal components."""
     ax = single_axes(ax, height=3.1)
-    x, y = held.coordinates[place][:, :2].T
-    classes = held.classes[place]
+    x, y = held.coordinates[member][:, :2].T
+    classes = held.classes[member]
     none = classes == NONE
     if none.any():
         ax.scatter(x[none], y[none], s=5, color=GRAY, alpha=0.5, linewidths=0, label="none")
-    for kind, color in zip(_classes(held), _class_colors(held), strict=True):
+    few = len(_classes(held)) <= len(COLORS)
+    for place, (kind, color) in enumerate(zip(_classes(held), _class_colors(held), strict=True)):
         here = classes == kind
         if here.any():
+            look = {"marker": MARKERS[place], "s": 9} if few else {"s": 7}
             ax.scatter(
-                x[here], y[here], s=7, color=[color], linewidths=0, label=_class_name(analysis, int(kind))
+                x[here],
+                y[here],
+                color=[color],
+                linewidths=0,
+                label=_class_name(analysis, int(kind)),
+                **look,
             )
     first, second = (
-        f"PC {i + 1} ({100 * share:.0f} %)" for i, share in enumerate(held.variance_ratio[place][:2])
+        f"PC {i + 1} ({100 * share:.0f} %)" for i, share in enumerate(held.variance_ratio[member][:2])
     )
     ax.set(xlabel=first, ylabel=second)
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.yaxis.set_major_locator(MaxNLocator(4))
-    ax.set_title(f"{held.model_names[place]}: AUC {held.auc[place]:.2f}")
+    ax.set_title(f"{held.model_names[member]}: AUC {held.auc[member]:.2f}")
     return ax
 
 

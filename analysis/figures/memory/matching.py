@@ -1,6 +1,6 @@
 """Figures of `analysis.memory.matching`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from analysis.figures.captions import captioned
 from analysis.figures.memory.question_grids import draw_question
 from analysis.figures.style import (
+    BLACK,
     BLUE,
     COLORS,
     DIVERGING,
@@ -27,6 +28,9 @@ from analysis.figures.style import (
 )
 from analysis.memory.log import mixing_text, other_convention
 from analysis.memory.matching import Match, TrialGrid, grid_name, question_name
+
+MOST_CELL = 0.4
+"""Height of a read in inches, at most."""
 
 _MOST_TICKS = 40
 
@@ -49,7 +53,7 @@ CAPTIONS = {
     ),
     "match_*": (
         "Left: how often a read's largest weight is on the queried item, members with 95 % intervals over "
-        "trials and their mean in orange; dashed: chance, dotted: shuffled. Right: weight around the write of "
+        "trials and their mean in orange; gray: chance, dotted: shuffled. Right: weight around the write of "
         "the queried item. Members above both lines and a peak at 0 mean that the memory finds what was "
         "queried."
     ),
@@ -61,7 +65,8 @@ def draw(match: Match) -> Iterator[tuple[str, Figure]]:
     """Yield the figures of a match analysis and their names."""
     for grid in match.grids:
         if len(grid.rows):
-            yield grid_name(grid), draw_trial(grid, match.label)
+            same = [other for other in match.grids if other.memory == grid.memory]
+            yield grid_name(grid), draw_trial(grid, match.label, same)
     for question in match.questions:
         yield question_name(question), draw_question(question, match.label)
     for memory in match.shown:
@@ -70,14 +75,24 @@ def draw(match: Match) -> Iterator[tuple[str, Figure]]:
 
 
 @styled
-def draw_trial(grid: TrialGrid, label: str) -> Figure:
-    """Return a figure of one trial: similarity beside weight, one row for each read."""
-    # Squares of at most 0.24 in, down to what a column allows; both panels have the same size.
-    cell = min(2.7 / len(grid.columns), 0.24)
+def draw_trial(grid: TrialGrid, label: str, same: Sequence[TrialGrid] = ()) -> Figure:
+    """Return a figure of one trial: similarity beside weight, one row for each read.
+
+    Parameters
+    ----------
+    grid
+        The trial.
+    label
+        What the population is called.
+    same
+        Trials whose colours mean the same, by default this one.
+    """
+    # About squares, down to what a column allows; both panels have the same size.
+    cell = min(2.7 / len(grid.columns), MOST_CELL)
     height = min(max(cell * len(grid.rows), 0.7), 7.5) + 1.1
     figure, axes = column_figure("double", height=height, columns=2, sharey=True)
-    plot_similarity(grid, axes[0, 0])
-    plot_weight(grid, axes[0, 1]).set_ylabel("")
+    plot_similarity(grid, axes[0, 0], same)
+    plot_weight(grid, axes[0, 1], same).set_ylabel("")
     trial = f"trial {grid.trial + 1} (n = 1 trial)"
     figure.suptitle(f"{label}, {grid.model_name}, memory {grid.memory}, {trial}{mixing_text(grid.mixes)}")
     return figure
@@ -96,16 +111,18 @@ def draw_population(match: Match, memory: str) -> Figure:
 
 
 @styled
-def plot_similarity(grid: TrialGrid, ax: Axes | None = None) -> Axes:
+def plot_similarity(grid: TrialGrid, ax: Axes | None = None, same: Sequence[TrialGrid] = ()) -> Axes:
     """Draw the similarity of each read's query with the keys written so far; frames mark what was asked for."""
-    return _plot_grid(grid, grid.similarity, "query–key similarity", ax)
+    colors = _colors([one.similarity for one in same or (grid,)])
+    return _plot_grid(grid, grid.similarity, "query–key similarity", colors, ax)
 
 
 @styled
-def plot_weight(grid: TrialGrid, ax: Axes | None = None) -> Axes:
+def plot_weight(grid: TrialGrid, ax: Axes | None = None, same: Sequence[TrialGrid] = ()) -> Axes:
     """Draw the weight of each write in what a read returned; frames mark what was asked for."""
     weight = "weight / normaliser" if grid.normalised else "effective weight"
-    return _plot_grid(grid, grid.weight, f"{weight}; frame: write of the queried item", ax)
+    colors = _colors([one.weight for one in same or (grid,)])
+    return _plot_grid(grid, grid.weight, f"{weight}; frame: write of the queried item", colors, ax)
 
 
 @styled
@@ -130,8 +147,9 @@ def plot_scores(match: Match, memory: str, ax: Axes | None = None) -> Axes:
         ax.plot(
             place, scores[f"score_{other}"], "o", color=BLUE, fillstyle="none", label=f"member, by {other}"
         )
-    ax.axhline(mean["chance"], color=GRAY, linestyle="--", label="chance")
-    ax.axhline(mean["shuffled"], color=GRAY, linestyle=":", label="shuffled")
+    # The two may be equal: dots on a pale line are seen both.
+    ax.axhline(mean["chance"], color=GRAY, alpha=0.45, linewidth=3, label="chance")
+    ax.axhline(mean["shuffled"], color=BLACK, linestyle=":", label="shuffled")
     ax.set(xlabel="model", ylabel=_counted(match, memory), ylim=(-0.03, 1.03))
     shown = _every(len(scores), 10)
     ax.set_xticks(shown, [str(scores.index[i]).removeprefix("model-") for i in shown])
@@ -176,20 +194,27 @@ def _plot_curve(curve: pd.DataFrame, color: str, label: str, ax: Axes) -> None:
     ax.fill_between(lag, curve["low"].clip(lower=0), curve["high"], color=color, alpha=0.2, linewidth=0)
 
 
-def _plot_grid(grid: TrialGrid, values: NDArray[np.float64], name: str, ax: Axes | None) -> Axes:
+def _colors(values: Sequence[NDArray[np.float64]]) -> tuple[Normalize, str, str]:
+    """Return what numbers of either sign, or of one, look like, and a frame that is far from these colours."""
+    low, high = min(float(np.nanmin(v)) for v in values), max(float(np.nanmax(v)) for v in values)
+    if low < 0 < high:
+        return CenteredNorm(halfrange=max(-low, high)), DIVERGING, GREEN
+    return Normalize(vmin=low if high <= 0 else 0, vmax=high), SEQUENTIAL, VERMILION
+
+
+def _plot_grid(
+    grid: TrialGrid,
+    values: NDArray[np.float64],
+    name: str,
+    colors: tuple[Normalize, str, str],
+    ax: Axes | None,
+) -> Axes:
     ax = single_axes(ax)
-    signed = np.nanmin(values) < 0
-    frame = GREEN if signed else VERMILION  # each far from the colours of its map
-    image = ax.imshow(
-        values,
-        cmap=DIVERGING if signed else SEQUENTIAL,
-        norm=CenteredNorm() if signed else Normalize(vmin=0),
-        aspect="auto",
-        interpolation="nearest",
-    )
+    norm, cmap, frame = colors
+    image = ax.imshow(values, cmap=cmap, norm=norm, aspect="auto", interpolation="nearest")
     for first, count, column in _runs(grid.asked):
         place = (column - 0.5, first - 0.5)
-        width = 1.2 if len(values) <= _FEW_ROWS else 0.6
+        width = 1.2 if len(values) <= _FEW_ROWS else 0.8
         ax.add_patch(Rectangle(place, 1, count, fill=False, edgecolor=frame, linewidth=width))
     longest = max(map(len, grid.column_labels), default=0)
     shown = _every(len(grid.columns), min(_MOST_TICKS // 2, _LINE // (longest + 1)))

@@ -324,6 +324,19 @@ def test_analyses_of_a_memory_are_missing_only_from_models_that_may_have_one(exp
     assert [f"emt analyze {name} " in page for name in ("match", "memory", "capacity")] == [memory] * 3
 
 
+@pytest.mark.parametrize("theory", [True, False])
+def test_analyses_against_a_theory_are_missing_only_from_tasks_that_have_one(experiment, theory):
+    summary = json.loads(experiment.read_text())
+    for entry in summary["metrics"]:
+        for key in [key for key in entry if key.startswith("eigenvalues_theory") and not theory]:
+            del entry[key]
+    experiment.write_text(json.dumps(summary))
+    assert emt(["analyze", "report", "--summary_file", str(experiment)]) == 0
+    page = experiment.parent.joinpath("report.html").read_text()
+    assert "emt analyze topology" in page
+    assert [f"emt analyze {name} " in page for name in ("variables", "emergence")] == [theory] * 2
+
+
 def test_analyses_say_their_result_to_the_page(experiment, monkeypatch):
     monkeypatch.setattr("analysis.figures.style.save_figure", lambda *_: [])
     emt(["analyze", "eigenvalue", "--summary_file", str(experiment)])
@@ -347,9 +360,9 @@ def test_a_page_of_200_members_stays_below_10_mb(write_summary, tmp_path):
     assert b'src="data:image/png;base64,' in page
 
 
-def opened(address, profile):
+def opened(address, profile, *flags):
     """Return the page's elements after its script ran, and what the browser's console said."""
-    done = elements(address, profile, "--enable-logging=stderr")
+    done = elements(address, profile, "--enable-logging=stderr", *flags)
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
@@ -402,6 +415,24 @@ def test_an_address_that_names_no_member_leaves_the_page_working(experiment, tmp
     dom, console = opened(f"{path.as_uri()}#{address}", tmp_path / "profile")
     assert console == []
     assert re.search(r'id="member-name"[^>]*>model-1<', dom)
+
+
+@needs_browser
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "larger"), [(390, True), (1280, False)], ids=["phone", "screen"])
+def test_a_tap_shows_a_figure_of_two_columns_at_its_own_width_where_it_does_not_fit(
+    experiment, tmp_path, width, larger
+):
+    write_bytes(experiment.parent / "embedding_analysis" / "pca_embedding.png", dots(2130, 30))
+    path = tmp_path / "report.html"
+    code = (
+        'const image = document.querySelector(".picture img"), before = image.clientWidth; image.click();'
+        'document.title = `${before < image.clientWidth} ${document.querySelector("button.enlarge").ariaPressed}`'
+    )
+    path.write_text(with_scripts(make(experiment).pages()["report"], code))
+    dom, console = opened(path.as_uri(), tmp_path / "profile", f"--window-size={width},1500")
+    assert console == []
+    assert f"<title>{str(larger).lower()} true<" in dom
 
 
 @needs_browser

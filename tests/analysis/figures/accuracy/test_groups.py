@@ -41,6 +41,7 @@ def test_the_figure_says_how_many_members_there_are(summary):
     assert name == "accuracy_by_task"
     assert "n = 2 to 3 members" in figure.get_suptitle()
     ((_, alone),) = draw(summarise_groups([population("FWM", 1)]), kind="kind")
-    assert alone.get_suptitle() == "n = 1 member"
+    assert alone.get_suptitle() == "FWM: n = 1 member"
+    assert not alone.legends
     assert alone.axes[0].get_xlabel() == "kind"
     assert not alone.axes[0].collections

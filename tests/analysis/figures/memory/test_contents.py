@@ -44,6 +44,13 @@ def test_few_classes_have_a_legend_and_many_a_colour_bar(make_recording):
     assert {t.get_text() for t in bar.get_yticklabels()} <= set("abcdefghijklmnopqrstuvwxyz0123456789?")
 
 
+def test_classes_differ_in_their_symbols_too(make_recording):
+    analysis = analyse_memory(make_recording(members=1), color_by="written")
+    ax = plot_contents(analysis, analysis.memories[0], 0)
+    outlines = [dots.get_paths()[0].vertices.tobytes() for dots in ax.collections]
+    assert len(set(outlines[1:])) == len(outlines) - 1 == 4
+
+
 def test_components_say_their_share(make_recording):
     analysis = analyse_memory(make_recording())
     ax = plot_contents(analysis, analysis.memories[0], 1)

@@ -1,5 +1,7 @@
 """Figures of match analyses."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.patches import Rectangle
@@ -65,6 +67,24 @@ def test_weights_of_one_sign_use_the_sequential_map(make_recording):
     image = plot_weight(match_memories(recording, trials=1).grids[0]).images[0]
     assert image.get_cmap().name == "viridis"
     assert image.norm.vmin == 0
+
+
+def test_colours_mean_the_same_in_all_trials_of_a_memory_and_not_beyond(make_recording):
+    match = match_memories(make_recording(memories=("a", "b")), trials=2)
+    figures = [figure for name, figure in draw(match) if "trial" in name]
+    limits = [[ax.images[0].get_clim() for ax in figure.axes[:2]] for figure in figures]
+    assert limits[0] == limits[1] != limits[2] == limits[3]
+    alone = [plot_weight(grid).images[0].get_clim() for grid in match.grids[:2]]
+    assert alone[0] != alone[1]
+    assert max(alone, key=max) == limits[0][1]
+
+
+def test_distances_below_zero_use_the_sequential_map_from_the_farthest_on(make_recording):
+    grid = match_memories(make_recording(), trials=1).grids[0]
+    far = replace(grid, similarity=-1 - np.abs(grid.similarity))
+    image = plot_similarity(far).images[0]
+    assert image.get_cmap().name == "viridis"
+    assert image.get_clim() == (np.nanmin(far.similarity), np.nanmax(far.similarity))
 
 
 def test_every_member_has_a_point_and_n_is_said(make_recording):

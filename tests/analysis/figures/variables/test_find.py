@@ -6,18 +6,15 @@ from PIL import Image
 
 from analysis.figures.style import save_film
 from analysis.figures.variables.find import (
-    ESTIMATORS,
     MOVE,
     REST,
     animate,
     draw,
     film_variables,
-    plot_angles,
-    plot_condition,
-    plot_share,
     plot_transition,
     plot_variables,
 )
+from analysis.figures.variables.from_trajectories import ESTIMATORS, plot_angles, plot_condition, plot_share
 from analysis.memory.log import select
 from analysis.variables.find import find_variables
 
@@ -52,6 +49,17 @@ def test_the_certificate_says_n_and_has_a_panel_of_angles_only_with_a_basis(foun
     assert len(figure.axes) == 3
 
 
+def keys(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_the_legend_says_what_hollow_markers_and_triangles_are_if_there_are_any(found, none):
+    (_, figure), *_ = draw(found)
+    assert keys(figure) == ["from trajectories", "from powers", "accepted"]
+    (_, figure), *_ = draw(none)
+    assert keys(figure)[2:] == ["rejected", "triangle: off the scale"]
+
+
 def test_refused_estimates_are_hollow(found, none):
     for result, face in ((found, ESTIMATORS["trajectories"][0]), (none, "none")):
         lines = [
@@ -77,8 +85,9 @@ def test_each_member_has_a_place_in_every_panel(found):
 
 def test_a_single_estimator_is_drawn_alone(make_circuits):
     result = find_variables(make_circuits()[0], estimator="powers")
-    ax = plot_condition(result)
-    assert ax.get_legend_handles_labels()[1] == ["powers"]
+    (_, figure), *_ = draw(result)
+    assert keys(figure)[:1] == ["from powers"]
+    assert "from trajectories" not in keys(figure)
     assert "Ψ between\nestimators" not in plot_angles(result).get_legend_handles_labels()[1]
 
 
