@@ -51,8 +51,9 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The site is in build/docs; a warning is a failure.
+# The site is in build/docs; a warning is a failure. Figures of its gallery, in build/gallery, are drawn once for each code.
 docs: $(VENV)/.installed-docs
+	$(RUN) -m experiments.gallery
 	$(BIN)/python -m sphinx -q -W -c docs -b html . build/docs
 	@echo "Documentation: build/docs/index.html"
 

@@ -1,10 +1,15 @@
 """Sphinx configuration of the documentation: `make docs` builds it from the repository, without network."""
 
+import os
 from pathlib import Path
 from typing import Any
 
+from sphinx.errors import ExtensionError
+
 import analysis
 import emt
+from experiments.gallery.page import as_markdown
+from experiments.gallery.populations import FOLDER
 
 project = "EMT"
 author = "The EMT authors"
@@ -43,8 +48,9 @@ ACCESSIBLE = {
 
 
 def setup(app: Any) -> None:
-    """Let the page of the API end with what the packages offer, and pages be accessible."""
+    """Let the API end with what the packages offer, the gallery hold all figures, and pages be accessible."""
     app.connect("source-read", add_api)
+    app.connect("source-read", add_figures)
     app.connect("build-finished", make_accessible)
 
 
@@ -65,6 +71,17 @@ def add_api(app: Any, page: str, source: list[str]) -> None:
             + "".join(_module(package, *held) for held in sorted(package._PUBLIC.items()))
             for package in (emt, analysis)
         )
+
+
+def add_figures(app: Any, page: str, source: list[str]) -> None:
+    """Add the figures of all commands to the gallery, from what `python -m experiments.gallery` made."""
+    if page == "docs/gallery":
+        address = Path(os.path.relpath(FOLDER, Path(app.srcdir) / "docs")).as_posix()
+        try:
+            figures = as_markdown(FOLDER, address)
+        except FileNotFoundError as error:
+            raise ExtensionError(f"{error.filename}: no such file; run make docs, which makes it") from None
+        source[0] = source[0].replace("<!-- figures of commands -->", figures)
 
 
 def _module(package: Any, module: str, names: tuple[str, ...]) -> str:

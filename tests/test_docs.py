@@ -10,6 +10,9 @@ from browser import BROWSER, violations
 
 import analysis
 import emt
+from analysis import COMMANDS
+from experiments.gallery.page import EVALUATE, captions_of, figures
+from experiments.gallery.populations import FOLDER, POPULATIONS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -63,6 +66,24 @@ def test_messages_are_those_of_the_program():
     assert [text for text in messages if text not in program] == []
 
 
+def not_shown(kinds, shown):
+    """Return the kinds of figures of each command, (command, name in the table of captions), of which none is shown."""
+    return sorted(set(kinds) - {(one.command, one.kind) for one in shown})
+
+
+def test_every_command_that_draws_is_in_the_gallery():
+    lines = [line.split() for population in POPULATIONS for line in population.lines]
+    assert {words[2] for words in lines if words[:2] == ["emt", "analyze"]} == {
+        name for name in COMMANDS if captions_of(name)
+    }
+    assert set(captions_of("eigenvalue")) == {
+        "complex_plane_examples",
+        "spectra_overlay",
+        "statistics_scatter_matrix",
+    }
+    assert not_shown([("eigenvalue", "spectra_overlay")], []) == [("eigenvalue", "spectra_overlay")]
+
+
 @pytest.mark.slow
 def test_code_runs(tmp_path):
     [code] = re.findall(
@@ -74,9 +95,23 @@ def test_code_runs(tmp_path):
     assert (tmp_path / "mine" / "traces").is_dir()
 
 
+def make_gallery():
+    """Make what is not there; return the progress that is printed."""
+    command = [sys.executable, "-m", "experiments.gallery"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3000)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.mark.slow
-def test_the_site_is_built_without_a_warning_and_accessible(tmp_path):
+def test_the_site_is_built_without_a_warning_and_accessible_and_shows_every_figure(tmp_path):
     pytest.importorskip("sphinx", reason="the extra docs is not installed")
+    make_gallery()
+    assert make_gallery() == "", "what is done is not done again"
+    shown = list(figures(FOLDER))
+    kinds = [(command, kind) for command in (EVALUATE, *COMMANDS) for kind in captions_of(command)]
+    assert len(kinds) > 50
+    assert not_shown(kinds, shown) == []
     command = [
         sys.executable,
         "-m",
@@ -97,6 +132,8 @@ def test_the_site_is_built_without_a_warning_and_accessible(tmp_path):
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "site" / "docs" / "api.html").read_text(encoding="utf-8")
     described = set(re.findall(r'<dt class="sig[^>]* id="([^"]+)"', page))
+    page = (tmp_path / "site" / "docs" / "gallery.html").read_text(encoding="utf-8")
+    assert page.count("<figcaption>") == len(shown)
     public = {
         f"{package.__name__}.{module}.{name}"
         for package in (emt, analysis)
