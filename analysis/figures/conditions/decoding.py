@@ -83,5 +83,5 @@ def _decode(result: Decoding) -> Figure:
     )
     if result.found:
         about += "; squares: above chance in both tests"
-    figure.suptitle(fill(about, 108 if wide else 58))
+    figure.suptitle(fill(about, 108 if wide else 50))
     return figure
