@@ -4,7 +4,7 @@ A module of figures has a table ``CAPTIONS``, and its `draw` is decorated with i
 the report and the gallery show it.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -61,7 +61,18 @@ def caption_of(name: str, captions: Mapping[str, str], module: str = "") -> str:
     >>> caption_of("capacity_fast", {"capacity_*": "What a memory holds."})
     'What a memory holds.'
     """
-    found = next((text for pattern, text in captions.items() if fnmatchcase(name, pattern)), None)
+    return captions[kind_of(name, captions, module)]
+
+
+def kind_of(name: str, captions: Iterable[str], module: str = "") -> str:
+    """Return the first of a table's names that a figure has, with a star for what depends on the data.
+
+    Raises
+    ------
+    RegistrationError
+        If there is none.
+    """
+    found = next((kind for kind in captions if fnmatchcase(name, kind)), None)
     if found is None:
         raise RegistrationError(f"{module}: expected a caption of the figure {name!r} in CAPTIONS")
     return found

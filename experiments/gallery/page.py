@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
 from textwrap import wrap
@@ -13,6 +12,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from analysis import COMMANDS
+from analysis.figures.captions import kind_of
 from analysis.report.html import described
 from emt.options import summary_of
 from experiments.gallery.populations import POPULATIONS, Population
@@ -92,7 +92,9 @@ def _figures_of(population: Population, line: str, folder: Path) -> Iterator[tup
     captions = list(captions_of(command))
     for place in places:
         names = [path.name for path in place.iterdir() if path.suffix in (".png", ".gif")]
-        kinds = {name: next(k for k in captions if fnmatchcase(Path(name).stem, k)) for name in sorted(names)}
+        # Of several lengths each has figures of its own.
+        stems = {name: re.sub(r"_seq\d+$", "", Path(name).stem) for name in sorted(names)}
+        kinds = {name: kind_of(stem, captions) for name, stem in stems.items()}
         for name, kind in sorted(kinds.items(), key=lambda item: captions.index(item[1])):
             yield command, kind, place / name
 

@@ -53,7 +53,15 @@ _CELLS = _copy(
     "Elman networks on repeat copy",
     f"--stop_accuracy 0.99 --keep_checkpoints {_STEPS}",
     "--dynamics --starts 32 --interventions states variables members --intervention_trials 64",
-    *("eigenvalue", "embedding", "persistence", "topology", "dimensionality", "variables", "dynamics"),
+    *(
+        "eigenvalue",
+        "embedding",
+        "persistence --null_clouds 49",
+        "topology",
+        "dimensionality",
+        "variables",
+        "dynamics",
+    ),
     "interventions",
 )
 
@@ -83,7 +91,7 @@ POPULATIONS = (
         "Fast weights on associative retrieval",
         "--task associative_retrieval --model_type fw --pairs 3 --hidden_dim 20 --embedding_dim 20 --epochs 30 "
         "--batch_size 64 --learning_rate 5e-3 --stop_accuracy 0.95",
-        "--no_figures --interventions writes states --intervention_trials 64",
+        "--no_figures --interventions writes reads states --intervention_trials 32",
         *("match --trials 1", "memory", "interventions"),
     ),
     _population(
@@ -105,14 +113,14 @@ POPULATIONS = (
     _population(
         "plastic_weights",
         "EtherealRNN on palindromes",
-        "--task characters --model_type ethereal --dataset small_palindromes --hidden_dim 16 --epochs 6",
-        "--no_figures",
+        "--task characters --model_type ethereal --dataset small_palindromes --hidden_dim 12 --epochs 6",
+        "--no_figures --trace_sequences 8",
         *("match --trials 1", "memory"),
     ),
     _population(
         "stories",
         "A Fast Weight Memory on stories",
-        "--task catbabi --model_type fwm --data babi --folder en-valid --segment 20 --tasks 1 15 --hidden_dim 16 "
+        "--task catbabi --model_type fwm --data babi --folder en-valid --segment 60 --tasks 1 15 --hidden_dim 16 "
         "--embedding_dim 8 --memory_dim 6 --epochs 4 --learning_rate 5e-3",
         "--no_figures",
         *("match --trials 1", "memory"),
