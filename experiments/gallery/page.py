@@ -25,7 +25,9 @@ EVALUATE = "evaluate"
 LINE = 84
 """Characters of a command line that the page shows in a row."""
 
-STYLE = "<style>figure { margin: 2.5rem 0; } figcaption p { text-align: left; }</style>"
+STYLE = (
+    "<style>article figure.align-default { margin: 2.5rem auto; } figcaption p { text-align: left; }</style>"
+)
 """Figures stand close together otherwise."""
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>$|#~^])")
