@@ -33,6 +33,16 @@ TITLES = {
 }
 """What figures call the conditions."""
 
+NAMES = {
+    "linear_attention": "linear attention",
+    "deltanet": "DeltaNet",
+    "gated_deltanet": "gated DeltaNet",
+    "mamba2": "Mamba-2",
+    "attention": "attention",
+    "gru": "GRU",
+}
+"""What figures call the models."""
+
 GRU: dict[str, Any] = {"type": "gru", **WIDTH, "bias": True}
 
 

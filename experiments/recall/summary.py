@@ -19,7 +19,7 @@ from emt.errors import UserError
 from emt.options import load
 from emt.tasks import TASKS as REGISTRY
 from experiments.rates import Panel, Rates, draw_rates, over_rates, report, rows_of_members
-from experiments.recall.configs import TITLES
+from experiments.recall.configs import NAMES, TITLES
 from experiments.recall.measure import LONG, measure
 
 ROWS = 512
@@ -88,7 +88,7 @@ def share(group: pd.DataFrame) -> Mapping[str, Any]:
 
 
 def draw(summary: Rates) -> dict[str, Figure]:
-    """Return figures by their names: accuracy in each condition, and at longer lengths."""
+    """Return figures by their names: accuracy in each condition, and at longer lengths in the first of these."""
     members = summary.members
     task, guess = members["task"].iloc[0], members["guess"].iloc[0]
     shown = runs_by_condition(summary)
@@ -99,16 +99,19 @@ def draw(summary: Rates) -> dict[str, Figure]:
         panels.append(Panel("trained with it, then cut", "accuracy_cut", shown["conv"]))
     figures = {"accuracy_over_rates": draw_rates(summary, panels, task, guess)}
     if longer := [name for name in MEASURES if name.startswith("accuracy_x") and name in members]:
-        every = {run: run for run in summary.runs}
-        panels = [Panel(f"{name.removeprefix('accuracy_x')} times as long", name, every) for name in longer]
+        first = next(condition for condition in TITLES if condition in shown)
+        panels = [
+            Panel(f"{TITLES[first]}, {name.removeprefix('accuracy_x')} times as long", name, shown[first])
+            for name in longer
+        ]
         figures["accuracy_at_longer_lengths"] = draw_rates(summary, panels, task, guess)
     return figures
 
 
 def runs_by_condition(summary: Rates) -> dict[str, dict[str, str]]:
-    """Return the model of each run, by condition and run."""
+    """Return what the model of each run is called, by condition and run."""
     return {
-        str(condition): dict(zip(group.index.get_level_values("run"), group["type"], strict=True))
+        str(condition): dict(zip(group.index.get_level_values("run"), group["type"].map(NAMES), strict=True))
         for condition, group in summary.members.groupby("condition", sort=False)
     }
 
