@@ -10,12 +10,13 @@ import torch
 from emt import runs
 from emt.config import RunConfig
 from emt.errors import UserError
+from emt.files import CurvePoint, write_curve, write_json
 from emt.models.awd_lstm import AWDLSTM
 from emt.options import check, options_of
 from emt.record import Loaded
 from emt.tasks.words import Words
 from emt.training.sweep import with_options
-from experiments.language_model import compare, configs, evaluate, results, sensitivity, sizes, sweep
+from experiments.language_model import compare, configs, evaluate, results, sensitivity, sizes, summary, sweep
 from experiments.language_model.results import Readouts, best_temperature, losses_of, read_losses, read_out
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -216,3 +217,39 @@ def test_sensitivities_are_printed_by_network(mini_texts, monkeypatch, capsys):
         ["LSTM", "1000"],
     ]
     assert [row[-4] for row in rows[2:]] == ["1", "1"]
+
+
+def planted_run(folder, kind, losses):
+    """Write a run whose models have these validation losses: one before, one after that is 1 higher, None: not done."""
+    config = configs.run(folder.name, {"type": kind}, num_models=len(losses))
+    write_json(folder / "config.json", config.model_dump(mode="json"))
+    for number, loss in enumerate(losses, start=1):
+        model = runs.model_folder(folder, number)
+        if loss is None:
+            continue
+        nan = float("nan")
+        curve = [CurvePoint(step, 1, nan, nan, loss + more, 0.1) for step, more in ((50, 0.0), (100, 1.0))]
+        write_curve(model / "training_curve.csv", curve)
+        marker = {
+            "step": 100,
+            "status": "finished",
+            "seed": 1000 * (number - 1),
+            "horizon": 1,
+            "passed_step": None,
+        }
+        runs.write_weights(model, {"a": np.zeros(1, np.float32)}, marker | {"train_acc": 0.1})
+
+
+def test_runs_are_compared_with_the_lstm_of_the_same_seed(tmp_path, capsys):
+    planted_run(tmp_path / "memory", "awd_fwm", (5.0, 5.3, None, 5.2))
+    planted_run(tmp_path / "plain", "awd_lstm", (4.9, 5.0, 4.5, None))
+    assert summary.main([str(tmp_path)]) == 0
+    memory, plain = (line.split() for line in capsys.readouterr().out.splitlines()[2:])
+    # Losses 5, 5.3 and 5.2; seeds 0 and 1000 are in both, .1 and .3 apart: .2 and 12.706 times their standard error .1.
+    assert memory[:2] == ["memory", "3"]
+    assert memory[-8:] == ["5.167", "(4.787", "to", "5.546)", "0.200", "(-1.071", "to", "1.471)"]
+    assert memory[6:8] == ["148.4,", "200.3"]
+    assert plain[-4:] == ["4.800", "(4.143", "to", "5.457)"], "not compared with itself"
+    planted_run(tmp_path / "other" / "none", "awd_fwm", (None,))
+    with pytest.raises(UserError, match="expected finished models; found none"):
+        summary.main([str(tmp_path / "other")])
