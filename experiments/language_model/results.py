@@ -29,6 +29,7 @@ from emt.errors import UserError
 from emt.models.base import Factored, State
 from emt.ops import fast_matmul
 from emt.ops.wide_readout import wide_cross_entropy
+from emt.progress import Progress
 from emt.record import Loaded, load_members, to_array, to_tensors
 from emt.schema import Count, Positive
 from emt.streams import Split
@@ -104,12 +105,11 @@ def write_results(run: Path, config: RunConfig, rows: int, device: str = "cpu") 
         if waiting:
             loaded = load_members(run, config, waiting, device)
             texts = {split: read_out(loaded, split, rows) for split in ("validation", "test")}
-            for position, number in enumerate(waiting):
-                folder, of = (
-                    runs.model_folder(run, number),
-                    {split: text[position] for split, text in texts.items()},
-                )
-                results[number] = _test_member(folder, done[number], of["validation"], of["test"])
+            with Progress(f"{run.name}: models", total=len(waiting)) as progress:
+                for position, number in enumerate(waiting):
+                    of = [texts[split][position] for split in ("validation", "test")]
+                    results[number] = _test_member(runs.model_folder(run, number), done[number], *of)
+                    progress.update(position + 1)
         if results:
             _write_table(run, results)
     return results
@@ -133,7 +133,8 @@ def read_out(loaded: Loaded, split: Split, rows: int) -> list[Readouts]:
     assert isinstance(task, Words)
     state: State | None = None
     parts: list[tuple[Tensor, Tensor]] = []
-    with fast_matmul():
+    segments = -(-(len(task.splits[split]) // rows - 1) // task.segment)
+    with fast_matmul(), Progress(f"segments of the {split} text", total=segments) as progress:
         while True:
             batch = task.held_out(split, len(parts), rows)
             if not batch.sequences:
@@ -144,6 +145,7 @@ def read_out(loaded: Loaded, split: Split, rows: int) -> list[Readouts]:
             if not isinstance(outputs, Factored):
                 raise UserError(f"expected awd_lstm or awd_fwm; got {loaded.labels['model']['type']}")
             parts.append((outputs.hidden.clone(), torch.tensor(batch.targets[0])))
+            progress.update(len(parts))
     hidden, targets = (
         torch.cat(tensors, dim=dim) for tensors, dim in zip(zip(*parts, strict=True), (2, 1), strict=True)
     )

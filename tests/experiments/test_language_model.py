@@ -13,6 +13,7 @@ from emt.errors import UserError
 from emt.files import CurvePoint, write_curve, write_json
 from emt.models.awd_lstm import AWDLSTM
 from emt.options import check, options_of
+from emt.progress import Progress
 from emt.record import Loaded
 from emt.tasks.words import Words
 from emt.training.sweep import with_options
@@ -92,11 +93,14 @@ def test_the_temperature_is_the_one_before_the_first_rise():
     assert best_temperature(lambda _: 1.0, (0.8, 0.9)) == (0.9, 1.0), "no rise, no stop"
 
 
-def test_a_text_is_read_as_one_run_with_one_target_less_than_words_in_each_row(mini_texts):
+def test_a_text_is_read_as_one_run_with_one_target_less_than_words_in_each_row(mini_texts, monkeypatch):
     task = Words(data=str(mini_texts), segment=5)
     model = AWDLSTM((3, 1003), task.input_channels, task.output_channels, **TINY).requires_grad_(False)
     loaded = Loaded(model, task, (1, 2), {"model": {"type": "awd_lstm"}})
+    seen = []
+    monkeypatch.setattr(Progress, "update", lambda self, done, note="": seen.append((done, self.total)))
     found = read_out(loaded, "test", 2)
+    assert seen == [(done, seen[-1][0]) for done in range(1, len(seen) + 1)], "as many segments as it says"
     width = len(task.splits["test"]) // 2
     ids = torch.tensor(task.splits["test"][: 2 * width].reshape(2, width)).long()
     outputs, _, _ = model(ids[:, :-1].expand(2, -1, -1))
