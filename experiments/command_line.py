@@ -1,7 +1,7 @@
 """What the experiments' command lines share: a parser, flags made from options, and values read back from flags."""
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +14,7 @@ from emt.config import ExecutionConfig, RunConfig
 from emt.devices import choose_device
 from emt.errors import UserError
 from emt.options import Option, Parser, add_flags, check, options_of_model, validate
+from emt.progress import Progress
 from emt.schema import read
 from emt.training.sweep import Sweep, read_run
 
@@ -166,6 +167,16 @@ def require_device(execution: ExecutionConfig) -> None:
     """
     if execution.accelerator == "gpu" and execution.engine in ("local", "inline"):
         choose_device("gpu")
+
+
+def each_run(folder: str | Path, *tasks: str) -> Iterator[tuple[Path, RunConfig]]:
+    """Yield what `find_runs` finds, one after the other, and show how many are done and which is next."""
+    found = find_runs(folder, *tasks)
+    with Progress("runs", total=len(found)) as progress:
+        for done, (run, config) in enumerate(found.items()):
+            progress.update(done, run.name)
+            yield run, config
+        progress.update(len(found))
 
 
 def find_runs(folder: str | Path, *tasks: str) -> dict[Path, RunConfig]:

@@ -22,7 +22,7 @@ from emt.errors import UserError
 from emt.record import Loaded, to_tensors
 from emt.tasks.base import Batch
 from emt.training.population import done_markers
-from experiments.command_line import add_folder, build_parser, find_runs
+from experiments.command_line import add_folder, build_parser, each_run
 
 PIECE = 16
 """Rows that are run at once."""
@@ -130,7 +130,7 @@ def report(
     add_folder(parser, "a run, or a folder of runs")
     options = parser.parse_args(arguments)
     folder = runs.find(options.folder, "folder")
-    rows = [row for run, config in find_runs(folder, *tasks).items() for row in members_of(run, config)]
+    rows = [row for run, config in each_run(folder, *tasks) for row in members_of(run, config)]
     if not rows:
         raise UserError(f"{folder}: expected finished models; found none")
     summary = summarise(pd.DataFrame(rows))

@@ -22,7 +22,7 @@ from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.errors import UserError
 from emt.training.population import done_markers
-from experiments.command_line import add_folder, build_parser, find_runs
+from experiments.command_line import add_folder, build_parser, each_run
 from experiments.fwp_capacity import theory
 from experiments.fwp_capacity.figures import draw_capacity
 from experiments.fwp_capacity.measure import measure
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_folder(parser, "a run, or a folder of runs")
     options = parser.parse_args(arguments)
     folder = runs.find(options.folder, "folder")
-    members = pd.concat(members_of(run, config) for run, config in find_runs(folder, *PUBLISHED).items())
+    members = pd.concat(members_of(run, config) for run, config in each_run(folder, *PUBLISHED))
     if members.empty:
         raise UserError(f"{folder}: expected finished models; found none")
     summary = summarise(members)

@@ -8,6 +8,7 @@ from emt import config as configuration
 from emt import runs
 from emt.errors import UserError
 from emt.models.attention import Attention
+from emt.progress import Progress
 from experiments.recall import mechanism, summary, sweep
 from experiments.recall.configs import CONDITIONS, MODELS, RATES, SEEDS, SWEEPS
 from experiments.recall.measure import measure
@@ -125,7 +126,13 @@ def test_a_part_of_a_sweep_ends_in_tables_over_rates(tmp_path, monkeypatch, layo
     assert rates.groupby("run", sort=False)["learning_rate"].apply(list).tolist() == [list(RATES)] * 2
     assert (rates["n"] == 1).all()
     assert rates["accuracy_cut"].notna().equals(rates["run"] == "attention_conv")
+    seen = []
+    monkeypatch.setattr(
+        Progress, "update", lambda self, done, note="": seen.append((self.what, done, self.total, note))
+    )
     assert mechanism.main([str(folder)]) == 0
+    whole = [call for call in seen if call[0] == "runs"]
+    assert whole == [("runs", 0, 2, "attention_conv"), ("runs", 1, 2, "gru"), ("runs", 2, 2, "")]
     matches = pd.read_csv(folder / "summary" / "recall_match_members.csv")
     assert set(matches["run"]) == {"attention_conv"}
     assert (matches["chance"] < 0.1).all()
