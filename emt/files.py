@@ -280,16 +280,16 @@ def write_curve(path: Path, points: Iterable[CurvePoint]) -> None:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(CurvePoint._fields)
     for step, horizon, *figures in points:
-        rows.writerow([step, horizon, *("" if math.isnan(v) else f"{v:.6g}" for v in figures)])
+        rows.writerow([step, horizon, *map(cell, figures)])
     write_text(path, text.getvalue())
 
 
 def write_norms(path: Path, names: Iterable[str], rows: Iterable[tuple[int, list[float]]]) -> None:
-    """Write a member's norms.csv: a step and figures of these names in each row, with six digits."""
+    """Write a member's norms.csv: a step and figures of these names in each row, as `write_curve` has them."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["step", *names])
-    table.writerows([step, *(f"{v:.6g}" for v in figures)] for step, figures in rows)
+    table.writerows([step, *map(cell, figures)] for step, figures in rows)
     write_text(path, text.getvalue())
 
 
@@ -308,7 +308,7 @@ def read_norms(path: Path) -> dict[int, dict[str, float]]:
         if header[:1] != ["step"]:
             raise ValueError(f"the columns {','.join(header) or 'of an empty file'}")
         return {
-            _natural(step): dict(zip(header[1:], map(_number, figures), strict=True))
+            _natural(step): dict(zip(header[1:], map(_figure, figures), strict=True))
             for step, *figures in rows
         }
     except (ValueError, csv.Error) as error:
@@ -338,9 +338,7 @@ def read_curve(path: Path) -> list[CurvePoint]:
 def _read_point(number: int, row: list[str]) -> CurvePoint:
     try:
         step, horizon, *figures = row
-        point = CurvePoint(
-            _natural(step), _natural(horizon), *(_number(v) if v else math.nan for v in figures)
-        )
+        point = CurvePoint(_natural(step), _natural(horizon), *map(_figure, figures))
         if point.train_acc < 0 or point.train_acc > 1 or point.val_acc < 0 or point.val_acc > 1:
             raise ValueError("an accuracy that is no share")
         return point
@@ -354,8 +352,15 @@ def _natural(text: str) -> int:
     return int(text)
 
 
-def _number(text: str) -> float:
-    """Return the number that a cell holds; Python also reads 1_000 and digits of other scripts."""
+def cell(figure: float) -> str:
+    """Return a number as tables of a training have it: with six digits, NaN as an empty cell."""
+    return "" if math.isnan(figure) else f"{figure:.6g}"
+
+
+def _figure(text: str) -> float:
+    """Return the number that a cell holds, NaN if it is empty; Python also reads 1_000 and digits of other scripts."""
+    if not text:
+        return math.nan
     if not re.fullmatch(r"-?([0-9]+\.?[0-9]*(e[+-]?[0-9]+)?|inf)", text):
         raise ValueError("no number")
     return float(text)

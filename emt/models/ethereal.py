@@ -163,15 +163,14 @@ class EtherealRNN(StepwiseLearner):
         these as well.
         """
         index = torch.tensor(members)
-        squares: tuple[list[Tensor], list[Tensor]] = ([], [])
+        written = []
         for place in self.plastic:
             mask = getattr(self, f"{place}_mask")[index.to(self.like.device)].mT.unsqueeze(1)
-            written = state[f"fast_{place}"].double().square()
-            for kept, part in zip((mask, 1 - mask), squares, strict=True):
-                part.append((written * kept).sum((-2, -1)).sqrt().mean(1))
-        found = {
-            name: torch.stack(part).mean(0) for name, part in zip(self.norm_names, squares, strict=False)
-        }
+            squares = state[f"fast_{place}"].double().square()
+            parts = torch.stack([squares * mask, squares * (1 - mask)])
+            written.append(parts.sum((-2, -1)).sqrt().mean(-1))
+        plastic, other = torch.stack(written).mean(0)
+        found = {"plastic_write_norm": plastic, "other_write_norm": other}
         if self.plast_learning_rate:
             rates = []
             for place in self.plastic:

@@ -96,10 +96,9 @@ class MemberOptimizer(torch.optim.Optimizer):
                 closure()
         parameters = [p for p in self._stacked() if p.requires_grad]
         gradients = [p.grad.contiguous() if p.grad is not None else torch.zeros_like(p) for p in parameters]
-        norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients], dim=1)
-        norms = torch.linalg.vector_norm(norms, dim=1)
+        norms = member_norms(gradients)
         self.norms = norms.cpu().double()
-        self.frozen |= ~torch.isfinite(norms).to(self.frozen.device)
+        self.frozen |= ~torch.isfinite(self.norms)
         if self.frozen.all():
             return
         self.steps += ~self.frozen
@@ -212,6 +211,12 @@ class MemberSGD(MemberOptimizer):
         self, rate: float, parameters: list[Tensor], gradients: list[Tensor], *slots: list[Tensor]
     ) -> None:
         self._descend_plainly(rate, parameters, gradients)
+
+
+def member_norms(tensors: Iterable[Tensor]) -> Tensor:
+    """Return the Euclidean norm of all numbers that a member has in tensors (member, …), (member,)."""
+    norms = torch.stack([torch.linalg.vector_norm(t.flatten(1), dim=1) for t in tensors], dim=1)
+    return torch.linalg.vector_norm(norms, dim=1)
 
 
 def _along(per_member: Tensor, like: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from emt.training.curriculum import Curriculum, MemberProgress
 from emt.training.epochs import Epochs
 from emt.training.forward import Carried, ForwardPass
 from emt.training.objective import Objective, device_of
-from emt.training.optimizer import MemberOptimizer, MemberSGD
+from emt.training.optimizer import MemberOptimizer, MemberSGD, member_norms
 from emt.training.replay import StepReplay
 
 OPTIMIZERS: dict[str, type[MemberOptimizer]] = {"adam": MemberAdam, "sgd": MemberSGD}
@@ -108,10 +108,9 @@ class Stack:
         The gradient is that of the last step, before it was clipped; the state of `Model.norms` is that after the next
         batch.
         """
-        squares = [p.double().flatten(1).square().sum(1) for p in self.model.parameters()]
         found = {
             "grad_norm": self.optimizer.norms.numpy(),
-            "weight_norm": torch.stack(squares).sum(0).sqrt().cpu().numpy(),
+            "weight_norm": member_norms(p.double() for p in self.model.parameters()).cpu().numpy(),
         }
         if self.model.norm_names:
             own = np.full((len(self.model.norm_names), len(self.numbers)), np.nan)

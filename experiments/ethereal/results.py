@@ -168,9 +168,9 @@ def log_text(
         points.append((point.train_loss, point.train_acc, *(own.get(name, np.nan) for name in named)))
         if point.step % every == 0:
             loss, recall, *rest = np.mean(points, axis=0)
-            figures = ("" if np.isnan(v) else f"{v:.6g}" for v in validated.get(point.step, (np.nan, np.nan)))
+            figures = map(files.cell, validated.get(point.step, (np.nan, np.nan)))
             means = (f"{loss:.6f}", f"{recall:.6f}")
-            rows.writerow([point.step, *means, *figures, *constants, *(f"{v:.6g}" for v in rest)])
+            rows.writerow([point.step, *means, *figures, *constants, *map(files.cell, rest)])
             points = []
     return text.getvalue()
 

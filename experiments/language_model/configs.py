@@ -124,12 +124,12 @@ def comparison(
     words: int,
     sizes: dict[str, int],
     memory: int,
-    epsilons: Sequence[float] = (1e-5,),
+    epsilons: Sequence[float] = (PUBLISHED,),
     **training: Any,
 ) -> tuple[RunConfig, ...]:
     """Return both models with a vocabulary of so many words, FWM with each of these epsilons."""
     own: dict[str, dict[str, Any]] = {
-        "awd_fwm" if epsilon == PUBLISHED else f"awd_fwm_{epsilon:.0e}".replace("e-0", "e-"): {
+        "awd_fwm" if epsilon == PUBLISHED else f"awd_fwm_{epsilon:g}": {
             "type": "awd_fwm",
             "memory_dim": memory,
             "norm_epsilon": epsilon,

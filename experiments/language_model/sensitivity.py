@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from emt.commands.output import open_console
 from emt.commands.script import run_script
@@ -20,6 +19,7 @@ from emt.models.fwm_memory import WithFastWeights
 from emt.options import Option
 from emt.progress import Progress
 from emt.training.chunk import build
+from emt.training.optimizer import member_norms
 from emt.training.stack import Stack
 from experiments.command_line import Count, build_parser, values_of
 from experiments.language_model.configs import LABELS, SMALL
@@ -90,19 +90,20 @@ def sensitivity(config: RunConfig, numbers: tuple[int, ...], steps: int) -> Sens
     """Train members of a run twice, from weights that differ by `CHANGE` of them, and return how they part."""
     stack, twin = build(config, numbers), build(config, numbers)
     change(twin, CHANGE)
-    gain, gradients, loss = gain_of(stack), [], np.zeros(len(numbers))
+    gain, gradient, loss = gain_of(stack), np.zeros(0), np.zeros(len(numbers))
     with Progress(config.metadata["experiment_name"], steps) as progress:
         for done in range(steps):
             reports = [one.gradients() for one in (stack, twin)]
-            gradients.append(length_of([p.grad for p in stack.model.parameters() if p.grad is not None]))
             loss = np.maximum(loss, np.abs(reports[0].loss - reports[1].loss))
             for one, report in zip((stack, twin), reports, strict=True):
                 one.optimizer.step()
                 one.advance(report)
+            if not done:
+                gradient = stack.norms()["grad_norm"]
             progress.update(done + 1)
-    own = [p.detach() for p in stack.model.parameters()]
-    differences = [a - b.detach() for a, b in zip(own, twin.model.parameters(), strict=True)]
-    return Sensitivity(gain, gradients[0], length_of(differences) / length_of(own), loss)
+    pairs = zip(stack.model.parameters(), twin.model.parameters(), strict=True)
+    apart = member_norms((a.detach() - b.detach()).double() for a, b in pairs).numpy()
+    return Sensitivity(gain, gradient, apart / stack.norms()["weight_norm"], loss)
 
 
 @torch.no_grad()
@@ -111,11 +112,6 @@ def change(stack: Stack, share: float) -> None:
     generator = torch.Generator().manual_seed(0)
     for weights in stack.model.parameters():
         weights.mul_(1 + share * torch.randn(weights.shape, generator=generator, dtype=weights.dtype))
-
-
-def length_of(tensors: list[Tensor]) -> NDArray[np.float64]:
-    """Return the Euclidean length of all numbers of each member in tensors (member, …)."""
-    return np.asarray(sum(t.double().flatten(1).square().sum(1) for t in tensors)) ** 0.5
 
 
 @torch.no_grad()

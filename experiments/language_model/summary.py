@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from analysis.statistics import Interval, mean_interval
+from analysis.statistics import mean_interval
+from analysis.statistics.intervals import mean_text
 from emt import files, runs
 from emt.commands.output import open_console
 from emt.commands.script import run_script
@@ -28,20 +28,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser = build_parser("experiments.language_model.summary", __doc__)
     add_folder(parser, "a run, or a folder of runs", output=None)
     folder = parser.parse_args(arguments).folder
-    losses = {run.name: losses_of(run, config) for run, config in find_runs(folder, "words").items()}
-    kinds = {run.name: config.model_type for run, config in find_runs(folder, "words").items()}
+    found = find_runs(folder, "words")
+    losses = {run.name: losses_of(run, config) for run, config in found.items()}
+    plain = next((losses[run.name] for run, config in found.items() if config.model_type == "awd_lstm"), None)
     if not any(map(len, losses.values())):
         raise UserError(f"{folder}: expected finished models; found none")
-    plain = next((losses[name] for name, kind in kinds.items() if kind == "awd_lstm"), pd.Series(dtype=float))
     title = "Validation of finished models; mean over seeds with its 95 % interval"
     table = Table("", "seeds", "perplexity", "lowest, highest", "loss", "minus LSTM", title=title, box=None)
     for name, own in losses.items():
-        perplexity = np.exp(own.to_numpy())
-        apart = (own - plain).dropna().to_numpy() if own is not plain else np.zeros(0)
+        perplexity = np.exp(own)
+        apart = own[:0] if plain is None or own is plain else (own - plain).dropna()
         extremes = f"{perplexity.min():.1f}, {perplexity.max():.1f}" if len(own) else ""
-        table.add_row(
-            name, str(len(own)), _text(perplexity, 1), extremes, _text(own.to_numpy(), 3), _text(apart, 3)
-        )
+        table.add_row(name, str(len(own)), _text(perplexity, 1), extremes, _text(own, 3), _text(apart, 3))
     open_console(width=max(open_console().width, 130), soft_wrap=False).print(table)
     return 0
 
@@ -56,13 +54,8 @@ def losses_of(run: Path, config: RunConfig) -> "pd.Series[float]":
     return pd.Series(found, dtype=float)
 
 
-def _text(values: NDArray[np.float64], digits: int) -> str:
-    if not len(values):
-        return ""
-    interval: Interval = mean_interval(values)
-    if interval.n < 2:
-        return f"{interval.estimate:.{digits}f}"
-    return f"{interval.estimate:.{digits}f} ({interval.low:.{digits}f} to {interval.high:.{digits}f})"
+def _text(values: "pd.Series[float]", digits: int) -> str:
+    return mean_text(mean_interval(values), digits) if len(values) else ""
 
 
 if __name__ == "__main__":

@@ -72,6 +72,9 @@ def test_norms_are_read_as_they_were_written(tmp_path):
         50: {"grad_norm": 0.5, "weight_norm": 12.0},
         75: {"grad_norm": math.inf, "weight_norm": 1e-7},
     }
+    write_norms(path, ("grad_norm", "plasticity"), [(50, [0.5, NAN])])
+    assert path.read_text() == "step,grad_norm,plasticity\n50,0.5,\n"
+    np.testing.assert_equal(read_norms(path), {50: {"grad_norm": 0.5, "plasticity": NAN}})
     for content in (
         b"",
         b"grad_norm\n1\n",

@@ -62,14 +62,7 @@ def plot_share(result: VariableMemories, name: str, ax: Axes | None = None) -> A
             inside = part & ~below
             errors = [(share - low)[inside], (high - share)[inside]]
             ax.errorbar(place[inside], share[inside], errors, fmt=marker, c=color, mfc=face, markersize=3)
-            ax.plot(
-                place[part & below],
-                np.full(np.sum(part & below), LOWEST),
-                "v",
-                c=color,
-                mfc=face,
-                markersize=3.5,
-            )
+            _off_scale(ax, place[part & below], LOWEST, "v", color, face)
     ax.axhline(0, color=GRAY, linewidth=0.6, linestyle="--")
     ax.set(ylabel=SHARES[name], ylim=(LOWEST - 0.04, 1.03))
     ax.set_title("held-out trials, 95 %")
@@ -93,14 +86,7 @@ def plot_condition(result: VariableMemories, ax: Axes | None = None) -> Axes:
             ax.plot(
                 place[part & ~infinite], numbers[part & ~infinite], marker, c=color, mfc=face, markersize=3
             )
-            ax.plot(
-                place[part & infinite],
-                np.full(np.sum(part & infinite), top),
-                "^",
-                c=color,
-                mfc=face,
-                markersize=3.5,
-            )
+            _off_scale(ax, place[part & infinite], top, "^", color, face)
         ax.axhline(CONDITION_LIMITS[name], color=color, linewidth=0.6, linestyle="--")
     ax.set(yscale="log", ylabel="condition number of Ψ", ylim=(0.8, 1.5 * top))
     ax.set_title("dashed: limit")
@@ -138,6 +124,11 @@ def _add_key(figure: Figure, result: VariableMemories) -> None:
     if far.any():
         handles.append(Line2D([], [], color=GRAY, marker="v", label="triangle: off the scale", **look))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), handletextpad=0.2)
+
+
+def _off_scale(ax: Axes, place: NDArray[np.float64], edge: float, marker: str, color: str, face: str) -> None:
+    """Draw triangles at the edge of the scale, beyond which the values are."""
+    ax.plot(place, np.full(len(place), edge), marker, c=color, mfc=face, markersize=3.5)
 
 
 def _rows(result: VariableMemories, estimator: str) -> Any:
