@@ -304,7 +304,7 @@ def decay_ratios(log_scale: Tensor, now: Tensor, after: Tensor, keys: Tensor, be
     """
     logs = log_scale[:, None, begin : keys.shape[2]] - now.unsqueeze(-1)
     late = torch.arange(begin, keys.shape[2], device=keys.device) > after.unsqueeze(-1)
-    inside = logs.to(keys.dtype).masked_fill_(late, -torch.inf).exp_()
+    inside = logs.to(keys.dtype).exp_().masked_fill_(late, 0)
     # Up to there and from there on: one factor for each step and one for each query.
     there = log_scale[:, begin, None]
     before = (log_scale[:, None, :begin] - there.unsqueeze(-1)).exp().to(keys.dtype)

@@ -18,9 +18,10 @@ def fold(x: Tensor, leading: torch.Size, size: int) -> Tensor:
         Steps in a chunk.
     """
     steps, features = x.shape[-2:]
-    rows = x.expand(*leading, steps, features).reshape(-1, steps, features)
-    rows = pad(rows, (0, 0, 0, -steps % size))
-    return rows.unflatten(1, (-1, size)).transpose(0, 1).contiguous()
+    if steps % size:
+        x = pad(x, (0, 0, 0, -steps % size))
+    chunks = x.unflatten(-2, (-1, size)).expand(*leading, -1, size, features)
+    return chunks.movedim(-3, 0).reshape(chunks.shape[-3], -1, size, features).contiguous()
 
 
 def unfold(x: Tensor, leading: torch.Size, steps: int) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from emt.ops.linear_memory.chunks import earlier, later_sum, lower, solve
+from emt.ops.linear_memory.chunks import earlier, later_sum, solve
 
 
 class _Parts(NamedTuple):
@@ -76,8 +76,9 @@ class ScalarKeep(torch.autograd.Function):
     def backward(ctx: Any, d_reads: Tensor, d_last: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
         query, key, value, log_keep, erase, starts = ctx.saved_tensors
         parts = _prepare(query, key, value, log_keep, erase, ctx.before)
-        far, d_read_writes = parts.reach * query, parts.weights.mT @ d_reads
-        d_starts = d_reads.mT @ far
+        d_reads = d_reads.contiguous()
+        d_read_writes = parts.weights.mT @ d_reads
+        d_starts = d_reads.mT @ (parts.reach * query)
         if parts.erased is not None:
             d_starts -= d_read_writes.mT @ parts.erased
         ends, d_memory = torch.empty_like(starts), d_last
@@ -91,26 +92,30 @@ class ScalarKeep(torch.autograd.Function):
         written = parts.offered if parts.erased is None else parts.offered - parts.erased @ starts.mT
         d_written = d_read_writes + parts.near @ ends.mT
         d_value = d_written if parts.system is None else solve(parts.system, d_written, transposed=True)
-        d_weights = d_reads @ written.mT * parts.decay
+        d_pairs = d_reads @ written.mT
+        d_weights = d_pairs * parts.decay
         d_far, d_near = d_reads @ starts, written @ ends
         d_query = torch.addcmul(d_weights @ key, parts.reach, d_far)
         d_key = torch.addcmul(d_weights.mT @ query, parts.left, d_near)
         d_erase = None
         d_grown, d_similar = 0, None
         if parts.inner is not None and parts.similar is not None and erase is not None:
-            d_system, d_erased_keys = -(d_value @ written.mT), -(d_value @ starts)
-            d_erase = (d_system * parts.similar).sum(-1, keepdim=True)
-            d_erase += parts.grown * (key * d_erased_keys).sum(-1, keepdim=True)
-            d_similar = erase * d_system
-            inner = d_similar * parts.inner
-            d_key += (inner + inner.mT) @ key + erase * parts.grown * d_erased_keys
-            d_grown = (erase * parts.grown * key * d_erased_keys).sum(-1, keepdim=True)
-            d_similar *= parts.similar
+            # Of L and of diag(b e^G) K, both with the sign of what the solve subtracts.
+            d_system, d_erased_keys = d_value @ written.mT, d_value @ starts
+            from_start = parts.grown * (key * d_erased_keys).sum(-1, keepdim=True)
+            d_similar = d_system * parts.similar
+            d_erase = -d_similar.sum(-1, keepdim=True) - from_start
+            inner = d_system.mul_(parts.inner).mul_(erase)
+            d_key -= (inner + inner.mT) @ key
+            d_key.addcmul_(erase * parts.grown, d_erased_keys, value=-1)
+            d_grown = -erase * from_start
+            d_similar *= -erase
         d_keep = None
         if log_keep is not None:
-            d_pairs = d_reads @ written.mT * parts.weights
-            d_reads_sum = d_pairs.sum(-1, keepdim=True) + (far * d_far).sum(-1, keepdim=True)
-            d_near_sum = (parts.near * d_near).sum(-1, keepdim=True)
+            d_pairs *= parts.weights
+            d_reads_sum = d_pairs.sum(-1, keepdim=True)
+            d_reads_sum += parts.reach * (query * d_far).sum(-1, keepdim=True)
+            d_near_sum = parts.left * (key * d_near).sum(-1, keepdim=True)
             d_sum = d_grown - d_pairs.sum(-2).unsqueeze(-1) - d_near_sum
             if d_similar is not None:
                 d_sum = d_sum + d_similar.sum(-1, keepdim=True) - d_similar.sum(-2).unsqueeze(-1)
@@ -128,14 +133,14 @@ def _prepare(
     steps = key.shape[2]
     sums = key.new_zeros(1, 1, steps, 1) if log_keep is None else log_keep.cumsum(dim=2)
     of_reads = earlier(sums) if before else sums
-    decay = _decays(of_reads, sums, lower(steps, key, strict=before))
+    decay = _decays(of_reads, sums, -1 if before else 0)
     left = (sums[..., -1:, :] - sums).exp()
     grown = sums.exp()
     total = grown[..., -1:, :].expand(len(key), -1, -1, -1)
     inner = similar = system = erased = None
     offered = value
     if erase is not None:
-        inner = _decays(sums, sums, lower(steps, key, strict=True))
+        inner = _decays(sums, sums, -1) if before else decay.tril(-1)
         similar = inner * (key @ key.mT)
         system = erase * similar
         solved = solve(system, torch.cat([value, erase * grown * key], dim=-1))
@@ -157,9 +162,10 @@ def _prepare(
     )
 
 
-def _decays(later: Tensor, sums: Tensor, where: Tensor) -> Tensor:
-    """Return exp(later_t − G_i) where that is a decay, else 0; never the exponential of a positive number."""
-    return (later - sums.mT).masked_fill(~where, -torch.inf).exp()
+def _decays(later: Tensor, sums: Tensor, diagonal: int) -> Tensor:
+    """Return exp(later_t − G_i) up to a diagonal, where that is a decay, else 0."""
+    # Above the diagonal sums grow. Their exponentials, or those of infinities, would be slow.
+    return (later - sums.mT).clamp_(max=0).exp_().tril_(diagonal)
 
 
 def _moved_back(x: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ class _Pairs:
             self.left, self.right = (left_sums - middle).exp(), (middle - right_sums).exp()
         else:
             exponent = left_sums.unsqueeze(3) - right_sums.unsqueeze(2)
-            self.pairs = exponent.masked_fill(~where[..., None], -torch.inf).exp()
+            self.pairs = exponent.clamp_(max=0).exp_().masked_fill_(~where[..., None], 0)
 
     def products(self, left: Tensor, right: Tensor) -> Tensor:
         """Return A, zero elsewhere."""
