@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from emt.models.base import Model, uniform
+from emt.ops import short_convolution
 
 
 class ShortConvolution(nn.Module):
@@ -55,12 +56,9 @@ class ShortConvolution(nn.Module):
             channel), a view.
         """
         padded = torch.cat([self.zero_state(x) if window is None else window, x], dim=2)
-        steps, filters = x.shape[2], self.filters[:, :, None, None]
-        outputs = filters[:, 0] * padded[:, :, :steps]
+        outputs = short_convolution(padded, self.filters)
         if self.bias is not None:
             outputs = outputs + self.bias[:, None, None]
-        for j in range(1, self.taps):
-            outputs = torch.addcmul(outputs, filters[:, j], padded[:, :, j : j + steps])
         if self.taps == 1:
             return outputs, padded.new_empty(*x.shape[:3], 0, x.shape[3])
         return outputs, padded[:, :, 1:].unfold(2, self.taps - 1, 1).transpose(-1, -2)

@@ -15,6 +15,7 @@ from emt.ops.lstm import LSTMRun, lstm, lstm_steps
 from emt.ops.lstm_drive import lstm_of_drive
 from emt.ops.precision import fast_matmul, is_member_invariant, product_error
 from emt.ops.rate import RateRun, rate, rate_steps
+from emt.ops.short_convolution import short_convolution, short_convolution_taps
 
 __all__ = [
     "AssociativeLSTMRun",
@@ -55,5 +56,7 @@ __all__ = [
     "rate_steps",
     "recall_average",
     "recall_nearest",
+    "short_convolution",
+    "short_convolution_taps",
     "similarities",
 ]
