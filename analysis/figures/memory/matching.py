@@ -5,22 +5,18 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import CenteredNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from analysis.figures.captions import captioned
-from analysis.figures.memory.question_grids import draw_question
+from analysis.figures.memory.question_grids import WeightColors, draw_question, weight_colors
 from analysis.figures.style import (
     BLACK,
     BLUE,
     COLORS,
-    DIVERGING,
     GRAY,
-    GREEN,
-    SEQUENTIAL,
     VERMILION,
     column_figure,
     single_axes,
@@ -44,8 +40,8 @@ _FEW_ROWS = 100
 CAPTIONS = {
     "match_*_trial-*": (
         "One trial: similarity of each read's query with the written keys (left), and the weight of each write "
-        "in what was read (right); rows: reads, columns: writes; frames: the write of the queried item. Reads "
-        "that find their item have the strongest cell in the frame."
+        "in what was read (right); rows: reads, columns: writes (gray: later ones); frames: the write of the "
+        "queried item. Reads that find their item have the strongest cell in the frame."
     ),
     "match_*_ask-*": (
         "One question: share of each word's write in the weight of each read; frames: the items queried; dots: "
@@ -113,7 +109,7 @@ def draw_population(match: Match, memory: str) -> Figure:
 @styled
 def plot_similarity(grid: TrialGrid, ax: Axes | None = None, same: Sequence[TrialGrid] = ()) -> Axes:
     """Draw the similarity of each read's query with the keys written so far; frames mark what was asked for."""
-    colors = _colors([one.similarity for one in same or (grid,)])
+    colors = weight_colors([one.similarity for one in same or (grid,)])
     return _plot_grid(grid, grid.similarity, "query–key similarity", colors, ax)
 
 
@@ -121,7 +117,7 @@ def plot_similarity(grid: TrialGrid, ax: Axes | None = None, same: Sequence[Tria
 def plot_weight(grid: TrialGrid, ax: Axes | None = None, same: Sequence[TrialGrid] = ()) -> Axes:
     """Draw the weight of each write in what a read returned; frames mark what was asked for."""
     weight = "weight / normaliser" if grid.normalised else "effective weight"
-    colors = _colors([one.weight for one in same or (grid,)])
+    colors = weight_colors([one.weight for one in same or (grid,)])
     return _plot_grid(grid, grid.weight, f"{weight}; frame: write of the queried item", colors, ax)
 
 
@@ -194,28 +190,19 @@ def _plot_curve(curve: pd.DataFrame, color: str, label: str, ax: Axes) -> None:
     ax.fill_between(lag, curve["low"].clip(lower=0), curve["high"], color=color, alpha=0.2, linewidth=0)
 
 
-def _colors(values: Sequence[NDArray[np.float64]]) -> tuple[Normalize, str, str]:
-    """Return what numbers of either sign, or of one, look like, and a frame that is far from these colours."""
-    low, high = min(float(np.nanmin(v)) for v in values), max(float(np.nanmax(v)) for v in values)
-    if low < 0 < high:
-        return CenteredNorm(halfrange=max(-low, high)), DIVERGING, GREEN
-    return Normalize(vmin=low if high <= 0 else 0, vmax=high), SEQUENTIAL, VERMILION
-
-
 def _plot_grid(
     grid: TrialGrid,
     values: NDArray[np.float64],
     name: str,
-    colors: tuple[Normalize, str, str],
+    colors: WeightColors,
     ax: Axes | None,
 ) -> Axes:
     ax = single_axes(ax)
-    norm, cmap, frame = colors
-    image = ax.imshow(values, cmap=cmap, norm=norm, aspect="auto", interpolation="nearest")
+    image = ax.imshow(values, cmap=colors.map, norm=colors.norm, aspect="auto", interpolation="nearest")
     for first, count, column in _runs(grid.asked):
         place = (column - 0.5, first - 0.5)
         width = 1.2 if len(values) <= _FEW_ROWS else 0.8
-        ax.add_patch(Rectangle(place, 1, count, fill=False, edgecolor=frame, linewidth=width))
+        ax.add_patch(Rectangle(place, 1, count, fill=False, edgecolor=colors.frame, linewidth=width))
     longest = max(map(len, grid.column_labels), default=0)
     shown = _every(len(grid.columns), min(_MOST_TICKS // 2, _LINE // (longest + 1)))
     ax.set_xticks(shown, [_label(grid.column_labels[i], grid.columns[i], "\n") for i in shown])
@@ -223,9 +210,7 @@ def _plot_grid(
     ax.set(xlabel="write: token, step", ylabel=_row_name(grid))
     ax.set_title(name)
     ax.spines[:].set_visible(False)
-    bar = ax.figure.colorbar(image, ax=ax, fraction=0.04, pad=0.02)
-    bar.locator = MaxNLocator(3)
-    bar.update_ticks()
+    colors.limit(ax.figure.colorbar(image, ax=ax, fraction=0.04, pad=0.02))
     return ax
 
 

@@ -1,9 +1,14 @@
 """Figures of `analysis.memory.question_grids`."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import CenteredNorm, Normalize
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import CenteredNorm, Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
@@ -29,6 +34,35 @@ _ROW = 0.17
 """Height of a read in inches; a word's column is at most as wide as three of them are high."""
 
 
+class WeightColors(NamedTuple):
+    """Colours of numbers from ``low`` to ``high``, gray where there is none, and of a frame that is far from these."""
+
+    norm: Normalize
+    map: Colormap
+    frame: str
+    low: float
+    high: float
+
+    def limit(self, bar: Colorbar) -> None:
+        """Show few ticks, and of the colours only those that numbers have."""
+        if self.low < self.high:
+            bar.ax.set_ylim(self.low, self.high)
+        bar.locator = MaxNLocator(3)
+        bar.update_ticks()
+
+
+def weight_colors(values: Sequence[NDArray[np.float64]]) -> WeightColors:
+    """Return what panels share: white is 0, with a hue for each sign; of negated distances the nearest is brightest."""
+    numbers = np.concatenate([v[np.isfinite(v)] for v in values])
+    low, high = (float(numbers.min()), float(numbers.max())) if numbers.size else (0.0, 0.0)
+    if high < 0:
+        norm, name, frame = Normalize(low, high), SEQUENTIAL, VERMILION
+    else:
+        low = min(low, 0)
+        norm, name, frame = CenteredNorm(halfrange=max(-low, high) or 1), DIVERGING, GREEN
+    return WeightColors(norm, mpl.colormaps[name].with_extremes(bad="0.88"), frame, low, high)
+
+
 @styled
 def draw_question(grid: QuestionGrid, label: str) -> Figure:
     """Return a figure of one question: reads over the words of its trial, in as many lines as these need."""
@@ -38,11 +72,12 @@ def draw_question(grid: QuestionGrid, label: str) -> Figure:
     for words, ax in zip(lines, axes[:, 0], strict=True):
         plot_words(grid, words, ax)
         ax.set_xlim(-0.5, max(len(lines[0]), 3) - 0.5)
-    colors = ScalarMappable(*_colors(grid))
-    bar = figure.colorbar(colors, ax=axes[:, 0].tolist(), fraction=0.03, pad=0.01, aspect=12)
+    colors = weight_colors([grid.share])
+    bar = figure.colorbar(
+        ScalarMappable(colors.norm, colors.map), ax=axes[:, 0].tolist(), fraction=0.03, pad=0.01, aspect=12
+    )
     bar.set_label("share of the\nread's weight")
-    bar.locator = MaxNLocator(3)
-    bar.update_ticks()
+    colors.limit(bar)
     dots = f"dot: largest weight by {grid.convention}"
     figure.suptitle(
         f"{label}, {grid.model_name}, memory {grid.memory} (n = 1 question; {dots})\n{_title(grid)}"
@@ -59,14 +94,13 @@ def plot_words(grid: QuestionGrid, words: NDArray[np.intp] | None = None, ax: Ax
     """
     ax = single_axes(ax, "double", 1.6)
     words = np.arange(len(grid.words)) if words is None else words
-    norm, colors = _colors(grid)
-    ax.imshow(grid.share[:, words], cmap=colors, norm=norm, aspect="auto", interpolation="nearest")
-    frame = GREEN if _signed(grid) else VERMILION  # each far from the colours of its map
+    colors = weight_colors([grid.share])
+    ax.imshow(grid.share[:, words], cmap=colors.map, norm=colors.norm, aspect="auto", interpolation="nearest")
     for item, held in enumerate(grid.items[:, words]):
         for first, last in _runs(held):
             box = (first - 0.5, -0.5), last - first + 1, len(grid.share)
-            ax.add_patch(Rectangle(*box, fill=False, edgecolor=frame, linewidth=1.2, clip_on=False))
-            ax.text(first - 0.4, -0.6, str(item + 1), color=frame, fontsize=7, va="bottom")
+            ax.add_patch(Rectangle(*box, fill=False, edgecolor=colors.frame, linewidth=1.2, clip_on=False))
+            ax.text(first - 0.4, -0.6, str(item + 1), color=colors.frame, fontsize=7, va="bottom")
     read, column = np.nonzero(grid.largest[:, None] == words)
     ax.scatter(column, read, s=7, color="white", edgecolor=BLACK, linewidth=0.5, zorder=3)
     ax.set_xticks(np.arange(len(words)), [grid.words[i] for i in words], rotation=90, fontsize=6)
@@ -87,17 +121,6 @@ def _runs(held: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Return the first and last place of each stretch of neighbours that hold."""
     edges = np.flatnonzero(np.diff(np.r_[False, held, False]))
     return [(int(first), int(after) - 1) for first, after in edges.reshape(-1, 2)]
-
-
-def _signed(grid: QuestionGrid) -> bool:
-    return bool(np.nanmin(grid.share, initial=0.0) < 0)
-
-
-def _colors(grid: QuestionGrid) -> tuple[Normalize, str]:
-    largest = float(np.nanmax(np.abs(grid.share), initial=0.0))
-    return (
-        (CenteredNorm(halfrange=largest), DIVERGING) if _signed(grid) else (Normalize(0, largest), SEQUENTIAL)
-    )
 
 
 def _title(grid: QuestionGrid) -> str:

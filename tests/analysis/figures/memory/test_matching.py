@@ -58,15 +58,19 @@ def test_without_names_steps_alone_stand_on_the_axes(make_recording):
     assert [t.get_text() for t in ax.get_xticklabels()] == [str(i) for i in range(10)]
 
 
-def test_weights_of_one_sign_use_the_sequential_map(make_recording):
+def test_zero_is_white_and_the_bar_of_weights_of_one_sign_begins_there(make_recording):
     recording = make_recording()
-    assert plot_weight(match_memories(recording, trials=1).grids[0]).images[0].get_cmap().name == "PuOr"
+    ax = plot_weight(match_memories(recording, trials=1).grids[0])
+    assert ax.images[0].colorbar.ax.get_ylim()[0] < 0
     for name in ("write_key", "read_query"):
         values = recording[f"memory/fast/{name}"].values
         values[:] = np.abs(values)
     image = plot_weight(match_memories(recording, trials=1).grids[0]).images[0]
-    assert image.get_cmap().name == "viridis"
-    assert image.norm.vmin == 0
+    assert image.norm(0) == 0.5
+    assert min(image.cmap(0.5)) > 0.95
+    assert image.colorbar.ax.get_ylim() == (0, np.nanmax(image.get_array()))
+    # Gray where nothing was written yet.
+    assert 0.8 < image.cmap(np.ma.masked)[0] < 0.95
 
 
 def test_colours_mean_the_same_in_all_trials_of_a_memory_and_not_beyond(make_recording):

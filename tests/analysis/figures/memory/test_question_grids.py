@@ -74,8 +74,9 @@ def test_long_stories_go_on_in_further_lines_that_share_words_evenly(grid):
     assert len(draw_question(grid, "planted").axes) == 2
 
 
-def test_weights_of_one_sign_use_the_sequential_map(grid):
-    assert plot_words(grid).images[0].get_cmap().name == "PuOr"
-    positive = plot_words(replace(grid, share=np.abs(grid.share)))
-    assert positive.images[0].get_cmap().name == "viridis"
-    assert positive.images[0].norm.vmin == 0
+def test_zero_is_white_and_the_bar_of_weights_of_one_sign_begins_there(grid):
+    positive = replace(grid, share=np.abs(grid.share))
+    for one, low in ((grid, np.nanmin(grid.share)), (positive, 0)):
+        assert plot_words(one).images[0].norm(0) == 0.5
+        bar = draw_question(one, "planted").axes[-1]
+        assert bar.get_ylim() == (low, np.nanmax(one.share))
