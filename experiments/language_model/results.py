@@ -41,6 +41,9 @@ TEMPERATURES = tuple(round(0.8 + 0.01 * i, 2) for i in range(71))
 
 LOSSES = "test_losses.safetensors"
 
+TOGETHER = 8
+"""Members that are tested together: their states on both texts are held until they are, and a stop loses no others."""
+
 
 class Readouts(NamedTuple):
     """What a member reads out along a text.
@@ -102,14 +105,14 @@ def write_results(run: Path, config: RunConfig, rows: int, device: str = "cpu") 
         done = done_markers(config, run)
         results = {number: earlier(run, number, marker["sha256"], rows) for number, marker in done.items()}
         waiting = [number for number, result in results.items() if not result]
-        if waiting:
-            loaded = load_members(run, config, waiting, device)
-            texts = {split: read_out(loaded, split, rows) for split in ("validation", "test")}
-            with Progress(f"{run.name}: models", total=len(waiting)) as progress:
-                for position, number in enumerate(waiting):
-                    of = [texts[split][position] for split in ("validation", "test")]
+        with Progress(f"{run.name}: models", total=len(waiting)) as progress:
+            for begin in range(0, len(waiting), TOGETHER):
+                together = waiting[begin : begin + TOGETHER]
+                loaded = load_members(run, config, together, device)
+                texts = [read_out(loaded, split, rows) for split in ("validation", "test")]
+                for tested, (number, *of) in enumerate(zip(together, *texts, strict=True), begin + 1):
                     results[number] = _test_member(runs.model_folder(run, number), done[number], *of)
-                    progress.update(position + 1)
+                    progress.update(tested)
         if results:
             _write_table(run, results)
     return results

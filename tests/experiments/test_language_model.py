@@ -152,7 +152,18 @@ def test_a_sweep_is_trained_tested_and_compared(trained, tmp_path, capsys, monke
     memory, lstm = trained / "tiny_awd_fwm", trained / "tiny_awd_lstm"
     with pytest.raises(UserError, match=r"not tested yet: run python -m experiments.language_model.evaluate"):
         compare.main([str(memory), str(lstm)])
+    with monkeypatch.context() as stopped:
+        stopped.setattr(results, "TOGETHER", 1)
+        read = results.read_out
+        stopped.setattr(
+            results, "read_out", lambda one, *rest: read(one, *rest) if one.numbers == (1,) else 1 / 0
+        )
+        with pytest.raises(ZeroDivisionError):
+            evaluate.main([str(trained), "--rows", "2"])
+    first = (memory / "model-1" / "test.json").read_bytes()
+    assert not (memory / "model-2" / "test.json").exists()
     assert evaluate.main([str(trained), "--rows", "2"]) == 0
+    assert (memory / "model-1" / "test.json").read_bytes() == first, "a stop loses no member that was tested"
     figures = json.loads((memory / "model-1" / "test.json").read_text())
     losses = read_losses(memory / "model-1")
     assert losses["loss"].shape == (2, 147), "297 words in two rows"
