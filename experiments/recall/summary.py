@@ -23,7 +23,7 @@ from experiments.recall.configs import NAMES, TITLES
 from experiments.recall.measure import LONG, measure
 
 ROWS = 512
-TASKS = ("mqar", "induction", "selective_copy")
+TASKS = {"mqar": "multi-query recall", "induction": "induction", "selective_copy": "selective copying"}
 MEASURES = (
     "accuracy",
     *(f"accuracy_x{factor}" for factors in LONG.values() for factor in factors),
@@ -33,7 +33,7 @@ MEASURES = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, test, summarise, save, print; return the exit code."""
-    return report(arguments, "experiments.recall.summary", __doc__, TASKS, members_of, summarise, draw)
+    return report(arguments, "experiments.recall.summary", __doc__, tuple(TASKS), members_of, summarise, draw)
 
 
 def members_of(run: Path, config: RunConfig) -> list[dict[str, Any]]:
@@ -55,7 +55,7 @@ def describe(config: RunConfig) -> dict[str, Any]:
     task = load(REGISTRY, name, "task")(**config.task_options())
     mixes, layers = model.get("conv_size", 0) > 0, model.get("layers", 1)
     return {
-        "task": f"mqar, {config.task['pairs']} pairs" if name == "mqar" else name,
+        "task": TASKS[name] + (f", {config.task['pairs']} pairs" if name == "mqar" else ""),
         "type": config.model_type,
         "condition": "conv" if mixes else "two_layers" if layers > 1 else "no_conv",
         "guess": float(getattr(task, "unbound", task.chance)),
