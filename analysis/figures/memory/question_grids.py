@@ -35,7 +35,7 @@ _ROW = 0.17
 
 
 class WeightColors(NamedTuple):
-    """Colours of numbers from ``low`` to ``high``, gray where there is none, and of a frame that is far from these."""
+    """Colours of numbers from ``low`` to ``high``, gray for missing ones, and of a frame that is far from these."""
 
     norm: Normalize
     map: Colormap
