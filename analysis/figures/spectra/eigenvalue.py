@@ -1,13 +1,14 @@
 """Figures of `analysis.spectra.eigenvalue`."""
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import product
 from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, MultipleLocator
 from numpy.typing import NDArray
 
 from analysis.figures.captions import captioned
@@ -29,9 +30,6 @@ from analysis.population import Population
 from analysis.spectra.eigenvalue import EigenvalueSummary
 
 N_EXAMPLES = 5
-CUT = 15
-"""Degrees below 0 at which angles are cut."""
-
 NEAR = 0.1
 """Distance from the unit circle within which half of the eigenvalues are to be, for a closer look."""
 
@@ -94,10 +92,14 @@ def plot_overlay(summary: EigenvalueSummary, ax: Axes | None = None, *, closely:
     population = summary.population
     everything = summary.shown(np.concatenate(population.eigenvalues))
     values = thinned(everything)
+    theory = np.empty(0, complex) if population.theory is None else population.theory
+    theory = theory[np.abs(theory) > 0]
+    cut = _cut(np.concatenate([values, theory]))
+    angles = partial(_angles, cut=cut)
     alpha = float(np.clip(200 / len(values), 0.15, 0.8))
     ax.axhline(1, color=GRAY, linewidth=0.6, zorder=0)
     ax.scatter(
-        _angles(values),
+        angles(values),
         np.abs(values),
         s=5,
         color=BLUE,
@@ -106,12 +108,12 @@ def plot_overlay(summary: EigenvalueSummary, ax: Axes | None = None, *, closely:
         label="models",
         rasterized=True,
     )
-    if population.theory is not None:
-        scatter_modes(ax, population.theory[np.abs(population.theory) > 0], _angles, np.abs)
+    scatter_modes(ax, theory, angles, np.abs)
     if closely:
         far = _half_distance(population)
         ax.set_ylim(1 - 2 * far, 1 + 2 * far)
-    ax.set(xlabel="angle of λ (degrees)", ylabel="modulus |λ|", xticks=range(0, 360, 90))
+    ax.set(xlabel="angle of λ (degrees)", ylabel="modulus |λ|", xlim=(cut, cut + 360))
+    ax.xaxis.set_major_locator(MultipleLocator(90))
     return ax
 
 
@@ -120,9 +122,19 @@ def _half_distance(population: Population) -> float:
     return max(float(np.median(np.abs(np.abs(np.concatenate(population.eigenvalues)) - 1))), 1e-3)
 
 
-def _angles(values: NDArray[np.complex128]) -> NDArray[np.float64]:
-    """Return angles in degrees, from a little below 0 on, so that modes around 0 stand together."""
-    angle: NDArray[np.float64] = (np.degrees(np.angle(values)) + CUT) % 360 - CUT
+def _cut(values: NDArray[np.complex128]) -> float:
+    """Return the angle below 0 at which the circle is cut, in degrees: within a gap at least half as wide as any."""
+    angles = np.unique(np.degrees(np.angle(values)) % 360)
+    if not len(angles):
+        return -180.0
+    gaps = np.diff(np.append(angles, angles[0] + 360))
+    middle = (angles + gaps / 2) % 360
+    return float(middle[gaps >= gaps.max() / 2].max() - 360)
+
+
+def _angles(values: NDArray[np.complex128], cut: float) -> NDArray[np.float64]:
+    """Return angles in degrees, from the cut on, so that neighbours stand together."""
+    angle: NDArray[np.float64] = (np.degrees(np.angle(values)) - cut) % 360 + cut
     return angle
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from analysis.figures.spectra.eigenvalue import draw, plot_overlay, plot_spectrum
@@ -31,3 +32,21 @@ def test_a_figure_draws_on_the_axes_it_is_given(make_population):
 def test_without_theory_none_is_drawn(make_population):
     summary = summarise_eigenvalues(dataclasses.replace(make_population(3), theory=None))
     assert plot_overlay(summary).get_legend_handles_labels()[1] == ["models"]
+
+
+@pytest.mark.parametrize(("center", "cut"), [(0, -180), (200, -340), (90, -90)])
+def test_the_circle_is_cut_where_no_angles_are(make_population, center, cut):
+    degrees = center + np.array([-12.5, -3.0, 0.0, 3.0, 12.5])
+    population = make_population(2)
+    near = [0.6 * np.exp(1j * np.radians(degrees)) for _ in population.eigenvalues]
+    ax = plot_overlay(summarise_eigenvalues(dataclasses.replace(population, eigenvalues=near, theory=None)))
+    drawn = np.sort(np.unique(ax.collections[0].get_offsets()[:, 0].round(6)))
+    np.testing.assert_allclose(np.diff(drawn), np.diff(degrees))
+    assert ax.get_xlim() == pytest.approx((cut, cut + 360))
+
+
+def test_modes_around_the_whole_circle_begin_a_little_below_zero(make_population):
+    population = make_population(3)
+    low, high = plot_overlay(summarise_eigenvalues(population)).get_xlim()
+    assert -360 / len(np.unique(population.theory.round(6))) < low < 0
+    assert high == low + 360
