@@ -1,6 +1,6 @@
 """Populations over learning rates and seeds: what experiments that compare networks at several rates share."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,7 +106,7 @@ def report(
     arguments: Sequence[str] | None,
     module: str,
     text: str,
-    tasks: Sequence[str],
+    tasks: Iterable[str],
     members_of: Callable[[Path, RunConfig], Sequence[Mapping[str, Any]]],
     summarise: Callable[[pd.DataFrame], Rates],
     figures: Callable[[Rates], Mapping[str, Figure]],

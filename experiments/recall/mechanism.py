@@ -37,9 +37,7 @@ MEASURES = ("accuracy", "score", "chance", "shuffled", "score_sign", "score_magn
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, record, match, save, print; return the exit code."""
-    return report(
-        arguments, "experiments.recall.mechanism", __doc__, tuple(TASKS), members_of, summarise, draw
-    )
+    return report(arguments, "experiments.recall.mechanism", __doc__, TASKS, members_of, summarise, draw)
 
 
 def members_of(run: Path, config: RunConfig) -> list[dict[str, Any]]:

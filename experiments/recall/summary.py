@@ -33,7 +33,7 @@ MEASURES = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, test, summarise, save, print; return the exit code."""
-    return report(arguments, "experiments.recall.summary", __doc__, tuple(TASKS), members_of, summarise, draw)
+    return report(arguments, "experiments.recall.summary", __doc__, TASKS, members_of, summarise, draw)
 
 
 def members_of(run: Path, config: RunConfig) -> list[dict[str, Any]]:

@@ -55,7 +55,7 @@ def weight_colors(values: Sequence[NDArray[np.float64]]) -> WeightColors:
     """Return what panels share: white is 0, with a hue for each sign; of negated distances the nearest is brightest."""
     numbers = np.concatenate([v[np.isfinite(v)] for v in values])
     low, high = (float(numbers.min()), float(numbers.max())) if numbers.size else (0.0, 0.0)
-    if high < 0:
+    if low < 0 and high <= 0:
         norm, name, frame = Normalize(low, high), SEQUENTIAL, VERMILION
     else:
         low = min(low, 0)

@@ -4,12 +4,8 @@ from torch.nn.functional import conv1d, pad
 
 from emt.ops import short_convolution, short_convolution_taps
 
-SHAPES = [
-    (1, 4, 2, 3, 5),
-    (3, 1, 2, 6, 2),
-    (2, 4, 3, 1, 7),
-    (2, 3, 1, 9, 4),
-]  # member, tap, batch, time, channel
+SHAPES = [(1, 4, 2, 3, 5), (3, 1, 2, 6, 2), (2, 4, 3, 1, 7), (2, 3, 1, 9, 4)]
+"""Members, taps, batch, time and channels."""
 
 
 @pytest.mark.parametrize(("members", "taps", "batch", "steps", "channels"), SHAPES)

@@ -83,9 +83,11 @@ def test_colours_mean_the_same_in_all_trials_of_a_memory_and_not_beyond(make_rec
     assert max(alone, key=max) == limits[0][1]
 
 
-def test_distances_below_zero_use_the_sequential_map_from_the_farthest_on(make_recording):
+@pytest.mark.parametrize("nearest", [0, 1])
+def test_negated_distances_use_the_sequential_map_from_the_farthest_on(make_recording, nearest):
     grid = match_memories(make_recording(), trials=1).grids[0]
-    far = replace(grid, similarity=-1 - np.abs(grid.similarity))
+    size = np.abs(grid.similarity)
+    far = replace(grid, similarity=np.nanmin(size) - size - nearest)
     image = plot_similarity(far).images[0]
     assert image.get_cmap().name == "viridis"
     assert image.get_clim() == (np.nanmin(far.similarity), np.nanmax(far.similarity))
