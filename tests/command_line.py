@@ -1,5 +1,6 @@
 """Scripts started as a user starts them, and a finished run to start them on."""
 
+import os
 import re
 import shlex
 import signal
@@ -56,10 +57,11 @@ def command(script, *words):
     return [sys.executable, str(ROOT / f"{script}.py"), *map(str, words)]
 
 
-def start(script, *words):
+def start(script, *words, env=None):
     """Start a script as the leader of its own process group and open to Ctrl-C, as a terminal does."""
     return subprocess.Popen(
         command(script, *words),
+        env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -67,6 +69,18 @@ def start(script, *words):
         # What runs in a shell's background ignores Ctrl-C, and so would all that it starts.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
+
+
+def interrupted(script, *words, before, send=os.killpg, number=signal.SIGKILL):
+    """Run a script that a signal interrupts before the file ``before`` is put in place; return how it ended.
+
+    ``send`` is `os.killpg`, which reaches its workers too, or `os.kill`.
+    """
+    told = {"BEFORE": before, "BY": str(int(number)), "HOW": send.__name__}
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parent / "interrupting")}
+    process = start(script, *words, env=env | {f"INTERRUPT_{name}": text for name, text in told.items()})
+    output, errors = process.communicate(timeout=600)
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
 def complain(script, *words):

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from command_line import ROOT, TINY, command, refuse, start, succeed
+from command_line import ROOT, TINY, command, interrupted, refuse, start, succeed
 
 from emt import runs
 
@@ -56,24 +56,19 @@ def step_reached(experiment, step):
 @pytest.mark.parametrize("engine", ["local", "inline"])
 @pytest.mark.parametrize(("send", "number"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)])
 def test_an_interrupted_training_leaves_a_resume_state(engine, send, number):
-    process = start("train_multiple", "--experiment_name", "a", "--engine", engine, *LONG)
-    wait_until(lambda: step_reached(Path("a"), 20), process)
-    send(process.pid, number)
-    _, errors = process.communicate(timeout=600)
-    assert errors == "train_multiple.py: interrupted; rerun the same command to resume\n"
-    assert process.returncode == 128 + number
+    words = ["--experiment_name", "a", "--engine", engine, "--keep_checkpoints", "20", *LONG]
+    done = interrupted("train_multiple", *words, before="*/model-1/*/step-20.*", send=send, number=number)
+    assert done.stderr == "train_multiple.py: interrupted; rerun the same command to resume\n"
+    assert done.returncode == 128 + number
     assert list(Path("a/population").glob("*.safetensors")), "no resume state was saved"
 
 
 @pytest.mark.slow
 def test_an_interrupted_training_continues():
-    words = ["train_multiple", "--experiment_name", "a", *LONG]
-    process = start(*words)
-    wait_until(lambda: step_reached(Path("a"), 20), process)
+    words = ["train_multiple", "--experiment_name", "a", "--keep_checkpoints", "20", *LONG]
     # A scheduler may send SIGTERM to all processes, and the parent sends its workers another.
-    os.killpg(process.pid, signal.SIGTERM)
-    process.communicate(timeout=600)
-    assert process.returncode == 143
+    done = interrupted(*words, before="*/model-1/*/step-20.*", number=signal.SIGTERM)
+    assert done.returncode == 143
     succeed(*words)
     assert "resumed after an interruption" in Path("a/model-1/training.log").read_text()
     assert [
@@ -101,29 +96,23 @@ def test_an_interruption_while_workers_start_gets_one_line(script, seconds, make
 
 @pytest.mark.slow
 def test_a_training_killed_three_times_ends_with_the_same_bytes():
-    words = ["train_multiple", *LONG, "--stop_accuracy", "0.9"]
+    words = ["train_multiple", *LONG, "--stop_accuracy", "0.9", "--keep_checkpoints", "20"]
     succeed(*words, "--experiment_name", "whole")
     expected = weights_of(Path("whole"))
     assert len(expected) == 3
-    steps = {runs.read_weights(m)[1]["step"] for m in runs.model_folders(Path("whole"))}
+    steps = {runs.read_weights(m)[1]["step"]: m.name for m in runs.model_folders(Path("whole"))}
     assert len(steps) == 3, "members must end at different steps for this test to say something"
 
     experiment = Path("killed")
-    moments = [
-        lambda: step_reached(experiment, 20),
-        lambda: any(experiment.glob("population/*.safetensors")) and step_reached(experiment, 170),
-        lambda: 0 < len(list(experiment.glob("model-*/checkpoint/done.json"))) < 3,
-    ]
+    first, second, third = (steps[step] for step in sorted(steps))
     finished = {}
-    for moment in moments:
-        process = start(*words, "--experiment_name", experiment)
-        wait_until(moment, process)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+    for before in ("model-1/*/step-20.*", f"{second}/*/done.json", f"{third}/*/done.json"):
+        done = interrupted(*words, "--experiment_name", experiment, before=f"*/killed/{before}")
+        assert done.returncode == -signal.SIGKILL
         assert all(expected[name] == digest for name, digest in weights_of(experiment).items())
         for path in experiment.glob("model-*/checkpoint/done.json"):
             finished |= {p: p.stat().st_mtime_ns for p in path.parent.iterdir()}
-    assert finished
+    assert {path.parts[1] for path in finished} == {first, second}
     succeed(*words, "--experiment_name", experiment)
     assert weights_of(experiment) == expected
     assert {p: p.stat().st_mtime_ns for p in finished} == finished
@@ -143,12 +132,12 @@ def test_a_killed_evaluation_continues_to_the_same_numbers(make_run):
     whole, killed = make_run("whole"), make_run("killed")
     words = ["--test_horizon", "9", "--num_workers", "1"]
     succeed("evaluate_multiple", "--models_dir", whole, *words)
-    process = start("evaluate_multiple", "--models_dir", killed, *words)
-    wait_until(lambda: 0 < len(list(killed.glob("model-*/results/metrics.json"))) < 3, process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    before = "*/model-2/results/metrics.json"
+    process = interrupted("evaluate_multiple", "--models_dir", killed, *words, before=before)
+    assert process.returncode == -signal.SIGKILL
     assert not (killed / "evaluation_summary.json").exists()
     done = {p: p.stat().st_mtime_ns for p in killed.glob("model-*/results/metrics.json")}
+    assert len(done) == 1
     succeed("evaluate_multiple", "--models_dir", killed, *words)
     assert numbers(killed) == numbers(whole)
     assert {p: p.stat().st_mtime_ns for p in done} == done
@@ -157,13 +146,12 @@ def test_a_killed_evaluation_continues_to_the_same_numbers(make_run):
 @pytest.mark.slow
 @pytest.mark.parametrize(("send", "number"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)])
 def test_a_stopped_evaluation_keeps_what_is_done(make_run, send, number):
-    folder = make_run()
-    process = start("evaluate_multiple", "--models_dir", folder, "--test_horizon", "9", "--num_workers", "1")
-    wait_until(lambda: list(folder.glob("model-*/results/metrics.json")), process)
-    send(process.pid, number)
-    _, errors = process.communicate()
-    assert process.returncode == 128 + number
-    assert errors == "evaluate_multiple.py: interrupted; rerun the same command to resume\n"
+    folder, before = make_run(), "*/model-2/results/metrics.json"
+    words = ["--models_dir", folder, "--test_horizon", "9", "--num_workers", "1"]
+    done = interrupted("evaluate_multiple", *words, before=before, send=send, number=number)
+    assert done.returncode == 128 + number
+    assert done.stderr == "evaluate_multiple.py: interrupted; rerun the same command to resume\n"
+    assert (folder / "model-1/results/metrics.json").exists()
     assert not (folder / "evaluation_summary.json").exists()
     assert not list(folder.rglob(".*")), "a file is half written"
 
