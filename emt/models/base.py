@@ -171,7 +171,8 @@ class Model(nn.Module):
             Number of time steps; inputs after those of ``x`` are zero.
         context
             What the class attribute ``context`` names, each (member, batch, time). Outputs at other steps
-            than "needed_steps" may be anything.
+            than "needed_steps" may be anything, and where only the last step is needed those at others may
+            be left out: (member, batch, 1, output).
 
         Returns
         -------

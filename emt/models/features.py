@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import elu
 
 from emt.models.base import orthogonal
+from emt.ops import dpfp_products
 from emt.streams import Split, stream
 
 Features = Literal["elu", "dpfp", "favor", "tanh"]
@@ -56,10 +57,17 @@ class FeatureMap:
         sizes = self.channels, self.random_features
         return partial(favor, projections=favor_projections(seeds, self.name, step, *sizes).to(like))
 
+    def products(self, query: Tensor, key: Tensor, seeds: Sequence[int], step: int | None) -> Tensor:
+        """Return φ(k_t)·φ(q), (member, …, time), of a query (member, …, channel) and keys (member, …, time, channel)."""
+        if self.kind == "dpfp":
+            return dpfp_products(query, key, self.nu)
+        phi = self.of(key, seeds, step)
+        return (phi(key) @ phi(query.unsqueeze(-2)).mT).squeeze(-1)
+
 
 def elu_plus_one(z: Tensor) -> Tensor:
     """Return elu(z) + 1, as many features as channels (Katharopoulos et al. 2020, arXiv:2006.16236)."""
-    return elu(z) + 1
+    return elu(z).add_(1)
 
 
 def dpfp(z: Tensor, nu: int) -> Tensor:

@@ -28,7 +28,7 @@ from emt.models.layers import at_ends, embed, lengthen
 from emt.models.linear_attention import EPSILON, require_positive, sums_to_one
 from emt.models.memory_edits import EDITS, edit_of
 from emt.models.softmax_memory import SoftmaxMemory
-from emt.ops import last_read_weights
+from emt.ops import last_read_weights, normalised_delta_answer
 from emt.ops.memory_edit import MemoryEdit
 
 
@@ -140,18 +140,13 @@ class FastWeightProgrammer(Model):
         key = embed(pairs.keys, w_embedded, self.b_key) + embed(pairs.values, w_value)
         beta = self._strength(pairs)
         edit = edit_of(context, "fast")
-        asked = edit is None and self._asked_at_the_end(state, context)
+        asked = edit is None and self._asked_at_the_end(pairs, state, context)
         of_queries = pairs.keys[:, :, -1:] if asked else pairs.keys
         query = embed(of_queries, self.embedding @ self.w_query, self.b_query)
-        if self.features is not None:
-            phi = self.features.of(key, self.seeds, self.noise_step)
-            key, query = phi(key), phi(query)
-        if self.write_rule == "delta":
-            key, query = sums_to_one(key), query / (query.sum(dim=-1, keepdim=True) + EPSILON)
         if asked:
-            weights = self._weights(query.squeeze(2), key, beta, pairs.writes)
-            outputs = pad(self._sum(weights, pairs.values).unsqueeze(2), (0, 0, x.shape[2] - 1, 0))
-            return outputs, {}, {"hidden": outputs}
+            answer = self._asked(query.squeeze(2), key, beta, pairs).unsqueeze(2)
+            return answer, {}, {"hidden": answer}
+        query, key = self._features_of(query, key)
         reads, last, log = self._run(query, key, beta, pairs, state, edit)
         outputs = self._answer(reads)
         first = torch.zeros_like(outputs[:, :, 0]) if state is None else state["hidden"]
@@ -179,25 +174,46 @@ class FastWeightProgrammer(Model):
         logits = embed(pairs.keys, embedded, self.b_beta) + embed(pairs.values, of_values)
         return torch.sigmoid(logits.squeeze(-1))
 
-    def _asked_at_the_end(self, state: State | None, context: Context | None) -> bool:
+    def _asked_at_the_end(self, pairs: Pairs, state: State | None, context: Context | None) -> bool:
         """Whether only the answer at the last step is needed, from an empty memory, so that none has to be built."""
         needed = (context or {}).get("needed_steps")
-        if needed is None or state is not None or self.write_rule == "fwm":
+        if needed is None or state is not None or bool(needed[..., :-1].any()):
             return False
-        return not bool(needed[..., :-1].any())
+        # Under fwm a step that does not write divides nothing, which the form without a memory does not know.
+        before = pairs.writes[..., :-1]
+        return self.write_rule != "fwm" or (before.shape[2] > 1 and bool(before.all() & ~pairs.writes[..., -1].any()))
 
-    def _weights(self, query: Tensor, key: Tensor, beta: Tensor | None, writes: Tensor) -> Tensor:
-        """Return the weight of each value in the answer to a query (member, batch, key), (member, batch, time)."""
+    def _features_of(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what is written under keys and what is asked with queries, vectors (member, batch, time, channel)."""
+        if self.features is not None:
+            phi = self.features.of(key, self.seeds, self.noise_step)
+            query, key = phi(query), phi(key)
+        if self.write_rule == "delta":
+            query, key = query / (query.sum(dim=-1, keepdim=True) + EPSILON), sums_to_one(key)
+        return query, key
+
+    def _asked(self, query: Tensor, key: Tensor, beta: Tensor | None, pairs: Pairs) -> Tensor:
+        """Return the answer to a query (member, batch, channel) after the last write, (member, batch, value)."""
+        writes = pairs.writes
         if beta is not None:
+            query, key = (x.squeeze(2) for x in self._features_of(query.unsqueeze(2), key))
+            if self.write_rule == "fwm":
+                before = (key[:, :, :-1], self._vectors(pairs.values[:, :, :-1], key), beta[:, :, :-1])
+                return normalised_delta_answer(query, *before)
             beta = beta * writes
-            return last_read_weights(query, key, None, beta, beta)
-        products = (key @ query.unsqueeze(-1)).squeeze(-1)
+            return self._sum(last_read_weights(query, key, None, beta, beta), pairs.values)
         if self.features is None:
-            scaled = products * key.shape[-1] ** -0.5
+            scaled = (key @ query.unsqueeze(-1)).squeeze(-1) * key.shape[-1] ** -0.5
             # A finite number, so that rows that write nothing have finite gradients.
-            return scaled.masked_fill(~writes, -1e9).softmax(dim=-1) * writes
-        products = products * writes
-        return products / (products.sum(dim=-1, keepdim=True) + EPSILON)
+            weights = scaled.masked_fill(~writes, -1e9).softmax(dim=-1) * writes
+        else:
+            products = self.features.products(query, key, self.seeds, self.noise_step) * writes
+            weights = products / (products.sum(dim=-1, keepdim=True) + EPSILON)
+        return self._sum(weights, pairs.values)
+
+    def _vectors(self, values: Tensor, like: Tensor) -> Tensor:
+        """Return values as vectors, (member, batch, time, value), of the type of ``like``."""
+        return values if values.is_floating_point() else one_hot(values.clamp(min=0), self.values).to(like)
 
     def _sum(self, weights: Tensor, values: Tensor) -> Tensor:
         """Return Σ_t W_t v_t, (member, batch, value)."""
@@ -216,9 +232,7 @@ class FastWeightProgrammer(Model):
         edit: MemoryEdit | None,
     ) -> tuple[Tensor, dict[str, Callable[[], Tensor]], Log]:
         """Write and read at every step; what is read has an axis for its one head."""
-        values = pairs.values
-        if not values.is_floating_point():
-            values = one_hot(values.clamp(min=0), self.values).to(key)
+        values = self._vectors(pairs.values, key)
         if self.features is not None and self.write_rule == "sum":
             values = torch.cat([values, torch.ones_like(values[..., :1])], dim=-1)
         q, k, v = (vectors.unsqueeze(3) for vectors in (query, key, values))

@@ -6,10 +6,11 @@ from emt.ops.dictionary import recall_average, recall_nearest, similarities
 from emt.ops.dnd_lstm import DNDRun, dnd_lstm, dnd_lstm_steps
 from emt.ops.elman import ElmanRun, elman, elman_steps
 from emt.ops.fast_weights import FastWeightsRun, fast_matrix, fast_weights, fast_weights_steps
+from emt.ops.feature_products import dpfp_products
 from emt.ops.fwm.forms import FWMRun, fwm, fwm_steps
 from emt.ops.gru import GRURun, gru, gru_steps
 from emt.ops.linear_memory.forms import LinearMemoryRun, linear_memory, linear_memory_steps
-from emt.ops.linear_memory.normalised import NormalisedRun, normalised_delta
+from emt.ops.linear_memory.normalised import NormalisedRun, normalised_delta, normalised_delta_answer
 from emt.ops.linear_memory.sweep import last_read_weights
 from emt.ops.lstm import LSTMRun, lstm, lstm_steps
 from emt.ops.lstm_drive import lstm_of_drive
@@ -32,6 +33,7 @@ __all__ = [
     "associative_lstm_steps",
     "dnd_lstm",
     "dnd_lstm_steps",
+    "dpfp_products",
     "elman",
     "elman_steps",
     "fast_matmul",
@@ -51,6 +53,7 @@ __all__ = [
     "lstm_of_drive",
     "lstm_steps",
     "normalised_delta",
+    "normalised_delta_answer",
     "product_error",
     "rate",
     "rate_steps",

@@ -37,6 +37,10 @@ class Scoring(NamedTuple):
     actions: Tensor | None = None
     rewards: Tensor | None = None
 
+    def at_the_end(self) -> "Scoring":
+        """Return this of the last step alone."""
+        return Scoring(*(None if x is None else x[:, :, -1:] for x in self))  # type: ignore[arg-type]
+
 
 LEAST = 1e-8
 """Added to the probability of each action."""

@@ -75,7 +75,7 @@ def fwm_steps(
     keys: Tensor,
     values: Tensor,
     strength: Tensor,
-    first: Tensor,
+    first: Tensor | None,
     partners: Tensor,
     memory: Tensor | None = None,
     steps: Tensor | None = None,
@@ -98,10 +98,14 @@ def fwm_steps(
         held = held.gather(2, steps[..., None, None].expand(*steps.shape, *f.shape[2:]))
     normal, queries, returned = first, [], []
     for partner in partners.unbind(3):
-        factors = (torch.cat([normal, partner], dim=-1),) if one_factor else (normal, partner)
+        if normal is None:
+            factors: tuple[Tensor, ...] = (partner,)
+        else:
+            factors = (torch.cat([normal, partner], dim=-1),) if one_factor else (normal, partner)
         queries.append(torch.stack(factors, dim=3))
         returned.append(_times(held, expand(factors)))
-        normal = layer_norm(returned[-1], normal.shape[-1:], eps=epsilon)
+        normal = layer_norm(returned[-1], values.shape[-1:], eps=epsilon)
+    assert normal is not None
     log = torch.stack(queries, dim=3), torch.stack(returned, dim=3), torch.stack(rescale, dim=2)
     return FWMRun(normal, f, *(tensor.detach() for tensor in log))
 
@@ -110,7 +114,7 @@ def fwm(
     keys: Tensor,
     values: Tensor,
     strength: Tensor,
-    first: Tensor,
+    first: Tensor | None,
     partners: Tensor,
     memory: Tensor | None = None,
     steps: Tensor | None = None,
@@ -131,9 +135,9 @@ def fwm(
     strength
         γ, (member, batch, time); 0 writes nothing.
     first
-        n_0 of each query, (member, batch, query, value).
+        n_0 of each query, (member, batch, query, value); None: queries are all of their partner, and read once.
     partners
-        e_1 to e_N, (member, batch, query, read, value).
+        e_1 to e_N, (member, batch, query, read, value); without ``first`` of the size of the one-factor keys.
     memory
         F before the first step, (member, batch, value, key) as in the result; None means zero, and costs
         nothing.
@@ -191,13 +195,13 @@ class _Memory(torch.autograd.Function):
         keys: Tensor,
         values: Tensor,
         strength: Tensor,
-        first: Tensor,
+        first: Tensor | None,
         partners: Tensor,
         memory: Tensor | None,
         steps: Tensor | None,
         epsilon: float,
     ) -> tuple[Tensor, ...]:
-        ctx.epsilon = epsilon
+        ctx.epsilon, ctx.partner = epsilon, partners.shape[-1]
         keys, values, strength = keys.contiguous(), values.contiguous(), strength.contiguous()
         written = Written(
             torch.empty_like(values),
@@ -207,7 +211,8 @@ class _Memory(torch.autograd.Function):
         )
         for part in _parts(values, _NUMBERS):
             write(keys[part], values[part], strength[part], _at(memory, part), _at_all(written, part))
-        queries, returned = blank_queries(keys, first, partners), torch.empty_like(partners).contiguous()
+        queries = blank_queries(keys, first, partners)
+        returned = partners.new_empty(*partners.shape[:-1], values.shape[-1])
         outputs = torch.empty_like(returned[:, 0])
         for part in _parts(values, _READ_NUMBERS):
             place = Place.of(keys[part], _at_all(written, part), _at(memory, part), _at(steps, part))
@@ -235,7 +240,7 @@ class _Memory(torch.autograd.Function):
             if memory is None or not _Arguments(*ctx.needs_input_grad).memory
             else torch.zeros_like(memory),
         )
-        d_queries, d_first = torch.zeros_like(queries), torch.zeros_like(returned[:, 0])
+        d_queries = torch.zeros_like(queries)
         d_added, d_old = torch.empty_like(values), torch.empty_like(values)
         if d_memory is not None:
             last_contents_backward(keys, written, memory, d_memory, d)
@@ -243,11 +248,12 @@ class _Memory(torch.autograd.Function):
             for part in _parts(values, _READ_NUMBERS):
                 place = Place.of(keys[part], _at_all(written, part), _at(memory, part), _at(steps, part))
                 reads = queries[part], returned[part], d_outputs[part], d_queries[part]
-                d_first[part] = read_backward(place, *reads, _at_all(d, part), ctx.epsilon)
+                read_backward(place, *reads, _at_all(d, part), ctx.epsilon)
         for part in _parts(values, _NUMBERS):
             rows = keys[part], strength[part], _at(memory, part), _at_all(written, part)
             write_backward(*rows, _at_all(d, part), d_added[part], d_old[part])
-        d_partners = d_queries[:, :, -1, :, -returned.shape[-1] :]
+        d_first = d_queries[:, 0, 0, :, : returned.shape[-1]] if _Arguments(*ctx.needs_input_grad).first else None
+        d_partners = d_queries[:, :, -1, :, -ctx.partner :]
         d_strength = (d_added * (values - written.old)).sum(-1)
         return _Arguments(
             keys=d.keys,

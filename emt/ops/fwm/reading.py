@@ -58,12 +58,13 @@ class Place(NamedTuple):
         return (-self.written.log_scale.gather(1, self.after + 1)).exp_().to(self.keys.dtype).unsqueeze(-1)
 
 
-def blank_queries(keys: Tensor, first: Tensor, partners: Tensor) -> Tensor:
-    """Queries (row, read, factor, query, key) as far as they are known: n_0 and all e_i."""
+def blank_queries(keys: Tensor, first: Tensor | None, partners: Tensor) -> Tensor:
+    """Queries (row, read, factor, query, key) as far as they are known: n_0, where it is given, and all e_i."""
     size = partners.shape[-1]
     queries = partners.new_empty(*partners.shape[:2], keys.shape[1], partners.shape[2], keys.shape[3])
     queries[:, :, -1, :, -size:] = partners
-    queries[:, 0, 0, :, :size] = first
+    if first is not None:
+        queries[:, 0, 0, :, :size] = first
     return queries
 
 
@@ -93,8 +94,8 @@ def read_backward(
     d_queries: Tensor,
     d: Gradients,
     epsilon: float,
-) -> Tensor:
-    """Add gradients through the reads to ``d_queries`` and ``d``; return that of n_0, (row, query, value)."""
+) -> None:
+    """Add gradients through the reads to ``d_queries``, in which n_0 has its own, and to ``d``."""
     size, tiles = values.shape[-1:], place.tiles()
     for i in reversed(range(values.shape[1])):
         _, mean, deviation = torch.native_layer_norm(values[:, i], size, None, None, epsilon)
@@ -117,4 +118,3 @@ def read_backward(
             d_base = d_value * place.first_scale()
             through_backward(d_base, queries[:, i], place.memory, d_queries[:, i], d.memory)
         d_normal = d_queries[:, i, 0, :, : size[0]]
-    return d_normal

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from emt.ops.fwm.forms import fwm
 from emt.ops.linear_memory.forms import LOWEST_LOG_KEEP
 
 
@@ -60,6 +61,27 @@ def normalised_delta(
         reads.append((held @ query[..., t, :].unsqueeze(-1)).squeeze(-1))
     log_keep = -torch.stack(scales, dim=-1).log()
     return NormalisedRun(torch.stack(reads, dim=-2), held, log_keep.clamp(min=LOWEST_LOG_KEEP))
+
+
+def normalised_delta_answer(query: Tensor, key: Tensor, value: Tensor, erase: Tensor) -> Tensor:
+    """Return the layer-normalised answer after the last step of `normalised_delta`, (member, batch, value).
+
+    The memory is never built: it is that of `emt.ops.fwm`, but that nothing is divided by in the first step. Once
+    differentiable.
+
+    Parameters
+    ----------
+    query
+        (member, batch, key).
+    key, value, erase
+        As for `normalised_delta`, (member, batch, time, …); every step writes.
+    """
+    # After the first step the memory is a product of two vectors, as large as they are.
+    start = (erase[:, :, 0, None] * value[:, :, 0]).unsqueeze(-1) * key[:, :, 0].unsqueeze(-2)
+    last = torch.full((*key.shape[:2], 1), key.shape[2] - 2, device=key.device)
+    rest = key[:, :, 1:].unsqueeze(3), value[:, :, 1:], erase[:, :, 1:]
+    run = fwm(*rest, None, query[:, :, None, None], start, last)
+    return run.outputs.squeeze(2)
 
 
 def _norm(memory: Tensor) -> Tensor:
