@@ -58,7 +58,7 @@ class FeatureMap:
         return partial(favor, projections=favor_projections(seeds, self.name, step, *sizes).to(like))
 
     def products(self, query: Tensor, key: Tensor, seeds: Sequence[int], step: int | None) -> Tensor:
-        """Return φ(k_t)·φ(q), (member, …, time), of a query (member, …, channel) and keys (member, …, time, channel)."""
+        """Return φ(k_t)·φ(q), (member, …, time), of queries (member, …, channel), keys (member, …, time, channel)."""
         if self.kind == "dpfp":
             return dpfp_products(query, key, self.nu)
         phi = self.of(key, seeds, step)

@@ -181,7 +181,9 @@ class FastWeightProgrammer(Model):
             return False
         # Under fwm a step that does not write divides nothing, which the form without a memory does not know.
         before = pairs.writes[..., :-1]
-        return self.write_rule != "fwm" or (before.shape[2] > 1 and bool(before.all() & ~pairs.writes[..., -1].any()))
+        return self.write_rule != "fwm" or (
+            before.shape[2] > 1 and bool(before.all() & ~pairs.writes[..., -1].any())
+        )
 
     def _features_of(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
         """Return what is written under keys and what is asked with queries, vectors (member, batch, time, channel)."""

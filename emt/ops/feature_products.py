@@ -39,8 +39,8 @@ def dpfp_products(query: Tensor, key: Tensor, nu: int) -> Tensor:
     >>> dpfp_products(query, key, nu=1)  # one product of two neighbours each: (3 · 4) (1 · 2), and none that both have
     tensor([24.,  0.])
     """
-    products: Tensor = _Products.apply(query.flatten(0, -2), key.flatten(0, -3), nu)
-    return products.unflatten(0, key.shape[:-2])
+    products: Tensor = _Products.apply(query.reshape(-1, query.shape[-1]), key.reshape(-1, *key.shape[-2:]), nu)
+    return products.reshape(key.shape[:-1])
 
 
 class _Products(torch.autograd.Function):

@@ -25,6 +25,10 @@ SEED = 0
 POLICIES: dict[str, Policy] = {"random": "random", "random, valid": "valid", "knows the graph": "best"}
 
 
+KeptSteps = dict[int, tuple[int | None, list[int]]]
+"""By updates the step that names the weights after them, None: the last ones, and the members that have them."""
+
+
 class Yardsticks(NamedTuple):
     """Mean returns on each test graph, (graph,), by name: exact ones, and that of the planner."""
 
@@ -71,15 +75,17 @@ def measure(folder: Path, config: RunConfig, numbers: list[int], step: int | Non
     return by_graph(played_by(loaded.model, waiting).rewards)
 
 
-def kept_steps(folder: Path, config: RunConfig, numbers: list[int]) -> dict[int, int | None]:
-    """Return after which updates all these members' weights were kept, and the step that names them; None: the last."""
-    found: dict[int, int | None] = {
-        step: step
-        for step in config.training.keep_checkpoints or ()
-        if all(runs.checkpoint_path(runs.model_folder(folder, n), step).exists() for n in numbers)
-    }
+def kept_steps(folder: Path, config: RunConfig) -> KeptSteps:
+    """Return what weights of a population there are; members that are still trained count as far as they are."""
+    numbers = range(1, config.training.num_models + 1)
+    found: KeptSteps = {}
+    for step in config.training.keep_checkpoints or ():
+        kept = [n for n in numbers if runs.checkpoint_path(runs.model_folder(folder, n), step).exists()]
+        if kept:
+            found[step] = step, kept
     last = config.training.epochs * (config.training.epoch_batches or GraphNavigation.epoch_batches)
-    return found if last in found else {**found, last: None}
+    done = [n for n in numbers if runs.is_done(folder, n)]
+    return {**found, last: (None, done)} if done and last not in found else found
 
 
 class Episode(NamedTuple):
@@ -92,9 +98,9 @@ class Episode(NamedTuple):
     reward: NDArray[np.float64]
 
 
-def episode_of(folder: Path, config: RunConfig, number: int) -> Episode:
-    """Return an episode of a finished member on the first test graph."""
-    loaded = load_members(folder, config, [number])
+def episode_of(folder: Path, config: RunConfig, number: int, step: int | None) -> Episode:
+    """Return an episode of a member on the first test graph, after so many updates; None: the last."""
+    loaded = load_members(folder, config, [number], step=step)
     done = played_by(loaded.model, loaded.task.test_batch(SEED, loaded.task.lengths[0], 1, 1))
     assert done.actions is not None
     assert done.rewards is not None

@@ -1,16 +1,19 @@
 """Compare agents with the published runs at equal updates: returns on test graphs, all seeds, and their score.
 
-Plays each finished agent's kept weights on four episodes of each test graph, and writes tables and figures. The score
-is 0 for an agent that acts at random and 1 for one that knows the graph, on the same graphs.
+Plays each agent's kept weights on four episodes of each test graph, and writes tables and figures; agents that are
+still trained are played as far as they are. The score is 0 for an agent that acts at random and 1 for one that knows the
+graph, on the same graphs.
 """
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.figures.style import save_figure
 from analysis.statistics import Interval, mean_interval
@@ -21,11 +24,18 @@ from emt.commands.script import run_script
 from emt.config import RunConfig
 from emt.errors import UserError
 from emt.options import load
+from emt.progress import Progress
 from emt.tasks import TASKS
-from emt.training.population import done_markers
 from experiments.command_line import add_folder, build_parser, find_runs
 from experiments.graph_navigation.figures import draw_episode, draw_returns
-from experiments.graph_navigation.measure import Yardsticks, episode_of, kept_steps, measure, yardsticks
+from experiments.graph_navigation.measure import (
+    KeptSteps,
+    Yardsticks,
+    episode_of,
+    kept_steps,
+    measure,
+    yardsticks,
+)
 from experiments.graph_navigation.published import PUBLISHED
 
 AROUND = 500
@@ -82,18 +92,20 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     folder = runs.find(options.folder, "folder")
     found = find_runs(folder, "graph_navigation")
-    done = {run: sorted(done_markers(config, run)) for run, config in found.items()}
-    finished = {run: config for run, config in found.items() if done[run]}
-    if not finished:
-        raise UserError(f"{folder}: expected finished models; found none")
-    summary = summarise(finished, done)
-    first = next(iter(finished))
+    kept = {run: steps for run, config in found.items() if (steps := kept_steps(run, config))}
+    if not kept:
+        raise UserError(
+            f"{folder}: expected models that are done, or kept weights (keep_checkpoints); found none"
+        )
+    summary = summarise({run: found[run] for run in kept}, kept)
+    first = next(iter(kept))
+    updates, (step, numbers) = max(kept[first].items())
     output = Path(options.output_dir) if options.output_dir else folder / "summary"
     with locks.writing_into(output):
         written = save_results(summary, output)
         written += save_figure(draw_returns(summary.agents, summary.yardsticks), output / "returns")
-        episode = episode_of(first, finished[first], done[first][0])
-        name = f"{first.name}, model-{done[first][0]}"
+        episode = episode_of(first, found[first], numbers[0], step)
+        name = f"{first.name}, model-{numbers[0]}, after {updates:,} updates"
         written += save_figure(draw_episode(episode, name), output / "episode")
     for table in summary.shown:
         say(*table.to_string(float_format="{:.2f}".format).splitlines(), "")
@@ -101,24 +113,40 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def summarise(found: dict[Path, RunConfig], done: dict[Path, list[int]]) -> Summary:
-    """Return the tables of finished members of runs."""
-    members, compared = [], dict[Any, Yardsticks]()
-    for run, config in found.items():
-        task = load(TASKS, config.task_name, "task")(**config.task_options())
-        ours = compared.setdefault((task.dynamics, task.lengths, task.test_sequences), yardsticks(task))
-        for updates, step in kept_steps(run, config, done[run]).items():
-            returns = measure(run, config, done[run], step)
-            for number, each in zip(done[run], returns, strict=True):
-                row: dict[str, Any] = {"agent": run.name, "updates": updates, "model": f"model-{number}"}
-                row |= {"seed": config.training.seeds()[number - 1], "test": each.mean()}
-                row |= {"score": ours.score(each), "train": train_return(run, number, updates)}
-                members.append(row)
+def summarise(found: dict[Path, RunConfig], kept: dict[Path, KeptSteps]) -> Summary:
+    """Return the tables of members of runs, as far as their weights were kept."""
+    compared: dict[Any, Yardsticks] = {}
+    of_run: dict[Path, Yardsticks] = {}
+    for run in kept:
+        task = load(TASKS, found[run].task_name, "task")(**found[run].task_options())
+        key = task.dynamics, task.lengths, task.test_sequences
+        of_run[run] = compared.setdefault(key, yardsticks(task))
+    members = []
+    for run, updates, number, returns in play(found, kept):
+        row: dict[str, Any] = {"agent": run.name, "updates": updates, "model": f"model-{number}"}
+        row |= {"seed": found[run].training.seeds()[number - 1], "test": returns.mean()}
+        row |= {"score": of_run[run].score(returns), "train": train_return(run, number, updates)}
+        members.append(row)
     table = pd.DataFrame(members)
     names = ["dynamics", "agent"]
     yards = pd.concat({key[0]: one.table() for key, one in compared.items()}, names=names)
     agents = agents_of(table)
     return Summary(table.set_index(["agent", "updates", "model"]), agents, differences_of(table), yards)
+
+
+def play(
+    found: dict[Path, RunConfig], kept: dict[Path, KeptSteps]
+) -> Iterator[tuple[Path, int, int, NDArray[np.float64]]]:
+    """Yield run, updates and number of each member whose weights were kept, with its mean return on each graph."""
+    with Progress("kept weights", total=sum(map(len, kept.values()))) as progress:
+        done = 0
+        for run, steps in kept.items():
+            for updates, (step, numbers) in steps.items():
+                progress.update(done, f"{run.name}, {updates:,} updates")
+                for number, returns in zip(numbers, measure(run, found[run], numbers, step), strict=True):
+                    yield run, updates, number, returns
+                done += 1
+        progress.update(done)
 
 
 def train_return(run: Path, number: int, updates: int) -> float:

@@ -116,3 +116,10 @@ def test_a_sweep_ends_in_tables_and_figures(tmp_path, monkeypatch, layout_faults
     yards = pd.read_csv(folder / "graph_navigation_yardsticks.csv")
     assert sorted(yards["dynamics"].unique()) == ["code", "paper"]
     assert [layout_faults(figure) for figure in figures] == [[], []]
+    # Members that are still trained count as far as their weights were kept.
+    for path in (folder.parent / "fwm").glob("model-*/checkpoint/done.json"):
+        path.unlink()
+    assert summary.main([str(folder.parent)]) == 0
+    agents = pd.read_csv(folder / "graph_navigation_agents.csv").set_index(["agent", "updates"])
+    assert [updates for agent, updates in agents.index if agent == "fwm"] == [0, 2]
+    assert agents.loc[("fwm", 2), "n"] == 2

@@ -252,7 +252,9 @@ class _Memory(torch.autograd.Function):
         for part in _parts(values, _NUMBERS):
             rows = keys[part], strength[part], _at(memory, part), _at_all(written, part)
             write_backward(*rows, _at_all(d, part), d_added[part], d_old[part])
-        d_first = d_queries[:, 0, 0, :, : returned.shape[-1]] if _Arguments(*ctx.needs_input_grad).first else None
+        d_first = (
+            d_queries[:, 0, 0, :, : returned.shape[-1]] if _Arguments(*ctx.needs_input_grad).first else None
+        )
         d_partners = d_queries[:, :, -1, :, -ctx.partner :]
         d_strength = (d_added * (values - written.old)).sum(-1)
         return _Arguments(

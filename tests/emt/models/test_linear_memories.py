@@ -17,6 +17,7 @@ from emt.models.fwp import FastWeightProgrammer
 from emt.models.linear_attention import LinearAttention
 from emt.options import load
 from emt.tasks.key_value_pairs import RepeatedKeys, UniqueKeys
+from emt.training.objective import Objective
 
 SEEDS, BATCH, TIME, IN, OUT, UNITS, HEADS = (11, 1011), 3, 19, 5, 4, 12, 2
 SIZE = UNITS // HEADS
@@ -316,6 +317,21 @@ def test_an_answer_at_the_end_needs_no_memory(features, rule):
         runs.append([answer, *torch.autograd.grad((answer @ direction).sum(), used)])
     for whole, short in zip(*runs, strict=True):
         torch.testing.assert_close(short, whole, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize(("features", "rule"), CELLS)
+def test_answers_at_the_end_alone_have_the_same_loss(features, rule):
+    model, batch = programmer(features, rule)
+    objective = Objective(RepeatedKeys(num_keys=KEYS), model)
+    data = objective.tensors(batch)
+    needed = {"needed_steps": data["context/needed_steps"]}
+    assert model(data["inputs"], None, batch.steps, needed)[0].shape[2] == 1 < batch.steps
+    short = objective(data, batch.steps)[0]
+    whole = objective({n: v for n, v in data.items() if not n.startswith("context/")}, batch.steps)[0]
+    for found, expected in zip(short, whole, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    # The control: losses of other members.
+    assert not torch.allclose(short[0], whole[0].flip(0), rtol=1e-6)
 
 
 def test_ids_and_their_channels_are_the_same_pairs():

@@ -56,7 +56,7 @@ def run(form, inputs, through_memory=True):
     loss = (result.outputs * weights[0]).sum()
     if through_memory:
         loss = loss + 10 * (result.memory * weights[1]).sum()
-    wanted = {name: value for name, value in inputs.items() if value.requires_grad}
+    wanted = {name: value for name, value in inputs.items() if value is not None and value.requires_grad}
     gradients = torch.autograd.grad(loss, list(wanted.values()))
     return result._asdict(), {f"d_{name}": g for name, g in zip(wanted, gradients, strict=True)}
 
@@ -85,6 +85,24 @@ def test_fast_equals_the_equations_with_gradients(factors, reads, carried, asked
     assert_same(run(fwm, inputs), twin)
     assert (twin[0]["rescale"] > 1).double().mean() > 0.5
     assert (twin[0]["rescale"] < 1 + 1e-12).any()
+
+
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("carried", [False, True])
+def test_queries_may_be_of_other_sizes_than_values(carried, asked):
+    inputs = arguments(factors=1, reads=1, steps=LONG, carried=carried, asked=asked)
+    # Keys and queries of 14, values of 3.
+    first, partners = inputs.pop("first"), inputs["partners"]
+    whole = torch.cat([first.unsqueeze(3), partners], dim=-1).detach().requires_grad_()
+    few = {"values": inputs["values"][..., :3], "memory": inputs["memory"][:, :, :3]} if carried else {}
+    few = {n: v.detach().requires_grad_() for n, v in few.items()}
+    given = inputs | few | {"first": None, "partners": whole}
+    twin = run(fwm_steps, given)
+    assert_same(run(fwm, given), twin)
+    if not carried:
+        # The queries are those that n_0 and e_1 make.
+        usual = run(fwm, inputs | {"first": first, "partners": partners})
+        torch.testing.assert_close(usual[0]["outputs"], twin[0]["outputs"], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("factors", [1, 2])

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch.nn.functional import layer_norm
 
 from emt.ops.linear_memory.forms import linear_memory, linear_memory_steps
-from emt.ops.linear_memory.normalised import normalised_delta
+from emt.ops.linear_memory.normalised import normalised_delta, normalised_delta_answer
 from emt.ops.linear_memory.sweep import last_read_weights
 
 MEMBERS, BATCH, TIME, KEY, VALUE = 2, 3, 29, 5, 7
@@ -212,3 +213,26 @@ def test_a_normalised_memory_is_the_delta_rule_that_is_then_divided_by_its_norm(
     torch.testing.assert_close(run.memory, memory, rtol=0, atol=1e-12)
     assert (divisor > 1.01).any()
     assert torch.linalg.matrix_norm(run.memory).max() <= 1 + 1e-12
+
+
+@pytest.mark.parametrize("steps", [2, 3, TIME])
+def test_an_answer_of_a_normalised_memory_needs_no_memory(steps):
+    inputs = inputs_of("delta")
+    key, value, erase = (inputs[n][:, :, :steps].detach() for n in ("key", "value", "erase"))
+    # Keys that make the first write larger than one, by which nothing is divided.
+    given = inputs["query"][:, :, 0].detach(), 2 * key, value, erase
+    given = tuple(x.requires_grad_() for x in given)
+
+    def stepwise(query, key, value, erase):
+        reads = normalised_delta(query.unsqueeze(2).expand_as(key), key, value, erase).reads
+        return layer_norm(reads[:, :, -1], reads.shape[-1:])
+
+    weights = torch.randn(MEMBERS, BATCH, VALUE, dtype=torch.float64)
+    runs = []
+    for form in (normalised_delta_answer, stepwise):
+        answer = form(*given)
+        runs.append([answer, *torch.autograd.grad((answer * weights).sum(), given)])
+    for found, expected in zip(*runs, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-11)
+    first = (given[3][:, :, 0, None] * given[2][:, :, 0]).norm(dim=-1) * given[1][:, :, 0].norm(dim=-1)
+    assert (first > 1).any()
