@@ -1,8 +1,8 @@
 """Compare agents with the published runs at equal updates: returns on test graphs, all seeds, and their score.
 
 Plays each agent's kept weights on four episodes of each test graph, and writes tables and figures; agents that are
-still trained are played as far as they are. The score is 0 for an agent that acts at random and 1 for one that knows the
-graph, on the same graphs.
+still trained are played as far as they are. The score is 0 for an agent that acts at random and 1 for one that knows
+the graph, on the same graphs.
 """
 
 import sys
