@@ -59,7 +59,7 @@ class FeatureMap:
 
     def products(self, query: Tensor, key: Tensor, seeds: Sequence[int], step: int | None) -> Tensor:
         """Return φ(k_t)·φ(q), (member, …, time), of queries (member, …, channel), keys (member, …, time, channel)."""
-        if self.kind == "dpfp":
+        if self.kind == "dpfp" and self.nu < self.channels:
             return dpfp_products(query, key, self.nu)
         phi = self.of(key, seeds, step)
         return (phi(key) @ phi(query.unsqueeze(-2)).mT).squeeze(-1)

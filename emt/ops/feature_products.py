@@ -1,11 +1,13 @@
 """Inner products of keys with a query under DPFP, whose features are never built.
 
-With r(z) = [relu(z), relu(−z)] the features of a key are r_n(k) r_{n−j}(k) for j = 1 … ν (Schlag et al. 2021,
-arXiv:2102.11174, equation 37), indices modulo 2 d. With u = r(k) ∘ r(q), which is relu([k ∘ q⁺, k ∘ q⁻]) for the
-positive and negative parts of q,
+With r(z) = [relu(z), relu(−z)] the features of a key are r_n(k) r_{n−j}(k) for j = 1 … ν, indices modulo 2 d (Schlag
+et al. 2021, arXiv:2102.11174, equation 37). An entry of r(k) meets one of r(q) only where both have the same sign: w =
+relu(k ∘ q), d numbers, holds all that meet. Two neighbours n and n − j of these, indices modulo d, are neighbours in r
+if q has the same sign at both, or, across the seam of the two halves (n < j), opposite signs. With m_jn 1 where they
+are, else 0,
 
-    φ(k)·φ(q) = Σ_n u_n Σ_j u_{n−j}                                                                    (1)
-    ∂/∂u_n    = Σ_j (u_{n−j} + u_{n+j})                                                                (2)
+    φ(k)·φ(q) = Σ_n w_n Σ_j m_jn w_{n−j}                                                              (1)
+    ∂/∂w_n    = Σ_j (m_jn w_{n−j} + m_j,n+j w_{n+j})                                                  (2)
 
 On a processor rows take turns, since what a few of them need fits into its cache.
 """
@@ -17,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_NUMBERS = 200 * 64 * 8
+_NUMBERS = 200 * 64 * 16
 """Numbers of keys (row, time, channel) that are worked on together."""
 
 
@@ -31,7 +33,7 @@ def dpfp_products(query: Tensor, key: Tensor, nu: int) -> Tensor:
     key
         (…, time, channel).
     nu
-        ν, at most 2 d - 1.
+        ν, less than d.
 
     Examples
     --------
@@ -39,7 +41,8 @@ def dpfp_products(query: Tensor, key: Tensor, nu: int) -> Tensor:
     >>> dpfp_products(query, key, nu=1)  # one product of two neighbours each: (3 · 4) (1 · 2), and none that both have
     tensor([24.,  0.])
     """
-    products: Tensor = _Products.apply(query.reshape(-1, query.shape[-1]), key.reshape(-1, *key.shape[-2:]), nu)
+    rows = query.reshape(-1, query.shape[-1]), key.reshape(-1, *key.shape[-2:])
+    products: Tensor = _Products.apply(*rows, nu)
     return products.reshape(key.shape[:-1])
 
 
@@ -50,8 +53,8 @@ class _Products(torch.autograd.Function):
     def forward(ctx: Any, query: Tensor, key: Tensor, nu: int) -> Tensor:
         products = key.new_empty(key.shape[:2])
         for part in _turns(key):
-            u = _around(*_halves(query[part]), key[part], nu)
-            torch.sum(_shifted(u, nu, range(1, nu + 1)).mul_(u[..., nu:-nu]), dim=-1, out=products[part])
+            w = _met(query[part], key[part], nu)
+            torch.sum(_earlier(w, query[part], nu).mul_(w[..., nu:-nu]), dim=-1, out=products[part])
         ctx.save_for_backward(query, key)
         ctx.nu = nu
         return products
@@ -60,46 +63,48 @@ class _Products(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d_products: Tensor) -> tuple[Tensor, Tensor, None]:
         query, key = ctx.saved_tensors
-        nu, size = ctx.nu, query.shape[-1]
         d_query, d_key = torch.empty_like(query), torch.empty_like(key)
         for part in _turns(key):
             q, k = query[part], key[part]
-            above, below = _halves(q)
-            u = _around(above, below, k, nu)
-            d = _shifted(u, nu, [j for j in range(-nu, nu + 1) if j])
-            d = torch.ops.aten.threshold_backward(d.mul_(d_products[part].unsqueeze(-1)), u[..., nu:-nu], 0)
-            d_above, d_below = d[..., :size], d[..., size:]
-            torch.mul(d_above, above.unsqueeze(1), out=d_key[part]).addcmul_(d_below, below.unsqueeze(1))
-            # Where a channel of the query is 0, neither half of it passes a gradient.
-            d_above.mul_((q > 0).unsqueeze(1)).addcmul_(d_below, (q < 0).to(d).unsqueeze(1))
-            torch.sum(d_above.mul_(k), dim=1, out=d_query[part])
+            w = _met(q, k, ctx.nu)
+            d = _later(w, q, ctx.nu, _earlier(w, q, ctx.nu)).mul_(d_products[part].unsqueeze(-1))
+            d = torch.ops.aten.threshold_backward(d, w[..., ctx.nu : -ctx.nu], 0)
+            torch.mul(d, q.unsqueeze(1), out=d_key[part])
+            torch.sum(d.mul_(k), dim=1, out=d_query[part])
         return d_query, d_key, None
 
 
-def _halves(query: Tensor) -> tuple[Tensor, Tensor]:
-    """Return q⁺ and q⁻, of which the second is not positive."""
-    return query.clamp(min=0), query.clamp(max=0)
-
-
-def _around(above: Tensor, below: Tensor, key: Tensor, nu: int) -> Tensor:
-    """Return u (row, time, ν + 2 d + ν), its last ν entries once more before it and its first ones after it."""
+def _met(query: Tensor, key: Tensor, nu: int) -> Tensor:
+    """Return w (row, time, ν + d + ν), its last ν entries once more before it and its first ones after it."""
     size = key.shape[-1]
-    u = key.new_empty(*key.shape[:2], 2 * size + 2 * nu)
-    torch.mul(key, above.unsqueeze(1), out=u[..., nu : nu + size])
-    torch.mul(key, below.unsqueeze(1), out=u[..., nu + size : nu + 2 * size])
-    u[..., nu:-nu].clamp_(min=0)
-    u[..., :nu] = u[..., 2 * size : 2 * size + nu]
-    u[..., -nu:] = u[..., nu : 2 * nu]
-    return u
+    w = key.new_empty(*key.shape[:2], size + 2 * nu)
+    torch.mul(key, query.unsqueeze(1), out=w[..., nu:-nu])
+    w[..., nu:-nu].clamp_(min=0)
+    w[..., :nu] = w[..., size : size + nu]
+    w[..., -nu:] = w[..., nu : 2 * nu]
+    return w
 
 
-def _shifted(u: Tensor, nu: int, places: Any) -> Tensor:
-    """Return Σ_j u_{n−j} over ``places``, (row, time, 2 d)."""
-    width = u.shape[-1] - 2 * nu
-    first, *others = (u[..., nu - j : nu - j + width] for j in places)
-    total = first.clone() if not others else first + others[0]
-    for other in others[1:]:
-        total += other
+def _neighbours(query: Tensor, j: int) -> Tensor:
+    """Return m_j, (row, 1, channel)."""
+    same = (query > 0) == (query > 0).roll(j, dims=-1)
+    same[:, :j].logical_not_()
+    return same.to(query).unsqueeze(1)
+
+
+def _earlier(w: Tensor, query: Tensor, nu: int) -> Tensor:
+    """Return Σ_j m_jn w_{n−j}, (row, time, channel)."""
+    total = w[..., nu - 1 : -nu - 1] * _neighbours(query, 1)
+    for j in range(2, nu + 1):
+        total.addcmul_(w[..., nu - j : -nu - j], _neighbours(query, j))
+    return total
+
+
+def _later(w: Tensor, query: Tensor, nu: int, total: Tensor) -> Tensor:
+    """Add Σ_j m_j,n+j w_{n+j} to a total (row, time, channel)."""
+    width = w.shape[-1] - 2 * nu
+    for j in range(1, nu + 1):
+        total.addcmul_(w[..., nu + j : nu + j + width], _neighbours(query, j).roll(-j, dims=-1))
     return total
 
 
