@@ -82,7 +82,7 @@ class Objective:
         )
         done = (data.get(name) for name in ("draws", "actions", "rewards"))
         scoring = Scoring(targets, data["scored"], data.get("judged", data["scored"]), *done)
-        if isinstance(outputs, Tensor) and outputs.shape[2] < steps:
+        if isinstance(outputs, Tensor) and outputs.shape[2] == 1 < steps:
             scoring = scoring.at_the_end()
         losses, accuracies = LOSSES[self.task.loss](outputs, scoring, **self.task.loss_options)
         if "added_loss" in log and torch.is_grad_enabled():
