@@ -14,7 +14,7 @@ from emt.ops.linear_memory.normalised import NormalisedRun, normalised_delta, no
 from emt.ops.linear_memory.sweep import last_read_weights
 from emt.ops.lstm import LSTMRun, lstm, lstm_steps
 from emt.ops.lstm_drive import lstm_of_drive
-from emt.ops.precision import fast_matmul, is_member_invariant, product_error
+from emt.ops.precision import fast_matmul, flush_denormals, is_member_invariant, product_error
 from emt.ops.rate import RateRun, rate, rate_steps
 from emt.ops.short_convolution import short_convolution, short_convolution_taps
 
@@ -40,6 +40,7 @@ __all__ = [
     "fast_matrix",
     "fast_weights",
     "fast_weights_steps",
+    "flush_denormals",
     "fwm",
     "fwm_steps",
     "gru",

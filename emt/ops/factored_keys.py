@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-EXPANDED_ROWS = 4
+_EXPANDED_ROWS = 4
 """Rows whose keys are expanded to tensor products together."""
 
 
@@ -19,7 +19,7 @@ def expand(factors: Sequence[Tensor]) -> Tensor:
 
 def through(keys: Tensor, memory: Tensor) -> Tensor:
     """What a memory (row, value, key) returns for keys (row, factor, time, key), (row, time, value)."""
-    pieces = [expand(keys[part].unbind(1)) @ memory[part].mT for part in parts(keys, EXPANDED_ROWS)]
+    pieces = [expand(keys[part].unbind(1)) @ memory[part].mT for part in expandable(keys)]
     return torch.cat(pieces)
 
 
@@ -27,7 +27,7 @@ def through_backward(
     d_values: Tensor, keys: Tensor, memory: Tensor, d_keys: Tensor, d_memory: Tensor | None
 ) -> None:
     """Add the gradients of `through` to ``d_keys`` and ``d_memory``."""
-    for part in parts(keys, EXPANDED_ROWS):
+    for part in expandable(keys):
         d_key = d_values[part] @ memory[part]
         if keys.shape[1] == 1:
             d_keys[part, 0] += d_key
@@ -69,3 +69,8 @@ def blocks(count: int, size: int) -> list[slice]:
 def parts(rows: Tensor, size: int) -> list[slice]:
     """Rows that are worked on together: on a CPU as many as a core's cache holds."""
     return blocks(len(rows), size if rows.device.type == "cpu" else len(rows))
+
+
+def expandable(keys: Tensor) -> list[slice]:
+    """Rows of keys (row, factor, time, key) that are expanded together: all of them, where there is nothing to expand."""
+    return parts(keys, _EXPANDED_ROWS if keys.shape[1] > 1 else len(keys))

@@ -17,7 +17,7 @@ from emt.config import RunConfig
 from emt.devices import choose_device
 from emt.models import MODELS
 from emt.models.base import Factored, check_model
-from emt.ops import fast_matmul, is_member_invariant, keep_freed_memory
+from emt.ops import fast_matmul, flush_denormals, is_member_invariant, keep_freed_memory
 from emt.options import load
 from emt.tasks import TASKS
 from emt.training.journal import Journal
@@ -61,7 +61,7 @@ def _train(chunk: Chunk) -> None:
     keep_freed_memory()
     # On another machine this may be another installation than that of whoever handed the chunk out.
     check_code(chunk.experiment, chunk.config)
-    with locks.lock(chunk.lock_path), _failing_openly(chunk), fast_matmul() as fast:
+    with locks.lock(chunk.lock_path), _failing_openly(chunk), flush_denormals(), fast_matmul() as fast:
         stack, journal = build(chunk.config, chunk.numbers), Journal(chunk)
         arithmetic = (
             f"float32 products by {'oneDNN' if fast else 'torch default'}; equal to training it alone "

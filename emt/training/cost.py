@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 
 from emt.config import RunConfig
-from emt.ops import fast_matmul
+from emt.ops import fast_matmul, flush_denormals
 from emt.training.chunk import build
 from emt.training.population import LARGEST_CHUNK
 
@@ -28,7 +28,7 @@ def measure_cost(config: RunConfig) -> Cost:
     threads, times = torch.get_num_threads(), []
     torch.set_num_threads(1)
     try:
-        with fast_matmul():
+        with flush_denormals(), fast_matmul():
             stack = build(config, numbers)
             for _ in range(1 + STEPS):
                 start = time.process_time()

@@ -7,12 +7,11 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from emt.ops.factored_keys import (
-    EXPANDED_ROWS,
     blocks,
     expand,
+    expandable,
     inner_products,
     inner_products_backward,
-    parts,
     through,
     through_backward,
     whole_products,
@@ -256,7 +255,7 @@ def last_contents(keys: Tensor, written: Written, memory: Tensor | None) -> Tens
     """Return F after the last step, (row, value, key)."""
     decays = _decays_to_end(written).to(keys.dtype)
     pieces = []
-    for part in parts(keys, EXPANDED_ROWS):
+    for part in expandable(keys):
         left = (written.added[part] * decays[part, :-1]).mT
         pieces.append(left @ expand(keys[part].unbind(1)))
     contents = torch.cat(pieces)
@@ -268,7 +267,7 @@ def last_contents_backward(
 ) -> None:
     """Add gradients through the last contents to ``d``."""
     decays = _decays_to_end(written).to(keys.dtype)
-    for part in parts(keys, EXPANDED_ROWS):
+    for part in expandable(keys):
         factors, now = keys[part], decays[part, :-1]
         d_added = (expand(factors.unbind(1)) @ d_memory[part].mT).mul_(now)
         d.added[part] += d_added

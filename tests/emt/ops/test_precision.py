@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from emt.ops import elman, fast_matmul, is_member_invariant, precision, product_error
+from emt.ops import elman, fast_matmul, flush_denormals, is_member_invariant, precision, product_error
 
 
 def setting():
@@ -89,3 +89,24 @@ def test_plain_products_need_no_switch(monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, "matmul", object(), raising=False)
     with precision.plain_matmul():
         assert setting() is None
+
+
+def is_flushed():
+    return (torch.tensor(1e-39) * 1.0).item() == 0
+
+
+def test_denormals_are_zero_inside_and_numbers_again_afterwards():
+    if not torch.set_flush_denormal(False):
+        pytest.skip("this processor cannot")
+    assert not is_flushed()
+    with flush_denormals():
+        assert is_flushed()
+        with flush_denormals():
+            pass
+        assert is_flushed()
+        # The smallest number of full precision stays.
+        assert torch.tensor(1.2e-38) * 1.0 > 0
+    assert not is_flushed()
+    with pytest.raises(RuntimeError, match="inside"), flush_denormals():
+        raise RuntimeError("inside")
+    assert not is_flushed()

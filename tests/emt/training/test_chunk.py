@@ -194,6 +194,21 @@ def test_a_run_killed_without_saving_ends_with_the_same_bytes(config, whole, tmp
     assert {p: p.stat().st_mtime_ns for p in done} == done, "finished members are not touched"
 
 
+def test_training_counts_denormals_as_zero_and_nothing_else_does(config, tmp_path, monkeypatch):
+    if not torch.set_flush_denormal(False):
+        pytest.skip("this processor cannot")
+    seen, backward = [], Stack.gradients
+
+    def watched(stack):
+        seen.append((torch.tensor(1e-39) * 1.0).item())
+        return backward(stack)
+
+    monkeypatch.setattr(Stack, "gradients", watched)
+    train(config, tmp_path / "run")
+    assert set(seen) == {0.0}
+    assert (torch.tensor(1e-39) * 1.0).item() > 0
+
+
 def test_a_finished_chunk_is_left_alone(config, whole):
     before = {p: p.stat().st_mtime_ns for p in whole.rglob("*") if p.is_file()}
     train(config, whole)
