@@ -72,5 +72,5 @@ def parts(rows: Tensor, size: int) -> list[slice]:
 
 
 def expandable(keys: Tensor) -> list[slice]:
-    """Rows of keys (row, factor, time, key) that are expanded together: all of them, where there is nothing to expand."""
+    """Rows of keys (row, factor, time, key) that are expanded together: all of them if there is one factor."""
     return parts(keys, _EXPANDED_ROWS if keys.shape[1] > 1 else len(keys))

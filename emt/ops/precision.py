@@ -50,8 +50,8 @@ def fast_matmul(*shapes: Shape) -> Iterator[bool]:
 def flush_denormals() -> Iterator[None]:
     """Count numbers that are too small for full precision, in float32 below 1.2e-38, as zero in this thread.
 
-    Processors take many times as long to compute with them, and what a memory has all but forgotten is made of them. The
-    setting is restored at the end; processors without it compute as they did.
+    Processors take many times as long to compute with them, and what a memory has all but forgotten is made of
+    them. The setting is restored at the end; processors without it compute as they did.
 
     Examples
     --------
