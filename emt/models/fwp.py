@@ -198,7 +198,8 @@ class FastWeightProgrammer(Model):
         """Return the answer to a query (member, batch, channel) after the last write, (member, batch, value)."""
         writes = pairs.writes
         if beta is not None:
-            query, key = (x.squeeze(2) for x in self._features_of(query.unsqueeze(2), key))
+            queries, key = self._features_of(query.unsqueeze(2), key)
+            query = queries.squeeze(2)
             if self.write_rule == "fwm":
                 before = (key[:, :, :-1], self._vectors(pairs.values[:, :, :-1], key), beta[:, :, :-1])
                 return normalised_delta_answer(query, *before)

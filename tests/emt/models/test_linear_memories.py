@@ -319,6 +319,17 @@ def test_an_answer_at_the_end_needs_no_memory(features, rule):
         torch.testing.assert_close(short, whole, rtol=0, atol=1e-11)
 
 
+@pytest.mark.parametrize("pairs", [0, 1])
+@pytest.mark.parametrize(("features", "rule"), CELLS)
+def test_an_answer_after_one_pair_or_none_needs_no_memory(features, rule, pairs):
+    model, batch = programmer(features, rule)
+    ids = torch.from_numpy(batch.inputs[..., -1 - pairs :])
+    needed = torch.from_numpy(batch.scored[..., -1 - pairs :])
+    short = model(ids, None, None, {"needed_steps": needed})[0][:, :, -1]
+    torch.testing.assert_close(short, model(ids)[0][:, :, -1], rtol=0, atol=1e-12)
+    assert short.any() == (pairs > 0)
+
+
 @pytest.mark.parametrize(("features", "rule"), CELLS)
 def test_answers_at_the_end_alone_have_the_same_loss(features, rule):
     model, batch = programmer(features, rule)
