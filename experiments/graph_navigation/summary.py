@@ -120,7 +120,9 @@ def summarise(found: dict[Path, RunConfig], kept: dict[Path, KeptSteps]) -> Summ
     for run in kept:
         task = load(TASKS, found[run].task_name, "task")(**found[run].task_options())
         key = task.dynamics, task.lengths, task.test_sequences
-        of_run[run] = compared.setdefault(key, yardsticks(task))
+        if key not in compared:
+            compared[key] = yardsticks(task)
+        of_run[run] = compared[key]
     members = []
     for run, updates, number, returns in play(found, kept):
         row: dict[str, Any] = {"agent": run.name, "updates": updates, "model": f"model-{number}"}

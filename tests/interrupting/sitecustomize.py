@@ -5,12 +5,11 @@ Python imports this module by its name where its folder is on PYTHONPATH, in wor
 
 import fnmatch
 import os
-import signal
 import sys
 
 pattern = os.environ["INTERRUPT_BEFORE"]
-number = signal.Signals(int(os.environ["INTERRUPT_BY"]))
-interrupt = {"killpg": os.killpg, "kill": os.kill}[os.environ["INTERRUPT_HOW"]]
+number = int(os.environ["INTERRUPT_BY"])
+interrupt = getattr(os, os.environ["INTERRUPT_HOW"])
 
 
 def watch(event, arguments):
